@@ -1,0 +1,21 @@
+"""The variational autoencoder as a probabilistic program.
+
+A `VAE` is a prior p(z), a likelihood p(x|z) and a posterior q(z|x): two Pyro programs,
+`vae.model` and `vae.guide`. `build` sizes and connects the parts, `fit` trains them with SVI,
+`load` brings a trained one back, and `data.load` reads what to train on.
+
+    >>> import pvae
+    >>> data = pvae.data.load("digits")
+    >>> vae = pvae.build(data.event_shape, latent_dim=2)
+    >>> history = pvae.fit(vae, data, epochs=2, progress=False)
+    >>> vae.sample(5, seed=0).shape
+    torch.Size([5, 1, 8, 8])
+
+Names are imported when first used (`__init__.pyi` lists them), so that `import pvae` is free and
+the command line can print its help without waiting for torch.
+"""
+
+import lazy_loader
+
+__version__ = "0.1.0"
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,13 @@
+from . import data as data
+from . import evaluation as evaluation
+from . import inference as inference
+from . import likelihoods as likelihoods
+from . import networks as networks
+from . import objectives as objectives
+from . import plots as plots
+from . import posteriors as posteriors
+from . import priors as priors
+from .builder import build as build
+from .inference.runs import load as load
+from .inference.training import fit as fit
+from .vae import VAE as VAE

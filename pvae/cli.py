@@ -1,0 +1,471 @@
+"""The command line: parse, call, print.
+
+Nothing here imports torch before a command really runs, so that help answers at once.
+"""
+
+import io
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
+
+import pvae
+from pvae.kinds import (
+    Kind,
+    Likelihood,
+    Network,
+    Objective,
+    Optimizer,
+    Posterior,
+    Prior,
+    Scheduler,
+)
+
+if TYPE_CHECKING:
+    from pvae.data import Dataset
+    from pvae.inference import Run
+
+Shape = tuple[int, ...]
+PartName = Literal["train", "validation", "test"]
+KINDS: dict[str, type] = {
+    "prior": Prior,
+    "likelihood": Likelihood,
+    "posterior": Posterior,
+    "network": Network,
+    "objective": Objective,
+    "optimizer": Optimizer,
+    "scheduler": Scheduler,
+}
+
+
+def train(
+    data: str | None = "digits",
+    size: int | tuple[int, int] | None = None,
+    crop: bool = False,
+    channels: int | None = None,
+    event_shape: Shape | None = None,
+    key: str | None = None,
+    validation: float | int | None = None,
+    test: float | int | None = None,
+    binarization: Literal["dynamic", "static", "threshold"] = "dynamic",
+    skip_broken: bool = False,
+    root: str | None = None,
+    latent_dim: int = 10,
+    prior: Callable[[int], Prior] = "StandardNormal",
+    likelihood: Callable[[int, Shape], Likelihood] = "Bernoulli",
+    posterior: Callable[[Shape, int], Posterior] = "DiagonalNormal",
+    network: Callable[[Shape, Shape], Network] = "MLP",
+    objective: Objective = "Trace_ELBO",
+    optimizer: Callable[[Iterable], Optimizer] = "Adam",
+    scheduler: Callable[[Optimizer], Scheduler] | None = None,
+    epochs: int = 100,
+    batch_size: int = 128,
+    clip_norm: float | None = None,
+    patience: int | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    run: str | None = None,
+    resume: str | None = None,
+) -> None:
+    """Train a VAE; leave a run folder with its weights, figures and pictures.
+
+    Parts are chosen by name or import path and take arguments of their own, as in
+    --likelihood Gaussian --likelihood.scale learned, or --network my_module.MyNetwork.
+
+    Args:
+        data: name of a data set (digits, mnist, fashion-mnist, kmnist, emnist, omniglot, cifar10,
+            svhn, celeba), folder of images, or .npy, .npz, .pt or .csv file.
+        size: height and width that images are brought to.
+        crop: cut images to the shape of the size before, rather than stretch them.
+        channels: 1 for grey, 3 for colour.
+        event_shape: shape of one datum, to fold rows of a table into images.
+        key: name of the array in an .npz or .pt file that holds several.
+        validation: fraction or number of data to validate with.
+        test: fraction or number of data to test with, where the data have no test part.
+        binarization: how grey values become 0 or 1 where the likelihood is binary.
+        skip_broken: leave out images that cannot be read.
+        root: folder that holds or receives named data sets; PVAE_DATA or a cache folder otherwise.
+        latent_dim: number of latents.
+        prior: p(z).
+        likelihood: p(x|z).
+        posterior: q(z|x).
+        network: makes encoder and decoder.
+        objective: the loss, any Pyro ELBO.
+        optimizer: any torch optimizer.
+        scheduler: learning-rate schedule of torch, stepped each epoch.
+        epochs: passes over the train part.
+        batch_size: data per gradient step.
+        clip_norm: largest norm of the gradient of the mean loss.
+        patience: epochs without a better validation −ELBO before training stops.
+        device: auto, cpu, cuda, cuda:1, ...
+        seed: of everything random in training.
+        run: new folder to keep the run in; runs/ and the name of the data otherwise.
+        resume: run folder to continue; takes all its arguments from there, but for --epochs,
+            --patience and --device where they are given.
+    """
+    config = dict(locals())
+
+    import pyro
+    import torch
+    from torch.optim.lr_scheduler import LRScheduler
+
+    from pvae import gallery
+    from pvae.data.loading import load
+    from pvae.factories import restore
+    from pvae.inference import Run, runs
+
+    dataset = load(**runs.select(config, load))
+    pyro.set_rng_seed(seed)
+    vae = runs.build_from({**config, "event_shape": dataset.event_shape})
+    folder = resume or run or runs.new_path(dataset.name)
+    history = pvae.fit(
+        vae,
+        dataset,
+        objective=restore("objective", objective, pyro.infer.ELBO)(),
+        optimizer=restore("optimizer", optimizer, torch.optim.Optimizer),
+        scheduler=scheduler and restore("scheduler", scheduler, LRScheduler),
+        epochs=epochs,
+        batch_size=batch_size,
+        clip_norm=clip_norm,
+        patience=patience,
+        device=device,
+        seed=seed,
+        run=folder,
+        resume=resume is not None,
+    )
+    if history.stopped == "interrupted":
+        print(f"Interrupted; everything is saved. Continue: pvae train --resume {folder}")
+        sys.exit(130)
+    opened = Run(folder)
+    _print_figures(opened, vae, dataset)
+    pictures = gallery.draw(opened, vae, dataset)
+    print(f"\nPictures: {', '.join(path.name for path in pictures)}")
+    print(f"Run folder: {opened.path}")
+
+
+def evaluate(
+    run: str,
+    data: str | None = None,
+    part: PartName | None = None,
+    device: str = "auto",
+    seed: int = 0,
+) -> None:
+    """Print −ELBO, expected log-likelihood and KL of a run, and write them to its folder.
+
+    Args:
+        run: the run folder.
+        data: other data, by name or path; those of the run otherwise.
+        part: part of the data; all of the run's, or the test part of other data, otherwise.
+        device: auto, cpu, cuda, cuda:1, ...
+        seed: of the random draws.
+    """
+    opened, vae, dataset = _open(run, data, device)
+    _print_figures(opened, vae, dataset, [part] if part else None, seed, other=data is not None)
+
+
+def sample(
+    run: str,
+    n: int = 64,
+    out: str | None = None,
+    draw: bool = False,
+    device: str = "auto",
+    seed: int = 0,
+) -> None:
+    """Draw from the prior and show the decoded means.
+
+    Args:
+        run: the run folder.
+        n: how many.
+        out: picture (.png, .pdf, .svg), or .npy for the values; in the run's figures otherwise.
+        draw: draw from the likelihood in place of its mean.
+        device: auto, cpu, cuda, cuda:1, ...
+        seed: of the random draws.
+    """
+    from pvae import gallery, plots
+
+    opened, vae, dataset = _open(run, None, device, needed=False)
+    x = vae.sample(n, seed=seed, draw=draw).cpu()
+    limits = gallery.value_range(vae, dataset)
+    _leave(out or opened.figures / "samples.png", x, lambda: plots.samples(x, value_range=limits))
+
+
+def reconstruct(
+    run: str,
+    data: str | None = None,
+    part: PartName | None = None,
+    n: int = 20,
+    out: str | None = None,
+    draw: bool = False,
+    device: str = "auto",
+    seed: int = 0,
+) -> None:
+    """Show data over their reconstructions.
+
+    Args:
+        run: the run folder.
+        data: other data, by name or path; those of the run otherwise.
+        part: part of the data; the test part otherwise, or all where there is none.
+        n: how many.
+        out: picture (.png, .pdf, .svg), or .npy for the values; in the run's figures otherwise.
+        draw: draw z and x in place of their means.
+        device: auto, cpu, cuda, cuda:1, ...
+        seed: of the random draws.
+    """
+    import torch
+
+    from pvae import gallery, plots
+
+    opened, vae, dataset = _open(run, data, device)
+    torch.manual_seed(seed)
+    x = gallery.head(vae, dataset, n, part)
+    y = vae.reconstruct(x, draw=draw).cpu()
+    limits = gallery.value_range(vae, dataset)
+    path = out or opened.figures / "reconstructions.png"
+    _leave(path, y, lambda: plots.reconstructions(x.cpu(), y, value_range=limits))
+
+
+def interpolate(
+    run: str,
+    data: str | None = None,
+    part: PartName | None = None,
+    n: int = 6,
+    steps: int = 10,
+    spherical: bool = False,
+    out: str | None = None,
+    device: str = "auto",
+    seed: int = 0,
+) -> None:
+    """Walk between pairs of data in latent space.
+
+    Args:
+        run: the run folder.
+        data: other data, by name or path; those of the run otherwise.
+        part: part of the data; the test part otherwise, or all where there is none.
+        n: how many pairs.
+        steps: pictures of each path, both ends counted.
+        spherical: along great circles in place of straight lines.
+        out: picture (.png, .pdf, .svg), or .npy for the values; in the run's figures otherwise.
+        device: auto, cpu, cuda, cuda:1, ...
+        seed: of the random draws.
+    """
+    import torch
+
+    from pvae import gallery, plots
+
+    opened, vae, dataset = _open(run, data, device)
+    torch.manual_seed(seed)
+    x = gallery.head(vae, dataset, 2 * n, part)
+    path = vae.interpolate(x[0::2], x[1::2], steps, spherical).cpu()
+    limits = gallery.value_range(vae, dataset)
+    name = out or opened.figures / "interpolations.png"
+    _leave(name, path, lambda: plots.interpolations(path, value_range=limits))
+
+
+def encode(
+    run: str,
+    data: str | None = None,
+    part: PartName | None = None,
+    out: str | None = None,
+    device: str = "auto",
+    seed: int = 0,
+) -> None:
+    """Write the posterior of every datum: arrays mean, stddev and, where known, label.
+
+    Args:
+        run: the run folder.
+        data: other data, by name or path; those of the run otherwise.
+        part: part of the data; the test part otherwise, or all where there is none.
+        out: .npz file; latents.npz in the run folder otherwise.
+        device: auto, cpu, cuda, cuda:1, ...
+        seed: of the binarization where it is dynamic.
+    """
+    from pathlib import Path
+
+    import numpy as np
+    import torch
+
+    from pvae import gallery
+    from pvae.inference import storage
+
+    opened, vae, dataset = _open(run, data, device)
+    path = Path(out or opened.path / "latents.npz")
+    if path.suffix != ".npz":
+        raise ValueError(f"The latents are arrays by name: choose a file {path.stem}.npz.")
+    torch.manual_seed(seed)
+    mean, stddev, labels = gallery.latents(vae, dataset, part)
+    arrays = {"mean": mean.numpy(), "stddev": stddev.numpy()}
+    if labels is not None:
+        arrays["label"] = labels.numpy()
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    storage.write(path, buffer.getvalue())
+    print(f"{path}: {', '.join(f'{k} {v.shape}' for k, v in arrays.items())}")
+
+
+def plot(
+    run: str,
+    data: str | None = None,
+    ellipses: bool = False,
+    device: str = "auto",
+) -> None:
+    """Draw all pictures of a run anew, into its figures.
+
+    Args:
+        run: the run folder.
+        data: other data, by name or path; those of the run otherwise.
+        ellipses: show the posterior of each datum as an ellipse where there are two latents.
+        device: auto, cpu, cuda, cuda:1, ...
+    """
+    from pvae import gallery
+
+    opened, vae, dataset = _open(run, data, device)
+    for path in gallery.draw(opened, vae, dataset, ellipses=ellipses):
+        print(path)
+
+
+COMMANDS = (train, evaluate, sample, reconstruct, interpolate, encode, plot)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run a command; a mistake of the user's is one line and exit status 2."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not {"-h", "--help"} & set(argv):
+        import torch  # noqa: F401  (the names of parts are looked up once it is there)
+    try:
+        command, arguments = _parse(argv)
+        command(**arguments)
+    except ArgumentError as error:
+        _fail(_one_line(error))
+    except (ValueError, TypeError, OSError, FloatingPointError) as error:
+        _fail(str(error) if not isinstance(error, OSError) else error.strerror or str(error))
+
+
+def _parse(argv: list[str]) -> tuple[Callable[..., None], dict[str, Any]]:
+    parser = ArgumentParser(
+        prog="pvae", description=pvae.__doc__.splitlines()[0], exit_on_error=False
+    )
+    parser.add_argument("--version", action="version", version=f"pvae {pvae.__version__}")
+    subcommands = parser.add_subcommands(dest="command", required=True)
+    commands = {command.__name__: command for command in COMMANDS}
+    for name, command in commands.items():
+        summary = command.__doc__.splitlines()[0]
+        subparser = ArgumentParser(exit_on_error=False, description=summary)
+        if command is train:
+            subparser.add_argument("--config", action="config", help="YAML file of arguments.")
+        subparser.add_function_arguments(command, as_positional=True)
+        subcommands.add_subcommand(name, subparser, help=summary)
+    config = parser.parse_args(argv)
+    chosen: Namespace = config[config.command]
+    if config.command == "train" and chosen.resume and "--config" not in argv:
+        from pvae.inference import Run
+
+        saved = Run(chosen.resume).path / "config.yaml"
+        return _parse(["train", "--config", str(saved), *argv[argv.index("train") + 1 :]])
+    arguments = chosen.as_dict()
+    arguments.pop("config", None)
+    return commands[config.command], arguments
+
+
+def _one_line(error: ArgumentError) -> str:
+    """Say what jsonargparse found in one sentence."""
+    text = " ".join(str(error).split())
+    found = re.match(r'Parser key "([\w.]+)": (.*)', text)
+    if not found:
+        return text
+    key, reason = found.groups()
+    reason = re.sub(r"^Type .*? expects a function or a callable class: ", "", reason)
+    reason = re.sub(r"\.* Got value: Namespace\(.*", "", reason)
+    name = key.rpartition(".")[2]
+    if name in KINDS:
+        kind: Kind = KINDS[name]
+        known = ", ".join(sorted(c.__name__ for c in kind.__subclasses__()))
+        reason += f"; choose {known}, or the import path of a class of your own"
+    return f"--{key}: {reason}"
+
+
+def _fail(sentence: str) -> None:
+    print(f"pvae: error: {' '.join(sentence.split())}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _open(
+    run: str, data: str | None, device: str, needed: bool = True
+) -> tuple["Run", "pvae.VAE", "Dataset | None"]:
+    """A run, its VAE, and the data to use with it."""
+    from pvae.data.loading import load
+    from pvae.inference import Run, runs
+    from pvae.inference.training import check_fit, choose_device
+
+    opened = Run(run)
+    vae = opened.vae().to(choose_device(device))
+    if data is not None:
+        like = runs.select(opened.config, load)
+        dataset = runs.load_like(data, like, vae.event_shape)
+    elif needed or opened.config["data"] is not None:
+        dataset = opened.data()
+    else:
+        return opened, vae, None
+    check_fit(vae, dataset)
+    return opened, vae, dataset
+
+
+def _leave(path: Any, values: Any, draw: Callable[[], Any]) -> None:
+    """Write values to an .npy file, or their picture to any other."""
+    from pathlib import Path
+
+    import numpy as np
+
+    from pvae import plots
+    from pvae.inference import storage
+
+    path = Path(path)
+    if path.suffix == ".npy":
+        buffer = io.BytesIO()
+        np.save(buffer, values.numpy())
+        storage.write(path, buffer.getvalue())
+    else:
+        plots.save(draw(), path)
+    print(path)
+
+
+def _print_figures(
+    opened: "Run",
+    vae: "pvae.VAE",
+    dataset: "Dataset",
+    parts: list[str] | None = None,
+    seed: int = 0,
+    other: bool = False,
+) -> None:
+    """Print a table of figures, and write it to evaluation.json unless of other data."""
+    from pvae.evaluation import evaluate as evaluate_part
+    from pvae.inference import storage
+
+    parts = parts or [p for p in ("train", "validation", "test") if getattr(dataset, p) is not None]
+    rows = {part: evaluate_part(vae, dataset, part, seed=seed) for part in parts}
+    record = {
+        "data": dataset.name,
+        "domain": vae.likelihood.domain,
+        "binarization": dataset.binarization if vae.likelihood.domain == "binary" else None,
+        "samples": 1,
+        "seed": seed,
+        "parts": {part: {"items": len(getattr(dataset, part)), **rows[part]} for part in parts},
+    }
+    if not other:
+        text = json.dumps(record, indent=2) + "\n"
+        storage.write(opened.path / "evaluation.json", text.encode())
+    names = {
+        "neg_elbo": "−ELBO",
+        "log_likelihood": "E[log p(x|z)]",
+        "kl": "KL(q||p)",
+        "bits_per_dim": "bits/dim",
+    }
+    columns = [name for name in names if name in next(iter(rows.values()))]
+    how = f", {record['binarization']} binarization" if record["binarization"] else ""
+    print(f"{dataset.name}: nats per datum{how}, 1 sample of z, seed {seed}")
+    print(f"{'part':<12}{'items':>8}" + "".join(f"{names[c]:>16}" for c in columns))
+    for part, figures in rows.items():
+        items = len(getattr(dataset, part))
+        print(f"{part:<12}{items:>8}" + "".join(f"{figures[c]:>16.3f}" for c in columns))

@@ -1,0 +1,46 @@
+"""A conditional distribution whose parameters a network computes from its context."""
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from pvae.kinds import Network
+from pvae.networks.mlp import MLP
+from pvae.networks.shapes import Shape, batched, check_shape, connect
+
+
+class Conditional(nn.Module):
+    """What likelihoods p(x|z) and posteriors q(z|x) have in common: they own a network.
+
+    The network is given the context and returns ``numbers`` raw numbers for every element of the
+    event, stacked along its first dimension; a subclass turns them into a distribution.
+
+    Args:
+        context_shape: event shape of what is conditioned on.
+        event_shape: event shape of the distribution.
+        numbers: raw numbers per element of the event.
+        network: a module, or what makes one from an input shape and an output shape;
+            ``None`` for an `MLP`.
+
+    Raises:
+        ValueError: if the network's output is not ``numbers`` times the event.
+    """
+
+    def __init__(
+        self,
+        context_shape: Shape,
+        event_shape: Shape,
+        numbers: int,
+        network: Network | Callable[[Shape, Shape], Network] | None,
+    ) -> None:
+        super().__init__()
+        self.context_shape = check_shape("context_shape", context_shape)
+        self.event_shape = check_shape("event_shape", event_shape)
+        self.numbers = numbers
+        raw_shape = (numbers * self.event_shape[0], *self.event_shape[1:])
+        self.network = connect(MLP if network is None else network, self.context_shape, raw_shape)
+
+    def raw(self, context: Tensor) -> tuple[Tensor, ...]:
+        """Return the raw numbers, each of shape (\\*batch, \\*event_shape), for a context."""
+        out = batched(self.network, context, len(self.context_shape))
+        return out.chunk(self.numbers, dim=-len(self.event_shape))

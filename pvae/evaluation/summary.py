@@ -1,0 +1,94 @@
+"""The figures of a trained VAE on a part of the data."""
+
+import math
+
+import torch
+
+from pvae.data.batches import Batches
+from pvae.data.dataset import Dataset
+from pvae.evaluation.bound import elbo
+from pvae.vae import VAE
+
+
+def evaluate(
+    vae: VAE, data: Dataset, part: str = "test", batch_size: int = 500, seed: int = 0
+) -> dict[str, float]:
+    """Average the ELBO and its parts over a part of the data.
+
+    Dropout is off, and the draws (z, and the binarization where it is dynamic) are set by the
+    seed, whatever the random state, which is left as it was.
+
+    Args:
+        vae: the VAE.
+        data: the data set.
+        part: train, validation or test.
+        batch_size: data taken at once.
+        seed: of the random draws.
+
+    Returns:
+        ``neg_elbo``, ``log_likelihood`` and ``kl`` in nats per datum and, where the data are bytes
+        and the likelihood has a density or mass for them, ``bits_per_dim``.
+
+    Raises:
+        ValueError: if the data set has no such part, or the likelihood another domain.
+
+    Example:
+        >>> import pvae
+        >>> data = pvae.data.load("digits")
+        >>> vae = pvae.build(data.event_shape, latent_dim=2)
+        >>> sorted(pvae.evaluation.evaluate(vae, data))
+        ['kl', 'log_likelihood', 'neg_elbo']
+    """
+    if part not in ("train", "validation", "test"):
+        raise ValueError(f"part is {part!r}: choose train, validation or test.")
+    held = getattr(data, part)
+    if held is None:
+        raise ValueError(
+            f"The data set {data.name} has no {part} part: choose another part, or load it with "
+            f"{part}= a fraction or number of items."
+        )
+    device = next(vae.parameters()).device
+    batches = Batches(data, held, vae.likelihood.domain, min(batch_size, len(held)), device)
+    return summarize(vae, batches, seed=seed)
+
+
+def summarize(vae: VAE, batches: Batches, seed: int = 0, items: int | None = None) -> dict:
+    """Average the ELBO and its parts over minibatches, as `evaluate` does.
+
+    Args:
+        vae: the VAE.
+        batches: the minibatches.
+        seed: of the random draws.
+        items: how many of the data to take, a fixed random choice of them; ``None`` for all.
+    """
+    device = next(vae.parameters()).device
+    order = None
+    if items is not None and items < len(batches.part):
+        chooser = torch.Generator().manual_seed(seed)
+        order = torch.randperm(len(batches.part), generator=chooser)[:items]
+    total = torch.zeros(3, dtype=torch.float64, device=device)
+    count = 0
+    with vae.evaluating(), torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        for x in batches.epoch(order):
+            total += torch.stack([part.double().sum() for part in elbo(vae, x)])
+            count += len(x)
+    bound, log_likelihood, kl = (total / count).tolist()
+    figures = {"neg_elbo": -bound, "log_likelihood": log_likelihood, "kl": kl}
+    bits = _bits_per_dim(-bound, vae, batches)
+    return figures if bits is None else {**figures, "bits_per_dim": bits}
+
+
+def _bits_per_dim(neg_elbo: float, vae: VAE, batches: Batches) -> float | None:
+    """The bits per element that a code for the bytes would need, or None if that has no meaning.
+
+    A density on dequantized bytes (x + u) / levels bounds the probability of the bytes by its
+    volume element, log(levels) nats per element (Theis, van den Oord, Bethge 2016).
+    """
+    levels = batches.dataset.levels
+    if levels is None or vae.likelihood.domain not in ("bytes", "reals"):
+        return None
+    nats = neg_elbo / math.prod(vae.event_shape)
+    if vae.likelihood.domain == "reals":
+        nats += math.log(levels)
+    return nats / math.log(2)

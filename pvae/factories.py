@@ -1,0 +1,132 @@
+"""Factories, and how they are written down.
+
+A factory is a class, or a `functools.partial` of one. In a configuration it is its import path and
+its arguments, the form that the command line reads and prints::
+
+    prior:
+      class_path: pvae.priors.StandardNormal
+      init_args: {}
+"""
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+
+def describe(name: str, factory: Callable[..., Any]) -> dict[str, Any]:
+    """Write down a factory as an import path and its arguments.
+
+    Args:
+        name: what it makes, for the error message.
+        factory: a class, or a `functools.partial` of one with keyword arguments.
+
+    Raises:
+        ValueError: if it cannot be found again by its path, or an argument cannot be written.
+
+    Example:
+        >>> from functools import partial
+        >>> from pvae.factories import describe
+        >>> from pvae.networks import MLP
+        >>> describe("network", partial(MLP, hidden=[500]))
+        {'class_path': 'pvae.networks.MLP', 'init_args': {'hidden': [500]}}
+    """
+    cls, arguments = factory, {}
+    if isinstance(factory, partial) and not factory.args:
+        cls, arguments = factory.func, factory.keywords
+    if not isinstance(cls, type) or "<locals>" in cls.__qualname__ or cls.__module__ == "__main__":
+        raise ValueError(
+            f"The {name} {factory!r} cannot be written down: a run folder needs an importable "
+            "class, or a functools.partial of one with keyword arguments."
+        )
+    return {
+        "class_path": _public_path(cls),
+        "init_args": {k: _plain(f"{name}.{k}", v) for k, v in arguments.items()},
+    }
+
+
+def describe_instance(name: str, instance: object) -> dict[str, Any]:
+    """Write down an object that keeps the arguments it was made with as attributes.
+
+    Args:
+        name: what it is, for the error message.
+        instance: such as a Pyro ELBO.
+
+    Raises:
+        ValueError: if its class cannot be found again, or an argument cannot be written.
+
+    Example:
+        >>> from pvae.factories import describe_instance
+        >>> from pvae.objectives import BetaELBO
+        >>> describe_instance("objective", BetaELBO(beta=4.0))["init_args"]["beta"]
+        4.0
+    """
+    cls = type(instance)
+    arguments: dict[str, Any] = {}
+    for base in cls.__mro__:
+        if "__init__" in vars(base):
+            parameters = inspect.signature(base).parameters.values()
+            names = [p.name for p in parameters if hasattr(instance, p.name)]
+            arguments = {n: getattr(instance, n) for n in names} | arguments
+            if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+                break  # it hands no further arguments to its bases
+    return describe(name, partial(cls, **arguments))
+
+
+def restore(name: str, description: Mapping[str, Any], base: type) -> partial:
+    """Make the factory that `describe` wrote down.
+
+    Args:
+        name: what it makes, for the error message.
+        description: ``class_path`` and, when there are some, ``init_args``.
+        base: the class that it must derive from.
+
+    Raises:
+        ValueError: if the path leads nowhere, or to something that is not such a class.
+    """
+    path = description.get("class_path") if isinstance(description, Mapping) else None
+    if not isinstance(path, str) or "." not in path:
+        raise ValueError(f"The {name} {description!r} has no class_path such as my_module.MyClass.")
+    module, _, qualname = path.rpartition(".")
+    try:
+        cls = getattr(importlib.import_module(module), qualname)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"The {name} {path} cannot be imported: {error}.") from error
+    # A configuration names parts; it must not be able to call just anything.
+    if not isinstance(cls, type) or not issubclass(cls, base):
+        raise ValueError(f"The {name} {path} is not a class derived from {base.__name__}.")
+    arguments = description.get("init_args") or {}
+    return partial(
+        cls,
+        **{
+            k: restore(f"{name}.{k}", v, object) if _is_description(v) else v
+            for k, v in arguments.items()
+        },
+    )
+
+
+def _is_description(value: Any) -> bool:
+    return isinstance(value, Mapping) and "class_path" in value
+
+
+def _public_path(cls: type) -> str:
+    """The shortest path under which a class is offered, as in torch.optim.Adam."""
+    module = cls.__module__
+    while "." in module:
+        parent = module.rpartition(".")[0]
+        if getattr(importlib.import_module(parent), cls.__qualname__, None) is not cls:
+            break
+        module = parent
+    return f"{module}.{cls.__qualname__}"
+
+
+def _plain(name: str, value: Any) -> Any:
+    """A value as YAML can hold it."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple):
+        return [_plain(name, v) for v in value]
+    if isinstance(value, Mapping):
+        return {str(k): _plain(name, v) for k, v in value.items()}
+    return describe(name, value)

@@ -1,0 +1,313 @@
+"""The run folder: everything that a training run leaves behind.
+
+::
+
+    config.yaml           rebuilds the model and the data, and repeats the run
+    run.json              format, versions, device, and how far training got
+    metrics.jsonl         the figures of each epoch
+    weights.safetensors   of the best epoch
+    last.safetensors      of the last epoch
+    snapshots/            weights at epochs 0, 1, 2, 4, 8, ..., for pictures over training time
+    state.pt              what resuming needs: weights, optimizer, random state
+    figures/              pictures
+"""
+
+import inspect
+import itertools
+import json
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+import pvae
+from pvae import factories
+from pvae.builder import build
+from pvae.data.dataset import Dataset
+from pvae.data.loading import load as load_data
+from pvae.inference import storage
+from pvae.inference.history import History
+from pvae.vae import VAE
+
+FORMAT = 1
+FREE_ON_RESUME = {"epochs", "patience", "device"}
+
+
+class Run:
+    """A run folder.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        FileNotFoundError: if there is no such folder, or it is no run folder.
+        ValueError: if it is damaged, or of a format that this version does not read.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not self.path.is_dir():
+            raise FileNotFoundError(f"There is no run folder {self.path}.")
+        for name in ("run.json", "config.yaml"):
+            if not (self.path / name).is_file():
+                raise FileNotFoundError(
+                    f"{self.path} is no run folder, or a half-written one: it has no {name}."
+                )
+        try:
+            self.info = json.loads((self.path / "run.json").read_text())
+            found = self.info["format"]
+        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{self.path / 'run.json'} is damaged: it should be a JSON object that "
+                "names the format of the run folder."
+            ) from error
+        if found != FORMAT:
+            raise ValueError(
+                f"{self.path} is a run folder of format {found}, written by pvae "
+                f"{self.info.get('pvae', 'unknown')}: pvae {pvae.__version__} reads format "
+                f"{FORMAT}."
+            )
+
+    @classmethod
+    def create(
+        cls, path: str | Path, config: Mapping[str, Any], device: str, state: dict, weights: dict
+    ) -> "Run":
+        """Begin a run folder, which appears complete with its first state or not at all.
+
+        Raises:
+            FileExistsError: if the folder is there and not empty.
+            OSError: if it cannot be written.
+        """
+        path = Path(path).absolute()
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise FileExistsError(
+                f"{path} exists already: choose another run folder, or resume the run in it."
+            )
+        info = {
+            "format": FORMAT,
+            "pvae": pvae.__version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            "device": device,
+            "epochs": 0,
+            "stopped": None,
+        }
+        with storage.new_folder(path) as folder:
+            storage.write(folder / "run.json", _json(info))
+            storage.write(folder / "config.yaml", _yaml(config))
+            storage.write_weights(folder / _snapshot(0), weights)
+            storage.write_state(folder / "state.pt", state)
+        return cls(path)
+
+    def update(self, **info: Any) -> None:
+        """Change entries of run.json."""
+        self.info |= info
+        storage.write(self.path / "run.json", _json(self.info))
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Write the configuration anew, for a run that was resumed with more epochs."""
+        storage.write(self.path / "config.yaml", _yaml(config))
+
+    def check_same(self, config: Mapping[str, Any]) -> None:
+        """Check that a configuration continues this run.
+
+        Raises:
+            ValueError: if it differs in what would make it another run.
+        """
+        given = yaml.safe_load(_yaml(config))
+        for name in self.config.keys() | given.keys():
+            if name in FREE_ON_RESUME or self.config.get(name) == given.get(name):
+                continue
+            raise ValueError(
+                f"{self.path} cannot be resumed with {name} {given.get(name)!r}: it was begun "
+                f"with {self.config.get(name)!r}; begin a new run, or keep it as it was."
+            )
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The configuration, as the command line reads it."""
+        try:
+            config = yaml.safe_load((self.path / "config.yaml").read_text())
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ValueError(f"{self.path / 'config.yaml'} is not readable YAML.") from error
+        missing = {"event_shape", "latent_dim", "data"} - set(config or {})
+        if not isinstance(config, dict) or missing:
+            raise ValueError(
+                f"{self.path / 'config.yaml'} is incomplete: it lacks "
+                f"{', '.join(sorted(missing)) or 'everything'}."
+            )
+        return config
+
+    @property
+    def history(self) -> History:
+        """The figures recorded so far."""
+        path = self.path / "metrics.jsonl"
+        rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        return History(rows, self.info.get("stopped") or "interrupted")
+
+    @property
+    def state(self) -> Path:
+        """The file that resuming needs."""
+        return self.path / "state.pt"
+
+    def snapshot(self, epoch: int) -> Path:
+        """The file for the weights after an epoch."""
+        return self.path / _snapshot(epoch)
+
+    @property
+    def snapshots(self) -> dict[int, Path]:
+        """The weights kept during training, by epoch."""
+        paths = sorted((self.path / "snapshots").glob("epoch-*.safetensors"))
+        return {int(path.stem.removeprefix("epoch-")): path for path in paths}
+
+    @property
+    def figures(self) -> Path:
+        """The folder for pictures."""
+        return self.path / "figures"
+
+    def data(self) -> Dataset:
+        """Load the data that the run was trained on.
+
+        Raises:
+            ValueError: if they were given by value, and only the caller has them.
+        """
+        if self.config["data"] is None:
+            raise ValueError(
+                f"The run {self.path} was trained on data given by value, which it does not hold: "
+                "say which data to use."
+            )
+        return load_data(**select(self.config, load_data))
+
+    def vae(self, weights: str | Path = "weights.safetensors") -> VAE:
+        """Rebuild the model with weights of this run, ready to use.
+
+        Args:
+            weights: a file of the run folder.
+
+        Raises:
+            FileNotFoundError: if the file is missing.
+            ValueError: if the configuration names what cannot be built, or the weights are not
+                those of this model.
+        """
+        return self.restore(build_from(self.config), weights)
+
+    def restore(self, vae: VAE, weights: str | Path = "weights.safetensors") -> VAE:
+        """Put weights of this run into a model of the same parts."""
+        path = self.path / weights
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{path} is missing: training stopped before its first checkpoint, or the file "
+                "was removed; resume the run, or train anew."
+            )
+        load_weights(vae, storage.read_weights(path), path)
+        return vae.eval()
+
+
+def load(run: str | Path, vae: VAE | None = None) -> VAE:
+    """Load a trained VAE from its run folder, with the weights of its best epoch.
+
+    Args:
+        run: the run folder.
+        vae: a VAE to put the weights into, for one that was not made by `pvae.build` and so
+            cannot be rebuilt from its configuration.
+
+    Returns:
+        The VAE on the CPU, in evaluation mode, ready to use.
+
+    Raises:
+        FileNotFoundError: if the folder or a file of it is missing.
+        ValueError: if it is damaged, of another format, or its weights are of another model.
+
+    Example:
+        >>> import tempfile
+        >>> import pvae
+        >>> data = pvae.data.load("digits")
+        >>> vae = pvae.build(data.event_shape, latent_dim=2)
+        >>> folder = tempfile.mkdtemp() + "/run"
+        >>> history = pvae.fit(vae, data, epochs=1, run=folder, progress=False)
+        >>> pvae.load(folder).sample(3).shape
+        torch.Size([3, 1, 8, 8])
+    """
+    found = Run(run)
+    return found.vae() if vae is None else found.restore(vae)
+
+
+def build_from(config: Mapping[str, Any]) -> VAE:
+    """Build the VAE that a configuration describes.
+
+    Raises:
+        ValueError: if a part is missing, cannot be imported, or refuses its arguments.
+    """
+    arguments = select(config, build)
+    for name in arguments.keys() & {"prior", "likelihood", "posterior", "network"}:
+        if arguments[name] is None:
+            raise ValueError(
+                f"The {name} of this run was made by code that a configuration cannot name: make "
+                "the VAE yourself and pass it, pvae.load(run, vae=vae)."
+            )
+        arguments[name] = factories.restore(name, arguments[name], torch.nn.Module)
+    try:
+        return build(**arguments)
+    except TypeError as error:
+        raise ValueError(f"The configured model cannot be built: {error}.") from error
+
+
+def new_path(name: str) -> Path:
+    """A run folder that is not there yet: runs/name, runs/name-2, ..."""
+    base = Path("runs")
+    names = itertools.chain([name], (f"{name}-{i}" for i in itertools.count(2)))
+    return next(base / n for n in names if not (base / n).exists())
+
+
+def load_like(data: Any, arguments: Mapping[str, Any], event_shape: Sequence[int]) -> Dataset:
+    """Load other data as a run's own were loaded, in the event shape of its VAE.
+
+    None of it is held out: what has no test part of its own is one part, train.
+    """
+    kept = {k: arguments[k] for k in ("crop", "binarization", "skip_broken") if k in arguments}
+    if len(event_shape) == 3:
+        kept |= {"size": tuple(event_shape[1:]), "channels": event_shape[0]}
+    return load_data(data, validation=0, test=0, **kept)
+
+
+def select(config: Mapping[str, Any], function: Callable[..., Any]) -> dict[str, Any]:
+    """The entries of a configuration that are arguments of a function."""
+    return {k: config[k] for k in inspect.signature(function).parameters if k in config}
+
+
+def load_weights(vae: VAE, weights: dict[str, torch.Tensor], source: object) -> None:
+    """Put weights into a VAE.
+
+    Raises:
+        ValueError: if a name or a shape differs; nothing has then been changed.
+    """
+    own = vae.state_dict()
+    differing = [
+        f"{name}: {_shape(weights.get(name))} in the file, {_shape(own.get(name))} in the model"
+        for name in sorted(own.keys() | weights.keys())
+        if _shape(weights.get(name)) != _shape(own.get(name))
+    ]
+    if differing:
+        more = f" (and {len(differing) - 1} more)" if len(differing) > 1 else ""
+        raise ValueError(f"{source} does not match the model; {differing[0]}{more}.")
+    vae.load_state_dict(weights)
+
+
+def _snapshot(epoch: int) -> str:
+    return f"snapshots/epoch-{epoch:06d}.safetensors"
+
+
+def _json(info: Mapping[str, Any]) -> bytes:
+    return (json.dumps(info, indent=2) + "\n").encode()
+
+
+def _yaml(config: Mapping[str, Any]) -> bytes:
+    return yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True).encode()
+
+
+def _shape(tensor: torch.Tensor | None) -> str:
+    return "absent" if tensor is None else str(tuple(tensor.shape))

@@ -1,0 +1,2 @@
+from .bernoulli import Bernoulli as Bernoulli
+from .gaussian import Gaussian as Gaussian

@@ -1,0 +1,61 @@
+"""The Bernoulli likelihood."""
+
+from collections.abc import Callable
+
+import pyro.distributions as dist
+from torch import Tensor
+
+from pvae.conditional import Conditional
+from pvae.kinds import Network
+from pvae.networks.shapes import Shape
+
+
+class Bernoulli(Conditional):
+    r"""Independent binary pixels: log p(x|z) = sum_i x_i log p_i(z) + (1 - x_i) log(1 - p_i(z)).
+
+    The network returns the logit of p for each element. Values are 0 or 1; grey images are
+    binarized on the way in (see `pvae.data`).
+
+    With ``relaxed=True`` the same formula is applied to values anywhere in [0, 1], as many
+    published scripts do. It is then a reconstruction loss (the cross-entropy between two
+    Bernoullis, at best the entropy of the grey values), **not the log of a density**: it does not
+    normalize over [0, 1], its "ELBO" bounds no likelihood, and its numbers compare only with
+    those of others who did the same (Loaiza-Ganem and Cunningham 2019).
+
+    Args:
+        latent_dim: the number of latents d.
+        event_shape: event shape of x.
+        network: maps (d,) to event_shape: a module, or what makes one from the two shapes;
+            ``None`` for an `MLP`.
+        relaxed: whether grey values in [0, 1] are taken as they are.
+
+    Shape:
+        z of (\*batch, d) to a distribution of batch shape batch and event shape event_shape.
+
+    Raises:
+        ValueError: if a size is below 1, or the network does not fit.
+
+    Example:
+        >>> import torch
+        >>> from pvae.likelihoods import Bernoulli
+        >>> Bernoulli(2, (1, 8, 8))(torch.zeros(5, 2)).event_shape
+        torch.Size([1, 8, 8])
+    """
+
+    def __init__(
+        self,
+        latent_dim: int,
+        event_shape: Shape,
+        network: Network | Callable[[Shape, Shape], Network] | None = None,
+        relaxed: bool = False,
+    ) -> None:
+        super().__init__((latent_dim,), event_shape, numbers=1, network=network)
+        self.relaxed = relaxed
+        self.domain = "unit interval" if relaxed else "binary"
+
+    def forward(self, z: Tensor) -> dist.TorchDistribution:
+        """Return p(x|z)."""
+        (logits,) = self.raw(z)
+        # Relaxed values lie outside the support by design; all others are still checked.
+        validate = False if self.relaxed else None
+        return dist.Bernoulli(logits=logits, validate_args=validate).to_event(len(self.event_shape))

@@ -1,0 +1,5 @@
+"""Networks: what a likelihood decodes and a posterior encodes with. Any torch module will do."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,36 @@
+"""What stands between the linear layers: activations by name, and dropout."""
+
+from torch import nn
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "softplus": nn.Softplus,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+}
+
+
+def activation(name: str) -> nn.Module:
+    """Make the activation of that name.
+
+    Raises:
+        ValueError: if there is none of that name.
+    """
+    if name not in ACTIVATIONS:
+        raise ValueError(f"No activation is named {name!r}: choose {', '.join(ACTIVATIONS)}.")
+    return ACTIVATIONS[name]()
+
+
+def dropout(probability: float) -> list[nn.Module]:
+    """Make the dropout layer, or none where nothing is dropped.
+
+    Raises:
+        ValueError: if the probability is not in [0, 1).
+    """
+    if not 0 <= probability < 1:
+        raise ValueError(f"dropout is {probability}: it must be at least 0 and below 1.")
+    return [nn.Dropout(probability)] if probability else []

@@ -1,0 +1,65 @@
+"""The fully connected network."""
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from pvae.networks.activations import activation as make_activation
+from pvae.networks.activations import dropout as make_dropout
+from pvae.networks.shapes import Shape, batched, check_shape
+
+
+class MLP(nn.Module):
+    """A multilayer perceptron from one event shape to another.
+
+    The input is flattened, goes through the hidden layers, each linear, then activation, then
+    dropout, and a last linear layer whose output is folded into the output shape.
+
+    Args:
+        in_shape: event shape of the input.
+        out_shape: event shape of the output.
+        hidden: sizes of the hidden layers; empty for a linear map.
+        activation: relu, leaky_relu, elu, gelu, silu, softplus, tanh or sigmoid.
+        dropout: probability that a hidden unit is dropped in training.
+
+    Shape:
+        (\\*batch, \\*in_shape) to (\\*batch, \\*out_shape), with any batch dimensions.
+
+    Raises:
+        ValueError: if a size is below 1, the activation unknown, or dropout outside [0, 1).
+
+    Example:
+        >>> import torch
+        >>> from pvae.networks import MLP
+        >>> MLP((1, 28, 28), (40,), hidden=[400])(torch.zeros(5, 3, 1, 28, 28)).shape
+        torch.Size([5, 3, 40])
+    """
+
+    def __init__(
+        self,
+        in_shape: Shape,
+        out_shape: Shape,
+        hidden: Sequence[int] = (400,),
+        activation: str = "relu",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.in_shape = check_shape("in_shape", in_shape)
+        self.out_shape = check_shape("out_shape", out_shape)
+        hidden = check_shape("hidden", hidden) if hidden else ()
+        drop = make_dropout(dropout)
+        layers: list[nn.Module] = [nn.Flatten()]
+        size = math.prod(self.in_shape)
+        for width in hidden:
+            layers += [nn.Linear(size, width), make_activation(activation), *drop]
+            size = width
+        layers += [
+            nn.Linear(size, math.prod(self.out_shape)),
+            nn.Unflatten(1, self.out_shape),
+        ]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (\\*batch, \\*in_shape) to (\\*batch, \\*out_shape)."""
+        return batched(self.layers, x, len(self.in_shape))

@@ -1,0 +1,1 @@
+from .diagonal_normal import DiagonalNormal as DiagonalNormal

@@ -1,0 +1,34 @@
+"""The standard normal prior."""
+
+import pyro.distributions as dist
+import torch
+from torch import nn
+
+from pvae.networks.shapes import check_size
+
+
+class StandardNormal(nn.Module):
+    r"""The prior of Kingma and Welling (2014): p(z) = N(0, I).
+
+    Args:
+        latent_dim: the number of latents d.
+
+    Raises:
+        ValueError: if latent_dim is below 1.
+
+    Example:
+        >>> from pvae.priors import StandardNormal
+        >>> StandardNormal(3)().event_shape
+        torch.Size([3])
+    """
+
+    def __init__(self, latent_dim: int) -> None:
+        super().__init__()
+        check_size("latent_dim", latent_dim)
+        # Buffers follow the module to its device and dtype, and are no weights to be saved.
+        self.register_buffer("loc", torch.zeros(latent_dim), persistent=False)
+        self.register_buffer("scale", torch.ones(latent_dim), persistent=False)
+
+    def forward(self) -> dist.TorchDistribution:
+        """Return p(z), of event shape (latent_dim,)."""
+        return dist.Normal(self.loc, self.scale).to_event(1)

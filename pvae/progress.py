@@ -1,0 +1,26 @@
+"""Progress bars that suit the place they are shown in."""
+
+import importlib.util
+import sys
+from typing import Any
+
+from tqdm.std import tqdm
+
+
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook."""
+    return "ipykernel" in sys.modules
+
+
+def bar(**options: Any) -> tqdm:
+    """A tqdm bar: a widget in a notebook that has widgets, text in a terminal, silent elsewhere.
+
+    A redirected stream has no cursor to move back, so no bar is drawn into a log file.
+    """
+    if in_notebook():
+        if importlib.util.find_spec("ipywidgets"):
+            from tqdm.notebook import tqdm as widget
+
+            return widget(**options)
+        return tqdm(**options)
+    return tqdm(disable=None, **options)

@@ -1,0 +1,129 @@
+import re
+from functools import partial
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from pvae.networks import MLP, Conv, connect
+from pvae.networks.activations import ACTIVATIONS
+
+NETWORKS = [
+    (partial(MLP, hidden=[7, 5]), (3, 8, 9), (4,)),
+    (partial(MLP, hidden=[]), (5,), (2, 3)),
+    (partial(MLP, hidden=[7], dropout=0.5), (2,), (1, 8, 8)),
+    (partial(Conv, channels=[3, 4], hidden=6), (3, 8, 9), (4,)),
+    (partial(Conv, channels=[3, 4], hidden=6, dropout=0.5), (4,), (3, 9, 8)),
+    (partial(Conv, channels=[3, 4, 5, 6], hidden=6), (4,), (1, 8, 8)),
+]
+
+
+@pytest.mark.parametrize(("make", "in_shape", "out_shape"), NETWORKS)
+@pytest.mark.parametrize("batch", [(), (3,), (2, 3), (0,)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_any_batch_shape_gives_what_one_at_a_time_gives(make, in_shape, out_shape, batch, dtype):
+    network = make(in_shape, out_shape).to(dtype).eval()
+    x = torch.randn(*batch, *in_shape, dtype=dtype)
+    y = network(x)
+    assert y.shape == (*batch, *out_shape)
+    assert y.dtype == dtype
+    one = torch.stack([network(item) for item in x.reshape(-1, *in_shape)]) if y.numel() else y
+    torch.testing.assert_close(y.reshape(-1, *out_shape), one.reshape(-1, *out_shape))
+
+
+@pytest.mark.parametrize(("make", "in_shape", "out_shape"), NETWORKS)
+def test_every_parameter_is_reached(make, in_shape, out_shape):
+    network = make(in_shape, out_shape).eval()
+    # A ReLU unit may be dead for one input, not for many.
+    network(torch.randn(200, *in_shape)).square().sum().backward()
+    assert all(p.grad.abs().sum() > 0 for p in network.parameters())
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(8, 40), st.integers(8, 40), st.integers(1, 4), st.integers(1, 4))
+def test_conv_meets_every_height_and_width(height, width, colours, stages):
+    image, channels = (colours, height, width), [2] * stages
+    encoder = Conv(image, (3,), channels=channels, hidden=4)
+    decoder = Conv((3,), image, channels=channels, hidden=4)
+    assert decoder(encoder(torch.zeros(2, *image))).shape == (2, *image)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("network", [MLP, Conv])
+def test_activation_by_name(network, name):
+    layers = network((1, 8, 8), (2,), activation=name).modules()
+    assert any(type(m) is ACTIVATIONS[name] for m in layers)
+
+
+def test_dropout_only_in_training():
+    network = MLP((3,), (2,), hidden=[50], dropout=0.5)
+    x = torch.ones(1, 3)
+    assert not torch.equal(network(x), network(x))
+    network.eval()
+    assert torch.equal(network(x), network(x))
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: MLP((0,), (2,)), "in_shape is (0,): it must be whole numbers, each at least 1."),
+        (lambda: MLP((3,), ()), "out_shape is ()"),
+        (lambda: MLP((3,), (2,), hidden=[-4]), "hidden is (-4,)"),
+        (lambda: MLP((3,), (2,), hidden=[2.5]), "hidden is (2.5,)"),
+        (lambda: MLP((3,), (2,), activation="rleu"), "No activation is named 'rleu': choose relu"),
+        (lambda: MLP((3,), (2,), dropout=1.0), "dropout is 1.0"),
+        (lambda: Conv((1, 7, 8), (2,)), "at least 8 × 8 pixels, but was given 7 × 8: use MLP"),
+        (lambda: Conv((64,), (2,)), "Conv joins an image (C, H, W) and a code (D,)"),
+        (lambda: Conv((1, 8, 8), (1, 8, 8)), "Conv joins an image (C, H, W) and a code (D,)"),
+        (lambda: Conv((1, 8, 8), (2,), channels=[]), "channels is ()"),
+        (lambda: Conv((1, 8, 8), (2,), hidden=0), "hidden is 0: it must be a whole number"),
+    ],
+)
+def test_bad_arguments(make, sentence):
+    with pytest.raises(ValueError, match=re.escape(sentence)) as raised:
+        make()
+    assert "\n" not in str(raised.value)
+
+
+class Odd(nn.Module):
+    def __init__(self, in_shape, out_shape):
+        super().__init__()
+        self.drop = nn.Dropout(0.5)
+        self.norm = nn.BatchNorm1d(in_shape[0])
+        self.linear = nn.Linear(in_shape[0], out_shape[0])
+
+    def forward(self, x):
+        return self.linear(self.drop(self.norm(x)))
+
+
+def test_connect_takes_a_module_a_class_and_a_function():
+    for network in (nn.Linear(3, 4), Odd, lambda i, o: nn.Linear(i[0], o[0])):
+        assert connect(network, (3,), (4,))(torch.zeros(5, 3)).shape == (5, 4)
+
+
+def test_connect_leaves_no_trace():
+    network = Odd((3,), (4,))
+    network.drop.eval()
+    before, random = network.norm.running_mean.clone(), torch.get_rng_state()
+    connect(network, (3,), (4,))
+    assert torch.equal(network.norm.running_mean, before)
+    assert torch.equal(torch.get_rng_state(), random)
+    assert network.training
+    assert not network.drop.training
+
+
+@pytest.mark.parametrize(
+    ("network", "error", "sentence"),
+    [
+        (nn.Linear(3, 5), ValueError, "zeros of shape (2, 3) it returned shape (2, 5)"),
+        (nn.Linear(2, 4), ValueError, "fails on zeros of shape (2, 3)"),
+        (nn.LSTM(3, 4), ValueError, "returned tuple"),
+        (lambda i, o: 7, TypeError, "of type int: it must be a torch.nn.Module"),
+    ],
+)
+def test_connect_names_both_shapes(network, error, sentence):
+    with pytest.raises(error) as raised:
+        connect(network, (3,), (4,))
+    assert sentence in str(raised.value)

@@ -1,0 +1,275 @@
+import math
+import re
+from functools import partial
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from pyro import poutine
+from pyro.infer import MCMC, NUTS, SVI, Predictive, Trace_ELBO, TraceMeanField_ELBO
+from pyro.infer.inspect import get_model_relations
+from torch import nn
+
+import pvae
+from pvae import VAE, likelihoods, posteriors, priors
+from pvae.networks import MLP
+
+
+def test_log_probabilities_equal_those_computed_by_hand(vae, x):
+    guide = poutine.trace(vae.guide).get_trace(x)
+    model = poutine.trace(poutine.replay(vae.model, trace=guide)).get_trace(x)
+    guide.compute_log_prob()
+    model.compute_log_prob()
+    z = guide.nodes["z"]["value"]
+    loc, log_scale = vae.posterior.network(x).chunk(2, dim=-1)
+    log_q = (
+        -0.5 * ((z - loc) / log_scale.exp()) ** 2 - log_scale - 0.5 * math.log(2 * math.pi)
+    ).sum(-1)
+    log_p = (-0.5 * z**2 - 0.5 * math.log(2 * math.pi)).sum(-1)
+    p = torch.sigmoid(vae.likelihood.network(z))
+    log_x = (x * p.log() + (1 - x) * (1 - p).log()).flatten(1).sum(1)
+    torch.testing.assert_close(guide.nodes["z"]["log_prob"], log_q)
+    torch.testing.assert_close(model.nodes["z"]["log_prob"], log_p)
+    torch.testing.assert_close(model.nodes["x"]["log_prob"], log_x)
+    assert [n for n, site in model.nodes.items() if site["type"] == "sample"] == ["data", "z", "x"]
+
+
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
+@pytest.mark.parametrize("objective", [Trace_ELBO, TraceMeanField_ELBO])
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+def test_elbo_and_gradients_equal_a_hand_derived_computation(likelihood, objective, network):
+    make = {
+        "mlp": partial(MLP, hidden=[16]),
+        "conv": partial(pvae.networks.Conv, channels=[4], hidden=8),
+    }[network]
+    families = {
+        "bernoulli": likelihoods.Bernoulli,
+        "gaussian": partial(likelihoods.Gaussian, scale="learned"),
+    }
+    vae = pvae.build((1, 8, 8), 3, likelihood=families[likelihood], network=make).double()
+    x = torch.rand(5, 1, 8, 8, dtype=torch.float64)
+    x = x.round() if likelihood == "bernoulli" else x
+
+    torch.manual_seed(1)
+    loss = objective().differentiable_loss(vae.model, vae.guide, x)
+    loss.backward()
+    found = {name: p.grad.clone() for name, p in vae.named_parameters()}
+
+    vae.zero_grad()
+    torch.manual_seed(1)
+    noise = torch.randn(5, 3, dtype=torch.float64)
+    loc, log_scale = vae.posterior.network(x).chunk(2, dim=-1)
+    z = loc + log_scale.exp() * noise
+    out = vae.likelihood.network(z)
+    if likelihood == "bernoulli":
+        log_x = nn.functional.logsigmoid(torch.where(x == 1, out, -out)).sum()
+    else:
+        scale = 1e-3 + vae.likelihood.log_scale.exp()
+        log_x = (-0.5 * ((x - out) / scale) ** 2 - scale.log() - 0.5 * math.log(2 * math.pi)).sum()
+    if objective is TraceMeanField_ELBO:
+        kl = (0.5 * (loc**2 + (2 * log_scale).exp() - 1) - log_scale).sum()
+    else:
+        kl = (0.5 * (z**2 - noise**2) - log_scale).sum()
+    (kl - log_x).backward()
+    torch.testing.assert_close(loss, kl - log_x, rtol=1e-9, atol=0)
+    for name, p in vae.named_parameters():
+        torch.testing.assert_close(found[name], p.grad, rtol=1e-5, atol=1e-9)
+
+
+def test_pyro_example_code_runs_unchanged(vae, x):
+    svi = SVI(vae.model, vae.guide, pyro.optim.Adam({"lr": 1e-2}), loss=Trace_ELBO())
+    losses = [svi.step(x) for _ in range(200)]
+    assert sum(losses[-20:]) < 0.8 * sum(losses[:20])
+    assert set(pyro.get_param_store().keys()) == {
+        f"{part}$$${name}"
+        for part in ("likelihood", "posterior")
+        for name, _ in getattr(vae, part).named_parameters()
+    }
+
+
+def test_predictive(vae, x):
+    draws = Predictive(poutine.uncondition(vae.model), num_samples=7)(x)
+    assert draws["z"].shape == (7, 6, 2)
+    assert draws["x"].shape == (7, 6, 1, 8, 8)
+    assert set(draws["x"].unique().tolist()) == {0.0, 1.0}
+    posterior = Predictive(vae.model, guide=vae.guide, num_samples=7, return_sites=["z"])(x)
+    assert posterior["z"].shape == (7, 6, 2)
+
+
+def test_condition(vae, x):
+    z = torch.randn(6, 2)
+    conditioned = poutine.condition(poutine.uncondition(vae.model), data={"z": z})
+    trace = poutine.trace(conditioned).get_trace(x)
+    assert torch.equal(trace.nodes["z"]["value"], z)
+    torch.testing.assert_close(trace.nodes["x"]["fn"].mean, vae.decode(z).mean)
+
+
+def test_nuts_agrees_with_quadrature(vae, x):
+    vae.likelihood.network.layers[-2].weight.data.mul_(10)  # a posterior unlike the prior
+    mcmc = MCMC(
+        NUTS(vae.model, jit_compile=False), num_samples=400, warmup_steps=200, disable_progbar=True
+    )
+    mcmc.run(x[:1])
+    z = mcmc.get_samples()["z"].squeeze(1)
+    grid = torch.cartesian_prod(torch.linspace(-5, 5, 201), torch.linspace(-5, 5, 201))
+    with torch.no_grad():
+        log_joint = vae.prior().log_prob(grid) + vae.decode(grid).log_prob(x[:1])
+    weight = log_joint.softmax(0)
+    mean = (weight[:, None] * grid).sum(0)
+    stddev = (weight[:, None] * (grid - mean) ** 2).sum(0).sqrt()
+    assert (mean - 0).norm() > 0.1  # or the test would show nothing
+    assert ((z.mean(0) - mean).abs() < 0.25 * stddev).all()
+    assert ((z.std(0) / stddev - 1).abs() < 0.25).all()
+
+
+def test_model_relations(vae, x):
+    relations = get_model_relations(vae.model, (x,))
+    assert relations["sample_sample"] == {"z": [], "x": ["z"]}
+    assert relations["observed"] == ["x"]
+    assert relations["plate_sample"] == {"data": ["z", "x"]}
+
+
+def test_two_vaes_in_one_process_do_not_disturb_each_other(x):
+    vaes = [pvae.build((1, 8, 8), 2, network=partial(MLP, hidden=[n])) for n in (16, 16)]
+    svis = [SVI(v.model, v.guide, pyro.optim.Adam({"lr": 1e-2}), loss=Trace_ELBO()) for v in vaes]
+    for svi, v in zip(svis * 2, vaes * 2, strict=True):
+        before = [{k: w.clone() for k, w in v.state_dict().items()} for v in vaes]
+        svi.step(x)
+        for b, other in zip(before, vaes, strict=True):
+            changed = any(not torch.equal(b[k], w) for k, w in other.state_dict().items())
+            assert changed == (other is v)
+
+
+def test_frozen_parts_stay(vae, x):
+    vae.likelihood.requires_grad_(False)
+    before = {k: w.clone() for k, w in vae.likelihood.state_dict().items()}
+    svi = SVI(vae.model, vae.guide, pyro.optim.Adam({"lr": 1e-2}), loss=Trace_ELBO())
+    svi.step(x)
+    assert all(torch.equal(before[k], w) for k, w in vae.likelihood.state_dict().items())
+
+
+def test_encode_and_decode_take_any_batch_shape(vae, x):
+    for batch in ((), (6,), (2, 3), (4, 6)):
+        items = x[0].expand(*batch, 1, 8, 8)
+        q = vae.encode(items)
+        assert q.batch_shape == batch
+        assert vae.decode(q.sample()).log_prob(items).shape == batch
+        assert vae.reconstruct(items).shape == items.shape
+
+
+def test_reconstruct_means_and_draws(vae, x):
+    means = vae.reconstruct(x)
+    torch.testing.assert_close(means, vae.decode(vae.encode(x).mean).mean)
+    assert not means.requires_grad
+    drawn = vae.reconstruct(x, draw=True)
+    assert set(drawn.unique().tolist()) <= {0.0, 1.0}
+
+
+def test_sample_is_repeatable_and_leaves_the_random_state(vae):
+    state = torch.get_rng_state()
+    first = vae.sample(5, seed=3)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(first, vae.sample(5, seed=3))
+    assert not torch.equal(first, vae.sample(5, seed=4))
+    assert first.shape == (5, 1, 8, 8)
+    assert ((first > 0) & (first < 1)).all()
+    assert set(vae.sample(50, seed=3, draw=True).unique().tolist()) == {0.0, 1.0}
+
+
+@pytest.mark.parametrize("spherical", [False, True])
+def test_interpolate_ends_at_the_reconstructions(vae, x, spherical):
+    path = vae.interpolate(x[:3], x[3:], steps=5, spherical=spherical)
+    assert path.shape == (3, 5, 1, 8, 8)
+    torch.testing.assert_close(path[:, 0], vae.reconstruct(x[:3]))
+    torch.testing.assert_close(path[:, -1], vae.reconstruct(x[3:]))
+    assert vae.interpolate(x[0], x[1], spherical=spherical).shape == (10, 1, 8, 8)
+
+
+def test_great_circle():
+    z0 = torch.tensor([[2.0, 0.0], [1.0, 1.0], [1.0, 0.0], [0.0, 0.0]])
+    z1 = torch.tensor([[0.0, 1.0], [2.0, 2.0], [-1.0, 0.0], [0.0, 3.0]])
+    t = torch.linspace(0, 1, 5)[:, None]
+    path = pvae.vae._great_circle(z0[:, None], z1[:, None], t)
+    assert path.isfinite().all()
+    torch.testing.assert_close(path[0].norm(dim=-1), torch.linspace(2, 1, 5))
+    angle = torch.atan2(path[0, :, 1], path[0, :, 0])
+    torch.testing.assert_close(angle, torch.linspace(0, math.pi / 2, 5))
+    torch.testing.assert_close(path[1], torch.lerp(z0[1], z1[1], t))
+
+
+def test_asking_leaves_the_mode_and_dropout_off():
+    vae = pvae.build((1, 8, 8), 2, network=partial(MLP, hidden=[16], dropout=0.5))
+    vae.posterior.eval()
+    x = torch.ones(1, 1, 8, 8)
+    assert torch.equal(vae.reconstruct(x), vae.reconstruct(x))
+    assert vae.training
+    assert vae.likelihood.training
+    assert not vae.posterior.training
+
+
+class Uniform(nn.Module):
+    """Parts of a user's own, that inherit nothing from the package."""
+
+    def __init__(self, d):
+        super().__init__()
+        self.register_buffer("low", -torch.ones(d))
+
+    def forward(self):
+        return dist.Uniform(self.low, -self.low).to_event(1)
+
+
+def test_parts_of_ones_own():
+    class Line(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(2, 3))
+
+        def forward(self, z):
+            return dist.Normal(z @ self.weight, 1.0).to_event(1)
+
+    class Squash(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(3, 2)
+
+        def forward(self, x):
+            base = dist.Normal(self.linear(x), 1.0)
+            squash = dist.transforms.ComposeTransform(
+                [dist.transforms.SigmoidTransform(), dist.transforms.AffineTransform(-1.0, 2.0)]
+            )
+            return dist.TransformedDistribution(base, squash).to_event(1)
+
+    vae = VAE(Uniform(2), Line(), Squash())
+    assert vae.event_shape == (3,)
+    svi = SVI(vae.model, vae.guide, pyro.optim.Adam({"lr": 1e-2}), loss=Trace_ELBO())
+    assert math.isfinite(svi.step(torch.randn(5, 3)))
+    assert vae.sample(4).shape == (4, 3)
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda v, x: v.encode(x[:, 0]), "x has shape (6, 8, 8): expected (*batch, 1, 8, 8)"),
+        (lambda v, x: v.decode(torch.zeros(3)), "z has shape (3,): expected (*batch, 2)"),
+        (lambda v, x: v.sample(0), "n is 0"),
+        (lambda v, x: v.interpolate(x, x, steps=1), "steps is 1"),
+        (lambda v, x: v.interpolate(x, x[:2]), "x0 has shape (6, 1, 8, 8) and x1 (2, 1, 8, 8)"),
+        (
+            lambda v, x: VAE(priors.StandardNormal(3), v.likelihood, v.posterior),
+            "likelihood(z) fails on the prior's z of shape (2, 3)",
+        ),
+        (
+            lambda v, x: VAE(v.prior, v.likelihood, posteriors.DiagonalNormal((1, 8, 8), 3)),
+            "over z of event shape (3,), the prior over z of event shape (2,)",
+        ),
+        (
+            lambda v, x: VAE(v.prior, v.likelihood, posteriors.DiagonalNormal((1, 9, 8), 2)),
+            "posterior(x) fails on x of shape (2, 1, 8, 8)",
+        ),
+    ],
+)
+def test_misfits(vae, x, call, sentence):
+    with pytest.raises(ValueError, match=re.escape(sentence)) as raised:
+        call(vae, x)
+    assert "\n" not in str(raised.value)
