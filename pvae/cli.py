@@ -43,6 +43,7 @@ KINDS: dict[str, type] = {
 
 def train(
     data: str | None = "digits",
+    labels: str | None = None,
     size: int | tuple[int, int] | None = None,
     crop: bool = False,
     channels: int | None = None,
@@ -61,7 +62,7 @@ def train(
     objective: Objective = "Trace_ELBO",
     optimizer: Callable[[Iterable], Optimizer] = "Adam",
     scheduler: Callable[[Optimizer], Scheduler] | None = None,
-    epochs: int = 100,
+    epochs: int = 200,
     batch_size: int = 128,
     clip_norm: float | None = None,
     patience: int | None = None,
@@ -78,6 +79,7 @@ def train(
     Args:
         data: name of a data set (digits, mnist, fashion-mnist, kmnist, emnist, omniglot, cifar10,
             svhn, celeba), folder of images, or .npy, .npz, .pt or .csv file.
+        labels: .npy, .npz or .pt file of labels for data from a file.
         size: height and width that images are brought to.
         crop: cut images to the shape of the size before, rather than stretch them.
         channels: 1 for grey, 3 for colour.
@@ -295,7 +297,8 @@ def encode(
     if path.suffix != ".npz":
         raise ValueError(f"The latents are arrays by name: choose a file {path.stem}.npz.")
     torch.manual_seed(seed)
-    mean, stddev, labels = gallery.latents(vae, dataset, part)
+    held = gallery.choose(dataset, part)
+    mean, stddev, labels = gallery.latents(vae, dataset, [held])
     arrays = {"mean": mean.numpy(), "stddev": stddev.numpy()}
     if labels is not None:
         arrays["label"] = labels.numpy()
@@ -370,19 +373,21 @@ def _parse(argv: list[str]) -> tuple[Callable[..., None], dict[str, Any]]:
 
 
 def _one_line(error: ArgumentError) -> str:
-    """Say what jsonargparse found in one sentence."""
-    text = " ".join(str(error).split())
+    """Say what jsonargparse found in one sentence, with what could have been given instead."""
+    text = re.sub(r"<class '([\w.]+)'>", r"\1", " ".join(str(error).split()))
     found = re.match(r'Parser key "([\w.]+)": (.*)', text)
     if not found:
         return text
     key, reason = found.groups()
     reason = re.sub(r"^Type .*? expects a function or a callable class: ", "", reason)
-    reason = re.sub(r"\.* Got value: Namespace\(.*", "", reason)
-    name = key.rpartition(".")[2]
-    if name in KINDS:
-        kind: Kind = KINDS[name]
-        known = ", ".join(sorted(c.__name__ for c in kind.__subclasses__()))
-        reason += f"; choose {known}, or the import path of a class of your own"
+    reason = re.sub(r"^Does not validate against .*? Errors: - (.*?) - Expected .*", r"\1", reason)
+    reason = re.sub(r"[. ]+Got value: Namespace\(.*", "", reason)
+    reason = re.sub(r"Expected an? (.*?)[. ]+Got value: (.*)", r"expected \1, got \2", reason)
+    reason = re.sub(r"Expected a dot import path string: (.*)", r"there is no \1", reason)
+    kind: Kind | None = KINDS.get(key.rpartition(".")[2])
+    if kind and ("Option" not in reason and "Parser key" not in reason):
+        known = sorted(c.__name__ for c in kind.__subclasses__())
+        reason += f"; choose {', '.join(known)}, or the import path of a class of your own"
     return f"--{key}: {reason}"
 
 

@@ -1,6 +1,6 @@
 """The pictures of a trained VAE: from a model and data to the arrays that `pvae.plots` draws."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from pvae import plots
-from pvae.data.batches import Batches
 from pvae.data.dataset import Dataset, Part
+from pvae.evaluation.summary import batches_for
 from pvae.inference.runs import Run
 from pvae.vae import VAE
 
@@ -36,7 +36,7 @@ def draw(run: Run, vae: VAE, data: Dataset, ellipses: bool = False) -> list[Path
         torch.manual_seed(0)
         x = head(vae, data, 20)
         pairs = head(vae, data, 12)
-        mean, stddev, labels = latents(vae, data, most=POINTS)
+        mean, stddev, labels = latents(vae, data, parts_of(data), most=POINTS)
         pictures = {
             "reconstructions": plots.reconstructions(
                 x.cpu(), vae.reconstruct(x).cpu(), value_range=limits
@@ -65,18 +65,17 @@ def draw(run: Run, vae: VAE, data: Dataset, ellipses: bool = False) -> list[Path
 
 def _over_training(run: Run, vae: VAE, data: Dataset) -> list[Path]:
     """Prior samples and reconstructions at a few epochs in a row, and as a GIF."""
-    snapshots = run.snapshots
-    if len(snapshots) < 2:
+    weights = run.snapshots | {run.info["epochs"]: "last.safetensors"}
+    if len(weights) < 2:
         return []
     draws, titles = [], []
     now = {name: w.clone() for name, w in vae.state_dict().items()}
-    for epoch in snapshots:
-        run.restore(vae, snapshots[epoch])
+    for epoch, name in weights.items():
+        run.restore(vae, name)
         draws.append(_snapshot(vae, data))
         titles.append(f"epoch {epoch}")
     vae.load_state_dict(now)
-    row = [round(i * (len(draws) - 1) / (EPOCHS - 1)) for i in range(EPOCHS)]
-    row = sorted(set(row))
+    row = sorted({round(i * (len(draws) - 1) / (EPOCHS - 1)) for i in range(EPOCHS)})
     figure = plots.side_by_side([draws[i] for i in row], [titles[i] for i in row])
     paths = [run.figures / "epochs.png", run.figures / "training.gif"]
     plots.save(figure, paths[0])
@@ -90,7 +89,7 @@ def _snapshot(vae: VAE, data: Dataset) -> Callable:
     if vae.prior().event_shape == (2,):
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            mean, _, labels = latents(vae, data, most=1000)
+            mean, _, labels = latents(vae, data, parts_of(data), most=2000)
         return partial(_in_figure, plots.latent_scatter, mean, labels, classes=data.classes)
     samples = vae.sample(25, seed=0).cpu()
     return partial(_in_figure, plots.samples, samples, value_range=limits)
@@ -108,10 +107,10 @@ def manifold(vae: VAE, tiles: int = TILES) -> tuple[Tensor, Tensor]:
         Images (tiles, tiles, *event_shape), and the coordinates (tiles,) of rows and columns.
     """
     z = plots.percentiles(tiles)
-    device = next(vae.parameters()).device
+    like = next(vae.parameters())
     grid = torch.stack(torch.meshgrid(z, z, indexing="xy"), dim=-1)
     with vae.evaluating():
-        return vae.decode(grid.to(device)).mean.cpu(), z
+        return vae.decode(grid.to(like)).mean.cpu(), z
 
 
 def choose(data: Dataset, part: str | None = None) -> Part:
@@ -120,10 +119,16 @@ def choose(data: Dataset, part: str | None = None) -> Part:
     Raises:
         ValueError: if there is no part of that name.
     """
-    for name in [part] if part else ["test", "validation", "train"]:
-        if getattr(data, name) is not None:
-            return getattr(data, name)
-    raise ValueError(f"The data set {data.name} has no {part} part.")
+    if part is None:
+        return parts_of(data)[0]
+    if getattr(data, part) is None:
+        raise ValueError(f"The data set {data.name} has no {part} part: choose another.")
+    return getattr(data, part)
+
+
+def parts_of(data: Dataset) -> list[Part]:
+    """The parts that there are, what the model has seen least first."""
+    return [part for part in (data.test, data.validation, data.train) if part is not None]
 
 
 def head(vae: VAE, data: Dataset, n: int, part: str | None = None) -> Tensor:
@@ -135,34 +140,36 @@ def head(vae: VAE, data: Dataset, n: int, part: str | None = None) -> Tensor:
     if n < 1:
         raise ValueError(f"n is {n}: ask for at least 1.")
     held = choose(data, part)
-    device = next(vae.parameters()).device
-    batches = Batches(data, held, vae.likelihood.domain, min(n, len(held)), device)
-    return batches.head(min(n, len(held)))
+    return batches_for(vae, data, held, n).head(n)
 
 
 def latents(
-    vae: VAE, data: Dataset, part: str | None = None, most: int | None = None
+    vae: VAE, data: Dataset, parts: Sequence[Part], most: int | None = None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Posterior means and standard deviations of a part of the data, and its labels.
+    """Posterior means and standard deviations of the data, and their labels.
 
     Args:
         vae: the VAE.
-        data: the data.
-        part: its part.
+        data: the data set.
+        parts: parts of it, one after another.
         most: take only the first so many.
 
     Returns:
         Mean and standard deviation, each (n, latent_dim), and labels (n,) or None, on the CPU.
     """
-    held = choose(data, part)
-    n = len(held) if most is None else min(most, len(held))
-    device = next(vae.parameters()).device
-    batches = Batches(data, held, vae.likelihood.domain, min(BATCH, n), device)
+    means, stddevs, labels = [], [], []
+    left = sum(map(len, parts)) if most is None else most
     with vae.evaluating():
-        qs = [vae.encode(x) for x in batches.epoch(torch.arange(n))]
-        mean = torch.cat([q.mean.cpu() for q in qs])
-        stddev = torch.cat([q.stddev.cpu() for q in qs])
-    return mean, stddev, None if held.y is None else held.y[:n]
+        for part in parts:
+            n = min(left, len(part))
+            left -= n
+            for x in batches_for(vae, data, part, BATCH).epoch(torch.arange(n)):
+                q = vae.encode(x)
+                means.append(q.mean.cpu())
+                stddevs.append(q.stddev.cpu())
+            labels.append(None if part.y is None else part.y[:n])
+    y = None if any(label is None for label in labels) else torch.cat(labels)
+    return torch.cat(means), torch.cat(stddevs), y
 
 
 def value_range(vae: VAE, data: Dataset | None) -> tuple[float, float]:

@@ -26,8 +26,9 @@ class Kind(abc.ABCMeta):
         if "torch" not in sys.modules:
             return []
         room = importlib.import_module(cls.room)
-        offered = (getattr(room, name) for name in dir(room))
-        return [c for c in offered if isinstance(c, type) and issubclass(c, cls)]
+        offered = (getattr(room, name) for name in dir(room) if not name.startswith("_"))
+        kinds = [c for c in offered if isinstance(c, type) and issubclass(c, cls)]
+        return [c for c in kinds if f"{c.__module__}.{c.__qualname__}" != cls.base]
 
 
 class Named(metaclass=Kind):

@@ -5,7 +5,7 @@ import math
 import torch
 
 from pvae.data.batches import Batches
-from pvae.data.dataset import Dataset
+from pvae.data.dataset import Dataset, Part
 from pvae.evaluation.bound import elbo
 from pvae.vae import VAE
 
@@ -47,9 +47,15 @@ def evaluate(
             f"The data set {data.name} has no {part} part: choose another part, or load it with "
             f"{part}= a fraction or number of items."
         )
-    device = next(vae.parameters()).device
-    batches = Batches(data, held, vae.likelihood.domain, min(batch_size, len(held)), device)
+    batches = batches_for(vae, data, held, batch_size)
     return summarize(vae, batches, seed=seed)
+
+
+def batches_for(vae: VAE, data: Dataset, part: Part, most: int) -> Batches:
+    """Minibatches of a part of the data, as a VAE takes them, of ``most`` items or fewer."""
+    like = next(vae.parameters())
+    size = min(most, len(part))
+    return Batches(data, part, vae.likelihood.domain, size, like.device, like.dtype)
 
 
 def summarize(vae: VAE, batches: Batches, seed: int = 0, items: int | None = None) -> dict:

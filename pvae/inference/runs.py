@@ -29,6 +29,7 @@ from pvae import factories
 from pvae.builder import build
 from pvae.data.dataset import Dataset
 from pvae.data.loading import load as load_data
+from pvae.data.named import NAMES
 from pvae.inference import storage
 from pvae.inference.history import History
 from pvae.vae import VAE
@@ -99,7 +100,7 @@ class Run:
         with storage.new_folder(path) as folder:
             storage.write(folder / "run.json", _json(info))
             storage.write(folder / "config.yaml", _yaml(config))
-            storage.write_weights(folder / _snapshot(0), weights)
+            storage.write_weights(folder / snapshot_name(0), weights)
             storage.write_state(folder / "state.pt", state)
         return cls(path)
 
@@ -154,15 +155,12 @@ class Run:
         """The file that resuming needs."""
         return self.path / "state.pt"
 
-    def snapshot(self, epoch: int) -> Path:
-        """The file for the weights after an epoch."""
-        return self.path / _snapshot(epoch)
-
     @property
-    def snapshots(self) -> dict[int, Path]:
-        """The weights kept during training, by epoch."""
+    def snapshots(self) -> dict[int, str]:
+        """The names of the weights kept during training, by epoch."""
         paths = sorted((self.path / "snapshots").glob("epoch-*.safetensors"))
-        return {int(path.stem.removeprefix("epoch-")): path for path in paths}
+        epochs = [int(path.stem.removeprefix("epoch-")) for path in paths]
+        return {epoch: snapshot_name(epoch) for epoch in epochs}
 
     @property
     def figures(self) -> Path:
@@ -182,7 +180,7 @@ class Run:
             )
         return load_data(**select(self.config, load_data))
 
-    def vae(self, weights: str | Path = "weights.safetensors") -> VAE:
+    def vae(self, weights: str = "weights.safetensors") -> VAE:
         """Rebuild the model with weights of this run, ready to use.
 
         Args:
@@ -195,7 +193,7 @@ class Run:
         """
         return self.restore(build_from(self.config), weights)
 
-    def restore(self, vae: VAE, weights: str | Path = "weights.safetensors") -> VAE:
+    def restore(self, vae: VAE, weights: str = "weights.safetensors") -> VAE:
         """Put weights of this run into a model of the same parts."""
         path = self.path / weights
         if not path.is_file():
@@ -263,14 +261,17 @@ def new_path(name: str) -> Path:
     return next(base / n for n in names if not (base / n).exists())
 
 
-def load_like(data: Any, arguments: Mapping[str, Any], event_shape: Sequence[int]) -> Dataset:
+def load_like(data: str, arguments: Mapping[str, Any], event_shape: Sequence[int]) -> Dataset:
     """Load other data as a run's own were loaded, in the event shape of its VAE.
 
     None of it is held out: what has no test part of its own is one part, train.
     """
-    kept = {k: arguments[k] for k in ("crop", "binarization", "skip_broken") if k in arguments}
-    if len(event_shape) == 3:
+    kept: dict[str, Any] = {"binarization": arguments.get("binarization", "dynamic")}
+    if data not in NAMES and not Path(data).is_dir():
+        kept["event_shape"] = tuple(event_shape)
+    elif len(event_shape) == 3:
         kept |= {"size": tuple(event_shape[1:]), "channels": event_shape[0]}
+        kept["crop"] = arguments.get("crop", False)
     return load_data(data, validation=0, test=0, **kept)
 
 
@@ -297,7 +298,8 @@ def load_weights(vae: VAE, weights: dict[str, torch.Tensor], source: object) -> 
     vae.load_state_dict(weights)
 
 
-def _snapshot(epoch: int) -> str:
+def snapshot_name(epoch: int) -> str:
+    """The file of a run folder with the weights after an epoch."""
     return f"snapshots/epoch-{epoch:06d}.safetensors"
 
 

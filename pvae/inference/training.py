@@ -16,13 +16,13 @@ from pvae import factories
 from pvae.data.batches import Batches
 from pvae.data.dataset import Dataset
 from pvae.data.loading import load
-from pvae.evaluation.summary import summarize
+from pvae.evaluation.summary import batches_for, summarize
 from pvae.inference import storage
 from pvae.inference.checkpoint import Checkpoint, Position, weights_of
 from pvae.inference.history import History
 from pvae.inference.interrupt import Interrupt
 from pvae.inference.optimizer import Optimizer
-from pvae.inference.runs import Run
+from pvae.inference.runs import Run, snapshot_name
 from pvae.progress import bar, in_notebook
 from pvae.vae import VAE
 
@@ -36,7 +36,7 @@ def fit(
     vae: VAE,
     data: Any,
     *,
-    epochs: int = 100,
+    epochs: int = 200,
     batch_size: int = 128,
     objective: ELBO | None = None,
     optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
@@ -125,14 +125,11 @@ def fit(
         "seed": seed,
     }
 
-    device, domain = chosen_device, vae.likelihood.domain
-    train = Batches(data, data.train, domain, batch_size, device)
-    validation = None
-    if data.validation is not None:
-        held_out = min(EVALUATION_BATCH, len(data.validation))
-        validation = Batches(data, data.validation, domain, held_out, device)
-
+    device = chosen_device
     vae.to(device).train()
+    like, domain = next(vae.parameters()), vae.likelihood.domain
+    train = Batches(data, data.train, domain, batch_size, device, like.dtype)
+    validation = data.validation and batches_for(vae, data, data.validation, EVALUATION_BATCH)
     pyro.set_rng_seed(seed)
     optim = Optimizer(vae.parameters(), optimizer, clip_norm)
     schedule = scheduler(optim.torch_optimizer) if scheduler else None
@@ -169,8 +166,6 @@ def fit(
             # One epoch. Its order depends on the seed and the epoch alone, so that a run that was
             # stopped in its midst finds its place again.
             for x in train.epoch(_order(len(data.train), seed, position.epoch), position.batch):
-                if interrupt.requested:
-                    break
                 optim.batch_size = len(x)
                 # Pyro's checks find mistakes in the programs, which the first step shows.
                 with pyro.validation_enabled(position.step == 0):
@@ -185,6 +180,8 @@ def fit(
                     position.seconds = time.monotonic() - began
                     checkpoint.save(folder, position, None)
                     saved = time.monotonic()
+                if interrupt.requested:  # before the next minibatch takes random numbers
+                    break
             if interrupt.requested and position.batch < len(train):
                 stopped = "interrupted"
                 break
@@ -222,7 +219,7 @@ def fit(
             # Its traces on disk.
             if folder:
                 if position.epoch & (position.epoch - 1) == 0:  # a power of two
-                    storage.write_weights(folder.snapshot(position.epoch), good)
+                    storage.write_weights(folder.path / snapshot_name(position.epoch), good)
                 if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
                     checkpoint.save(folder, position, None)
                     saved = time.monotonic()

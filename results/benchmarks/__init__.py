@@ -1,0 +1,1 @@
+"""Benchmarks: speed as a ratio, all rows in one run."""

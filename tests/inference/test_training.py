@@ -1,0 +1,371 @@
+import itertools
+import os
+import signal
+import subprocess
+import sys
+from functools import partial
+
+import numpy as np
+import pyro
+import pytest
+import torch
+from pyro.infer import RenyiELBO, Trace_ELBO, TraceGraph_ELBO, TraceMeanField_ELBO
+from torch.optim import lr_scheduler
+
+import pvae
+from pvae.inference import Run, training
+from pvae.objectives import BetaELBO
+
+NETWORK = partial(pvae.networks.MLP, hidden=[32])
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return pvae.data.load("digits")
+
+
+def build(**arguments):
+    pyro.set_rng_seed(0)
+    return pvae.build(**{"event_shape": (1, 8, 8), "latent_dim": 2, "network": NETWORK} | arguments)
+
+
+def fit(vae, data, **arguments):
+    return pvae.fit(vae, data, **{"epochs": 2, "progress": False} | arguments)
+
+
+def weights(vae):
+    return {name: w.clone() for name, w in vae.state_dict().items()}
+
+
+def same(a, b):
+    return all(torch.equal(a[name], w) for name, w in b.items())
+
+
+def test_training_beats_pixels_without_a_latent(digits):
+    vae = build()
+    history = fit(
+        vae, digits, epochs=40, batch_size=64, optimizer=partial(torch.optim.Adam, lr=5e-3)
+    )
+    p = digits.train.x.float().div(16).mean(0)
+    q = digits.test.x.float().div(16).mean(0)  # the best independent pixels, on the test part
+    independent = -(q * p.clamp_min(1e-4).log() + (1 - q) * (1 - p).clamp_min(1e-4).log()).sum()
+    test = pvae.evaluation.evaluate(vae, digits)
+    assert test["neg_elbo"] < independent - 1
+    assert test["kl"] > 1
+    assert test["neg_elbo"] == pytest.approx(test["kl"] - test["log_likelihood"])
+    assert history.best_epoch > 20
+
+
+def test_history_holds_what_evaluation_says(digits):
+    vae = build()
+    history = fit(vae, digits, epochs=3)
+    last = history.rows[-1]
+    assert history.best_epoch == 3
+    for name, value in pvae.evaluation.evaluate(vae, digits, "validation").items():
+        assert last[f"validation/{name}"] == pytest.approx(value)
+    assert last["step"] == 3 * -(-len(digits.train) // 128)
+    assert last["loss"] == pytest.approx(last["train/neg_elbo"], rel=0.1)
+    assert history["epoch"] == [1, 2, 3]
+    assert len(history.plot().axes) == 3
+
+
+def test_the_best_epoch_is_kept(digits):
+    vae = build()
+    rate = partial(torch.optim.Adam, lr=0.1)  # too high to get better for long
+    history = fit(vae, digits, epochs=6, optimizer=rate)
+    assert history.best_epoch < 6
+    found = pvae.evaluation.evaluate(vae, digits, "validation")["neg_elbo"]
+    assert found == pytest.approx(min(history["validation/neg_elbo"]))
+
+
+def test_early_stopping(digits):
+    rate = partial(torch.optim.Adam, lr=0.1)
+    history = fit(build(), digits, epochs=50, optimizer=rate, patience=2)
+    assert history.stopped == "early"
+    assert len(history.rows) == history.best_epoch + 2 < 50
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        Trace_ELBO(num_particles=2),
+        Trace_ELBO(num_particles=2, vectorize_particles=True),
+        TraceMeanField_ELBO(),
+        TraceGraph_ELBO(),
+        RenyiELBO(alpha=0.5, num_particles=2),
+        BetaELBO(beta=2.0, warmup_steps=10),
+    ],
+    ids=lambda o: type(o).__name__,
+)
+def test_any_elbo(digits, objective):
+    vae = build()
+    before = weights(vae)
+    history = fit(vae, digits, objective=objective)
+    assert np.isfinite(history["loss"]).all()
+    assert not any(torch.equal(before[name], w) for name, w in vae.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        torch.optim.Adam,
+        partial(torch.optim.AdamW, weight_decay=0.1),
+        partial(torch.optim.RMSprop, lr=1e-3),
+        partial(torch.optim.SGD, lr=1e-2, momentum=0.9),
+    ],
+)
+def test_any_optimizer(digits, optimizer):
+    history = fit(build(), digits, epochs=4, optimizer=optimizer, clip_norm=10.0)
+    assert history["validation/neg_elbo"][-1] < history["validation/neg_elbo"][0]
+
+
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        partial(lr_scheduler.ExponentialLR, gamma=1e-9),
+        partial(lr_scheduler.ReduceLROnPlateau, factor=1e-9, patience=0, threshold=1e9),
+    ],
+)
+def test_learning_rate_schedules(digits, scheduler, tmp_path):
+    # A rate that vanishes after the first epochs leaves the weights where they are.
+    fit(build(), digits, epochs=5, scheduler=scheduler, run=tmp_path / "run")
+    run = Run(tmp_path / "run")
+    snapshots = [run.restore(build(), run.snapshots[e]).state_dict() for e in (0, 1, 2, 4)]
+    moved = [
+        max((a[name] - b[name]).abs().max().item() for name in a)
+        for a, b in itertools.pairwise(snapshots)
+    ]
+    assert moved[0] > 1e-3
+    assert moved[2] < 1e-6
+
+
+@pytest.mark.parametrize("likelihood", ["binary", "relaxed", "fixed", "learned", "predicted"])
+def test_likelihoods_on_bytes(digits, likelihood):
+    families = {
+        "binary": pvae.likelihoods.Bernoulli,
+        "relaxed": partial(pvae.likelihoods.Bernoulli, relaxed=True),
+        "fixed": partial(pvae.likelihoods.Gaussian, scale=0.5),
+        "learned": partial(pvae.likelihoods.Gaussian, scale="learned"),
+        "predicted": partial(pvae.likelihoods.Gaussian, scale="predicted"),
+    }
+    history = fit(build(likelihood=families[likelihood]), digits)
+    has_bits = likelihood in ("fixed", "learned", "predicted")
+    assert ("validation/bits_per_dim" in history) == has_bits
+    if has_bits:
+        nats = history["validation/neg_elbo"][-1] / 64
+        bits = (nats + np.log(17)) / np.log(2)  # 17 levels of grey
+        assert history["validation/bits_per_dim"][-1] == pytest.approx(bits)
+
+
+def test_same_seed_same_bits(digits):
+    runs = []
+    for seed in (0, 0, 1):
+        vae = build()
+        torch.rand(7)  # whatever came before does not matter
+        fit(vae, digits, seed=seed)
+        runs.append(weights(vae))
+    assert same(runs[0], runs[1])
+    assert not same(runs[0], runs[2])
+
+
+def test_two_in_a_row_are_each_trained(digits):
+    first, second = build(), build()
+    fit(first, digits)
+    fit(second, digits)
+    assert same(weights(first), weights(second))
+    assert not same(weights(second), weights(build()))
+
+
+def test_interrupted_and_resumed_equals_uninterrupted(digits, tmp_path):
+    class CtrlC(TraceMeanField_ELBO):
+        steps = 0
+
+        def loss_and_grads(self, *args):
+            self.steps += 1
+            if self.steps in (7, 20):  # in the midst of the first and second epoch
+                signal.raise_signal(signal.SIGINT)
+            return super().loss_and_grads(*args)
+
+    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    arguments = {
+        "epochs": 3,
+        "optimizer": torch.optim.AdamW,
+        "scheduler": partial(lr_scheduler.StepLR, step_size=1),
+    }
+    fit(build(), digits, objective=CtrlC.__base__(), run=straight, **arguments)
+    objective = CtrlC()
+    history = fit(build(), digits, objective=objective, run=stopped, **arguments)
+    assert history.stopped == Run(stopped).info["stopped"] == "interrupted"
+    assert objective.steps == 7
+    for expected in ("interrupted", "finished"):
+        history = fit(build(), digits, objective=objective, run=stopped, resume=True, **arguments)
+        assert history.stopped == expected
+    for name in ("weights.safetensors", "last.safetensors", "snapshots/epoch-000002.safetensors"):
+        assert (straight / name).read_bytes() == (stopped / name).read_bytes()
+    rows = [{**row, "seconds": 0} for row in Run(straight).history.rows]
+    assert rows == [{**row, "seconds": 0} for row in Run(stopped).history.rows]
+
+
+KILLED = """
+import os, signal, sys
+from functools import partial
+import pyro, torch, pvae
+from pvae.inference import training
+
+training.SECONDS_BETWEEN_CHECKPOINTS = 0  # after every step
+replace, left = os.replace, int(sys.argv[2])
+
+def deadly(source, target):
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(source, target)
+
+os.replace = deadly
+pyro.set_rng_seed(0)
+network = partial(pvae.networks.MLP, hidden=[32], dropout=0.2)
+vae = pvae.build((1, 8, 8), 2, network=network)
+objective = pvae.objectives.BetaELBO(warmup_steps=20)
+pvae.fit(vae, "digits", epochs=3, objective=objective, run=sys.argv[1], progress=False,
+         resume=os.path.exists(sys.argv[1]))
+"""
+
+
+def test_killed_at_several_moments_and_resumed_equals_uninterrupted(tmp_path):
+    def train(folder, fatal_write):
+        command = [sys.executable, "-c", KILLED, str(tmp_path / folder), str(fatal_write)]
+        return subprocess.run(command, check=False).returncode
+
+    assert train("straight", 0) == 0
+    # Before there is a run; in the first epoch; between two files of a checkpoint; at the end.
+    for fatal_write in (3, 20, 71):
+        assert train("killed", fatal_write) == -signal.SIGKILL
+    assert train("killed", 0) == 0
+    for name in ("weights.safetensors", "last.safetensors", "config.yaml"):
+        straight, killed = (tmp_path / run / name for run in ("straight", "killed"))
+        assert straight.read_bytes() == killed.read_bytes()
+    assert Run(tmp_path / "killed").info["stopped"] == "finished"
+    pvae.load(tmp_path / "killed")
+
+
+def test_more_epochs_on_resuming(digits, tmp_path):
+    once, twice = tmp_path / "once", tmp_path / "twice"
+    fit(build(), digits, epochs=4, run=once)
+    fit(build(), digits, epochs=2, run=twice)
+    fit(build(), digits, epochs=4, run=twice, resume=True)
+    for name in ("last.safetensors", "config.yaml"):
+        assert (once / name).read_bytes() == (twice / name).read_bytes()
+
+
+def test_a_loss_that_is_not_finite_keeps_the_last_good_state(digits, tmp_path):
+    class Broken(TraceMeanField_ELBO):
+        steps = 0
+
+        def loss_and_grads(self, *args):
+            self.steps += 1
+            loss = super().loss_and_grads(*args)
+            return float("nan") if self.steps == 15 else loss
+
+    vae = build()
+    with pytest.raises(FloatingPointError, match=r"nan at step 15 \(epoch 2\)"):
+        fit(vae, digits, objective=Broken(), run=tmp_path / "run")
+    good = Run(tmp_path / "run").restore(build(), Run(tmp_path / "run").snapshots[1])
+    assert same(weights(vae), weights(good))
+
+
+def test_gradients_that_are_not_finite(digits):
+    def explode(parameters):
+        return torch.optim.SGD(parameters, lr=1e30)
+
+    vae = build()
+    before = weights(vae)
+    with (
+        pytest.raises(FloatingPointError, match=r"The loss is (nan|inf)"),
+        pytest.warns(UserWarning, match="Encountered NaN"),
+    ):
+        fit(vae, digits, optimizer=explode)
+    assert same(weights(vae), before)
+
+
+def test_a_disk_that_fills_up_corrupts_nothing(digits, tmp_path, monkeypatch):
+    fit(build(), digits, epochs=1, run=tmp_path / "run")
+    held = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        fit(build(), digits, epochs=2, run=tmp_path / "run", resume=True)
+    found = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    assert found == held
+
+
+def test_arrays_of_reals(tmp_path):
+    x = np.random.default_rng(0).normal(size=(200, 5)).astype(np.float32)
+    vae = pvae.build((5,), 2, likelihood=pvae.likelihoods.Gaussian, network=NETWORK)
+    fit(vae, x, run=tmp_path / "run", batch_size=50)
+    assert pvae.load(tmp_path / "run").sample(3).shape == (3, 5)
+    with pytest.raises(ValueError, match="given by value"):
+        Run(tmp_path / "run").data()
+
+
+def test_float64(digits):
+    vae = build().double()
+    history = fit(vae, digits, epochs=1)
+    assert vae.sample(1).dtype == torch.float64
+    assert np.isfinite(history["loss"]).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "sentence"),
+    [
+        ({"epochs": 0}, ValueError, "epochs is 0"),
+        ({"batch_size": 0}, ValueError, "batch"),
+        ({"batch_size": 100_000}, ValueError, "batch"),
+        ({"patience": 0}, ValueError, "patience is 0"),
+        ({"clip_norm": 0.0}, ValueError, "clip_norm is 0.0"),
+        ({"device": "cuda:99"}, ValueError, "device 'cuda:99' is not to be had here"),
+        ({"device": "gpu"}, ValueError, "device 'gpu' is not to be had here"),
+        ({"resume": True}, ValueError, "pass run="),
+        ({"resume": True, "run": "nowhere"}, FileNotFoundError, "no run folder nowhere"),
+        (
+            {"data": np.zeros((50, 9, 9))},
+            ValueError,
+            r"event shape \(1, 9, 9\), the VAE .* \(1, 8, 8\)",
+        ),
+        ({"data": np.full((50, 8, 8), np.nan)}, ValueError, "NaN"),
+        ({"data": np.full((500, 8, 8), -1.0)}, ValueError, "likelihood needs binary"),
+    ],
+)
+def test_bad_arguments(digits, arguments, error, sentence):
+    arguments = {"data": digits} | arguments
+    with pytest.raises(error, match=sentence) as raised:
+        fit(build(), **arguments)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_run_folder_is_not_overwritten(digits, tmp_path):
+    (tmp_path / "precious").write_text("data")
+    with pytest.raises(FileExistsError, match="exists already"):
+        fit(build(), digits, run=tmp_path)
+    assert os.listdir(tmp_path) == ["precious"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"seed": 1}, {"batch_size": 64}, {"clip_norm": 1.0}, {"objective": TraceMeanField_ELBO()}],
+)
+def test_a_resumed_run_is_the_same_run(digits, tmp_path, change):
+    fit(build(), digits, epochs=1, run=tmp_path / "run")
+    with pytest.raises(ValueError, match=f"cannot be resumed with {next(iter(change))}"):
+        fit(build(), digits, epochs=2, run=tmp_path / "run", resume=True, **change)
+
+
+def test_lines_in_a_log_file(digits, capsys, monkeypatch):
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_LINES", 0)
+    fit(build(), digits, epochs=2, progress=True)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]
+    assert all("validation" in line and "nats" in line for line in lines)

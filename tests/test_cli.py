@@ -1,0 +1,233 @@
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+import pvae
+from pvae.cli import COMMANDS, main
+
+QUICK = ["--network.hidden", "[16]", "--latent_dim", "2", "--epochs", "2"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    main(["train", *QUICK, "--run", str(folder)])
+    return folder
+
+
+def refused(argv, capsys):
+    """The one line that a command leaves when it is refused."""
+    with pytest.raises(SystemExit) as raised:
+        main(argv)
+    err = capsys.readouterr().err
+    assert raised.value.code == 2, err
+    assert err.startswith("pvae: error: ")
+    assert err.count("\n") == 1
+    return err
+
+
+@pytest.mark.parametrize("argv", [[], *([command.__name__] for command in COMMANDS)])
+def test_help_comes_at_once_and_without_torch(argv):
+    code = f"""
+import sys
+from pvae.cli import main
+try:
+    main({[*argv, "--help"]})
+finally:
+    assert not {{"torch", "pyro", "matplotlib", "numpy"}} & set(sys.modules)
+"""
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert time.monotonic() - began < 5  # 0.3 s on an idle machine
+    assert "usage: pvae" in done.stdout
+    assert all(command.__name__ in done.stdout for command in COMMANDS if not argv)
+
+
+def test_import_costs_no_more_than_pyro():
+    code = (
+        "import sys, pvae; assert not {'torch', 'pyro', 'matplotlib', 'sklearn'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    code = """
+import sys, pvae
+pvae.VAE, pvae.build, pvae.fit, pvae.load, pvae.data.load, pvae.data.Batches
+pvae.priors.StandardNormal, pvae.objectives.BetaELBO, pvae.inference.Run
+assert not {'torchvision', 'matplotlib', 'sklearn', 'PIL', 'scipy'} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_train_leaves_figures_and_pictures(run, capsys, tmp_path):
+    main(["train", *QUICK, "--run", str(tmp_path / "run")])
+    out = capsys.readouterr().out
+    assert "−ELBO" in out
+    assert str(tmp_path / "run") in out
+    names = {path.name for path in (tmp_path / "run" / "figures").iterdir()}
+    assert names == {
+        "loss.png",
+        "reconstructions.png",
+        "samples.png",
+        "interpolations.png",
+        "latents.png",
+        "plane.png",
+        "epochs.png",
+        "training.gif",
+    }
+    # The same command gives the same bits.
+    for name in ("weights.safetensors", "evaluation.json", "figures/samples.png"):
+        assert (run / name).read_bytes() == (tmp_path / "run" / name).read_bytes()
+
+
+def test_parts_with_arguments_and_yaml(tmp_path):
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        yaml.safe_dump(
+            {
+                "likelihood": {"class_path": "Gaussian", "init_args": {"scale": "predicted"}},
+                "latent_dim": 3,
+                "epochs": 1,
+            }
+        )
+    )
+    run = tmp_path / "run"
+    arguments = ["--network", "Conv", "--network.channels", "[4]", "--network.hidden", "8"]
+    arguments += [
+        "--objective",
+        "BetaELBO",
+        "--objective.beta",
+        "2",
+        "--objective.warmup_steps",
+        "5",
+    ]
+    arguments += ["--optimizer", "AdamW", "--optimizer.weight_decay", "0.1"]
+    arguments += ["--scheduler", "CosineAnnealingLR", "--scheduler.T_max", "5"]
+    arguments += ["--data", "digits", "--patience", "3", "--clip_norm", "100"]
+    main(["train", "--config", str(config), *arguments, "--run", str(run)])
+    vae = pvae.load(run)
+    assert vae.likelihood.scale == "predicted"
+    assert isinstance(vae.posterior.network, pvae.networks.Conv)
+    saved = yaml.safe_load((run / "config.yaml").read_text())
+    assert saved["objective"]["class_path"] == "pvae.objectives.BetaELBO"
+    assert saved["objective"]["init_args"]["warmup_steps"] == 5
+    assert saved["optimizer"]["init_args"]["weight_decay"] == 0.1
+    # The saved configuration repeats the run.
+    again = tmp_path / "again"
+    main(["train", "--config", str(run / "config.yaml"), "--run", str(again)])
+    for name in ("weights.safetensors", "config.yaml"):
+        assert (run / name).read_bytes() == (again / name).read_bytes()
+
+
+def test_print_config(capsys):
+    with pytest.raises(SystemExit) as raised:
+        main(["train", "--prior", "StandardNormal", "--print_config"])
+    assert raised.value.code == 0
+    config = yaml.safe_load(capsys.readouterr().out)
+    assert config["prior"]["class_path"] == "pvae.priors.StandardNormal"
+    assert config["network"]["init_args"]["hidden"] == [400]
+
+
+def test_resume_with_more_epochs(tmp_path):
+    once, twice = tmp_path / "once", tmp_path / "twice"
+    main(["train", *QUICK, "--epochs", "3", "--run", str(once)])
+    main(["train", *QUICK, "--run", str(twice)])
+    main(["train", "--resume", str(twice), "--epochs", "3"])
+    for name in ("weights.safetensors", "last.safetensors", "config.yaml"):
+        assert (once / name).read_bytes() == (twice / name).read_bytes()
+
+
+def test_commands_on_a_run(run, tmp_path, capsys):
+    main(["evaluate", str(run), "--part", "test"])
+    assert "test" in capsys.readouterr().out
+    main(["sample", str(run), "--n", "9", "--out", str(tmp_path / "s.npy")])
+    assert np.load(tmp_path / "s.npy").shape == (9, 1, 8, 8)
+    main(["sample", str(run), "--out", str(tmp_path / "s.pdf")])
+    main(["reconstruct", str(run), "--n", "5", "--out", str(tmp_path / "r.npy"), "--draw", "true"])
+    assert np.load(tmp_path / "r.npy").shape == (5, 1, 8, 8)
+    main(["interpolate", str(run), "--n", "2", "--steps", "4", "--out", str(tmp_path / "i.npy")])
+    assert np.load(tmp_path / "i.npy").shape == (2, 4, 1, 8, 8)
+    main(["encode", str(run), "--out", str(tmp_path / "z.npz")])
+    latents = np.load(tmp_path / "z.npz")
+    n = len(pvae.data.load("digits").test)
+    assert latents["mean"].shape == latents["stddev"].shape == (n, 2)
+    assert latents["label"].shape == (n,)
+    main(["plot", str(run), "--ellipses", "true"])
+    assert (run / "figures" / "plane.png").stat().st_size > 10_000
+    assert (tmp_path / "s.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_other_data(run, tmp_path, capsys):
+    before = (run / "evaluation.json").read_bytes()
+    np.save(tmp_path / "other.npy", torch.rand(30, 8, 8).numpy())
+    main(
+        [
+            "encode",
+            str(run),
+            "--data",
+            str(tmp_path / "other.npy"),
+            "--out",
+            str(tmp_path / "z.npz"),
+        ]
+    )
+    assert np.load(tmp_path / "z.npz")["mean"].shape == (30, 2)
+    main(["evaluate", str(run), "--data", str(tmp_path / "other.npy")])
+    assert "30" in capsys.readouterr().out
+    main(
+        [
+            "reconstruct",
+            str(run),
+            "--data",
+            str(tmp_path / "other.npy"),
+            "--out",
+            str(tmp_path / "r.png"),
+        ]
+    )
+    assert (run / "evaluation.json").read_bytes() == before
+    assert json.loads(before)["parts"]["test"]["neg_elbo"] > 0
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (["train", "--data", "dgits"], "dgits"),
+        (["train", "--data", "no/such/folder"], "no/such/folder"),
+        (["train", "--prior", "Normall"], "--prior: "),
+        (["train", "--prior", "Normall"], "choose StandardNormal, or the import path"),
+        (["train", "--network", "collections.OrderedDict"], "--network: "),
+        (["train", "--network", "no_module.Net"], "--network: "),
+        (["train", "--network.hiden", "3"], "hiden"),
+        (["train", "--network.hidden", "[0]"], "hidden is (0,)"),
+        (["train", "--likelihood", "Gaussian", "--likelihood.scale", "-1"], "scale is -1"),
+        (["train", "--optimizer", "Adamm"], "choose ASGD, Adadelta"),
+        (["train", "--latent_dim", "0"], "latent_dim is 0"),
+        (["train", "--latent_dim", "two"], "--latent_dim: "),
+        (["train", "--epochs", "0"], "epochs is 0"),
+        (["train", "--batch_size", "1000000"], "batch"),
+        (["train", "--device", "cuda:77"], "device 'cuda:77' is not to be had here"),
+        (["train", "--resume", "nowhere"], "There is no run folder nowhere"),
+        (["train", "--nonsense"], "--nonsense"),
+        (["train", "--config", "nowhere.yaml"], "nowhere.yaml"),
+        (["tain"], "tain"),
+        ([], "command"),
+        (["evaluate"], "run"),
+        (["evaluate", "nowhere"], "There is no run folder nowhere"),
+        (["evaluate", "RUN", "--part", "half"], "half"),
+        (["evaluate", "RUN", "--data", "dgits"], "dgits"),
+        (["sample", "RUN", "--n", "0"], "n is 0"),
+        (["sample", "RUN", "--out", "x.xyz"], "x.xyz"),
+        (["reconstruct", "RUN", "--n", "0"], "n is 0"),
+        (["interpolate", "RUN", "--steps", "1"], "steps is 1"),
+        (["encode", "RUN", "--out", "x.csv"], "x.npz"),
+        (["train", "--run", "RUN"], "exists already"),
+    ],
+)
+def test_refused_in_one_line(run, argv, sentence, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    argv = [str(run) if a == "RUN" else a for a in argv]
+    assert sentence in refused(argv, capsys)
+    assert list(tmp_path.iterdir()) == []
