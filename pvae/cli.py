@@ -289,8 +289,7 @@ def encode(
     import numpy as np
     import torch
 
-    from pvae import gallery
-    from pvae.inference import storage
+    from pvae import files, gallery
 
     opened, vae, dataset = _open(run, data, device)
     path = Path(out or opened.path / "latents.npz")
@@ -304,7 +303,7 @@ def encode(
         arrays["label"] = labels.numpy()
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
-    storage.write(path, buffer.getvalue())
+    files.write(path, buffer.getvalue())
     print(f"{path}: {', '.join(f'{k} {v.shape}' for k, v in arrays.items())}")
 
 
@@ -380,10 +379,16 @@ def _one_line(error: ArgumentError) -> str:
         return text
     key, reason = found.groups()
     reason = re.sub(r"^Type .*? expects a function or a callable class: ", "", reason)
-    reason = re.sub(r"^Does not validate against .*? Errors: - (.*?) - Expected .*", r"\1", reason)
+    reason = re.sub(
+        r"^Does not validate .*? Errors: - (.*?) - Expected .* Given value: (.*)",
+        r"\1. Got value: \2",
+        reason,
+    )
+    reason = re.sub(r"Expected a dot import path string: ([^. ]+).*", r"there is no \1", reason)
     reason = re.sub(r"[. ]+Got value: Namespace\(.*", "", reason)
     reason = re.sub(r"Expected an? (.*?)[. ]+Got value: (.*)", r"expected \1, got \2", reason)
-    reason = re.sub(r"Expected a dot import path string: (.*)", r"there is no \1", reason)
+    reason = re.sub(r"[. ]+Got value: .*", "", reason)
+    reason = reason.replace("typing.", "").replace("collections.abc.", "")
     kind: Kind | None = KINDS.get(key.rpartition(".")[2])
     if kind and ("Option" not in reason and "Parser key" not in reason):
         known = sorted(c.__name__ for c in kind.__subclasses__())
@@ -423,14 +428,13 @@ def _leave(path: Any, values: Any, draw: Callable[[], Any]) -> None:
 
     import numpy as np
 
-    from pvae import plots
-    from pvae.inference import storage
+    from pvae import files, plots
 
     path = Path(path)
     if path.suffix == ".npy":
         buffer = io.BytesIO()
         np.save(buffer, values.numpy())
-        storage.write(path, buffer.getvalue())
+        files.write(path, buffer.getvalue())
     else:
         plots.save(draw(), path)
     print(path)
@@ -445,8 +449,8 @@ def _print_figures(
     other: bool = False,
 ) -> None:
     """Print a table of figures, and write it to evaluation.json unless of other data."""
+    from pvae import files
     from pvae.evaluation import evaluate as evaluate_part
-    from pvae.inference import storage
 
     parts = parts or [p for p in ("train", "validation", "test") if getattr(dataset, p) is not None]
     rows = {part: evaluate_part(vae, dataset, part, seed=seed) for part in parts}
@@ -460,7 +464,7 @@ def _print_figures(
     }
     if not other:
         text = json.dumps(record, indent=2) + "\n"
-        storage.write(opened.path / "evaluation.json", text.encode())
+        files.write(opened.path / "evaluation.json", text.encode())
     names = {
         "neg_elbo": "−ELBO",
         "log_likelihood": "E[log p(x|z)]",

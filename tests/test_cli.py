@@ -107,8 +107,10 @@ def test_parts_with_arguments_and_yaml(tmp_path):
     ]
     arguments += ["--optimizer", "AdamW", "--optimizer.weight_decay", "0.1"]
     arguments += ["--scheduler", "CosineAnnealingLR", "--scheduler.T_max", "5"]
-    arguments += ["--data", "digits", "--patience", "3", "--clip_norm", "100"]
+    np.save(tmp_path / "some.npy", pvae.data.load("digits").train.x[:300].numpy() * 15)
+    arguments += ["--data", str(tmp_path / "some.npy"), "--patience", "3", "--clip_norm", "100"]
     main(["train", "--config", str(config), *arguments, "--run", str(run)])
+    assert (run / "figures" / "tsne.png").exists()
     vae = pvae.load(run)
     assert vae.likelihood.scale == "predicted"
     assert isinstance(vae.posterior.network, pvae.networks.Conv)

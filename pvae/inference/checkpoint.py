@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pvae import files
 from pvae.inference import storage
 from pvae.inference.optimizer import Optimizer
 from pvae.inference.runs import Run, load_weights
@@ -97,7 +98,7 @@ class Checkpoint:
         last = weights_of(self.vae)
         storage.write_weights(run.path / "weights.safetensors", position.best_weights or last)
         storage.write_weights(run.path / "last.safetensors", last)
-        storage.write(run.path / "metrics.jsonl", rows.encode())
+        files.write(run.path / "metrics.jsonl", rows.encode())
         run.update(epochs=position.epoch, stopped=stopped)
         storage.write_state(run.path / "state.pt", self.state(position))
 

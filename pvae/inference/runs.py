@@ -25,7 +25,7 @@ import torch
 import yaml
 
 import pvae
-from pvae import factories
+from pvae import factories, files
 from pvae.builder import build
 from pvae.data.dataset import Dataset
 from pvae.data.loading import load as load_data
@@ -97,9 +97,9 @@ class Run:
             "epochs": 0,
             "stopped": None,
         }
-        with storage.new_folder(path) as folder:
-            storage.write(folder / "run.json", _json(info))
-            storage.write(folder / "config.yaml", _yaml(config))
+        with files.new_folder(path) as folder:
+            files.write(folder / "run.json", _json(info))
+            files.write(folder / "config.yaml", _yaml(config))
             storage.write_weights(folder / snapshot_name(0), weights)
             storage.write_state(folder / "state.pt", state)
         return cls(path)
@@ -107,11 +107,11 @@ class Run:
     def update(self, **info: Any) -> None:
         """Change entries of run.json."""
         self.info |= info
-        storage.write(self.path / "run.json", _json(self.info))
+        files.write(self.path / "run.json", _json(self.info))
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write the configuration anew, for a run that was resumed with more epochs."""
-        storage.write(self.path / "config.yaml", _yaml(config))
+        files.write(self.path / "config.yaml", _yaml(config))
 
     def check_same(self, config: Mapping[str, Any]) -> None:
         """Check that a configuration continues this run.

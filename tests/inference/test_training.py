@@ -227,7 +227,7 @@ pyro.set_rng_seed(0)
 network = partial(pvae.networks.MLP, hidden=[32], dropout=0.2)
 vae = pvae.build((1, 8, 8), 2, network=network)
 objective = pvae.objectives.BetaELBO(warmup_steps=20)
-pvae.fit(vae, "digits", epochs=3, objective=objective, run=sys.argv[1], progress=False,
+pvae.fit(vae, "digits", epochs=2, objective=objective, run=sys.argv[1], progress=False,
          resume=os.path.exists(sys.argv[1]))
 """
 

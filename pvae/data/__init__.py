@@ -1,0 +1,5 @@
+"""Data: sets by name, folders, files and arrays, split in parts and drawn in converted batches."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

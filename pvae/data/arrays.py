@@ -1,0 +1,142 @@
+"""Arrays and tensors: from any real dtype and common layout to items that torch can draw."""
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pvae.data.dataset import Dataset, Part
+from pvae.data.domains import detect
+from pvae.data.labels import Labels, encode
+
+_CHANNELS = (1, 3, 4)
+
+
+class Arrays(NamedTuple):
+    """Values and labels of one part, as they were given."""
+
+    x: np.ndarray | Tensor
+    y: Labels | None = None
+
+
+def as_items(x: np.ndarray | Tensor, event_shape: Sequence[int] | None = None) -> Tensor:
+    """Bring values to the shape ``(N, *event_shape)``.
+
+    ``(N, H, W)`` becomes ``(N, 1, H, W)``. Of four dimensions the channels are those with 1, 3 or
+    4 entries: ``(N, H, W, C)`` becomes ``(N, C, H, W)`` if the last dimension has so many and the
+    second does not; four channels are kept as four. All other shapes stay as they are.
+
+    Args:
+        x: booleans, whole or real numbers, the first dimension the items.
+        event_shape: shape of one item, if another than the rule above gives.
+
+    Returns:
+        A tensor on the CPU: ``uint8`` and signed integers as they are, booleans as ``uint8``, other
+        unsigned integers as ``int64``, real numbers as ``float32``.
+
+    Raises:
+        ValueError: if the values are not real numbers, have no dimension besides the items, or do
+            not fit ``event_shape``.
+
+    Example:
+        >>> import numpy as np
+        >>> from pvae.data.arrays import as_items
+        >>> as_items(np.zeros((10, 28, 28, 3))).shape
+        torch.Size([10, 3, 28, 28])
+    """
+    items = _real(x)
+    if items.ndim < 2:
+        raise ValueError(
+            f"The data have shape {tuple(items.shape)}; expected items along the first dimension "
+            f"and at least one more, such as (N, D) or (N, C, H, W)."
+        )
+    if event_shape is not None:
+        event_shape = tuple(event_shape)
+        if prod(event_shape) != prod(items.shape[1:]):
+            raise ValueError(
+                f"Items of shape {tuple(items.shape[1:])} cannot take the event shape "
+                f"{event_shape}: {prod(items.shape[1:])} values are not {prod(event_shape)}."
+            )
+        return items.reshape(-1, *event_shape)
+    if items.ndim == 3:
+        return items.unsqueeze(1)
+    if items.ndim == 4 and items.shape[3] in _CHANNELS and items.shape[1] not in _CHANNELS:
+        return items.permute(0, 3, 1, 2).contiguous()
+    return items
+
+
+def from_arrays(
+    name: str,
+    parts: Mapping[str, Arrays],
+    event_shape: Sequence[int] | None = None,
+    classes: tuple[str, ...] | None = None,
+) -> Dataset:
+    """Make a data set of arrays, whose domain is what `pvae.data.domains.detect` finds.
+
+    Args:
+        name: what to call it.
+        parts: values and labels of ``"train"``, and of ``"validation"`` and ``"test"`` if any.
+        event_shape: shape of one item, see `as_items`.
+        classes: names of the labels if these are numbers.
+
+    Raises:
+        ValueError: if the values or labels are unfit, or the parts unlike one another.
+
+    Example:
+        >>> import numpy as np
+        >>> from pvae.data.arrays import Arrays, from_arrays
+        >>> from_arrays("halves", {"train": Arrays(np.full((10, 2), 0.5))}).domain
+        'unit interval'
+    """
+    items = {part: as_items(arrays.x, event_shape) for part, arrays in parts.items()}
+    kinds = {part: (tuple(x.shape[1:]), str(x.dtype)) for part, x in items.items()}
+    for part, kind in kinds.items():
+        if kind != kinds["train"]:
+            raise ValueError(
+                f"The {part} items have shape {kind[0]} and dtype {kind[1]} but the train items "
+                f"{kinds['train'][0]} and {kinds['train'][1]}; give all parts alike."
+            )
+    domain, value_range = detect(torch.cat([*items.values()]) if len(items) > 1 else items["train"])
+
+    labels: dict[str, Tensor] = {}
+    labelled = {part: arrays.y for part, arrays in parts.items() if arrays.y is not None}
+    if labelled:
+        encoded, names = encode(list(labelled.values()))
+        labels = dict(zip(labelled, encoded, strict=True))
+        classes = names or classes
+    for part, y in labels.items():
+        if len(y) != len(items[part]):
+            raise ValueError(
+                f"There are {len(y):,} labels for {len(items[part]):,} {part} items; "
+                f"give one label per item."
+            )
+    return Dataset(
+        name=name,
+        domain=domain,
+        value_range=value_range,
+        classes=classes,
+        **{part: Part(x, labels.get(part)) for part, x in items.items()},
+    )
+
+
+def _real(x: np.ndarray | Tensor) -> Tensor:
+    if isinstance(x, np.ndarray):
+        if x.dtype.kind not in "biuf":
+            raise ValueError(f"The data are of dtype {x.dtype}; expected real numbers.")
+        if x.dtype.kind == "f" and x.itemsize > 8:
+            x = x.astype(np.float64)
+        # Torch takes arrays that are contiguous and writeable, in the byte order of the machine.
+        dtype = x.dtype.newbyteorder("=")
+        x = torch.from_numpy(np.require(x, dtype, ["C_CONTIGUOUS", "WRITEABLE"]))
+    if x.is_complex():
+        raise ValueError(f"The data are of dtype {x.dtype}; expected real numbers.")
+    x = x.detach().cpu()
+    if x.is_floating_point():
+        return x.float()
+    if x.dtype == torch.bool:
+        return x.to(torch.uint8)
+    # Torch hardly computes with the larger unsigned integers.
+    return x.long() if x.dtype in (torch.uint16, torch.uint32, torch.uint64) else x

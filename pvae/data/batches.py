@@ -1,0 +1,169 @@
+"""Minibatches of a part, drawn by index and converted for a likelihood."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.utils import data as torch_data
+
+from pvae.data.dataset import Dataset, Part
+from pvae.data.domains import Domain, check, convert
+from pvae.data.folder import ImageFiles
+from pvae.data.workers import ignore_interrupts, worker_count
+
+_SEED = 0  # of the draws that come out the same each time
+_CHUNK = 1024  # items of one static draw, which are held as floats for a moment
+
+
+class Batches:
+    """Minibatches of one part of a data set, in the domain of a likelihood.
+
+    Items that are in memory are moved to the device once, as they are stored, and drawn there.
+    Image files are decoded ahead of their use, by a few worker processes.
+
+    Dynamic binarization and dequantization draw afresh for each batch, from the global generator of
+    the device. Static binarization draws each item once, from a generator of its own on the CPU, so
+    that it is the same on every device, for every batch size and after every seed.
+
+    Args:
+        dataset: the data set, which says what the values are and how to binarize them.
+        part: one of its parts.
+        domain: what the likelihood is a density of.
+        batch_size: number of items of every batch but the last, which has what remains.
+        device: where the batches are needed.
+        dtype: their floating-point type.
+
+    Attributes:
+        dataset: the data set.
+        part: its part.
+
+    Raises:
+        ValueError: if the part is empty, the batch size not possible, or the data cannot become
+            values of ``domain``.
+
+    Example:
+        >>> import pvae.data
+        >>> dataset = pvae.data.load("digits")
+        >>> batches = pvae.data.Batches(dataset, dataset.train, "binary", batch_size=128)
+        >>> len(batches), [len(x) for x in batches.epoch()][-1]
+        (12, 29)
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        part: Part,
+        domain: Domain,
+        batch_size: int,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        if len(part) == 0:
+            raise ValueError(f"The part of {dataset.name} is empty; give one with items.")
+        if not 1 <= batch_size <= len(part):
+            raise ValueError(
+                f"batch_size={batch_size} is not possible; expected 1 to {len(part):,}, the number "
+                f"of items."
+            )
+        check(dataset.domain, dataset.value_range, domain)
+        self.dataset = dataset
+        self.part = part
+        self.batch_size = batch_size
+        self.dtype = dtype
+        self.device = torch.device(device)
+        domain_from, value_range, items = dataset.domain, dataset.value_range, part.x
+        if dataset.binarization == "static" and domain == "binary" and domain_from != "binary":
+            draw = partial(
+                convert, domain_from=domain_from, value_range=value_range, domain_to="binary"
+            )
+            items = _draw_once(items, draw)
+            domain_from, value_range = "binary", (0.0, 1.0)
+        self._items = items.to(self.device) if isinstance(items, Tensor) else items
+        self._convert = partial(
+            convert,
+            domain_from=domain_from,
+            value_range=value_range,
+            domain_to=domain,
+            binarization="threshold" if dataset.binarization == "threshold" else "dynamic",
+        )
+
+    def __len__(self) -> int:
+        return -(-len(self._items) // self.batch_size)
+
+    def epoch(self, order: Tensor | None = None, start: int = 0) -> Iterator[Tensor]:
+        """Draw the batches of one pass.
+
+        Args:
+            order: indices of the items in the order to draw them, ``int64`` of shape ``(n,)``; by
+                default that of the part.
+            start: number of batches to leave out at the beginning, to go on where a pass was
+                interrupted.
+
+        Yields:
+            Values of shape ``(batch_size, *event_shape)`` on the device.
+        """
+        if order is None:
+            order = torch.arange(len(self._items))
+        for x in self._draw(order[start * self.batch_size :]):
+            yield self._convert(x).to(self.dtype)
+
+    def head(self, n: int) -> Tensor:
+        """Return the first items of the part, or all if there are fewer; the same at each call.
+
+        Args:
+            n: number of items, at least 1.
+
+        Returns:
+            Values of shape ``(n, *event_shape)`` on the device.
+        """
+        if isinstance(self._items, Tensor):
+            x = self._items[:n]
+        else:
+            rows = range(min(n, len(self._items)))
+            x = torch.stack([self._items[row] for row in rows]).to(self.device)
+        generator = torch.Generator(self.device).manual_seed(_SEED)
+        return self._convert(x, generator=generator).to(self.dtype)
+
+    def _draw(self, order: Tensor) -> Iterator[Tensor]:
+        if isinstance(self._items, Tensor):
+            order = order.to(self.device)
+            for first in range(0, len(order), self.batch_size):
+                # On a CPU this is several times as fast as indexing by brackets.
+                yield self._items.index_select(0, order[first : first + self.batch_size])
+            return
+        loader = torch_data.DataLoader(
+            self._items,
+            self.batch_size,
+            sampler=order.tolist(),
+            num_workers=worker_count(len(order)),
+            worker_init_fn=ignore_interrupts,
+            generator=torch.Generator(),  # else seeds for the workers are drawn from the global one
+        )
+        for x in loader:
+            yield x.to(self.device, non_blocking=True)
+
+
+class _DrawnOnce(torch_data.Dataset[Tensor]):
+    """Image files of which each is binarized by a draw that its index determines."""
+
+    def __init__(self, files: ImageFiles, draw: Callable[..., Tensor]) -> None:
+        self.files = files
+        self.draw = draw
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> Tensor:
+        generator = torch.Generator().manual_seed(_SEED + index)
+        return self.draw(self.files[index], generator=generator).to(torch.uint8)
+
+
+def _draw_once(items: Tensor | ImageFiles, draw: Callable[..., Tensor]) -> Tensor | _DrawnOnce:
+    if isinstance(items, ImageFiles):
+        return _DrawnOnce(items, draw)
+    generator = torch.Generator().manual_seed(_SEED)
+    chunks = items.cpu().split(_CHUNK)
+    return torch.cat([draw(chunk, generator=generator).to(torch.uint8) for chunk in chunks])

@@ -1,0 +1,117 @@
+"""A data set: its parts, and what its values are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from pvae.data.domains import Binarization, Domain, describe
+
+if TYPE_CHECKING:
+    from pvae.data.folder import ImageFiles
+
+
+@dataclass(eq=False, repr=False)
+class Part:
+    """Items of one part of a data set, as they are stored.
+
+    Args:
+        x: values of shape ``(N, *event_shape)``, bytes kept as ``uint8``; or image files that are
+            decoded when they are drawn.
+        y: labels of shape ``(N,)``, ``int64``, if there are any.
+
+    Example:
+        >>> import torch
+        >>> from pvae.data import Part
+        >>> Part(torch.zeros(5, 1, 8, 8))
+        Part(5 items of shape (1, 8, 8))
+    """
+
+    x: Tensor | ImageFiles
+    y: Tensor | None = None
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """Shape of one item."""
+        return tuple(self.x.shape[1:])
+
+    def subset(self, indices: Sequence[int]) -> Part:
+        """Return the items of these indices, in their order."""
+        rows = torch.tensor(indices, dtype=torch.int64)
+        x = self.x[rows] if isinstance(self.x, Tensor) else self.x.subset(indices)
+        return Part(x, None if self.y is None else self.y[rows])
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __repr__(self) -> str:
+        labels = "" if self.y is None else " with labels"
+        return f"Part({len(self):,} items of shape {self.event_shape}{labels})"
+
+
+@dataclass(eq=False, repr=False)
+class Dataset:
+    """A data set in parts, as `pvae.data.load` gives it.
+
+    Args:
+        name: what to call it beside a result.
+        train: items to learn from.
+        domain: what the values are.
+        value_range: their lowest and highest value.
+        validation: items to choose by, if any.
+        test: items to report on, if any.
+        classes: names of the labels, if they have names: the name of label i is ``classes[i]``.
+        binarization: how grey values become binary under a binary likelihood.
+        arguments: keyword arguments of `pvae.data.load` that give the same data again, as
+            plain values that YAML can hold; ``arguments["data"]`` is None where the data (or their
+            labels) were given by value and no argument can name them.
+        skipped: paths of the broken images that were left out.
+
+    Example:
+        >>> import pvae.data
+        >>> dataset = pvae.data.load("digits")
+        >>> dataset.event_shape, dataset.levels
+        ((1, 8, 8), 17)
+    """
+
+    name: str
+    train: Part
+    domain: Domain
+    value_range: tuple[float, float]
+    validation: Part | None = None
+    test: Part | None = None
+    classes: tuple[str, ...] | None = None
+    binarization: Binarization = "dynamic"
+    arguments: dict[str, Any] = field(default_factory=dict)
+    skipped: tuple[str, ...] = ()
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """Shape of one item."""
+        return self.train.event_shape
+
+    @property
+    def levels(self) -> int | None:
+        """Number of levels a value can take if the values are bytes, else None."""
+        return int(self.value_range[1]) + 1 if self.domain == "bytes" else None
+
+    def __repr__(self) -> str:
+        parts = [f"{len(self.train):,} training"]
+        parts += [f"{len(self.validation):,} validation"] if self.validation is not None else []
+        parts += [f"{len(self.test):,} test"] if self.test is not None else []
+        counted = " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+        text = (
+            f"{self.name}: {counted} items of shape {self.event_shape}, "
+            f"{describe(self.domain, self.value_range)}"
+        )
+        if self.domain in ("unit interval", "bytes"):
+            text += f", {self.binarization} binarization for binary likelihoods"
+        if self.classes is not None:
+            text += f", in {len(self.classes):,} classes"
+        if self.skipped:
+            text += f"; {len(self.skipped):,} broken images left out"
+        return text + "."

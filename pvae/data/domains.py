@@ -1,0 +1,222 @@
+"""What the values of a data set are, and how they become what a likelihood is a density of."""
+
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Domain = Literal["binary", "unit interval", "bytes", "counts", "reals"]
+"""What values are: {0, 1}, [0, 1], levels 0 to high, whole numbers from 0, or any real number."""
+
+Binarization = Literal["dynamic", "static", "threshold"]
+"""How grey becomes binary: a fresh draw each time, one draw kept, or whether it exceeds half."""
+
+_SOURCES: dict[Domain, tuple[Domain, ...]] = {
+    "binary": ("binary", "unit interval", "bytes"),
+    "unit interval": ("binary", "unit interval", "bytes"),
+    "bytes": ("bytes",),
+    "counts": ("binary", "bytes", "counts"),
+    "reals": get_args(Domain),
+}
+
+_NAMES: dict[Domain, str] = {
+    "binary": "binary values",
+    "unit interval": "values in [0, 1]",
+    "bytes": "bytes",
+    "counts": "counts",
+    "reals": "real numbers",
+}
+
+_REMEDIES: dict[Domain, str] = {
+    "binary": "rescale them to [0, 1], or store grey levels from 0 to 255 as uint8",
+    "unit interval": "rescale them to [0, 1], or store grey levels from 0 to 255 as uint8",
+    "bytes": "store levels from 0 to 255 as uint8",
+    "counts": "store them as whole numbers from 0",
+}
+
+
+def describe(domain: Domain, value_range: tuple[float, float]) -> str:
+    """Name a domain and its range in words.
+
+    Args:
+        domain: what the values are.
+        value_range: their lowest and highest value.
+
+    Example:
+        >>> from pvae.data.domains import describe
+        >>> describe("bytes", (0, 16))
+        'bytes from 0 to 16'
+    """
+    if domain in ("binary", "unit interval"):
+        return _NAMES[domain]
+    low, high = value_range
+    return f"{_NAMES[domain]} from {low:g} to {high:g}"
+
+
+def detect(x: Tensor) -> tuple[Domain, tuple[float, float]]:
+    """Tell what the values of a tensor are, from its dtype and its extremes.
+
+    Booleans, and zeros and ones of any dtype, are binary; ``uint8`` is bytes of 256 levels; other
+    whole numbers from 0 are counts; floating-point numbers within [0, 1] are the unit interval;
+    all else is reals.
+
+    Args:
+        x: real values of any shape.
+
+    Returns:
+        The domain, and the lowest and highest value it allows for these data.
+
+    Raises:
+        ValueError: if there are no values, or if some are NaN or infinite.
+
+    Example:
+        >>> import torch
+        >>> from pvae.data.domains import detect
+        >>> detect(torch.tensor([0.25, 0.5]))
+        ('unit interval', (0.0, 1.0))
+    """
+    if x.numel() == 0:
+        raise ValueError(f"The data of shape {tuple(x.shape)} hold no values; give at least one.")
+    if x.dtype == torch.bool:
+        return "binary", (0.0, 1.0)
+    if x.is_floating_point():
+        finite = torch.isfinite(x)
+        if not finite.all():
+            bad = (~finite).nonzero()
+            raise ValueError(
+                f"The data hold {len(bad):,} NaN or infinite value(s), the first at index "
+                f"{tuple(bad[0].tolist())}; remove or replace them."
+            )
+    low, high = x.min().item(), x.max().item()
+    if low >= 0 and high <= 1 and bool(((x == 0) | (x == 1)).all()):
+        return "binary", (0.0, 1.0)
+    if x.dtype == torch.uint8:
+        return "bytes", (0.0, 255.0)
+    if x.is_floating_point():
+        if low >= 0 and high <= 1:
+            return "unit interval", (0.0, 1.0)
+    elif low >= 0:
+        return "counts", (0.0, float(high))
+    return "reals", (float(low), float(high))
+
+
+def check(domain_from: Domain, value_range: tuple[float, float], domain_to: Domain) -> None:
+    """Raise what `convert` would raise, without needing any data.
+
+    Args:
+        domain_from: what the data are.
+        value_range: their lowest and highest value.
+        domain_to: what the likelihood is a density of.
+
+    Raises:
+        ValueError: if the data cannot honestly become values of ``domain_to``.
+
+    Example:
+        >>> from pvae.data.domains import check
+        >>> check("bytes", (0, 255), "binary")
+    """
+    if domain_from not in _SOURCES[domain_to]:
+        raise ValueError(
+            f"The data are {describe(domain_from, value_range)} but the likelihood needs "
+            f"{_NAMES[domain_to]}; {_REMEDIES[domain_to]}, or choose a likelihood of "
+            f"{_NAMES[domain_from]}."
+        )
+
+
+def convert(
+    x: Tensor,
+    domain_from: Domain,
+    value_range: tuple[float, float],
+    domain_to: Domain,
+    binarization: Literal["dynamic", "threshold"] = "dynamic",
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Turn stored values into values in the domain of a likelihood.
+
+    Grey values under a binary likelihood are probabilities: ``"dynamic"`` draws afresh at each call
+    from Bernoulli(x / high), always 0 at 0 and 1 at high, and ``"threshold"`` gives whether
+    x / high exceeds one half. Bytes under a likelihood of reals are dequantized to
+    (x + u) / (high + 1) with u uniform on [0, 1), so that their log-density less log(high + 1) per
+    element is, on average over u, a lower bound of the log-probability of the bytes [1]_. Under the
+    unit interval bytes are divided by high. All other values stay as they are.
+
+    Args:
+        x: values of any shape, ``uint8`` where they are bytes.
+        domain_from: what they are.
+        value_range: their lowest and highest value; the highest is the level that stands for 1.
+        domain_to: what the likelihood is a density of.
+        binarization: how grey values become binary.
+        generator: source of the draws, on the device of ``x``; torch's global one by default.
+
+    Returns:
+        ``float32`` of the shape and on the device of ``x``.
+
+    Raises:
+        ValueError: if the data cannot honestly become values of ``domain_to``.
+
+    References:
+        .. [1] Theis, van den Oord, Bethge, "A note on the evaluation of generative models", 2016.
+
+    Example:
+        >>> import torch
+        >>> from pvae.data.domains import convert
+        >>> convert(torch.tensor([0, 255], dtype=torch.uint8), "bytes", (0, 255), "binary")
+        tensor([0., 1.])
+    """
+    check(domain_from, value_range, domain_to)
+    if domain_to == "binary" and domain_from != "binary":
+        return _binarize(x, domain_from, int(value_range[1]), binarization, generator)
+    if domain_to == "unit interval" and domain_from == "bytes":
+        return x.float() / value_range[1]
+    if domain_to == "reals" and domain_from == "bytes":
+        return _dequantize(x, int(value_range[1]), generator)
+    return x.float()
+
+
+def _binarize(
+    x: Tensor,
+    domain: Domain,
+    high: int,
+    binarization: Literal["dynamic", "threshold"],
+    generator: torch.Generator | None,
+) -> Tensor:
+    if binarization == "threshold":
+        ones = x > high / 2
+    elif domain == "bytes":
+        ones = _levels_below(high, x, generator) < x
+    else:
+        ones = torch.rand(x.shape, device=x.device, generator=generator) < x
+    return ones.view(torch.uint8).float()  # four times as fast as casting booleans on a CPU
+
+
+def _levels_below(high: int, like: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Draw levels uniform on 0 to ``high - 1``, which are below level x with chance x / high.
+
+    This is most of the cost of a dynamically binarized batch on a CPU. There torch draws one number
+    after another, 32 bits for each element whatever its dtype; four elements out of the same bits,
+    less the few bytes that would favour some levels, take a third of the time and remain exact.
+    """
+    shape, device = like.shape, like.device
+    if device.type != "cpu":
+        return torch.randint(high, shape, dtype=torch.uint8, device=device, generator=generator)
+    count = shape.numel()
+    words = torch.empty(-(-count // 8), dtype=torch.int64)
+    levels = words.random_(-(2**63), None, generator=generator).view(torch.uint8)[:count]
+    fair = 256 - 256 % high  # the largest multiple of high: bytes below it are fair modulo high
+    if fair < 256:
+        # NumPy's search for a few in many is several times as fast as torch.nonzero.
+        unfair = torch.from_numpy(np.flatnonzero(levels.numpy() >= fair))
+        redrawn = torch.randint(high, unfair.shape, dtype=torch.uint8, generator=generator)
+        levels[unfair] = redrawn
+    if high < fair:
+        levels.remainder_(high)
+    return levels.view(shape)
+
+
+def _dequantize(x: Tensor, high: int, generator: torch.Generator | None) -> Tensor:
+    # u is drawn on the midpoints of 2^15 cells, the finest that x + u can hold exactly in float32:
+    # u of more digits would be rounded up to 1 at times, into the next level and, at the top, to 1.
+    cells = 2**15
+    u = torch.randint(cells, x.shape, dtype=torch.float32, device=x.device, generator=generator)
+    return u.add_(0.5).div_(cells).add_(x).div_(high + 1)

@@ -1,0 +1,257 @@
+"""Any data as a `pvae.data.Dataset`: by name, from a folder or a file, or by value."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import replace
+from numbers import Integral
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+from torch import Tensor
+from torch.utils import data as torch_data
+
+from pvae.data.arrays import Arrays, as_items, from_arrays
+from pvae.data.dataset import Dataset, Part
+from pvae.data.domains import Binarization
+from pvae.data.files import read_file
+from pvae.data.folder import read_folder
+from pvae.data.images import Channels
+from pvae.data.items import read_items
+from pvae.data.labels import Labels
+from pvae.data.named import NAMES, read_named
+from pvae.data.splits import split
+
+_VALIDATION = 1000  # items of the validation part of torchvision's data sets, if a tenth is more
+
+_NAMED = "a data set by name"
+_FOLDER = "a folder of images"
+_FILE = "a file of arrays"
+_ARRAY = "an array"
+_ITEMS = "a data set of torch"
+_LOADED = "a data set that is loaded already"
+
+_PARTS = {"validation", "test", "binarization", "event_shape"}
+_PICTURES = _PARTS | {"size", "crop", "channels"}
+_APPLICABLE = {
+    _NAMED: _PICTURES | {"root"},
+    _FOLDER: _PICTURES | {"skip_broken"},
+    _FILE: _PARTS | {"labels", "key"},
+    _ARRAY: _PARTS | {"labels"},
+    _ITEMS: _PICTURES,
+    _LOADED: set(),
+}
+
+
+def load(
+    data: str | Path | np.ndarray | Tensor | torch_data.Dataset[Any] | Dataset = "digits",
+    *,
+    labels: Labels | str | Path | None = None,
+    size: int | Sequence[int] | None = None,
+    crop: bool = False,
+    channels: Channels | None = None,
+    event_shape: Sequence[int] | None = None,
+    key: str | None = None,
+    validation: int | float | None = None,
+    test: int | float | None = None,
+    binarization: Binarization = "dynamic",
+    skip_broken: bool = False,
+    root: str | Path | None = None,
+) -> Dataset:
+    """Load data and cut them in parts.
+
+    Args:
+        data: what to load:
+
+            - a name: ``digits`` (8 by 8 pixels of 17 levels, no download), ``mnist``,
+              ``fashion-mnist``, ``kmnist``, ``emnist`` (its balanced classes), ``omniglot``
+              (the background alphabets to train on, the evaluation alphabets to test on, bright
+              strokes, 28 by 28), ``cifar10``, ``svhn``, ``celeba`` (64 by 64, decoded as drawn);
+            - the path of a folder of images, whose folders are classes, or else parts if they are
+              named ``train``, ``val`` and ``test``, see `pvae.data.folder.read_folder`;
+            - the path of an ``.npy``, ``.npz``, ``.pt`` or ``.csv`` file, see
+              `pvae.data.files.read_file` and `pvae.data.tables.read_table`;
+            - an array or a tensor of one of the shapes of `pvae.data.arrays.as_items`;
+            - a map-style data set of torch, whose items are x or (x, label);
+            - a data set that is loaded already, which is returned as it is.
+
+        labels: one whole number or string per item of an array or a file, or the path of an
+            ``.npy``, ``.npz`` or ``.pt`` file that holds them.
+        size: pixels to bring images to, as one number or as (height, width).
+        crop: whether to keep the proportions of images and cut what exceeds ``size`` around the
+            centre, rather than stretch them.
+        channels: 1 for grey images or 3 for colours, if not their own.
+        event_shape: shape of one item, if another than the data have.
+        key: which of several arrays in a file is the data.
+        validation: number of items of the validation part, or their fraction of the items that the
+            data do not set apart for tests; 0 for none. By default the part the data come with,
+            else 0.1, but of the data sets of torchvision no more than 1,000.
+        test: the same for the test part, by default 0.1 if the data come without one.
+        binarization: how grey becomes binary under a binary likelihood: ``"dynamic"`` draws afresh
+            each time with the grey as the probability, ``"static"`` draws once, ``"threshold"``
+            asks whether it exceeds one half.
+        skip_broken: whether to leave out images of a folder that cannot be read.
+        root: folder that holds torchvision's data sets, or where to download them; by default the
+            environment variable ``PVAE_DATA``, else a folder ``pvae`` in the user's cache.
+
+    Returns:
+        The data set. Its parts are the same each time, whatever the seed of a training run.
+
+    Raises:
+        FileNotFoundError: if there is no such path, or a named data set is absent and cannot be
+            downloaded.
+        TypeError: if ``data`` is none of the above.
+        ValueError: if the data or an argument are unfit, or an argument does not apply to such
+            data.
+
+    Example:
+        >>> import pvae.data
+        >>> pvae.data.load("digits").validation
+        Part(180 items of shape (1, 8, 8) with labels)
+    """
+    kind = _kind(data)
+    given = {
+        "labels": labels is not None,
+        "size": size is not None,
+        "crop": crop,
+        "channels": channels is not None,
+        "event_shape": event_shape is not None,
+        "key": key is not None,
+        "validation": validation is not None,
+        "test": test is not None,
+        "binarization": binarization != "dynamic",
+        "skip_broken": skip_broken,
+        "root": root is not None,
+    }
+    for name, is_given in given.items():
+        if is_given and name not in _APPLICABLE[kind]:
+            raise ValueError(f"{name} does not apply to {kind}; leave it out.")
+    if kind == _LOADED:
+        return data
+
+    if binarization not in get_args(Binarization):
+        raise ValueError(
+            f"binarization={binarization!r} is not possible; expected one of "
+            f"{', '.join(get_args(Binarization))}."
+        )
+    if channels not in (None, *get_args(Channels)):
+        raise ValueError(
+            f"channels={channels!r} is not possible; expected 1 (grey) or 3 (colours)."
+        )
+    if crop and size is None:
+        raise ValueError("crop=True needs a size to crop to; pass it, such as size=64.")
+    pixels = _lengths("size", [size, size] if isinstance(size, Integral) else size)
+    if pixels is not None and len(pixels) != 2:
+        raise ValueError(f"size={size} is not possible; expected one number or (height, width).")
+    shape = _lengths("event_shape", event_shape)
+
+    if kind == _NAMED:
+        dataset = _reshape(read_named(data, root, pixels, crop, channels), shape)
+    elif kind == _FOLDER:
+        dataset = _reshape(read_folder(_path(data), pixels, crop, channels, skip_broken), shape)
+    elif kind == _FILE:
+        path = _path(data)
+        dataset = from_arrays(path.stem, _with_labels(read_file(path, key), labels), shape)
+    elif kind == _ARRAY:
+        dataset = from_arrays("array", _with_labels({"train": Arrays(data)}, labels), shape)
+    else:
+        dataset = read_items(data, pixels, crop, channels, shape)
+
+    cut = validation
+    if cut is None and kind == _NAMED and dataset.test is not None and dataset.validation is None:
+        cut = min(_VALIDATION, round(0.1 * len(dataset.train)))
+    by_value = kind in (_ARRAY, _ITEMS) or not isinstance(labels, (str, Path, type(None)))
+    return replace(
+        split(dataset, cut, test),
+        binarization=binarization,
+        arguments={
+            "data": None if by_value else data if kind == _NAMED else str(_path(data)),
+            "labels": str(_path(Path(labels))) if isinstance(labels, (str, Path)) else None,
+            "size": None if size is None else list(pixels),
+            "crop": crop,
+            "channels": _plain(channels),
+            "event_shape": None if shape is None else list(shape),
+            "key": key,
+            "validation": _plain(validation),
+            "test": _plain(test),
+            "binarization": binarization,
+            "skip_broken": skip_broken,
+            "root": None if root is None else str(Path(root).expanduser().absolute()),
+        },
+    )
+
+
+def _kind(data: Any) -> str:
+    if isinstance(data, Dataset):
+        return _LOADED
+    if isinstance(data, str) and data in NAMES:
+        return _NAMED
+    if isinstance(data, (str, Path)):
+        return _FOLDER if _path(data).is_dir() else _FILE
+    if isinstance(data, (np.ndarray, Tensor)):
+        return _ARRAY
+    if isinstance(data, torch_data.Dataset):
+        return _ITEMS
+    raise TypeError(
+        f"The data are a {type(data).__name__}; expected a name, a path, an array, a tensor or a "
+        f"map-style data set of torch."
+    )
+
+
+def _path(data: str | Path) -> Path:
+    path = Path(data).expanduser().absolute()
+    if data != "" and path.exists():
+        return path
+    if isinstance(data, Path) or path.suffix or data.startswith(("~", ".")) or "/" in data:
+        raise FileNotFoundError(f"There is no file or folder {path}; correct the path.")
+    close = difflib.get_close_matches(data.lower(), NAMES, n=1)
+    raise ValueError(
+        f"{data!r} is neither the path of a file or folder nor the name of a data set"
+        f"{f' (did you mean {close[0]!r}?)' if close else ''}; the names are {', '.join(NAMES)}."
+    )
+
+
+def _lengths(name: str, value: Sequence[int] | None) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    if not isinstance(value, Sequence) or not all(
+        isinstance(length, Integral) and length >= 1 for length in value
+    ):
+        raise ValueError(f"{name}={value!r} is not possible; expected whole numbers from 1.")
+    return tuple(int(length) for length in value)
+
+
+def _plain(number: int | float | None) -> int | float | None:
+    return number.item() if isinstance(number, np.generic) else number
+
+
+def _reshape(dataset: Dataset, event_shape: tuple[int, ...] | None) -> Dataset:
+    if event_shape in (None, dataset.event_shape):
+        return dataset
+    parts = {}
+    for name in ("train", "validation", "test"):
+        part = getattr(dataset, name)
+        if part is None or part.event_shape == event_shape:
+            continue
+        if not isinstance(part.x, Tensor):
+            raise ValueError(
+                f"event_shape does not apply to {dataset.name}, whose images are decoded as they "
+                f"are drawn; leave it out."
+            )
+        parts[name] = Part(as_items(part.x, event_shape), part.y)
+    return replace(dataset, **parts)
+
+
+def _with_labels(parts: dict[str, Arrays], labels: Labels | str | Path | None) -> dict[str, Arrays]:
+    if labels is None:
+        return parts
+    if len(parts) > 1:
+        raise ValueError(
+            "labels cannot be told apart for data that come in parts; leave them out, or put "
+            "y_train and y_test in the file."
+        )
+    if isinstance(labels, (str, Path)):
+        labels = read_file(_path(Path(labels)))["train"].x
+    return {"train": parts["train"]._replace(y=labels)}

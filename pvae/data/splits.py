@@ -1,0 +1,92 @@
+"""Cutting validation and test parts from the training items."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from numbers import Integral, Real
+
+import numpy as np
+
+from pvae.data.dataset import Dataset
+
+SPLIT_SEED = 20131220
+"""Seed of every split. It is not the seed of a training run: runs that differ in theirs must share
+their parts, or their results would differ by what they were tested on."""
+
+_DEFAULT = 0.1
+
+
+def split(
+    dataset: Dataset,
+    validation: int | float | None = None,
+    test: int | float | None = None,
+) -> Dataset:
+    """Cut a validation and a test part, drawn at random, from the items of ``train``.
+
+    The draw is the same at each call, in every version of this library and on every machine. The
+    items of a part that was cut, and those that remain, are in the order of the draw, so that the
+    first of them are a random sample.
+
+    Args:
+        dataset: the data, with the parts they come with, which are kept.
+        validation: number of items, or the fraction of the items of ``train``; 0 for no such part,
+            and by default 0.1 if the data come without one.
+        test: the same for the test part.
+
+    Returns:
+        A data set with the new parts.
+
+    Raises:
+        ValueError: if a number is not possible, leaves nothing to train on, or is for a part that
+            the data come with.
+
+    Example:
+        >>> import pvae.data
+        >>> from pvae.data.splits import split
+        >>> split(pvae.data.load("digits", validation=0, test=0), validation=100, test=0.2).test
+        Part(359 items of shape (1, 8, 8) with labels)
+    """
+    total = len(dataset.train)
+    wanted = {"validation": validation, "test": test}
+    counts = {
+        part: _count(part, number, total, getattr(dataset, part) is not None)
+        for part, number in wanted.items()
+    }
+    if sum(counts.values()) >= total:
+        raise ValueError(
+            f"A validation part of {counts['validation']:,} and a test part of {counts['test']:,} "
+            f"leave none of {total:,} items to train on; ask for fewer."
+        )
+    # NumPy promises that the draws of its RandomState never change.
+    rows = np.random.RandomState(SPLIT_SEED).permutation(total).tolist()
+    parts = {}
+    for part, count in counts.items():
+        if count:
+            parts[part], rows = dataset.train.subset(rows[:count]), rows[count:]
+    if parts:
+        parts["train"] = dataset.train.subset(rows)
+    return replace(dataset, **parts)
+
+
+def _count(part: str, number: int | float | None, total: int, exists: bool) -> int:
+    if exists:
+        if number is not None:
+            raise ValueError(f"The data come with a {part} part; leave {part}={number} out.")
+        return 0
+    if number is None:
+        return round(_DEFAULT * total)
+    if isinstance(number, Real) and not isinstance(number, bool):
+        if number == 0 or (isinstance(number, Integral) and number > 0):
+            return int(number)
+        if 0 < number < 1:
+            count = round(float(number) * total)
+            if count == 0:
+                raise ValueError(
+                    f"The fraction {part}={number} of {total:,} items is less than one item; "
+                    f"give a larger fraction, or 0 for none."
+                )
+            return count
+    raise ValueError(
+        f"{part}={number!r} is not possible; give a fraction above 0 and below 1, or a whole "
+        f"number of items."
+    )

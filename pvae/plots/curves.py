@@ -1,0 +1,193 @@
+"""How training went: the loss and its two parts, epoch by epoch."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+
+from pvae.plots.style import BLUE, INK, ORANGE, WIDTH, Canvas, canvas, inches, style
+
+# The column, the factor it is drawn with, and its title.
+_PANELS = (
+    ("neg_elbo", 1, r"$-$ELBO"),
+    ("log_likelihood", -1, r"$-\mathbb{E}_{q(z|x)}[\log p(x|z)]$"),
+    ("kl", 1, r"$\mathrm{KL}(q(z|x)\,\|\,p(z))$"),
+)
+_COLOURS = {"train": ORANGE, "validation": BLUE}
+_BEST = {"color": INK, "marker": "o", "markersize": 7, "markerfacecolor": "none"}
+
+# Of more epochs than these the first are told apart only on a logarithmic axis.
+_MOST_LINEAR = 50
+_MOST_DOTTED = 20
+
+# Inches that the legend takes if its entries are in a row.
+_LEGEND = 5.5
+
+# The beginning of training may leave the picture: the part of the axis it may take, and how many
+# times the rest its range must be.
+_BEGINNING = 0.15
+_DWARFS = 3
+
+
+@style()
+def loss_curves(
+    history: Mapping[str, Sequence[float | None]], *, figure: Canvas | None = None
+) -> Canvas:
+    """The negative ELBO and its two parts over the epochs, in nats per datum.
+
+    −ELBO = −E[log p(x|z)] + KL(q(z|x) ‖ p(z)), each in its panel, for training and validation data.
+    The epoch of the least validation loss is marked in all three. More than 50 epochs are on a
+    logarithmic axis. Where the first epochs dwarf all others, they leave the picture, and a note
+    says where they went.
+
+    Args:
+        history: for each column a sequence, one element an epoch, None or NaN where missing:
+            ``epoch``, increasing, and any of ``neg_elbo``, ``log_likelihood`` and ``kl``, each
+            after ``train/`` or ``validation/``. Other columns are left alone.
+        figure: the figure or subfigure to draw into, by default a new one.
+
+    Returns:
+        The figure drawn into.
+
+    Raises:
+        TypeError: if a column does not hold numbers.
+        ValueError: if there is no epoch or nothing to draw, if the epochs do not increase, or the
+            lengths differ.
+
+    Example:
+        >>> from pvae import plots
+        >>> figure = plots.loss_curves(
+        ...     {
+        ...         "epoch": [1, 2, 3],
+        ...         "train/neg_elbo": [180.0, 130.0, 121.0],
+        ...         "validation/neg_elbo": [None, 128.0, 122.0],
+        ...     }
+        ... )
+    """
+    epoch, columns = _read(history)
+    panels = [panel for panel in _PANELS if any(f"{s}/{panel[0]}" in columns for s in _COLOURS)]
+    splits = [s for s in _COLOURS if any(f"{s}/{name}" in columns for name, *_ in panels)]
+    handles = [Line2D([], [], color=_COLOURS[split], label=split) for split in splits]
+    best = None
+    if "validation/neg_elbo" in columns:
+        best = int(np.nanargmin(columns["validation/neg_elbo"]))
+        least = _number(columns["validation/neg_elbo"][best])
+        label = f"least validation −ELBO: {least} at epoch {epoch[best]:,.0f}"
+        handles.append(Line2D([], [], **_BEST, ls=":", lw=1, label=label))
+
+    figure = canvas(figure, WIDTH, 2.9)
+    width, height = inches(figure)
+    shape = (1, len(panels)) if width > 1.5 * height else (len(panels), 1)
+    grid = figure.subplots(*shape, squeeze=False)
+    for axes, (name, sign, title) in zip(grid.flat, panels, strict=True):
+        curves = {s: sign * columns[f"{s}/{name}"] for s in splits if f"{s}/{name}" in columns}
+        _draw_curves(axes, epoch, curves, best)
+        axes.set_title(title)
+    for axes in grid[-1]:
+        axes.set_xlabel("epoch")
+    for axes in grid[:, 0]:
+        axes.set_ylabel("nats per datum")
+    in_a_row = len(handles) if width > _LEGEND else 1
+    figure.legend(handles=handles, loc="outside lower center", ncols=in_a_row)
+    return figure
+
+
+def _draw_curves(
+    axes: Axes, epoch: np.ndarray, curves: dict[str, np.ndarray], best: int | None
+) -> None:
+    """Draw the curve of each split, and mark the best epoch."""
+    _scale_epochs(axes, epoch)
+    for split, curve in curves.items():
+        present = ~np.isnan(curve)
+        marker = "o" if present.sum() <= _MOST_DOTTED else None
+        axes.plot(epoch[present], curve[present], color=_COLOURS[split], marker=marker, ms=3)
+    if best is not None:
+        axes.axvline(epoch[best], color=INK, ls=":", lw=1, zorder=1)
+        if "validation" in curves:
+            axes.plot(epoch[best], curves["validation"][best], **_BEST)
+    _scale_values(axes, epoch, np.stack(list(curves.values())))
+    axes.grid(axis="y")
+
+
+def _read(
+    history: Mapping[str, Sequence[float | None]],
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """The epochs, and the columns that are to be drawn, NaN where missing."""
+    names = [f"{split}/{name}" for name, *_ in _PANELS for split in _COLOURS]
+    if "epoch" not in history:
+        raise ValueError(f"history must have a column epoch, but its columns are {list(history)}.")
+    epoch = _column("epoch", history["epoch"])
+    if len(epoch) == 0 or np.isnan(epoch).any() or (np.diff(epoch) <= 0).any():
+        raise ValueError("The epochs of history must be increasing numbers, at least one.")
+    columns = {name: _column(name, history[name]) for name in names if name in history}
+    for name, column in columns.items():
+        if len(column) != len(epoch):
+            raise ValueError(
+                f"Every column of history must be as long as epoch, {len(epoch)}, but {name} has "
+                f"{len(column)} elements."
+            )
+    columns = {name: column for name, column in columns.items() if not np.isnan(column).all()}
+    if not columns:
+        raise ValueError(f"history holds nothing to draw: expected any of {', '.join(names)}.")
+    return epoch, columns
+
+
+def _column(name: str, values: Sequence[float | None]) -> np.ndarray:
+    try:
+        column = np.array([np.nan if value is None else float(value) for value in values])
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"Column {name} of history must be a sequence of numbers.") from error
+    # A loss that was infinite cannot be drawn either.
+    return np.where(np.isfinite(column), column, np.nan)
+
+
+def _scale_epochs(axes: Axes, epoch: np.ndarray) -> None:
+    first, last = epoch[0], epoch[-1]
+    if last > _MOST_LINEAR * max(first, 1):
+        # Linear up to 1, for there may be an epoch 0.
+        axes.set_xscale("symlog", linthresh=1) if first < 1 else axes.set_xscale("log")
+        if last < 1000:
+            axes.xaxis.get_major_locator().set_params(subs=(1, 3))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    if first == last:
+        axes.set(xlim=(first - 0.5, last + 0.5), xticks=[first])
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+
+
+def _scale_values(axes: Axes, epoch: np.ndarray, curves: np.ndarray) -> None:
+    """Show all values, unless those of the beginning leave little room for the others."""
+    least, most = np.nanmin(curves), np.nanmax(curves)
+    low, high = least, most
+    place = axes.xaxis.get_transform().transform(epoch)
+    rest = curves[:, place - place[0] > _BEGINNING * (place[-1] - place[0])]
+    if not np.isnan(rest).all() and np.nanmin(rest) < np.nanmax(rest):
+        room = _DWARFS * (np.nanmax(rest) - np.nanmin(rest))
+        low, high = max(least, np.nanmax(rest) - room), min(most, np.nanmin(rest) + room)
+    margin = 0.05 * (high - low) or 0.5
+    axes.set_ylim(low - margin, high + margin)
+    if most > high:
+        _note_off_scale(axes, most, epoch[(curves == most).any(0)][0], 0.98, "top")
+    if least < low:
+        _note_off_scale(axes, least, epoch[(curves == least).any(0)][0], 0.02, "bottom")
+
+
+def _note_off_scale(axes: Axes, value: float, epoch: float, height: float, edge: str) -> None:
+    note = f"off scale: {_number(value)} at epoch {epoch:,.0f}"
+    axes.text(
+        0.98,
+        height,
+        note,
+        transform=axes.transAxes,
+        ha="right",
+        va=edge,
+        fontsize="small",
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+    )
+
+
+def _number(value: float) -> str:
+    return f"{value:,.2f}".replace("-", "−")

@@ -1,0 +1,163 @@
+"""What a variational autoencoder decodes: reconstructions, samples and interpolations."""
+
+from math import ceil, sqrt
+
+import numpy as np
+
+from pvae.plots.arrays import Array, as_events
+from pvae.plots.style import WIDTH, Canvas, canvas, style
+from pvae.plots.tiles import Grid, draw_tiles
+
+# Inches kept free for what is written beside the tiles.
+_ROW_LABELS = 0.45
+_COLUMN_LABELS = 0.2
+_MARGIN = 0.1
+
+
+@style()
+def samples(
+    x: Array,
+    *,
+    value_range: tuple[float, float] | None = None,
+    figure: Canvas | None = None,
+) -> Canvas:
+    """Events in a grid that is as square as their number and shape allow.
+
+    Args:
+        x: shape ``(n, *event)``, with images ``(1, H, W)`` or ``(3, H, W)``, or vectors ``(D,)``,
+            which are drawn as small line plots.
+        value_range: the values drawn as black and white, by default 0 and 1; of line plots the
+            bottom and the top, by default the least and the greatest value. Values beyond it are
+            clipped to it.
+        figure: the figure or subfigure to draw into, by default a new one.
+
+    Returns:
+        The figure drawn into.
+
+    Raises:
+        TypeError: if ``x`` does not hold real numbers.
+        ValueError: if ``x`` is empty, not finite or of another shape, or ``value_range`` is not
+            two finite, increasing numbers.
+
+    Example:
+        >>> import torch
+        >>> from pvae import plots
+        >>> figure = plots.samples(torch.rand(64, 1, 28, 28))
+    """
+    x = as_events("x", x, ("n",))
+    grid = _square(len(x), x.shape[1:])
+    figure = canvas(figure, *grid.inches(most=6))
+    draw_tiles(figure.subplots(), x, grid, value_range)
+    return figure
+
+
+@style()
+def reconstructions(
+    x: Array,
+    x_mean: Array,
+    *,
+    value_range: tuple[float, float] | None = None,
+    figure: Canvas | None = None,
+) -> Canvas:
+    """Inputs in one row, their reconstructions in the row below; many take several such pairs.
+
+    Args:
+        x: the inputs, shape ``(n, *event)``, with images ``(1, H, W)`` or ``(3, H, W)``, or vectors
+            ``(D,)``, which are drawn as small line plots.
+        x_mean: the mean of p(x|z) for each, of the same shape.
+        value_range: the values drawn as black and white, by default 0 and 1; of line plots the
+            bottom and the top, by default the least and the greatest value. Values beyond it are
+            clipped to it.
+        figure: the figure or subfigure to draw into, by default a new one.
+
+    Returns:
+        The figure drawn into.
+
+    Raises:
+        TypeError: if an array does not hold real numbers.
+        ValueError: if an array is empty, not finite or of another shape, if the two shapes differ,
+            or ``value_range`` is not two finite, increasing numbers.
+
+    Example:
+        >>> import torch
+        >>> from pvae import plots
+        >>> x = torch.rand(10, 1, 28, 28)
+        >>> figure = plots.reconstructions(x, x.sqrt())
+    """
+    x, x_mean = as_events("x", x, ("n",)), as_events("x_mean", x_mean, ("n",))
+    if x.shape != x_mean.shape:
+        raise ValueError(
+            f"x and x_mean must have the same shape, but theirs are {x.shape} and {x_mean.shape}."
+        )
+    grid = _pairs(len(x), x.shape[1:])
+    width, height = grid.inches(most=WIDTH - _ROW_LABELS)
+    figure = canvas(figure, width + _ROW_LABELS, height + _MARGIN)
+    axes = figure.subplots()
+    pair, column = np.divmod(np.arange(len(x)), grid.columns)
+    above = 2 * pair * grid.columns + column
+    cells = np.concatenate([above, above + grid.columns])
+    draw_tiles(axes, np.concatenate([x, x_mean]), grid, value_range, cells=cells)
+    labels = [r"$x$", r"$\mathbb{E}[x|z]$"] * (grid.rows // 2)
+    axes.set_yticks(grid.tops + grid.cell[0] / 2, labels)
+    axes.tick_params(length=0)
+    return figure
+
+
+@style()
+def interpolations(
+    x: Array,
+    *,
+    value_range: tuple[float, float] | None = None,
+    figure: Canvas | None = None,
+) -> Canvas:
+    """What is decoded on the way from one latent point to another, a row for every such way.
+
+    Args:
+        x: shape ``(rows, steps, *event)``, with images ``(1, H, W)`` or ``(3, H, W)``, or vectors
+            ``(D,)``, which are drawn as small line plots.
+        value_range: the values drawn as black and white, by default 0 and 1; of line plots the
+            bottom and the top, by default the least and the greatest value. Values beyond it are
+            clipped to it.
+        figure: the figure or subfigure to draw into, by default a new one.
+
+    Returns:
+        The figure drawn into.
+
+    Raises:
+        TypeError: if ``x`` does not hold real numbers.
+        ValueError: if ``x`` is empty, not finite or of another shape, or ``value_range`` is not
+            two finite, increasing numbers.
+
+    Example:
+        >>> import torch
+        >>> from pvae import plots
+        >>> start, end = torch.rand(2, 4, 1, 1, 28, 28)
+        >>> weight = torch.linspace(0, 1, 9).reshape(-1, 1, 1, 1)
+        >>> figure = plots.interpolations(start.lerp(end, weight))
+    """
+    x = as_events("x", x, ("rows", "steps"))
+    rows, steps, *event = x.shape
+    grid = Grid.of(rows, steps, event)
+    width, height = grid.inches(most=WIDTH)
+    figure = canvas(figure, width, height + _COLUMN_LABELS)
+    axes = figure.subplots()
+    draw_tiles(axes, x.reshape(-1, *event), grid, value_range)
+    if steps > 1:
+        axes.set_xticks(grid.lefts[[0, -1]] + grid.cell[1] / 2, ["start", "end"])
+        axes.tick_params(length=0)
+    return figure
+
+
+def _square(n: int, event: tuple[int, ...]) -> Grid:
+    """The grid of n tiles that is nearest to a square."""
+    height, width = Grid.of(1, 1, event).cell
+    columns = min(n, max(1, ceil(sqrt(n * height / width))))
+    return Grid.of(ceil(n / columns), columns, event)
+
+
+def _pairs(n: int, event: tuple[int, ...]) -> Grid:
+    """The grid of n tiles over n tiles, in as many pairs of rows as keep the tiles legible."""
+    height, width = Grid.of(1, 1, event).cell
+    most = max(1, round(12 * sqrt(height / width)))
+    pairs = ceil(n / most)
+    return Grid.of(2 * pairs, ceil(n / pairs), event, band=2)

@@ -1,0 +1,65 @@
+"""Many points in one axes, drawn so that few are seen and many do not hide each other."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import Collection
+from matplotlib.colors import to_rgba_array
+from matplotlib.ticker import MaxNLocator
+
+# In a PDF or SVG more than so many are one picture: as shapes they would be slow to show and many
+# megabytes.
+_RASTER_ABOVE = 5000
+
+
+def draw_points(
+    axes: Axes, points: np.ndarray, colours: np.ndarray, *, small: bool = False
+) -> None:
+    """Draw points ``(n, 2)`` in their colours ``(n,)``: the more, the smaller and fainter.
+
+    Small ones leave room for what is drawn around them.
+    """
+    n = len(points)
+    # Sorted by class, the last class would cover all others.
+    order = np.random.default_rng(0).permutation(n)
+    axes.scatter(
+        *points[order].T,
+        c=colours[order],
+        s=_dot_area(axes, n) / (4 if small else 1),
+        alpha=_opacity(n),
+        linewidths=0,
+        rasterized=n > _RASTER_ABOVE,
+    )
+
+
+def draw_outlines(axes: Axes, outlines: Collection, colours: np.ndarray) -> None:
+    """Draw n shapes in their colours ``(n,)``, under the points: the more, the fainter."""
+    n = len(colours)
+    outlines.set(
+        facecolors=to_rgba_array(colours, 0.2 * _opacity(n)),
+        edgecolors=to_rgba_array(colours, 0.6 * _opacity(n)),
+        linewidths=0.5,
+        rasterized=n > _RASTER_ABOVE,
+        zorder=0.9,
+    )
+    axes.add_collection(outlines)
+
+
+def show_square(axes: Axes, low: np.ndarray, high: np.ndarray) -> None:
+    """Show the box between two corners ``(2,)`` in a square, both axes to the same scale."""
+    middle, half = (low + high) / 2, 0.53 * (high - low).max() or 1.0
+    (left, bottom), (right, top) = middle - half, middle + half
+    axes.set(xlim=(left, right), ylim=(bottom, top), aspect="equal")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+
+
+def _dot_area(axes: Axes, n: int) -> float:
+    """Square points (1/72 inch) of each of n dots that together cover a quarter of the axes."""
+    to_points = 72 / axes.figure.dpi
+    area = axes.bbox.width * axes.bbox.height * to_points**2
+    return float(np.clip(area / 4 / n, 1.2, 18))
+
+
+def _opacity(n: int) -> float:
+    """The opacity of each of n dots, from 0.85 of a hundred to 0.35 of sixty thousand."""
+    return float(np.clip(0.85 - 0.18 * np.log10(n / 100), 0.3, 0.85))

@@ -1,0 +1,178 @@
+"""Many small images, or many small line plots, laid out as the tiles of one axes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod, sqrt
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection, PolyCollection
+
+from pvae.plots.style import BLUE, SAVE_DPI
+
+# Height and width of the line plot of a vector, in what would be pixels of an image.
+_VECTOR_CELL = (40, 60)
+
+# Vectors of at most so many elements have a dot for each.
+_DOTTED = 16
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where the tiles lie, in pixels of the images, from the top left.
+
+    Attributes:
+        rows: number of rows of tiles.
+        columns: number of columns of tiles.
+        cell: height and width of a tile.
+        gap: space between neighbouring tiles.
+        band: rows that belong together; a wider space follows each such band.
+    """
+
+    rows: int
+    columns: int
+    cell: tuple[int, int]
+    gap: int
+    band: int | None
+
+    @classmethod
+    def of(
+        cls,
+        rows: int,
+        columns: int,
+        event: Sequence[int],
+        *,
+        gap: int | None = None,
+        band: int | None = None,
+    ) -> "Grid":
+        """The grid for events of this shape, by default with gaps that suit their size."""
+        height, width = event[1:] if len(event) == 3 else _VECTOR_CELL
+        if gap is None:
+            gap = max(1, round(min(height, width) / 14))
+        return cls(rows, columns, (height, width), gap, band)
+
+    @property
+    def tops(self) -> np.ndarray:
+        """The upper edge of every row."""
+        rows = np.arange(self.rows)
+        bands = rows // self.band if self.band else np.zeros_like(rows)
+        return rows * (self.cell[0] + self.gap) + bands * 3 * self.gap
+
+    @property
+    def lefts(self) -> np.ndarray:
+        """The left edge of every column."""
+        return np.arange(self.columns) * (self.cell[1] + self.gap)
+
+    @property
+    def height(self) -> int:
+        """The height of all rows together."""
+        return int(self.tops[-1]) + self.cell[0]
+
+    @property
+    def width(self) -> int:
+        """The width of all columns together."""
+        return int(self.lefts[-1]) + self.cell[1]
+
+    def inches(self, most: float, tile: float = 1.2) -> tuple[float, float]:
+        """Width and height to draw it at: neither above ``most``, nor a tile larger than ``tile``.
+
+        The size of a tile is that of the square of the same area.
+        """
+        scale = min(most / max(self.width, self.height), tile / sqrt(prod(self.cell)))
+        return self.width * scale, self.height * scale
+
+
+def draw_tiles(
+    axes: Axes,
+    tiles: np.ndarray,
+    grid: Grid,
+    value_range: tuple[float, float] | None,
+    *,
+    cells: np.ndarray | None = None,
+    extent: tuple[float, float, float, float] | None = None,
+) -> None:
+    """Draw every tile in its cell of the grid, and nothing else: no frame, no ticks.
+
+    Args:
+        axes: where to draw.
+        tiles: shape ``(n, *event)``.
+        grid: where the tiles lie.
+        value_range: the values drawn as black and white, by default 0 and 1; of line plots the
+            bottom and the top, by default the least and the greatest value.
+        cells: the cell of every tile, counted row by row, shape ``(n,)``; by default the first n.
+        extent: left, right, bottom and top of the grid in data coordinates; by default its own
+            pixels, downwards from 0.
+
+    Raises:
+        ValueError: if ``value_range`` is not two finite, increasing numbers.
+    """
+    low, high = _value_limits(value_range, tiles)
+    scaled = ((tiles - low) / (high - low)).clip(0, 1)
+    cells = np.arange(len(tiles)) if cells is None else cells
+    corners = np.stack([grid.lefts[cells % grid.columns], grid.tops[cells // grid.columns]], -1)
+
+    left, right, bottom, top = extent or (0, grid.width, grid.height, 0)
+    to_data = np.array([(right - left) / grid.width, (bottom - top) / grid.height])
+    axes.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[])
+    axes.set_aspect(abs(to_data[0] / to_data[1]))
+    axes.spines[:].set_visible(False)
+
+    if tiles.ndim == 4:
+        # Pixels are shown as pixels, but dropping some to fit would show what is not there.
+        pixels = np.array([axes.bbox.width, axes.bbox.height]) * SAVE_DPI / axes.figure.dpi
+        fits = (pixels >= (grid.width, grid.height)).all()
+        axes.imshow(
+            _mosaic(scaled, corners, grid),
+            extent=(left, right, bottom, top),
+            aspect=axes.get_aspect(),
+            interpolation="nearest" if fits else "antialiased",
+        )
+        return
+    frames, lines = _line_plots(scaled, corners, grid)
+    frames, lines = (part * to_data + (left, top) for part in (frames, lines))
+    axes.add_collection(
+        PolyCollection(frames, facecolors="#F6F6F6", edgecolors="#DDDDDD", linewidths=0.5)
+    )
+    axes.add_collection(LineCollection(lines, colors=BLUE, linewidths=0.9))
+    if tiles.shape[-1] <= _DOTTED:
+        axes.plot(*lines.reshape(-1, 2).T, ".", color=BLUE, markersize=2.5)
+
+
+def _value_limits(
+    value_range: tuple[float, float] | None, tiles: np.ndarray
+) -> tuple[float, float]:
+    """The values drawn as black and white, or as the bottom and top of a line plot."""
+    if value_range is not None:
+        low, high = value_range
+        if not (np.isfinite([low, high]).all() and low < high):
+            raise ValueError(
+                f"value_range must be two finite, increasing numbers, but it is {value_range}."
+            )
+        return low, high
+    if tiles.ndim == 4:
+        return 0.0, 1.0
+    low, high = tiles.min(), tiles.max()
+    return (low, high) if low < high else (low - 0.5, high + 0.5)
+
+
+def _mosaic(tiles: np.ndarray, corners: np.ndarray, grid: Grid) -> np.ndarray:
+    """One RGBA image of all tiles, transparent between them."""
+    height, width = grid.cell
+    mosaic = np.zeros((grid.height, grid.width, 4), np.float32)
+    for tile, (left, top) in zip(tiles, corners, strict=True):
+        cell = mosaic[top : top + height, left : left + width]
+        cell[..., :3] = np.moveaxis(tile, 0, -1)
+        cell[..., 3] = 1
+    return mosaic
+
+
+def _line_plots(
+    tiles: np.ndarray, corners: np.ndarray, grid: Grid
+) -> tuple[np.ndarray, np.ndarray]:
+    """The frames ``(n, 4, 2)`` and the lines ``(n, D, 2)`` of all tiles, in the grid's pixels."""
+    height, width = grid.cell
+    frames = np.array([[0, 0], [width, 0], [width, height], [0, height]])
+    across = (np.arange(tiles.shape[-1]) + 0.5) / tiles.shape[-1]
+    down = 0.92 - 0.84 * tiles  # a margin, so that no line runs along its frame
+    lines = np.stack([np.broadcast_to(across, tiles.shape), down], -1) * (width, height)
+    return corners[:, None] + frames, corners[:, None] + lines

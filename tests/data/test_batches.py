@@ -1,0 +1,179 @@
+import multiprocessing
+import os
+import signal
+from dataclasses import replace
+
+import pytest
+import torch
+
+import pvae.data.workers
+from pvae.data import Batches, Dataset, ImageFiles, Part
+
+# Python 3.12 and later warn of the way in which torch starts workers on Linux by default.
+forks = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+
+
+@pytest.fixture
+def dataset():
+    x = torch.randint(256, (50, 1, 4, 4), generator=torch.Generator().manual_seed(0))
+    return Dataset("noise", Part(x.to(torch.uint8)), "bytes", (0, 255))
+
+
+@pytest.fixture
+def streamed(tmp_path, save_image):
+    """The same images as files and in memory."""
+    paths = [str(tmp_path / f"{i:02}.png") for i in range(23)]
+    x = torch.stack([torch.from_numpy(save_image(tmp_path / path, (6, 5))) for path in paths])
+    files = ImageFiles(paths, (6, 5), channels=1)
+    return (
+        Dataset("files", Part(files), "bytes", (0, 255)),
+        Dataset("files", Part(x.unsqueeze(1)), "bytes", (0, 255)),
+    )
+
+
+def batches(dataset, domain="bytes", batch_size=8, binarization="dynamic"):
+    dataset = replace(dataset, binarization=binarization)
+    return Batches(dataset, dataset.train, domain, batch_size)
+
+
+def test_an_epoch_holds_every_item_once(dataset):
+    drawn = list(batches(dataset).epoch())
+    assert [len(x) for x in drawn] == [8] * 6 + [2]
+    assert len(batches(dataset)) == len(drawn)
+    assert all(x.dtype == torch.float32 for x in drawn)
+    assert torch.equal(torch.cat(drawn), dataset.train.x.float())
+
+
+def test_an_epoch_follows_the_order(dataset):
+    order = torch.randperm(50)
+    drawn = torch.cat(list(batches(dataset).epoch(order)))
+    assert torch.equal(drawn, dataset.train.x[order].float())
+
+
+@pytest.mark.parametrize("start", [0, 3, 6, 7])
+def test_a_late_start_gives_the_tail_of_the_epoch(dataset, start):
+    order = torch.randperm(50)
+    whole = list(batches(dataset).epoch(order))
+    tail = list(batches(dataset).epoch(order, start))
+    assert len(tail) == len(whole) - start
+    assert all(torch.equal(a, b) for a, b in zip(whole[start:], tail, strict=True))
+
+
+def test_batches_are_of_the_type_asked_for(dataset):
+    drawn = Batches(dataset, dataset.train, "binary", 8, dtype=torch.float64)
+    assert {x.dtype for x in (next(drawn.epoch()), drawn.head(2))} == {torch.float64}
+
+
+def test_dynamic_binarization_draws_afresh_from_the_global_generator(dataset):
+    drawn = batches(dataset, "binary", 50)
+    torch.manual_seed(0)
+    first, second = next(drawn.epoch()), next(drawn.epoch())
+    torch.manual_seed(0)
+    again = next(drawn.epoch())
+    assert not torch.equal(first, second)
+    assert torch.equal(first, again)
+
+
+def test_static_binarization_is_one_draw_whatever_the_batches_and_the_seed(dataset):
+    reference = next(batches(dataset, "binary", 50, "static").epoch())
+    assert set(reference.unique().tolist()) == {0, 1}
+    for batch_size in (1, 8, 50):
+        torch.manual_seed(batch_size)
+        state = torch.get_rng_state()
+        drawn = batches(dataset, "binary", batch_size, "static")
+        assert torch.equal(torch.get_rng_state(), state)
+        for _ in range(2):
+            assert torch.equal(torch.cat(list(drawn.epoch())), reference)
+    order = torch.randperm(50)
+    assert torch.equal(torch.cat(list(drawn.epoch(order))), reference[order])
+
+
+def test_static_binarization_has_the_right_mean(dataset):
+    x = torch.full((3000, 1, 4, 4), 64, dtype=torch.uint8)
+    mean = next(batches(replace(dataset, train=Part(x)), "binary", 3000, "static").epoch()).mean()
+    assert abs(mean - 64 / 255) < 5 * (0.25 * 0.75 / 48_000) ** 0.5
+
+
+def test_static_binarization_leaves_other_domains_alone(dataset):
+    drawn = torch.cat(list(batches(dataset, "bytes", 8, "static").epoch()))
+    assert torch.equal(drawn, dataset.train.x.float())
+
+
+def test_the_head_is_the_same_at_each_call(dataset):
+    drawn = batches(dataset, "binary")
+    state = torch.get_rng_state()
+    assert torch.equal(drawn.head(5), drawn.head(5))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert drawn.head(5).shape == (5, 1, 4, 4)
+    assert len(drawn.head(1000)) == 50
+
+
+@forks
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(
+    ("domain", "binarization"), [("bytes", "dynamic"), ("binary", "threshold")]
+)
+def test_files_give_what_memory_gives(streamed, domain, binarization, workers, monkeypatch):
+    monkeypatch.setattr(pvae.data.batches, "worker_count", lambda items: workers)
+    files, memory = (batches(d, domain, 5, binarization) for d in streamed)
+    order = torch.randperm(23)
+    state = torch.get_rng_state()
+    for start in (0, 3):
+        pairs = zip(files.epoch(order, start), memory.epoch(order, start), strict=True)
+        assert all(torch.equal(a, b) for a, b in pairs)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(files.head(4), memory.head(4))
+    assert len(files) == len(memory) == 5
+
+
+@forks
+@pytest.mark.parametrize("workers", [0, 2])
+def test_files_are_binarized_once_by_their_index(streamed, workers, monkeypatch):
+    reference = next(batches(streamed[0], "binary", 23, "static").epoch())
+    monkeypatch.setattr(pvae.data.batches, "worker_count", lambda items: workers)
+    drawn = batches(streamed[0], "binary", 4, "static")
+    order = torch.randperm(23)
+    assert torch.equal(torch.cat(list(drawn.epoch(order))), reference[order])
+    assert torch.equal(drawn.head(3), reference[:3])
+
+
+@forks
+def test_an_interrupted_epoch_of_files_can_be_resumed(streamed, monkeypatch):
+    monkeypatch.setattr(pvae.data.batches, "worker_count", lambda items: 1)
+    order = torch.randperm(23)
+    drawn = batches(streamed[0], "binary", 5)
+    torch.manual_seed(0)
+    whole = list(drawn.epoch(order))
+    torch.manual_seed(0)
+    epoch = drawn.epoch(order)
+    head = [next(epoch) for _ in range(2)]
+    epoch.close()
+    resumed = head + list(drawn.epoch(order, start=2))
+    assert all(torch.equal(a, b) for a, b in zip(whole, resumed, strict=True))
+
+
+@forks
+def test_workers_leave_interrupts_to_the_main_process(streamed, monkeypatch):
+    monkeypatch.setattr(pvae.data.batches, "worker_count", lambda items: 1)
+    epoch = batches(streamed[0], batch_size=2).epoch()
+    drawn = [next(epoch)]
+    for worker in multiprocessing.active_children():
+        os.kill(worker.pid, signal.SIGINT)
+    drawn += list(epoch)
+    assert torch.equal(torch.cat(drawn), streamed[1].train.x.float())
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, 51])
+def test_impossible_batch_sizes(dataset, batch_size, fails):
+    with fails(ValueError, f"batch_size={batch_size}", "50"):
+        batches(dataset, batch_size=batch_size)
+
+
+def test_an_empty_part(dataset, fails):
+    with fails(ValueError, "empty"):
+        Batches(dataset, dataset.train.subset([]), "bytes", 1)
+
+
+def test_a_domain_that_the_data_cannot_take(dataset, fails):
+    with fails(ValueError, "real numbers from -1 to 1", "the likelihood needs bytes"):
+        batches(replace(dataset, domain="reals", value_range=(-1, 1)))

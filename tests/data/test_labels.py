@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+import torch
+
+from pvae.data.labels import encode
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [3, 1, 3],
+        (3, 1, 3),
+        np.array([3, 1, 3], np.uint8),
+        np.array([3.0, 1.0, 3.0]),
+        np.array([[3], [1], [3]]),
+        torch.tensor([3, 1, 3]),
+        torch.tensor([3.0, 1.0, 3.0], requires_grad=True),
+    ],
+)
+def test_whole_numbers_stay_as_they_are(labels):
+    (y,), classes = encode([labels])
+    assert y.dtype == torch.int64
+    assert y.tolist() == [3, 1, 3]
+    assert classes is None
+
+
+def test_truth_values_are_numbers():
+    assert encode([[True, False]])[0][0].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("dtype", [None, object])
+def test_names_are_numbered_alike_in_all_parts(dtype):
+    (train, test), classes = encode([np.array(["b", "a", "b"], dtype), np.array(["c"], dtype)])
+    assert classes == ("a", "b", "c")
+    assert train.tolist() == [1, 0, 1]
+    assert test.tolist() == [2]
+
+
+@pytest.mark.parametrize("labels", [[0.5, 1.0], [float("nan")], [float("inf")], [None, 1], [1j]])
+def test_other_labels_are_refused(labels, fails):
+    with fails(ValueError, "expected whole numbers or strings"):
+        encode([labels])
+
+
+def test_labels_are_one_per_item(fails):
+    with fails(ValueError, "(2, 3)", "one label per item"):
+        encode([np.eye(3)[:2]])
