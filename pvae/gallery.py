@@ -11,6 +11,7 @@ from pvae import plots
 from pvae.data.dataset import Dataset, Part
 from pvae.evaluation.summary import batches_for
 from pvae.inference.runs import Run
+from pvae.seeds import seeded
 from pvae.vae import VAE
 
 BATCH = 500
@@ -32,8 +33,7 @@ def draw(run: Run, vae: VAE, data: Dataset, ellipses: bool = False) -> list[Path
         The paths of the pictures.
     """
     limits = value_range(vae, data)
-    with torch.random.fork_rng(), vae.evaluating():
-        torch.manual_seed(0)
+    with seeded(0, vae.device), vae.evaluating():
         x = head(vae, data, 20)
         pairs = head(vae, data, 12)
         mean, stddev, labels = latents(vae, data, parts_of(data), most=POINTS)
@@ -87,8 +87,7 @@ def _snapshot(vae: VAE, data: Dataset) -> Callable:
     """What is drawn of one epoch: the latent scatter for two latents, else prior samples."""
     limits = value_range(vae, data)
     if vae.prior().event_shape == (2,):
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
+        with seeded(0, vae.device):
             mean, _, labels = latents(vae, data, parts_of(data), most=2000)
         return partial(_in_figure, plots.latent_scatter, mean, labels, classes=data.classes)
     samples = vae.sample(25, seed=0).cpu()
@@ -107,10 +106,9 @@ def manifold(vae: VAE, tiles: int = TILES) -> tuple[Tensor, Tensor]:
         Images (tiles, tiles, *event_shape), and the coordinates (tiles,) of rows and columns.
     """
     z = plots.percentiles(tiles)
-    like = next(vae.parameters())
     grid = torch.stack(torch.meshgrid(z, z, indexing="xy"), dim=-1)
     with vae.evaluating():
-        return vae.decode(grid.to(like)).mean.cpu(), z
+        return vae.decode(grid.to(vae.device, vae.dtype)).mean.cpu(), z
 
 
 def choose(data: Dataset, part: str | None = None) -> Part:

@@ -9,6 +9,8 @@ import torch
 from pyro.params import param_with_module_name
 from torch import Tensor, nn
 
+from pvae.seeds import seeded
+
 
 class VAE(nn.Module):
     r"""A latent-variable model p(z) p(x|z) with an amortized posterior q(z|x).
@@ -131,7 +133,7 @@ class VAE(nn.Module):
         """
         if n < 1:
             raise ValueError(f"n is {n}: ask for at least 1 sample.")
-        with self.evaluating(), _seeded(seed, self._device):
+        with self.evaluating(), seeded(seed, self.device):
             return self._show(self.prior().sample((n,)), draw)
 
     def interpolate(
@@ -166,11 +168,29 @@ class VAE(nn.Module):
             t = torch.linspace(0, 1, steps, dtype=z0.dtype, device=z0.device).unsqueeze(-1)
             return self._show(_great_circle(z0, z1, t) if spherical else torch.lerp(z0, z1, t))
 
-    # Behind the scenes -------------------------------------------------------------------------
+    @property
+    def device(self) -> torch.device:
+        """Where the VAE is, and where it takes its data."""
+        return next(self.parameters()).device
 
     @property
-    def _device(self) -> torch.device:
-        return next(self.parameters()).device
+    def dtype(self) -> torch.dtype:
+        """The floating-point type that the VAE is of, and takes its data in."""
+        return next(self.parameters()).dtype
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Without gradients, and with dropout and its like switched off."""
+        training = {m: m.training for m in self.modules()}
+        self.eval()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            for module, mode in training.items():
+                module.training = mode
+
+    # Behind the scenes -------------------------------------------------------------------------
 
     def _show(self, z: Tensor, draw: bool = False) -> Tensor:
         p = self.likelihood(z)
@@ -213,18 +233,6 @@ class VAE(nn.Module):
                         del store[full_name]
                     pyro.param(full_name, parameter)
 
-    @contextmanager
-    def evaluating(self) -> Iterator[None]:
-        """Without gradients, and with dropout and its like switched off."""
-        training = {m: m.training for m in self.modules()}
-        self.eval()
-        try:
-            with torch.no_grad():
-                yield
-        finally:
-            for module, mode in training.items():
-                module.training = mode
-
 
 def _event_shape(
     call: str, part: nn.Module, in_shape: torch.Size, zeros: dict, given: str
@@ -235,16 +243,6 @@ def _event_shape(
         raise ValueError(
             f"{call} fails on {given} of shape {(2, *in_shape)}: {' '.join(str(error).split())}"
         ) from error
-
-
-@contextmanager
-def _seeded(seed: int | None, device: torch.device) -> Iterator[None]:
-    if seed is None:
-        yield
-        return
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
 
 
 def _great_circle(z0: Tensor, z1: Tensor, t: Tensor) -> Tensor:

@@ -193,6 +193,30 @@ def test_other_data(run, tmp_path, capsys):
     assert json.loads(before)["parts"]["test"]["neg_elbo"] > 0
 
 
+def test_a_folder_of_images_of_many_sizes(tmp_path, capsys):
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for i in range(200):
+        height, width = rng.integers(10, 40, 2)
+        shape = (height, width) if i % 3 else (height, width, 3)
+        folder = tmp_path / "images" / ("stripes" if i % 2 else "noise")
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 256, shape) if i % 2 else np.full(shape, 40 + i)
+        suffix = (".png", ".jpg", ".bmp")[i % 3]
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i}{suffix}")
+    arguments = ["--data", str(tmp_path / "images"), "--size", "[12,10]", "--crop", "true"]
+    arguments += ["--likelihood", "Gaussian", "--network", "Conv", "--network.channels", "[4]"]
+    arguments += ["--latent_dim", "2", "--epochs", "2", "--batch_size", "50"]
+    main(["train", *arguments, "--run", str(tmp_path / "run")])
+    out = capsys.readouterr().out
+    assert "bits/dim" in out
+    assert pvae.load(tmp_path / "run").event_shape == (3, 12, 10)
+    assert (tmp_path / "run" / "figures" / "latents.png").exists()
+    main(["evaluate", str(tmp_path / "run"), "--data", str(tmp_path / "images" / "noise")])
+    assert "100" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [

@@ -7,6 +7,7 @@ import torch
 from pvae.data.batches import Batches
 from pvae.data.dataset import Dataset, Part
 from pvae.evaluation.bound import elbo
+from pvae.seeds import seeded
 from pvae.vae import VAE
 
 
@@ -53,9 +54,8 @@ def evaluate(
 
 def batches_for(vae: VAE, data: Dataset, part: Part, most: int) -> Batches:
     """Minibatches of a part of the data, as a VAE takes them, of ``most`` items or fewer."""
-    like = next(vae.parameters())
     size = min(most, len(part))
-    return Batches(data, part, vae.likelihood.domain, size, like.device, like.dtype)
+    return Batches(data, part, vae.likelihood.domain, size, vae.device, vae.dtype)
 
 
 def summarize(vae: VAE, batches: Batches, seed: int = 0, items: int | None = None) -> dict:
@@ -67,15 +67,13 @@ def summarize(vae: VAE, batches: Batches, seed: int = 0, items: int | None = Non
         seed: of the random draws.
         items: how many of the data to take, a fixed random choice of them; ``None`` for all.
     """
-    device = next(vae.parameters()).device
     order = None
     if items is not None and items < len(batches.part):
         chooser = torch.Generator().manual_seed(seed)
         order = torch.randperm(len(batches.part), generator=chooser)[:items]
-    total = torch.zeros(3, dtype=torch.float64, device=device)
+    total = torch.zeros(3, dtype=torch.float64, device=vae.device)
     count = 0
-    with vae.evaluating(), torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+    with vae.evaluating(), seeded(seed, vae.device):
         for x in batches.epoch(order):
             total += torch.stack([part.double().sum() for part in elbo(vae, x)])
             count += len(x)

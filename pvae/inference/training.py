@@ -127,8 +127,7 @@ def fit(
 
     device = chosen_device
     vae.to(device).train()
-    like, domain = next(vae.parameters()), vae.likelihood.domain
-    train = Batches(data, data.train, domain, batch_size, device, like.dtype)
+    train = Batches(data, data.train, vae.likelihood.domain, batch_size, device, vae.dtype)
     validation = data.validation and batches_for(vae, data, data.validation, EVALUATION_BATCH)
     pyro.set_rng_seed(seed)
     optim = Optimizer(vae.parameters(), optimizer, clip_norm)
