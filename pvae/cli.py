@@ -119,6 +119,8 @@ def train(
     from pvae.factories import restore
     from pvae.inference import Run, runs
 
+    if data is None:
+        raise ValueError("This run was begun on data given by value: continue it from Python.")
     dataset = load(**runs.select(config, load))
     pyro.set_rng_seed(seed)
     vae = runs.build_from({**config, "event_shape": dataset.event_shape})
@@ -160,12 +162,15 @@ def evaluate(
     Args:
         run: the run folder.
         data: other data, by name or path; those of the run otherwise.
-        part: part of the data; all of the run's, or the test part of other data, otherwise.
+        part: part of the data; all of them otherwise, or of other data the test part they have.
         device: auto, cpu, cuda, cuda:1, ...
         seed: of the random draws.
     """
     opened, vae, dataset = _open(run, data, device)
-    _print_figures(opened, vae, dataset, [part] if part else None, seed, other=data is not None)
+    parts = [part] if part else None
+    if part is None and data is not None and dataset.test is not None:
+        parts = ["test"]
+    _print_figures(opened, vae, dataset, parts, seed, other=data is not None)
 
 
 def sample(
@@ -188,9 +193,10 @@ def sample(
     """
     from pvae import gallery, plots
 
-    opened, vae, dataset = _open(run, None, device, needed=False)
+    opened, vae = _open_model(run, device)
     x = vae.sample(n, seed=seed, draw=draw).cpu()
-    limits = gallery.value_range(vae, dataset)
+    known = opened.info["data"]
+    limits = gallery.value_range(vae, known["domain"], known["value_range"])
     _leave(out or opened.figures / "samples.png", x, lambda: plots.samples(x, value_range=limits))
 
 
@@ -209,7 +215,7 @@ def reconstruct(
     Args:
         run: the run folder.
         data: other data, by name or path; those of the run otherwise.
-        part: part of the data; the test part otherwise, or all where there is none.
+        part: part of the data; test otherwise, or where there is none, validation or train.
         n: how many.
         out: picture (.png, .pdf, .svg), or .npy for the values; in the run's figures otherwise.
         draw: draw z and x in place of their means.
@@ -224,7 +230,7 @@ def reconstruct(
     torch.manual_seed(seed)
     x = gallery.head(vae, dataset, n, part)
     y = vae.reconstruct(x, draw=draw).cpu()
-    limits = gallery.value_range(vae, dataset)
+    limits = gallery.value_range(vae, dataset.domain, dataset.value_range)
     path = out or opened.figures / "reconstructions.png"
     _leave(path, y, lambda: plots.reconstructions(x.cpu(), y, value_range=limits))
 
@@ -245,7 +251,7 @@ def interpolate(
     Args:
         run: the run folder.
         data: other data, by name or path; those of the run otherwise.
-        part: part of the data; the test part otherwise, or all where there is none.
+        part: part of the data; test otherwise, or where there is none, validation or train.
         n: how many pairs.
         steps: pictures of each path, both ends counted.
         spherical: along great circles in place of straight lines.
@@ -259,9 +265,8 @@ def interpolate(
 
     opened, vae, dataset = _open(run, data, device)
     torch.manual_seed(seed)
-    x = gallery.head(vae, dataset, 2 * n, part)
-    path = vae.interpolate(x[0::2], x[1::2], steps, spherical).cpu()
-    limits = gallery.value_range(vae, dataset)
+    path = vae.interpolate(*gallery.pairs(vae, dataset, n, part), steps, spherical).cpu()
+    limits = gallery.value_range(vae, dataset.domain, dataset.value_range)
     name = out or opened.figures / "interpolations.png"
     _leave(name, path, lambda: plots.interpolations(path, value_range=limits))
 
@@ -279,7 +284,7 @@ def encode(
     Args:
         run: the run folder.
         data: other data, by name or path; those of the run otherwise.
-        part: part of the data; the test part otherwise, or all where there is none.
+        part: part of the data; test otherwise, or where there is none, validation or train.
         out: .npz file; latents.npz in the run folder otherwise.
         device: auto, cpu, cuda, cuda:1, ...
         seed: of the binarization where it is dynamic.
@@ -334,6 +339,7 @@ COMMANDS = (train, evaluate, sample, reconstruct, interpolate, encode, plot)
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a command; a mistake of the user's is one line and exit status 2."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    sys.path.insert(0, "")  # a part of the user's own is found where the command is called
     if not {"-h", "--help"} & set(argv):
         import torch  # noqa: F401  (the names of parts are looked up once it is there)
     try:
@@ -341,8 +347,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         command(**arguments)
     except ArgumentError as error:
         _fail(_one_line(error))
-    except (ValueError, TypeError, OSError, FloatingPointError) as error:
-        _fail(str(error) if not isinstance(error, OSError) else error.strerror or str(error))
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{error.strerror or error}")
+    except (ValueError, TypeError, RuntimeError, FloatingPointError) as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def _parse(argv: list[str]) -> tuple[Callable[..., None], dict[str, Any]]:
@@ -401,23 +412,25 @@ def _fail(sentence: str) -> None:
     sys.exit(2)
 
 
-def _open(
-    run: str, data: str | None, device: str, needed: bool = True
-) -> tuple["Run", "pvae.VAE", "Dataset | None"]:
-    """A run, its VAE, and the data to use with it."""
-    from pvae.data.loading import load
-    from pvae.inference import Run, runs
-    from pvae.inference.training import check_fit, choose_device
+def _open_model(run: str, device: str) -> tuple["Run", "pvae.VAE"]:
+    """A run and its VAE."""
+    from pvae.inference import Run
+    from pvae.inference.training import choose_device
 
     opened = Run(run)
-    vae = opened.vae().to(choose_device(device))
-    if data is not None:
-        like = runs.select(opened.config, load)
-        dataset = runs.load_like(data, like, vae.event_shape)
-    elif needed or opened.config["data"] is not None:
+    return opened, opened.vae().to(choose_device(device))
+
+
+def _open(run: str, data: str | None, device: str) -> tuple["Run", "pvae.VAE", "Dataset"]:
+    """A run, its VAE, and the data to use with it."""
+    from pvae.inference import runs
+    from pvae.inference.training import check_fit
+
+    opened, vae = _open_model(run, device)
+    if data is None:
         dataset = opened.data()
     else:
-        return opened, vae, None
+        dataset = runs.load_like(data, opened.config, vae.event_shape)
     check_fit(vae, dataset)
     return opened, vae, dataset
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 from pvae.kinds import Network
@@ -39,6 +40,23 @@ class Conditional(nn.Module):
         self.numbers = numbers
         raw_shape = (numbers * self.event_shape[0], *self.event_shape[1:])
         self.network = connect(MLP if network is None else network, self.context_shape, raw_shape)
+
+    def start_at(self, raw: Tensor) -> None:
+        """Have the network begin at given first raw numbers, by its bias, where it offers one.
+
+        A network offers its bias as ``output_bias``, with a number for each of its outputs or for
+        each of its channels.
+
+        Args:
+            raw: shape event_shape.
+        """
+        bias = getattr(self.network, "output_bias", None)
+        if bias is None:
+            return
+        if bias.numel() != self.numbers * raw.numel():
+            raw = raw.flatten(1).mean(1)
+        with torch.no_grad():
+            bias[: raw.numel()] = raw.flatten()
 
     def raw(self, context: Tensor) -> tuple[Tensor, ...]:
         """Return the raw numbers, each of shape (\\*batch, \\*event_shape), for a context."""

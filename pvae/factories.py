@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from torch import nn
+
 
 def describe(name: str, factory: Callable[..., Any]) -> dict[str, Any]:
     """Write down a factory as an import path and its arguments.
@@ -35,7 +37,7 @@ def describe(name: str, factory: Callable[..., Any]) -> dict[str, Any]:
     cls, arguments = factory, {}
     if isinstance(factory, partial) and not factory.args:
         cls, arguments = factory.func, factory.keywords
-    if not isinstance(cls, type) or "<locals>" in cls.__qualname__ or cls.__module__ == "__main__":
+    if not isinstance(cls, type) or "." in cls.__qualname__ or cls.__module__ == "__main__":
         raise ValueError(
             f"The {name} {factory!r} cannot be written down: a run folder needs an importable "
             "class, or a functools.partial of one with keyword arguments."
@@ -54,7 +56,8 @@ def describe_instance(name: str, instance: object) -> dict[str, Any]:
         instance: such as a Pyro ELBO.
 
     Raises:
-        ValueError: if its class cannot be found again, or an argument cannot be written.
+        ValueError: if its class cannot be found again, or an argument is not kept or
+            cannot be written.
 
     Example:
         >>> from pvae.factories import describe_instance
@@ -67,8 +70,16 @@ def describe_instance(name: str, instance: object) -> dict[str, Any]:
     for base in cls.__mro__:
         if "__init__" in vars(base):
             parameters = inspect.signature(base).parameters.values()
-            names = [p.name for p in parameters if hasattr(instance, p.name)]
-            arguments = {n: getattr(instance, n) for n in names} | arguments
+            named = [p for p in parameters if p.kind is not p.VAR_KEYWORD]
+            unknown = [p.name for p in named if not hasattr(instance, p.name)]
+            if set(unknown) - {"max_iarange_nesting"}:  # Pyro's old name of another argument
+                raise ValueError(
+                    f"The {name} {cls.__name__} cannot be written down: it does not keep "
+                    f"{', '.join(unknown)} as an attribute of that name."
+                )
+            arguments = {
+                p.name: getattr(instance, p.name) for p in named if p.name not in unknown
+            } | arguments
             if not any(p.kind is p.VAR_KEYWORD for p in parameters):
                 break  # it hands no further arguments to its bases
     return describe(name, partial(cls, **arguments))
@@ -76,6 +87,9 @@ def describe_instance(name: str, instance: object) -> dict[str, Any]:
 
 def restore(name: str, description: Mapping[str, Any], base: type) -> partial:
     """Make the factory that `describe` wrote down.
+
+    The module of the class is imported, which runs it: restore only what you trust. An argument
+    that is itself a description must be of a torch module.
 
     Args:
         name: what it makes, for the error message.
@@ -91,16 +105,18 @@ def restore(name: str, description: Mapping[str, Any], base: type) -> partial:
     module, _, qualname = path.rpartition(".")
     try:
         cls = getattr(importlib.import_module(module), qualname)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"The {name} {path} cannot be imported: {error}.") from error
     # A configuration names parts; it must not be able to call just anything.
     if not isinstance(cls, type) or not issubclass(cls, base):
         raise ValueError(f"The {name} {path} is not a class derived from {base.__name__}.")
     arguments = description.get("init_args") or {}
+    if not isinstance(arguments, Mapping):
+        raise ValueError(f"The init_args of the {name} {path} are not arguments by name.")
     return partial(
         cls,
         **{
-            k: restore(f"{name}.{k}", v, object) if _is_description(v) else v
+            k: restore(f"{name}.{k}", v, nn.Module) if _is_description(v) else v
             for k, v in arguments.items()
         },
     )
@@ -123,6 +139,8 @@ def _public_path(cls: type) -> str:
 
 def _plain(name: str, value: Any) -> Any:
     """A value as YAML can hold it."""
+    if hasattr(value, "item"):  # a number of NumPy or torch
+        return value.item()
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list | tuple):

@@ -38,20 +38,30 @@ def write(path: Path, content: bytes) -> None:
 def new_folder(path: Path) -> Iterator[Path]:
     """Fill a folder under a temporary name, and rename it when it is complete.
 
+    A folder that exists, and must be empty, is filled in place: it may be where its user stands, a
+    link, or a volume of its own, and is emptied again if anything fails.
+
     Raises:
-        OSError: if the disk is full or cannot be written to; no folder has then appeared.
+        OSError: if the disk is full or cannot be written to; no file or folder has then appeared.
     """
+    exists = path.exists()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+        filled = (
+            path if exists else Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+        )
     except OSError as error:
         raise _unwritable(path, error) from error
     try:
-        yield temporary
-        temporary.chmod(0o777 & ~_umask())  # mkdtemp makes it private
-        os.rename(temporary, path)
+        yield filled
+        if not exists:
+            filled.chmod(0o777 & ~_umask())  # mkdtemp makes it private
+            os.rename(filled, path)
     except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
+        for child in filled.iterdir():
+            shutil.rmtree(child) if child.is_dir() else child.unlink()
+        if not exists:
+            filled.rmdir()
         raise
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pvae import plots
 from pvae.data.dataset import Dataset, Part
+from pvae.data.domains import Domain
 from pvae.evaluation.summary import batches_for
 from pvae.inference.runs import Run
 from pvae.seeds import seeded
@@ -32,10 +33,10 @@ def draw(run: Run, vae: VAE, data: Dataset, ellipses: bool = False) -> list[Path
     Returns:
         The paths of the pictures.
     """
-    limits = value_range(vae, data)
+    limits = value_range(vae, data.domain, data.value_range)
     with seeded(0, vae.device), vae.evaluating():
         x = head(vae, data, 20)
-        pairs = head(vae, data, 12)
+        x0, x1 = pairs(vae, data, 6)
         mean, stddev, labels = latents(vae, data, parts_of(data), most=POINTS)
         pictures = {
             "reconstructions": plots.reconstructions(
@@ -43,7 +44,7 @@ def draw(run: Run, vae: VAE, data: Dataset, ellipses: bool = False) -> list[Path
             ),
             "samples": plots.samples(vae.sample(64, seed=0).cpu(), value_range=limits),
             "interpolations": plots.interpolations(
-                vae.interpolate(pairs[0::2], pairs[1::2]).cpu(), value_range=limits
+                vae.interpolate(x0, x1).cpu(), value_range=limits
             ),
         }
         scale = stddev if ellipses else None
@@ -85,7 +86,7 @@ def _over_training(run: Run, vae: VAE, data: Dataset) -> list[Path]:
 
 def _snapshot(vae: VAE, data: Dataset) -> Callable:
     """What is drawn of one epoch: the latent scatter for two latents, else prior samples."""
-    limits = value_range(vae, data)
+    limits = value_range(vae, data.domain, data.value_range)
     if vae.prior().event_shape == (2,):
         with seeded(0, vae.device):
             mean, _, labels = latents(vae, data, parts_of(data), most=2000)
@@ -141,6 +142,17 @@ def head(vae: VAE, data: Dataset, n: int, part: str | None = None) -> Tensor:
     return batches_for(vae, data, held, n).head(n)
 
 
+def pairs(vae: VAE, data: Dataset, n: int, part: str | None = None) -> tuple[Tensor, Tensor]:
+    """The two halves of the first n pairs of a part, or of as many as it has; one may meet itself.
+
+    Raises:
+        ValueError: if n is below 1.
+    """
+    x = head(vae, data, 2 * n, part)
+    x = x if len(x) > 1 else x.expand(2, *x.shape[1:])
+    return x[0 : len(x) // 2 * 2 : 2], x[1::2]
+
+
 def latents(
     vae: VAE, data: Dataset, parts: Sequence[Part], most: int | None = None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -170,10 +182,10 @@ def latents(
     return torch.cat(means), torch.cat(stddevs), y
 
 
-def value_range(vae: VAE, data: Dataset | None) -> tuple[float, float]:
-    """The values shown as black and white."""
-    if vae.likelihood.domain in ("binary", "unit interval") or data is None:
+def value_range(vae: VAE, domain: Domain, value_range: tuple[float, float]) -> tuple[float, float]:
+    """The values shown as black and white, for data of a domain and range."""
+    if vae.likelihood.domain in ("binary", "unit interval"):
         return (0.0, 1.0)
-    if vae.likelihood.domain == "reals" and data.domain != "reals":
+    if vae.likelihood.domain == "reals" and domain in ("binary", "unit interval", "bytes"):
         return (0.0, 1.0)
-    return data.value_range
+    return tuple(value_range)

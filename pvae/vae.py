@@ -1,5 +1,6 @@
 """The variational autoencoder: two Pyro programs, and what one asks of a trained one."""
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -25,6 +26,9 @@ class VAE(nn.Module):
     likelihood   ``likelihood(z)``  x, event shape of the data
     posterior    ``posterior(x)``   z
     ===========  =================  ==============================
+
+    To be trained by `pvae.fit`, a likelihood also says what values it is over, by an attribute
+    ``domain``: "binary", "unit interval", "bytes", "counts" or "reals".
 
     `model` and `guide` are ordinary Pyro programs with sample sites ``z`` and ``x`` in the plate
     ``data``: `SVI`, `Predictive`, `poutine.condition`, `NUTS` and the rest of Pyro work on them.
@@ -171,12 +175,12 @@ class VAE(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the VAE is, and where it takes its data."""
-        return next(self.parameters()).device
+        return self._like.device
 
     @property
     def dtype(self) -> torch.dtype:
         """The floating-point type that the VAE is of, and takes its data in."""
-        return next(self.parameters()).dtype
+        return self._like.dtype
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -191,6 +195,10 @@ class VAE(nn.Module):
                 module.training = mode
 
     # Behind the scenes -------------------------------------------------------------------------
+
+    @property
+    def _like(self) -> Tensor:
+        return next(itertools.chain(self.parameters(), self.buffers()), torch.empty(0))
 
     def _show(self, z: Tensor, draw: bool = False) -> Tensor:
         p = self.likelihood(z)
@@ -207,8 +215,7 @@ class VAE(nn.Module):
         """Pass zeros through the parts, to meet a misfit here and not in training."""
         with self.evaluating():
             latent_shape = self.prior().event_shape
-            like = next(self.likelihood.parameters(), torch.empty(0))
-            zeros = {"dtype": like.dtype, "device": like.device}
+            zeros = {"dtype": self.dtype, "device": self.device}
             event_shape = _event_shape(
                 "likelihood(z)", self.likelihood, latent_shape, zeros, "the prior's z"
             )
@@ -239,7 +246,7 @@ def _event_shape(
 ) -> torch.Size:
     try:
         return part(torch.zeros(2, *in_shape, **zeros)).event_shape
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{call} fails on {given} of shape {(2, *in_shape)}: {' '.join(str(error).split())}"
         ) from error

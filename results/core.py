@@ -18,7 +18,7 @@ from results.machine import machine
 OUT = Path(__file__).with_suffix(".json")
 MNIST = "--data mnist --latent_dim 20 --network.hidden [400] --batch_size 128 --epochs 10"
 FREY = "--latent_dim 20 --network.hidden [400] --likelihood Gaussian --likelihood.scale learned"
-FREY += " --validation 0.1 --test 0.1 --epochs 300"
+FREY += " --epochs 200"
 ROWS = [
     ("digits", ["train"]),
     *((f"mnist, seed {s}", ["train", *MNIST.split(), "--seed", str(s)]) for s in (0, 1)),

@@ -1,7 +1,9 @@
 import json
+import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -215,6 +217,62 @@ def test_a_folder_of_images_of_many_sizes(tmp_path, capsys):
     assert (tmp_path / "run" / "figures" / "latents.png").exists()
     main(["evaluate", str(tmp_path / "run"), "--data", str(tmp_path / "images" / "noise")])
     assert "100" in capsys.readouterr().out
+
+
+def test_data_with_parts_of_their_own_and_few_items(run, tmp_path, capsys):
+    x = torch.rand(7, 8, 8).numpy()
+    np.savez(tmp_path / "parts.npz", x_train=x, x_test=x[:3])
+    main(["evaluate", str(run), "--data", str(tmp_path / "parts.npz")])
+    out = capsys.readouterr().out
+    assert "test" in out
+    assert "train" not in out
+    np.save(tmp_path / "one.npy", x[:1])
+    for name in ("one.npy", "parts.npz"):
+        out = ["--out", str(tmp_path / "i.npy")]
+        main(["interpolate", str(run), "--data", str(tmp_path / name), *out])
+        assert np.load(tmp_path / "i.npy").shape == (1, 10, 1, 8, 8)
+    np.save(tmp_path / "few.npy", np.concatenate([x] * 4))
+    few = ["--data", str(tmp_path / "few.npy"), "--batch_size", "8"]
+    main(["train", *QUICK, *few, "--run", str(tmp_path / "run")])
+    assert (tmp_path / "run" / "figures" / "interpolations.png").exists()
+    (tmp_path / "few.npy").unlink()
+    main(["sample", str(tmp_path / "run"), "--n", "3"])  # needs no data
+
+
+def test_a_part_of_ones_own_beside_the_command(tmp_path):
+    (tmp_path / "my_module.py").write_text(
+        "import pyro, torch\n"
+        "class Cauchy(torch.nn.Module):\n"
+        "    def __init__(self, latent_dim: int, scale: float = 1.0):\n"
+        "        super().__init__()\n"
+        "        self.register_buffer('scale', torch.full((latent_dim,), scale))\n"
+        "    def forward(self):\n"
+        "        return pyro.distributions.Cauchy(0.0, self.scale).to_event(1)\n"
+    )
+    command = Path(sys.executable).with_name("pvae")
+    part = ["--prior", "my_module.Cauchy", "--prior.scale", "0.5"]
+    for argv in (["train", *QUICK, *part, "--run", "run"], ["sample", "run"]):
+        subprocess.run([command, *argv], cwd=tmp_path, check=True, capture_output=True)
+
+
+def test_ctrl_c_ends_cleanly_and_can_be_continued(tmp_path):
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "pvae", "train", *QUICK, "--epochs", "100000"]
+    process = subprocess.Popen(
+        [*command, "--run", str(run)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while not run.exists():
+        assert process.poll() is None
+        time.sleep(0.1)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert f"pvae train --resume {run}" in out
+    epochs = json.loads((run / "run.json").read_text())["epochs"]
+    main(["train", "--resume", str(run), "--epochs", str(epochs + 1)])
+    assert json.loads((run / "run.json").read_text())["stopped"] == "finished"
 
 
 @pytest.mark.parametrize(

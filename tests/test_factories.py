@@ -65,6 +65,15 @@ def test_what_cannot_be_written_down(factory):
         ({"class_path": "MLP"}, "has no class_path"),
         ({}, "has no class_path"),
         ("MLP", "has no class_path"),
+        ({"class_path": ".relative.Path"}, "cannot be imported"),
+        ({"class_path": "pvae.networks.MLP", "init_args": [1]}, "not arguments by name"),
+        (
+            {
+                "class_path": "pvae.networks.MLP",
+                "init_args": {"activation": {"class_path": "subprocess.Popen"}},
+            },
+            "network.activation subprocess.Popen is not a class derived from Module",
+        ),
     ],
 )
 def test_what_is_not_restored(description, sentence):

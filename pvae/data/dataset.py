@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -98,6 +100,18 @@ class Dataset:
     def levels(self) -> int | None:
         """Number of levels a value can take if the values are bytes, else None."""
         return int(self.value_range[1]) + 1 if self.domain == "bytes" else None
+
+    def fingerprint(self) -> str:
+        """Return a short text that other training items would almost surely not give.
+
+        Images that are decoded as they are drawn are known by the names of their files.
+        """
+        x = self.train.x
+        if isinstance(x, Tensor):
+            content = x.contiguous().cpu().numpy().tobytes()
+        else:
+            content = "\n".join(os.path.basename(path) for path in x.paths).encode()
+        return hashlib.blake2b(content, digest_size=8).hexdigest()
 
     def __repr__(self) -> str:
         parts = [f"{len(self.train):,} training"]

@@ -86,7 +86,7 @@ def load(
         event_shape: shape of one item, if another than the data have.
         key: which of several arrays in a file is the data.
         validation: number of items of the validation part, or their fraction of the items that the
-            data do not set apart for tests; 0 for none. By default the part the data come with,
+            data do not set apart for tests; 0 to cut none. By default the part the data come with,
             else 0.1, but of the data sets of torchvision no more than 1,000.
         test: the same for the test part, by default 0.1 if the data come without one.
         binarization: how grey becomes binary under a binary likelihood: ``"dynamic"`` draws afresh

@@ -29,7 +29,7 @@ def split(
 
     Args:
         dataset: the data, with the parts they come with, which are kept.
-        validation: number of items, or the fraction of the items of ``train``; 0 for no such part,
+        validation: number of items, or the fraction of the items of ``train``; 0 to cut none,
             and by default 0.1 if the data come without one.
         test: the same for the test part.
 
@@ -70,7 +70,7 @@ def split(
 
 def _count(part: str, number: int | float | None, total: int, exists: bool) -> int:
     if exists:
-        if number is not None:
+        if number:
             raise ValueError(f"The data come with a {part} part; leave {part}={number} out.")
         return 0
     if number is None:

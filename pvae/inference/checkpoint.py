@@ -1,5 +1,6 @@
 """The state of a training run: what must be kept so that it can go on as if never stopped."""
 
+import copy
 import json
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from pvae import files
 from pvae.inference import storage
-from pvae.inference.optimizer import Optimizer
+from pvae.inference.optimizer import FUSED, Optimizer
 from pvae.inference.runs import Run, load_weights
 from pvae.vae import VAE
 
@@ -60,13 +61,13 @@ class Checkpoint:
     device: torch.device
 
     def state(self, position: Position) -> dict[str, Any]:
-        """Return everything as tensors and plain values."""
+        """Return a copy of everything, as tensors and plain values."""
         cuda = self.device.type == "cuda"
         return {
-            "position": dict(vars(position)),
+            "position": vars(position) | {"rows": list(position.rows)},
             "weights": weights_of(self.vae),
-            "optimizer": self.optimizer.get_state(),
-            "scheduler": self.scheduler.state_dict() if self.scheduler else None,
+            "optimizer": copy.deepcopy(self.optimizer.get_state()),
+            "scheduler": copy.deepcopy(self.scheduler.state_dict()) if self.scheduler else None,
             "objective_step": getattr(self.objective, "step", None),
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state(self.device) if cuda else None,
@@ -80,17 +81,29 @@ class Checkpoint:
         """
         try:
             load_weights(self.vae, state["weights"], source)
-            self.optimizer.set_state(state["optimizer"])
+            self._check_moments(state["optimizer"])
+            self.optimizer.set_state(copy.deepcopy(state["optimizer"]))
             if self.scheduler:
-                self.scheduler.load_state_dict(state["scheduler"])
+                self.scheduler.load_state_dict(copy.deepcopy(state["scheduler"]))
             if state["objective_step"] is not None:
                 self.objective.step = state["objective_step"]
             torch.set_rng_state(state["random"])
             if self.device.type == "cuda" and state["random_cuda"] is not None:
                 torch.cuda.set_rng_state(state["random_cuda"], self.device)
-            return Position(**state["position"])
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{source} is not a checkpoint of this version: {error}.") from error
+            return Position(**state["position"] | {"rows": list(state["position"]["rows"])})
+        except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+            said = " ".join(str(error).split())
+            raise ValueError(f"{source} is not a checkpoint of this run: {said}.") from error
+
+    def _check_moments(self, state: dict[str, Any]) -> None:
+        # Fused kernels trust these shapes, and write past the end of tensors that are too small.
+        if type(self.optimizer.torch_optimizer) not in FUSED:
+            return
+        for index, moments in state["state"].items():
+            shape = self.optimizer.parameters[index].shape
+            for name, moment in moments.items():
+                if torch.is_tensor(moment) and moment.dim() and moment.shape != shape:
+                    raise TypeError(f"{name} has shape {tuple(moment.shape)}, not {tuple(shape)}")
 
     def save(self, run: Run, position: Position, stopped: str | None) -> None:
         """Write the run folder's files, the state last: it is what the others are derived from."""

@@ -8,6 +8,8 @@ import torch
 from pyro.optim import PyroOptim
 from torch import nn
 
+FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
+
 
 class Optimizer(PyroOptim):
     """A Pyro optimizer that is a single torch optimizer over all parameters.
@@ -28,7 +30,8 @@ class Optimizer(PyroOptim):
         batch_size: the number of data that the loss is summed over.
 
     Raises:
-        ValueError: if nothing is to be optimized, or clip_norm is not positive.
+        ValueError: if nothing is to be optimized, clip_norm is not positive, or the optimizer
+            needs a closure.
 
     Example:
         >>> import pyro, torch
@@ -58,6 +61,12 @@ class Optimizer(PyroOptim):
         self.clip_norm = clip_norm
         self.batch_size = 1
         self.torch_optimizer = factory(self.parameters, **_fused(factory))
+        closure = inspect.signature(self.torch_optimizer.step).parameters.get("closure")
+        if closure is not None and closure.default is closure.empty:
+            raise ValueError(
+                f"{type(self.torch_optimizer).__name__} evaluates the loss several times a step, "
+                "which stochastic gradients do not allow: choose an optimizer such as Adam."
+            )
 
     def __call__(self, params: Iterable[torch.Tensor], *args: Any, **kwargs: Any) -> None:
         """Take one step with the gradients that SVI has accumulated."""
@@ -78,8 +87,10 @@ class Optimizer(PyroOptim):
 
 
 def _fused(factory: Callable[..., torch.optim.Optimizer]) -> dict[str, bool]:
-    """Ask for the fused form of an optimizer that has one, unless another form was asked for."""
-    default = {k: p.default for k, p in inspect.signature(factory).parameters.items()}
-    if "fused" not in default or default["fused"] is not None:
+    """Ask for the fused form where it exists on every device, unless another was asked for."""
+    if getattr(factory, "func", factory) not in FUSED:
         return {}
-    return {} if default.get("foreach") or default.get("differentiable") else {"fused": True}
+    default = {k: p.default for k, p in inspect.signature(factory).parameters.items()}
+    if default["fused"] is not None or default["foreach"] or default["differentiable"]:
+        return {}
+    return {"fused": True}

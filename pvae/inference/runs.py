@@ -32,10 +32,11 @@ from pvae.data.loading import load as load_data
 from pvae.data.named import NAMES
 from pvae.inference import storage
 from pvae.inference.history import History
+from pvae.seeds import seeded
 from pvae.vae import VAE
 
 FORMAT = 1
-FREE_ON_RESUME = {"epochs", "patience", "device"}
+FREE_ON_RESUME = {"epochs", "patience", "device", "data", "labels", "root"}
 
 
 class Run:
@@ -58,24 +59,35 @@ class Run:
                 raise FileNotFoundError(
                     f"{self.path} is no run folder, or a half-written one: it has no {name}."
                 )
-        try:
-            self.info = json.loads((self.path / "run.json").read_text())
-            found = self.info["format"]
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        self.info = _read(self.path / "run.json", json.loads, {"format"})
+        if self.info["format"] != FORMAT:
             raise ValueError(
-                f"{self.path / 'run.json'} is damaged: it should be a JSON object that "
-                "names the format of the run folder."
-            ) from error
-        if found != FORMAT:
-            raise ValueError(
-                f"{self.path} is a run folder of format {found}, written by pvae "
+                f"{self.path} is a run folder of format {self.info['format']}, written by pvae "
                 f"{self.info.get('pvae', 'unknown')}: pvae {pvae.__version__} reads format "
                 f"{FORMAT}."
             )
 
+    @staticmethod
+    def check_new(path: str | Path) -> None:
+        """Check that a run folder can begin there.
+
+        Raises:
+            FileExistsError: if there is a file, or a folder that is not empty.
+        """
+        path = Path(path)
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise FileExistsError(
+                f"{path} exists already: choose another run folder, or resume the run in it."
+            )
+
     @classmethod
     def create(
-        cls, path: str | Path, config: Mapping[str, Any], device: str, state: dict, weights: dict
+        cls,
+        path: str | Path,
+        config: Mapping[str, Any],
+        data: Dataset,
+        device: torch.device,
+        state: dict[str, Any],
     ) -> "Run":
         """Begin a run folder, which appears complete with its first state or not at all.
 
@@ -83,26 +95,28 @@ class Run:
             FileExistsError: if the folder is there and not empty.
             OSError: if it cannot be written.
         """
-        path = Path(path).absolute()
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise FileExistsError(
-                f"{path} exists already: choose another run folder, or resume the run in it."
-            )
+        cls.check_new(path)
         info = {
             "format": FORMAT,
             "pvae": pvae.__version__,
             "torch": torch.__version__,
             "python": platform.python_version(),
-            "device": device,
+            "device": str(device),
             "epochs": 0,
             "stopped": None,
+            "data": describe_data(data),
         }
-        with files.new_folder(path) as folder:
-            files.write(folder / "run.json", _json(info))
+        with files.new_folder(Path(path)) as folder:
             files.write(folder / "config.yaml", _yaml(config))
-            storage.write_weights(folder / snapshot_name(0), weights)
+            storage.write_weights(folder / snapshot_name(0), state["weights"])
             storage.write_state(folder / "state.pt", state)
+            files.write(folder / "run.json", _json(info))  # last: it makes the folder a run
         return cls(path)
+
+    def clean(self) -> None:
+        """Remove what a killed process was in the midst of writing."""
+        for temporary in self.path.rglob(".*"):
+            temporary.unlink()
 
     def update(self, **info: Any) -> None:
         """Change entries of run.json."""
@@ -113,11 +127,11 @@ class Run:
         """Write the configuration anew, for a run that was resumed with more epochs."""
         files.write(self.path / "config.yaml", _yaml(config))
 
-    def check_same(self, config: Mapping[str, Any]) -> None:
-        """Check that a configuration continues this run.
+    def check_same(self, config: Mapping[str, Any], data: Dataset) -> None:
+        """Check that a configuration and data continue this run.
 
         Raises:
-            ValueError: if it differs in what would make it another run.
+            ValueError: if they differ in what would make it another run.
         """
         given = yaml.safe_load(_yaml(config))
         for name in self.config.keys() | given.keys():
@@ -127,27 +141,28 @@ class Run:
                 f"{self.path} cannot be resumed with {name} {given.get(name)!r}: it was begun "
                 f"with {self.config.get(name)!r}; begin a new run, or keep it as it was."
             )
+        # The path may differ, on another machine, say; what is trained on may not.
+        if self.info.get("data") != describe_data(data) | {"name": self.info["data"]["name"]}:
+            raise ValueError(
+                f"{self.path} cannot be resumed with these data: it was begun with others, "
+                f"{self.info['data']['items']} training items of {self.info['data']['name']}."
+            )
 
     @cached_property
     def config(self) -> dict[str, Any]:
         """The configuration, as the command line reads it."""
-        try:
-            config = yaml.safe_load((self.path / "config.yaml").read_text())
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ValueError(f"{self.path / 'config.yaml'} is not readable YAML.") from error
-        missing = {"event_shape", "latent_dim", "data"} - set(config or {})
-        if not isinstance(config, dict) or missing:
-            raise ValueError(
-                f"{self.path / 'config.yaml'} is incomplete: it lacks "
-                f"{', '.join(sorted(missing)) or 'everything'}."
-            )
-        return config
+        needed = {"event_shape", "latent_dim", "data"}
+        return _read(self.path / "config.yaml", yaml.safe_load, needed)
 
     @property
     def history(self) -> History:
         """The figures recorded so far."""
         path = self.path / "metrics.jsonl"
-        rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        lines = path.read_text().splitlines() if path.exists() else []
+        try:
+            rows = [json.loads(line) for line in lines]
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path} is damaged: {error}.") from error
         return History(rows, self.info.get("stopped") or "interrupted")
 
     @property
@@ -158,8 +173,8 @@ class Run:
     @property
     def snapshots(self) -> dict[int, str]:
         """The names of the weights kept during training, by epoch."""
-        paths = sorted((self.path / "snapshots").glob("epoch-*.safetensors"))
-        epochs = [int(path.stem.removeprefix("epoch-")) for path in paths]
+        paths = (self.path / "snapshots").glob("epoch-[0-9]*.safetensors")
+        epochs = sorted(int(path.stem.removeprefix("epoch-")) for path in paths)
         return {epoch: snapshot_name(epoch) for epoch in epochs}
 
     @property
@@ -191,7 +206,9 @@ class Run:
             ValueError: if the configuration names what cannot be built, or the weights are not
                 those of this model.
         """
-        return self.restore(build_from(self.config), weights)
+        with seeded(0, torch.device("cpu")):  # the first weights are drawn, and replaced
+            vae = build_from(self.config)
+        return self.restore(vae, weights)
 
     def restore(self, vae: VAE, weights: str = "weights.safetensors") -> VAE:
         """Put weights of this run into a model of the same parts."""
@@ -201,7 +218,11 @@ class Run:
                 f"{path} is missing: training stopped before its first checkpoint, or the file "
                 "was removed; resume the run, or train anew."
             )
-        load_weights(vae, storage.read_weights(path), path)
+        weights_read = storage.read_weights(path)
+        dtypes = {w.dtype for w in weights_read.values() if w.is_floating_point()}
+        if len(dtypes) == 1:
+            vae.to(dtypes.pop())
+        load_weights(vae, weights_read, path)
         return vae.eval()
 
 
@@ -250,8 +271,9 @@ def build_from(config: Mapping[str, Any]) -> VAE:
         arguments[name] = factories.restore(name, arguments[name], torch.nn.Module)
     try:
         return build(**arguments)
-    except TypeError as error:
-        raise ValueError(f"The configured model cannot be built: {error}.") from error
+    except (TypeError, AttributeError, RuntimeError) as error:
+        said = " ".join(str(error).split())
+        raise ValueError(f"The configured model cannot be built: {said}.") from error
 
 
 def new_path(name: str) -> Path:
@@ -301,6 +323,30 @@ def load_weights(vae: VAE, weights: dict[str, torch.Tensor], source: object) -> 
 def snapshot_name(epoch: int) -> str:
     """The file of a run folder with the weights after an epoch."""
     return f"snapshots/epoch-{epoch:06d}.safetensors"
+
+
+def describe_data(data: Dataset) -> dict[str, Any]:
+    """What to know of data without having them, and to know them again by."""
+    return {
+        "name": data.name,
+        "domain": data.domain,
+        "value_range": list(data.value_range),
+        "items": len(data.train),
+        "fingerprint": data.fingerprint(),
+    }
+
+
+def _read(path: Path, parse: Callable[[str], Any], needed: set[str]) -> dict[str, Any]:
+    """Read a file of named values."""
+    try:
+        found = parse(path.read_text())
+    except (yaml.YAMLError, ValueError) as error:
+        said = " ".join(str(error).split())
+        raise ValueError(f"{path} is damaged and cannot be read: {said}.") from error
+    if not isinstance(found, dict) or needed - found.keys():
+        missing = needed - found.keys() if isinstance(found, dict) else needed
+        raise ValueError(f"{path} is incomplete: it lacks {', '.join(sorted(missing))}.")
+    return found
 
 
 def _json(info: Mapping[str, Any]) -> bytes:

@@ -42,8 +42,11 @@ def read_state(path: Path) -> Any:
     """Read what `write_state` wrote, to the CPU, and nothing that would run code.
 
     Raises:
+        FileNotFoundError: if there is no such file.
         ValueError: if the file is not whole, or holds anything but plain data.
     """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: there is nothing to continue from.")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

@@ -1,11 +1,12 @@
 """The training loop."""
 
 import math
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pyro
 import torch
@@ -15,6 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from pvae import factories
 from pvae.data.batches import Batches
 from pvae.data.dataset import Dataset
+from pvae.data.domains import Domain
 from pvae.data.loading import load
 from pvae.evaluation.summary import batches_for, summarize
 from pvae.inference import storage
@@ -22,14 +24,16 @@ from pvae.inference.checkpoint import Checkpoint, Position, weights_of
 from pvae.inference.history import History
 from pvae.inference.interrupt import Interrupt
 from pvae.inference.optimizer import Optimizer
+from pvae.inference.report import Report
 from pvae.inference.runs import Run, snapshot_name
-from pvae.progress import bar, in_notebook
+from pvae.networks.shapes import check_size
+from pvae.seeds import seeded
 from pvae.vae import VAE
 
 SECONDS_BETWEEN_CHECKPOINTS = 20.0
-SECONDS_BETWEEN_LINES = 10.0
 EVALUATION_BATCH = 500
 MOST_EVALUATED = 5000  # items of the train part whose figures are followed when none are held out
+MOST_AVERAGED = 1000  # items of the train part at whose mean the likelihood begins
 
 
 def fit(
@@ -51,9 +55,11 @@ def fit(
 ) -> History:
     """Train a VAE by stochastic variational inference.
 
-    Runs `pyro.infer.SVI` over shuffled minibatches. The VAE is left with the weights of its best
-    epoch, by the −ELBO of the validation part where there is one. The same seed on the same
-    machine gives the same weights, bit for bit, whether or not the run was stopped and resumed.
+    Runs `pyro.infer.SVI` over shuffled minibatches, from a decoder whose output begins at the mean
+    of the data (where likelihood and network offer that, as ours do). The VAE is left with the
+    weights of its best epoch, by the −ELBO of the validation part where there is one. The same
+    seed on the same machine gives the same weights, bit for bit, whether or not the run was stopped
+    and resumed.
 
     Ctrl-C ends training after the step in hand, with everything saved. Without a terminal or
     notebook to draw a progress bar in, a line is printed every ten seconds at the most.
@@ -63,7 +69,8 @@ def fit(
         data: a `pvae.data.Dataset`, or anything that `pvae.data.load` takes.
         epochs: passes over the train part, in all.
         batch_size: data per gradient step; the last step of an epoch may have fewer.
-        objective: any Pyro ELBO; ``None`` for `Trace_ELBO`.
+        objective: a Pyro ELBO whose loss is one number; ``None`` for `Trace_ELBO`. Its warm-up
+            begins anew.
         optimizer: called with the parameters: a torch optimizer, or a `functools.partial` of one.
             It is given the gradient of the mean loss per datum.
         scheduler: called with the torch optimizer: a learning-rate schedule, or a
@@ -81,8 +88,9 @@ def fit(
         The history of the run, one row an epoch.
 
     Raises:
+        TypeError: if the objective is no ELBO.
         ValueError: if an argument is out of range, the data do not fit the VAE, or a resumed run
-            was made with other arguments.
+            was made with other arguments or data.
         FileExistsError: if the run folder is not empty.
         FileNotFoundError: if there is no run to resume.
         FloatingPointError: if the loss is not finite; the VAE and the run folder then hold the
@@ -97,62 +105,74 @@ def fit(
         >>> len(history["validation/neg_elbo"])
         2
     """
-    if epochs < 1:
-        raise ValueError(f"epochs is {epochs}: train for at least 1.")
-    if patience is not None and patience < 1:
-        raise ValueError(f"patience is {patience}: wait for at least 1 epoch.")
+    for name, value in {"epochs": epochs, "batch_size": batch_size, "patience": patience}.items():
+        if value is not None:
+            check_size(name, value)
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 2**32:
+        raise ValueError(f"seed is {seed!r}: it must be a whole number from 0 to 2**32 - 1.")
     if resume and run is None:
         raise ValueError("resume needs the run folder to continue: pass run=.")
+    objective = Trace_ELBO() if objective is None else objective
+    if not isinstance(objective, ELBO):
+        raise TypeError(
+            f"The objective is {objective!r}: it must be an instance of a Pyro ELBO, such as "
+            "pyro.infer.Trace_ELBO()."
+        )
     data = load(data)
     check_fit(vae, data)
     if patience is not None and data.validation is None:
         raise ValueError(
             "Early stopping needs a validation part: load the data with validation= a fraction."
         )
-    chosen_device = choose_device(device)
-    objective = Trace_ELBO() if objective is None else objective
-    config = {
-        **data.arguments,
-        **_describe_model(vae),
-        "objective": _try(lambda: factories.describe_instance("objective", objective)),
-        "optimizer": _try(lambda: factories.describe("optimizer", optimizer)),
-        "scheduler": scheduler and _try(lambda: factories.describe("scheduler", scheduler)),
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "clip_norm": clip_norm,
-        "patience": patience,
-        "device": device,
-        "seed": seed,
+    config = _describe(data, vae, objective, optimizer, scheduler) | {
+        "epochs": int(epochs),
+        "batch_size": int(batch_size),
+        "clip_norm": None if clip_norm is None else float(clip_norm),
+        "patience": None if patience is None else int(patience),
+        "device": str(device),
+        "seed": int(seed),
     }
+    if resume:
+        folder = Run(run)
+        folder.check_same(config, data)
+    elif run is not None:
+        Run.check_new(run)
 
-    device = chosen_device
-    vae.to(device).train()
+    device = choose_device(str(device))
     train = Batches(data, data.train, vae.likelihood.domain, batch_size, device, vae.dtype)
+    vae.to(device)
     validation = data.validation and batches_for(vae, data, data.validation, EVALUATION_BATCH)
-    pyro.set_rng_seed(seed)
     optim = Optimizer(vae.parameters(), optimizer, clip_norm)
     schedule = scheduler(optim.torch_optimizer) if scheduler else None
     checkpoint = Checkpoint(vae, optim, schedule, objective, device)
     svi = SVI(vae.model, vae.guide, optim, loss=objective)
+    _look(objective, vae, train)
 
     if resume:
-        folder = Run(run)
-        folder.check_same(config)
         position = checkpoint.restore(storage.read_state(folder.state), folder.state)
+        if position.epoch > epochs:
+            raise ValueError(f"epochs is {epochs}: the run in {run} has {position.epoch} already.")
+        folder.write_config(config)
+        folder.clean()
     else:
+        pyro.set_rng_seed(int(seed))
+        if hasattr(objective, "step"):
+            objective.step = 0
+        if hasattr(vae.likelihood, "initialize"):
+            vae.likelihood.initialize(train.head(MOST_AVERAGED).mean(0))
         position = Position()
-        state = checkpoint.state(position)
-        folder = run and Run.create(run, config, str(device), state, state["weights"])
-
-    good = weights_of(vae)
+        folder = run and Run.create(run, config, data, device, checkpoint.state(position))
+    vae.train()
+    good = checkpoint.state(position)
     stopped = None
     began = time.monotonic() - position.seconds
     saved = time.monotonic()
-    report = _Report(epochs, len(train), position, progress)
+    report = Report(epochs, len(train), position, progress)
     with (
         Interrupt() as interrupt,
         report,
-        torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
+        pyro.validation_enabled(False),  # of the programs, which have been looked at
+        _deterministic(),
     ):
         while stopped is None:
             if position.epoch >= epochs:
@@ -166,11 +186,9 @@ def fit(
             # stopped in its midst finds its place again.
             for x in train.epoch(_order(len(data.train), seed, position.epoch), position.batch):
                 optim.batch_size = len(x)
-                # Pyro's checks find mistakes in the programs, which the first step shows.
-                with pyro.validation_enabled(position.step == 0):
-                    loss = svi.step(x)
+                loss = svi.step(x)
                 if not math.isfinite(loss):
-                    _refuse(loss, vae, good, position, folder)
+                    _refuse(loss, checkpoint, good, position, folder)
                 position.batch += 1
                 position.step += 1
                 position.loss += loss
@@ -201,13 +219,12 @@ def fit(
                 figures = summarize(vae, validation)
                 row |= {f"validation/{name}": value for name, value in figures.items()}
             if not math.isfinite(figures["neg_elbo"]):
-                _refuse(figures["neg_elbo"], vae, good, position, folder)
-            good = weights_of(vae)
+                _refuse(figures["neg_elbo"], checkpoint, good, position, folder)
             position.rows.append(row)
             position.batch, position.loss = 0, 0.0
             position.stale += 1
             if validation is None or figures["neg_elbo"] < position.best:
-                position.best, position.best_weights = figures["neg_elbo"], good
+                position.best, position.best_weights = figures["neg_elbo"], weights_of(vae)
                 position.stale = 0
             if isinstance(schedule, ReduceLROnPlateau):
                 schedule.step(figures["neg_elbo"])
@@ -215,17 +232,19 @@ def fit(
                 schedule.step()
             report.epoch(row)
 
-            # Its traces on disk.
+            # Its traces.
+            good = checkpoint.state(position)
             if folder:
                 if position.epoch & (position.epoch - 1) == 0:  # a power of two
-                    storage.write_weights(folder.path / snapshot_name(position.epoch), good)
+                    storage.write_weights(
+                        folder.path / snapshot_name(position.epoch), good["weights"]
+                    )
                 if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
                     checkpoint.save(folder, position, None)
                     saved = time.monotonic()
 
         position.seconds = time.monotonic() - began
         if folder:
-            folder.write_config(config)
             checkpoint.save(folder, position, stopped)
     if position.best_weights:
         vae.load_state_dict(position.best_weights)
@@ -243,8 +262,8 @@ def choose_device(device: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         chosen = torch.device(device)
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError) as error:
+        torch.ones(1, device=chosen).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(
             f"The device {device!r} is not to be had here ({reason}): use device='cpu' or 'auto'."
@@ -253,11 +272,17 @@ def choose_device(device: str) -> torch.device:
 
 
 def check_fit(vae: VAE, data: Dataset) -> None:
-    """Check that data are of the event shape of a VAE.
+    """Check that data are of the event shape of a VAE, whose likelihood has a domain.
 
     Raises:
-        ValueError: if they are not; both shapes are named.
+        ValueError: if not; both shapes are named.
     """
+    domain = getattr(vae.likelihood, "domain", None)
+    if domain not in get_args(Domain):
+        raise ValueError(
+            f"The likelihood {type(vae.likelihood).__name__} must say what values it is over, by "
+            f"an attribute domain of {', '.join(map(repr, get_args(Domain)))}, but has {domain!r}."
+        )
     if tuple(data.event_shape) != tuple(vae.event_shape):
         raise ValueError(
             f"The data {data.name} have event shape {tuple(data.event_shape)}, the VAE was made "
@@ -269,15 +294,27 @@ def _order(n: int, seed: int, epoch: int) -> torch.Tensor:
     return torch.randperm(n, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
 
 
-def _describe_model(vae: VAE) -> dict[str, Any]:
+def _describe(
+    data: Dataset, vae: VAE, objective: ELBO, optimizer: Callable, scheduler: Callable | None
+) -> dict[str, Any]:
+    """What rebuilds the model and the data, as far as it can be written down."""
     arguments = getattr(vae, "arguments", {})
-    latent_shape = vae.prior().event_shape
-    return {
-        "event_shape": list(vae.event_shape),
-        "latent_dim": arguments.get("latent_dim", latent_shape.numel()),
-    } | {
+    described = {
         part: _try(lambda part=part: factories.describe(part, arguments[part]))
         for part in ("prior", "likelihood", "posterior", "network")
+    }
+    described["objective"] = _try(lambda: factories.describe_instance("objective", objective))
+    described["optimizer"] = _try(lambda: factories.describe("optimizer", optimizer))
+    described["scheduler"] = scheduler and _try(lambda: factories.describe("scheduler", scheduler))
+    if described["objective"]:
+        # Pyro finds it out from the programs, and writes it over what was given.
+        described["objective"]["init_args"].pop("max_plate_nesting", None)
+    return {
+        "data": None,
+        **data.arguments,
+        "event_shape": list(vae.event_shape),
+        "latent_dim": arguments.get("latent_dim", vae.prior().event_shape.numel()),
+        **described,
     }
 
 
@@ -289,60 +326,37 @@ def _try(describe: Callable[[], dict]) -> dict | None:
         return None
 
 
-def _refuse(loss: float, vae: VAE, good: dict, position: Position, folder: Run | None) -> None:
-    vae.load_state_dict(good)
-    kept = f" and {folder.path} keeps its last checkpoint" if folder else ""
+def _look(objective: ELBO, vae: VAE, train: Batches) -> None:
+    """Let Pyro check the programs and find their plates, without a trace on the run that follows.
+
+    Some objectives draw random numbers to find the plates when they are first called. A resumed
+    run would draw them again, and go on differently.
+    """
+    with seeded(0, train.device), vae.evaluating(), pyro.validation_enabled(True):
+        objective.loss(vae.model, vae.guide, train.head(2))
+
+
+@contextmanager
+def _deterministic() -> Iterator[None]:
+    """Have cuDNN choose algorithms that repeat."""
+    before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before
+
+
+def _refuse(
+    loss: float, checkpoint: Checkpoint, good: dict, position: Position, folder: Run | None
+) -> None:
+    """Go back to the last good state, and say where it stopped being one."""
+    step, epoch = position.step + 1, len(position.rows) + 1
+    last = checkpoint.restore(good, "the last good state")
+    if folder:
+        checkpoint.save(folder, last, "failed")
+    kept = f" and {folder.path}" if folder else ""
     raise FloatingPointError(
-        f"The loss is {loss} at step {position.step + 1} (epoch {len(position.rows) + 1}): lower "
-        f"the learning rate or clip the gradient; the VAE holds its state after epoch "
-        f"{len(position.rows)}{kept}."
+        f"The loss is {loss} at step {step} (epoch {epoch}): lower the learning rate or clip the "
+        f"gradient; the VAE{kept} hold the last good state, after epoch {last.epoch}."
     )
-
-
-class _Report:
-    """Running figures: a bar where one can be drawn, else a line now and then."""
-
-    def __init__(self, epochs: int, steps: int, position: Position, show: bool) -> None:
-        self.epochs = epochs
-        self.show = show
-        self.text = ""
-        self.bar = None
-        self.lines = show and not (sys.stderr.isatty() or in_notebook())
-        self.printed = time.monotonic()
-        if show and not self.lines:
-            self.bar = bar(
-                total=epochs * steps,
-                initial=position.step,
-                unit="step",
-                desc=f"epoch {position.epoch}/{epochs}",
-                dynamic_ncols=True,
-            )
-
-    def __enter__(self) -> "_Report":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self.bar is not None:
-            self.bar.close()
-
-    def step(self, loss: float) -> None:
-        if self.bar is not None:
-            self.bar.set_postfix_str(f"loss {loss:.2f}, {self.text}", refresh=False)
-            self.bar.update()
-
-    def epoch(self, row: dict[str, Any]) -> None:
-        if not self.show:
-            return
-        self.text = f"−ELBO train {row['train/neg_elbo']:.2f}"
-        if "validation/neg_elbo" in row:
-            self.text += f", validation {row['validation/neg_elbo']:.2f}"
-        if self.bar is not None:
-            self.bar.set_description(f"epoch {row['epoch']}/{self.epochs}", refresh=False)
-        due = time.monotonic() - self.printed > SECONDS_BETWEEN_LINES
-        if self.lines and (due or row["epoch"] in (1, self.epochs)):
-            self.printed = time.monotonic()
-            print(
-                f"epoch {row['epoch']}/{self.epochs}: {self.text} nats, {row['seconds']:.0f} s",
-                file=sys.stderr,
-                flush=True,
-            )

@@ -9,6 +9,8 @@ from pvae.conditional import Conditional
 from pvae.kinds import Network
 from pvae.networks.shapes import Shape
 
+SMALLEST_MEAN = 1e-3
+
 
 class Bernoulli(Conditional):
     r"""Independent binary pixels: log p(x|z) = sum_i x_i log p_i(z) + (1 - x_i) log(1 - p_i(z)).
@@ -52,6 +54,10 @@ class Bernoulli(Conditional):
         super().__init__((latent_dim,), event_shape, numbers=1, network=network)
         self.relaxed = relaxed
         self.domain = "unit interval" if relaxed else "binary"
+
+    def initialize(self, mean: Tensor) -> None:
+        """Begin at the mean of the data, shape event_shape (Burda et al. 2016, section 5)."""
+        self.start_at(mean.clamp(SMALLEST_MEAN, 1 - SMALLEST_MEAN).logit())
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:
         """Return p(x|z)."""

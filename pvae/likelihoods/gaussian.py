@@ -13,6 +13,7 @@ from pvae.kinds import Network
 from pvae.networks.shapes import Shape
 
 SMALLEST_SCALE = 1e-3
+FIRST_SCALE = 0.1
 
 
 class Gaussian(Conditional):
@@ -23,8 +24,9 @@ class Gaussian(Conditional):
     - a number: fixed and shared by all elements. With ``scale=1.0`` the negative log-likelihood
       is half the squared error plus a constant;
     - ``"learned"``: one number shared by all elements, learned with the networks (Rybkin,
-      Daniilidis, Levine 2021). It starts at 1, is kept as its logarithm, and is the honest way
-      to weigh reconstruction against KL;
+      Daniilidis, Levine 2021). It is kept as its logarithm and
+      starts at 0.1, small for images in [0, 1]: a scale that starts too large hides the data
+      behind noise, and the posterior collapses to the prior before the scale has come down;
     - ``"predicted"``: one for each element and each z, from the network.
 
     A learned or predicted scale is kept above 0.001, below which a density on data that repeat
@@ -72,7 +74,11 @@ class Gaussian(Conditional):
         super().__init__((latent_dim,), event_shape, numbers=numbers, network=network)
         self.scale = scale
         if scale == "learned":
-            self.log_scale = nn.Parameter(torch.zeros(()))
+            self.log_scale = nn.Parameter(torch.tensor(FIRST_SCALE).log())
+
+    def initialize(self, mean: Tensor) -> None:
+        """Begin at the mean of the data, shape event_shape."""
+        self.start_at(mean)
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:
         """Return p(x|z)."""

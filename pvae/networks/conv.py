@@ -100,6 +100,11 @@ class Conv(nn.Module):
                 ]
         self.layers = nn.Sequential(*layers)
 
+    @property
+    def output_bias(self) -> nn.Parameter:
+        """What the output is before anything is learned: one number a channel, or (D,)."""
+        return self.layers[-1].bias
+
     def forward(self, x: Tensor) -> Tensor:
         """Map (\\*batch, \\*in_shape) to (\\*batch, \\*out_shape)."""
         return batched(self.layers, x, len(self.in_shape))

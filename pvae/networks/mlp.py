@@ -60,6 +60,11 @@ class MLP(nn.Module):
         ]
         self.layers = nn.Sequential(*layers)
 
+    @property
+    def output_bias(self) -> nn.Parameter:
+        """What the output is before anything is learned, shape (prod(out_shape),)."""
+        return self.layers[-2].bias
+
     def forward(self, x: Tensor) -> Tensor:
         """Map (\\*batch, \\*in_shape) to (\\*batch, \\*out_shape)."""
         return batched(self.layers, x, len(self.in_shape))

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
+from numbers import Integral
 
 import torch
 from torch import Tensor, nn
@@ -29,11 +30,11 @@ def check_shape(name: str, shape: Shape) -> Shape:
     sizes = tuple(shape) if isinstance(shape, Iterable) else (shape,)
     if not sizes or not all(map(_is_size, sizes)):
         raise ValueError(f"{name} is {sizes}: it must be whole numbers, each at least 1.")
-    return sizes
+    return tuple(map(int, sizes))
 
 
 def _is_size(n: object) -> bool:
-    return isinstance(n, int) and not isinstance(n, bool) and n >= 1
+    return isinstance(n, Integral) and not isinstance(n, bool) and n >= 1
 
 
 def batched(network: Callable[[Tensor], Tensor], x: Tensor, event_dim: int) -> Tensor:

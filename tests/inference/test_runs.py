@@ -134,7 +134,9 @@ def remove(name):
         (remove("weights.safetensors"), FileNotFoundError, "weights.safetensors is missing"),
         (damage("run.json", b"{"), ValueError, "run.json is damaged"),
         (damage("run.json", b'{"format": 99}'), ValueError, "run folder of format 99"),
-        (damage("config.yaml", b": : ["), ValueError, "not readable YAML"),
+        (damage("config.yaml", b": : ["), ValueError, "damaged and cannot be read"),
+        (damage("config.yaml", b"5"), ValueError, "config.yaml is incomplete"),
+        (damage("config.yaml", b"[1]"), ValueError, "config.yaml is incomplete"),
         (damage("config.yaml", b""), ValueError, "config.yaml is incomplete"),
         (damage("config.yaml", b"data: digits"), ValueError, "lacks event_shape, latent_dim"),
         (damage("weights.safetensors", b"junk"), ValueError, "not a whole safetensors file"),
@@ -169,5 +171,5 @@ def test_a_state_that_lacks_something(run):
     del state["optimizer"]
     storage.write_state(run / "state.pt", state)
     config = Run(run)
-    with pytest.raises(ValueError, match="not a checkpoint of this version"):
+    with pytest.raises(ValueError, match="not a checkpoint of this run"):
         pvae.fit(pvae.load(run), config.data(), epochs=2, run=run, resume=True, progress=False)

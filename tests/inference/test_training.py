@@ -13,7 +13,7 @@ from pyro.infer import RenyiELBO, Trace_ELBO, TraceGraph_ELBO, TraceMeanField_EL
 from torch.optim import lr_scheduler
 
 import pvae
-from pvae.inference import Run, training
+from pvae.inference import Run, report, storage, training
 from pvae.objectives import BetaELBO
 
 NETWORK = partial(pvae.networks.MLP, hidden=[32])
@@ -72,8 +72,8 @@ def test_history_holds_what_evaluation_says(digits):
 def test_the_best_epoch_is_kept(digits):
     vae = build()
     rate = partial(torch.optim.Adam, lr=0.1)  # too high to get better for long
-    history = fit(vae, digits, epochs=6, optimizer=rate)
-    assert history.best_epoch < 6
+    history = fit(vae, digits, epochs=20, optimizer=rate)
+    assert history.best_epoch < 20
     found = pvae.evaluation.evaluate(vae, digits, "validation")["neg_elbo"]
     assert found == pytest.approx(min(history["validation/neg_elbo"]))
 
@@ -155,6 +155,102 @@ def test_likelihoods_on_bytes(digits, likelihood):
         nats = history["validation/neg_elbo"][-1] / 64
         bits = (nats + np.log(17)) / np.log(2)  # 17 levels of grey
         assert history["validation/bits_per_dim"][-1] == pytest.approx(bits)
+
+
+@pytest.mark.parametrize("clip_norm", [None, 0.1])
+def test_an_epoch_by_hand(clip_norm):
+    """Plain gradient descent on the mean loss, in the order of the epoch, with a ragged end."""
+    data = pvae.data.load(torch.rand(50, 1, 8, 8), validation=0, test=0, binarization="threshold")
+    vae, by_hand = build().double(), build().double()
+    rate = partial(torch.optim.SGD, lr=0.01)
+    fit(vae, data, epochs=2, batch_size=20, optimizer=rate, clip_norm=clip_norm, seed=3)
+
+    x = (data.train.x > 0.5).double()
+    by_hand.likelihood.initialize(x.mean(0))
+    torch.manual_seed(3)
+    orders = [training._order(50, 3, epoch) for epoch in range(2)]
+    assert not torch.equal(*orders)
+    assert all(torch.equal(order.sort().values, torch.arange(50)) for order in orders)
+    for order in orders:
+        for rows in order.split(20):
+            by_hand.zero_grad()
+            loss = Trace_ELBO().differentiable_loss(by_hand.model, by_hand.guide, x[rows])
+            (loss / len(rows)).backward()
+            if clip_norm:
+                torch.nn.utils.clip_grad_norm_(by_hand.parameters(), clip_norm)
+            with torch.no_grad():
+                for p in by_hand.parameters():
+                    p -= 0.01 * p.grad
+    for name, w in by_hand.state_dict().items():
+        torch.testing.assert_close(vae.state_dict()[name], w, rtol=1e-7, atol=1e-9)
+
+
+def test_the_decoder_begins_at_the_mean():
+    mean = torch.rand(1, 8, 8)
+    for network in (NETWORK, partial(pvae.networks.Conv, channels=[4], hidden=8)):
+        for likelihood in (pvae.likelihoods.Bernoulli, pvae.likelihoods.Gaussian):
+            vae = build(network=network, likelihood=likelihood)
+            before = (
+                vae.likelihood.raw(torch.zeros(1, 2))[0] - vae.likelihood.network.output_bias.mean()
+            )
+            vae.likelihood.initialize(mean)
+            added = vae.likelihood.raw(torch.zeros(1, 2))[0] - before
+            target = mean.logit() if likelihood is pvae.likelihoods.Bernoulli else mean
+            assert (added - target).mean().abs() < 0.02
+    predicted = build(likelihood=partial(pvae.likelihoods.Gaussian, scale="predicted"))
+    scale = predicted.likelihood(torch.zeros(2)).stddev
+    predicted.likelihood.initialize(mean)
+    torch.testing.assert_close(predicted.likelihood(torch.zeros(2)).stddev, scale)
+
+
+def test_a_prior_that_learns(digits):
+    class Learned(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.loc = torch.nn.Parameter(torch.zeros(2))
+
+        def forward(self):
+            return pyro.distributions.Normal(self.loc, 1.0).to_event(1)
+
+    built = build()
+    vae = pvae.VAE(Learned(), built.likelihood, built.posterior)
+    fit(vae, digits)
+    assert (vae.prior.loc != 0).all()
+
+
+def test_dropout_in_training_only(digits):
+    modes = set()
+
+    class Watched(TraceMeanField_ELBO):
+        def loss_and_grads(self, model, *args):
+            modes.add(model.__self__.training)
+            return super().loss_and_grads(model, *args)
+
+    vae = build(network=partial(pvae.networks.MLP, hidden=[32], dropout=0.5))
+    history = fit(vae, digits, objective=Watched())
+    assert modes == {True}
+    assert not vae.training
+    found = pvae.evaluation.evaluate(vae.train(), digits, "validation")
+    assert found == pvae.evaluation.evaluate(vae.eval(), digits, "validation")
+    assert found["neg_elbo"] == pytest.approx(min(history["validation/neg_elbo"]), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        partial(Trace_ELBO, num_particles=2, vectorize_particles=True),
+        partial(BetaELBO, warmup_steps=30),
+    ],
+)
+def test_an_objective_can_be_used_again(digits, tmp_path, objective):
+    used = objective()
+    first, second, resumed = build(), build(), build()
+    fit(first, digits, objective=used)
+    fit(build(), digits, objective=used, epochs=1, run=tmp_path / "run")
+    fit(resumed, digits, objective=used, run=tmp_path / "run", resume=True)
+    fit(second, digits, objective=used)
+    assert same(weights(first), weights(second))
+    assert same(weights(first), weights(resumed))
 
 
 def test_same_seed_same_bits(digits):
@@ -274,18 +370,21 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_state(digits, tmp_path):
     assert same(weights(vae), weights(good))
 
 
-def test_gradients_that_are_not_finite(digits):
+def test_gradients_that_are_not_finite(digits, tmp_path):
     def explode(parameters):
         return torch.optim.SGD(parameters, lr=1e30)
 
     vae = build()
-    before = weights(vae)
+    before = weights(vae.posterior)
     with (
         pytest.raises(FloatingPointError, match=r"The loss is (nan|inf)"),
         pytest.warns(UserWarning, match="Encountered NaN"),
     ):
-        fit(vae, digits, optimizer=explode)
-    assert same(weights(vae), before)
+        fit(vae, digits, optimizer=explode, run=tmp_path / "run")
+    assert same(weights(vae.posterior), before)
+    assert same(weights(pvae.load(tmp_path / "run", vae=build())), weights(vae))
+    with pytest.raises(FloatingPointError, match="after epoch 0"):  # and in one step an epoch
+        fit(build(), digits, optimizer=explode, batch_size=len(digits.train))
 
 
 def test_a_disk_that_fills_up_corrupts_nothing(digits, tmp_path, monkeypatch):
@@ -322,6 +421,11 @@ def test_float64(digits):
     ("arguments", "error", "sentence"),
     [
         ({"epochs": 0}, ValueError, "epochs is 0"),
+        ({"epochs": 1.5}, ValueError, "epochs is 1.5"),
+        ({"seed": -1}, ValueError, "seed is -1"),
+        ({"device": "meta"}, ValueError, "device 'meta' is not to be had here"),
+        ({"objective": Trace_ELBO}, TypeError, "must be an instance of a Pyro ELBO"),
+        ({"optimizer": torch.optim.LBFGS}, ValueError, "LBFGS evaluates the loss several times"),
         ({"batch_size": 0}, ValueError, "batch"),
         ({"batch_size": 100_000}, ValueError, "batch"),
         ({"patience": 0}, ValueError, "patience is 0"),
@@ -363,8 +467,54 @@ def test_a_resumed_run_is_the_same_run(digits, tmp_path, change):
         fit(build(), digits, epochs=2, run=tmp_path / "run", resume=True, **change)
 
 
+def test_resuming_needs_the_same_data(tmp_path):
+    x = torch.rand(300, 1, 8, 8)
+    fit(build(), x, epochs=1, run=tmp_path / "run")
+    with pytest.raises(ValueError, match="cannot be resumed with these data"):
+        fit(build(), x.flip(0), epochs=2, run=tmp_path / "run", resume=True)
+    fit(build(), x, epochs=2, run=tmp_path / "run", resume=True)
+    with pytest.raises(ValueError, match=r"epochs is 1: the run in .* has 2 already"):
+        fit(build(), x, epochs=1, run=tmp_path / "run", resume=True)
+
+
+def test_data_made_by_hand(tmp_path):
+    x = torch.rand(100, 1, 8, 8).round()
+    data = pvae.data.Dataset("mine", pvae.data.Part(x), "binary", (0.0, 1.0))
+    fit(build(), data, run=tmp_path / "run", batch_size=50)
+    assert pvae.load(tmp_path / "run", vae=build()).event_shape == (1, 8, 8)
+
+
+def test_a_folder_that_is_there_and_empty(digits, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fit(build(), digits, epochs=1, run=".")
+    assert (tmp_path / "weights.safetensors").exists()
+    pvae.load(".")
+
+
+def test_the_type_of_the_weights_comes_back(digits, tmp_path):
+    fit(build().double(), digits, epochs=1, run=tmp_path / "run")
+    assert pvae.load(tmp_path / "run").dtype == torch.float64
+
+
+def test_optimizer_state_of_other_shapes_is_refused(digits, tmp_path):
+    fit(build(), digits, epochs=1, run=tmp_path / "run")
+    path = tmp_path / "run" / "state.pt"
+    state = storage.read_state(path)
+    state["optimizer"]["state"][0]["exp_avg"] = torch.zeros(3)
+    storage.write_state(path, state)
+    with pytest.raises(ValueError, match=r"exp_avg has shape \(3,\), not"):
+        fit(build(), digits, epochs=2, run=tmp_path / "run", resume=True)
+
+
+def test_loading_leaves_the_random_state(digits, tmp_path):
+    fit(build(), digits, epochs=1, run=tmp_path / "run")
+    state = torch.get_rng_state()
+    pvae.load(tmp_path / "run")
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 def test_lines_in_a_log_file(digits, capsys, monkeypatch):
-    monkeypatch.setattr(training, "SECONDS_BETWEEN_LINES", 0)
+    monkeypatch.setattr(report, "SECONDS_BETWEEN_LINES", 0)
     fit(build(), digits, epochs=2, progress=True)
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(":")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]
