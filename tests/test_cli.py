@@ -11,7 +11,8 @@ import torch
 import yaml
 
 import pvae
-from pvae.cli import COMMANDS, main
+from pvae.cli import main
+from pvae.commands import COMMANDS
 
 QUICK = ["--network.hidden", "[16]", "--latent_dim", "2", "--epochs", "2"]
 

@@ -1,0 +1,397 @@
+"""The commands: each calls the package as its users do, and prints what came of it.
+
+Their signatures are the options of the command line. Nothing here imports torch before a command
+really runs, so that help answers at once.
+"""
+
+import io
+import json
+import sys
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Literal
+
+import pvae
+from pvae.kinds import Likelihood, Network, Objective, Optimizer, Posterior, Prior, Scheduler
+
+if TYPE_CHECKING:
+    from pvae.data import Dataset
+    from pvae.inference import Run
+
+Shape = tuple[int, ...]
+PartName = Literal["train", "validation", "test"]
+
+
+def train(
+    data: str | None = "digits",
+    labels: str | None = None,
+    size: int | tuple[int, int] | None = None,
+    crop: bool = False,
+    channels: int | None = None,
+    event_shape: Shape | None = None,
+    key: str | None = None,
+    validation: float | int | None = None,
+    test: float | int | None = None,
+    binarization: Literal["dynamic", "static", "threshold"] = "dynamic",
+    skip_broken: bool = False,
+    root: str | None = None,
+    latent_dim: int = 10,
+    prior: Callable[[int], Prior] = "StandardNormal",
+    likelihood: Callable[[int, Shape], Likelihood] = "Bernoulli",
+    posterior: Callable[[Shape, int], Posterior] = "DiagonalNormal",
+    network: Callable[[Shape, Shape], Network] = "MLP",
+    objective: Objective = "Trace_ELBO",
+    optimizer: Callable[[Iterable], Optimizer] = "Adam",
+    scheduler: Callable[[Optimizer], Scheduler] | None = None,
+    epochs: int = 200,
+    batch_size: int = 128,
+    clip_norm: float | None = None,
+    patience: int | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    run: str | None = None,
+    resume: str | None = None,
+) -> None:
+    """Train a VAE; leave a run folder with its weights, figures and pictures.
+
+    Parts are chosen by name or import path and take arguments of their own, as in
+    --likelihood Gaussian --likelihood.scale learned, or --network my_module.MyNetwork.
+
+    Args:
+        data: name of a data set (digits, mnist, fashion-mnist, kmnist, emnist, omniglot, cifar10,
+            svhn, celeba), folder of images, or .npy, .npz, .pt or .csv file.
+        labels: .npy, .npz or .pt file of labels for data from a file.
+        size: height and width that images are brought to.
+        crop: cut images to the shape of the size before, rather than stretch them.
+        channels: 1 for grey, 3 for colour.
+        event_shape: shape of one datum, to fold rows of a table into images.
+        key: name of the array in an .npz or .pt file that holds several.
+        validation: fraction or number of data to validate with.
+        test: fraction or number of data to test with, where the data have no test part.
+        binarization: how grey values become 0 or 1 where the likelihood is binary.
+        skip_broken: leave out images that cannot be read.
+        root: folder that holds or receives named data sets; PVAE_DATA or a cache folder otherwise.
+        latent_dim: number of latents.
+        prior: p(z).
+        likelihood: p(x|z).
+        posterior: q(z|x).
+        network: makes encoder and decoder.
+        objective: the loss, any Pyro ELBO.
+        optimizer: any torch optimizer.
+        scheduler: learning-rate schedule of torch, stepped each epoch.
+        epochs: passes over the train part.
+        batch_size: data per gradient step.
+        clip_norm: largest norm of the gradient of the mean loss.
+        patience: epochs without a better validation −ELBO before training stops.
+        device: auto, cpu, cuda, cuda:1, ...
+        seed: of everything random in training.
+        run: new folder to keep the run in; runs/ and the name of the data otherwise.
+        resume: run folder to continue; takes all its arguments from there, but for --epochs,
+            --patience and --device where they are given.
+    """
+    config = dict(locals())
+
+    import pyro
+    import torch
+    from torch.optim.lr_scheduler import LRScheduler
+
+    from pvae import gallery
+    from pvae.data.loading import load
+    from pvae.factories import restore
+    from pvae.inference import Run, runs
+
+    if data is None:
+        raise ValueError("This run was begun on data given by value: continue it from Python.")
+    dataset = load(**runs.select(config, load))
+    pyro.set_rng_seed(seed)
+    vae = runs.build_from({**config, "event_shape": dataset.event_shape})
+    folder = resume or run or runs.new_path(dataset.name)
+    history = pvae.fit(
+        vae,
+        dataset,
+        objective=restore("objective", objective, pyro.infer.ELBO)(),
+        optimizer=restore("optimizer", optimizer, torch.optim.Optimizer),
+        scheduler=scheduler and restore("scheduler", scheduler, LRScheduler),
+        epochs=epochs,
+        batch_size=batch_size,
+        clip_norm=clip_norm,
+        patience=patience,
+        device=device,
+        seed=seed,
+        run=folder,
+        resume=resume is not None,
+    )
+    if history.stopped == "interrupted":
+        print(f"Interrupted; everything is saved. Continue: pvae train --resume {folder}")
+        sys.exit(130)
+    opened = Run(folder)
+    _print_figures(opened, vae, dataset)
+    pictures = gallery.draw(opened, vae, dataset)
+    print(f"\nPictures: {', '.join(path.name for path in pictures)}")
+    print(f"Run folder: {opened.path}")
+
+
+def evaluate(
+    run: str,
+    data: str | None = None,
+    part: PartName | None = None,
+    device: str = "auto",
+    seed: int = 0,
+) -> None:
+    """Print −ELBO, expected log-likelihood and KL of a run, and write them to its folder.
+
+    Args:
+        run: the run folder.
+        data: other data, by name or path; those of the run otherwise.
+        part: part of the data; all of them otherwise, or of other data the test part they have.
+        device: auto, cpu, cuda, cuda:1, ...
+        seed: of the random draws.
+    """
+    opened, vae, dataset = _open(run, data, device)
+    parts = [part] if part else None
+    if part is None and data is not None and dataset.test is not None:
+        parts = ["test"]
+    _print_figures(opened, vae, dataset, parts, seed, other=data is not None)
+
+
+def sample(
+    run: str,
+    n: int = 64,
+    out: str | None = None,
+    draw: bool = False,
+    device: str = "auto",
+    seed: int = 0,
+) -> None:
+    """Draw from the prior and show the decoded means.
+
+    Args:
+        run: the run folder.
+        n: how many.
+        out: picture (.png, .pdf, .svg), or .npy for the values; in the run's figures otherwise.
+        draw: draw from the likelihood in place of its mean.
+        device: auto, cpu, cuda, cuda:1, ...
+        seed: of the random draws.
+    """
+    from pvae import gallery, plots
+
+    opened, vae = _open_model(run, device)
+    x = vae.sample(n, seed=seed, draw=draw).cpu()
+    known = opened.info["data"]
+    limits = gallery.value_range(vae, known["domain"], known["value_range"])
+    _leave(out or opened.figures / "samples.png", x, lambda: plots.samples(x, value_range=limits))
+
+
+def reconstruct(
+    run: str,
+    data: str | None = None,
+    part: PartName | None = None,
+    n: int = 20,
+    out: str | None = None,
+    draw: bool = False,
+    device: str = "auto",
+    seed: int = 0,
+) -> None:
+    """Show data over their reconstructions.
+
+    Args:
+        run: the run folder.
+        data: other data, by name or path; those of the run otherwise.
+        part: part of the data; test otherwise, or where there is none, validation or train.
+        n: how many.
+        out: picture (.png, .pdf, .svg), or .npy for the values; in the run's figures otherwise.
+        draw: draw z and x in place of their means.
+        device: auto, cpu, cuda, cuda:1, ...
+        seed: of the random draws.
+    """
+    import torch
+
+    from pvae import gallery, plots
+
+    opened, vae, dataset = _open(run, data, device)
+    torch.manual_seed(seed)
+    x = gallery.head(vae, dataset, n, part)
+    y = vae.reconstruct(x, draw=draw).cpu()
+    limits = gallery.value_range(vae, dataset.domain, dataset.value_range)
+    path = out or opened.figures / "reconstructions.png"
+    _leave(path, y, lambda: plots.reconstructions(x.cpu(), y, value_range=limits))
+
+
+def interpolate(
+    run: str,
+    data: str | None = None,
+    part: PartName | None = None,
+    n: int = 6,
+    steps: int = 10,
+    spherical: bool = False,
+    out: str | None = None,
+    device: str = "auto",
+    seed: int = 0,
+) -> None:
+    """Walk between pairs of data in latent space.
+
+    Args:
+        run: the run folder.
+        data: other data, by name or path; those of the run otherwise.
+        part: part of the data; test otherwise, or where there is none, validation or train.
+        n: how many pairs.
+        steps: pictures of each path, both ends counted.
+        spherical: along great circles in place of straight lines.
+        out: picture (.png, .pdf, .svg), or .npy for the values; in the run's figures otherwise.
+        device: auto, cpu, cuda, cuda:1, ...
+        seed: of the random draws.
+    """
+    import torch
+
+    from pvae import gallery, plots
+
+    opened, vae, dataset = _open(run, data, device)
+    torch.manual_seed(seed)
+    path = vae.interpolate(*gallery.pairs(vae, dataset, n, part), steps, spherical).cpu()
+    limits = gallery.value_range(vae, dataset.domain, dataset.value_range)
+    name = out or opened.figures / "interpolations.png"
+    _leave(name, path, lambda: plots.interpolations(path, value_range=limits))
+
+
+def encode(
+    run: str,
+    data: str | None = None,
+    part: PartName | None = None,
+    out: str | None = None,
+    device: str = "auto",
+    seed: int = 0,
+) -> None:
+    """Write the posterior of every datum: arrays mean, stddev and, where known, label.
+
+    Args:
+        run: the run folder.
+        data: other data, by name or path; those of the run otherwise.
+        part: part of the data; test otherwise, or where there is none, validation or train.
+        out: .npz file; latents.npz in the run folder otherwise.
+        device: auto, cpu, cuda, cuda:1, ...
+        seed: of the binarization where it is dynamic.
+    """
+    from pathlib import Path
+
+    import numpy as np
+    import torch
+
+    from pvae import files, gallery
+
+    opened, vae, dataset = _open(run, data, device)
+    path = Path(out or opened.path / "latents.npz")
+    if path.suffix != ".npz":
+        raise ValueError(f"The latents are arrays by name: choose a file {path.stem}.npz.")
+    torch.manual_seed(seed)
+    held = gallery.choose(dataset, part)
+    mean, stddev, labels = gallery.latents(vae, dataset, [held])
+    arrays = {"mean": mean.numpy(), "stddev": stddev.numpy()}
+    if labels is not None:
+        arrays["label"] = labels.numpy()
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    files.write(path, buffer.getvalue())
+    print(f"{path}: {', '.join(f'{k} {v.shape}' for k, v in arrays.items())}")
+
+
+def plot(
+    run: str,
+    data: str | None = None,
+    ellipses: bool = False,
+    device: str = "auto",
+) -> None:
+    """Draw all pictures of a run anew, into its figures.
+
+    Args:
+        run: the run folder.
+        data: other data, by name or path; those of the run otherwise.
+        ellipses: show the posterior of each datum as an ellipse where there are two latents.
+        device: auto, cpu, cuda, cuda:1, ...
+    """
+    from pvae import gallery
+
+    opened, vae, dataset = _open(run, data, device)
+    for path in gallery.draw(opened, vae, dataset, ellipses=ellipses):
+        print(path)
+
+
+def _open_model(run: str, device: str) -> tuple["Run", "pvae.VAE"]:
+    """A run and its VAE."""
+    from pvae.inference import Run
+    from pvae.inference.training import choose_device
+
+    opened = Run(run)
+    return opened, opened.vae().to(choose_device(device))
+
+
+def _open(run: str, data: str | None, device: str) -> tuple["Run", "pvae.VAE", "Dataset"]:
+    """A run, its VAE, and the data to use with it."""
+    from pvae.inference import runs
+    from pvae.inference.training import check_fit
+
+    opened, vae = _open_model(run, device)
+    if data is None:
+        dataset = opened.data()
+    else:
+        dataset = runs.load_like(data, opened.config, vae.event_shape)
+    check_fit(vae, dataset)
+    return opened, vae, dataset
+
+
+def _leave(path: Any, values: Any, draw: Callable[[], Any]) -> None:
+    """Write values to an .npy file, or their picture to any other."""
+    from pathlib import Path
+
+    import numpy as np
+
+    from pvae import files, plots
+
+    path = Path(path)
+    if path.suffix == ".npy":
+        buffer = io.BytesIO()
+        np.save(buffer, values.numpy())
+        files.write(path, buffer.getvalue())
+    else:
+        plots.save(draw(), path)
+    print(path)
+
+
+def _print_figures(
+    opened: "Run",
+    vae: "pvae.VAE",
+    dataset: "Dataset",
+    parts: list[str] | None = None,
+    seed: int = 0,
+    other: bool = False,
+) -> None:
+    """Print a table of figures, and write it to evaluation.json unless of other data."""
+    from pvae import files
+    from pvae.evaluation import evaluate as evaluate_part
+
+    parts = parts or [p for p in ("train", "validation", "test") if getattr(dataset, p) is not None]
+    rows = {part: evaluate_part(vae, dataset, part, seed=seed) for part in parts}
+    record = {
+        "data": dataset.name,
+        "domain": vae.likelihood.domain,
+        "binarization": dataset.binarization if vae.likelihood.domain == "binary" else None,
+        "samples": 1,
+        "seed": seed,
+        "parts": {part: {"items": len(getattr(dataset, part)), **rows[part]} for part in parts},
+    }
+    if not other:
+        text = json.dumps(record, indent=2) + "\n"
+        files.write(opened.path / "evaluation.json", text.encode())
+    names = {
+        "neg_elbo": "−ELBO",
+        "log_likelihood": "E[log p(x|z)]",
+        "kl": "KL(q||p)",
+        "bits_per_dim": "bits/dim",
+    }
+    columns = [name for name in names if name in next(iter(rows.values()))]
+    how = f", {record['binarization']} binarization" if record["binarization"] else ""
+    print(f"{dataset.name}: nats per datum{how}, 1 sample of z, seed {seed}")
+    print(f"{'part':<12}{'items':>8}" + "".join(f"{names[c]:>16}" for c in columns))
+    for part, figures in rows.items():
+        items = len(getattr(dataset, part))
+        print(f"{part:<12}{items:>8}" + "".join(f"{figures[c]:>16.3f}" for c in columns))
+
+
+COMMANDS = (train, evaluate, sample, reconstruct, interpolate, encode, plot)
