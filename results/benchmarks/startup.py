@@ -15,7 +15,7 @@ from pathlib import Path
 from pvae.commands import COMMANDS
 from results.machine import machine
 
-ROUNDS = 7
+ROUNDS = 5
 OUT = Path(__file__).with_suffix(".json")
 USED = "import pvae; pvae.VAE, pvae.build, pvae.fit, pvae.load, pvae.data.load"
 PROGRAMS = {
