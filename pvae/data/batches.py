@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -15,6 +16,8 @@ from pvae.data.folder import ImageFiles
 from pvae.data.workers import ignore_interrupts, worker_count
 
 _SEED = 0  # of the draws that come out the same each time
+_AHEAD = 8  # batches that are converted at a time,
+_MOST = 2**22  # unless they hold more numbers than this
 _CHUNK = 1024  # items of one static draw, which are held as floats for a moment
 
 
@@ -24,9 +27,9 @@ class Batches:
     Items that are in memory are moved to the device once, as they are stored, and drawn there.
     Image files are decoded ahead of their use, by a few worker processes.
 
-    Dynamic binarization and dequantization draw afresh for each batch, from the global generator of
-    the device. Static binarization draws each item once, from a generator of its own on the CPU, so
-    that it is the same on every device, for every batch size and after every seed.
+    Dynamic binarization and dequantization draw afresh in each pass, from a generator that the seed
+    of the pass alone determines. Static binarization draws each item once, from a generator of its
+    own, so that it depends on neither the device, the batch size nor any seed.
 
     Args:
         dataset: the data set, which says what the values are and how to binarize them.
@@ -82,6 +85,9 @@ class Batches:
             items = _draw_once(items, draw)
             domain_from, value_range = "binary", (0.0, 1.0)
         self._items = items.to(self.device) if isinstance(items, Tensor) else items
+        # Converted several batches at a time, the many small operations cost less for each.
+        numbers = batch_size * math.prod(part.event_shape)
+        self._ahead = max(1, min(_AHEAD, _MOST // numbers)) if isinstance(items, Tensor) else 1
         self._convert = partial(
             convert,
             domain_from=domain_from,
@@ -93,22 +99,33 @@ class Batches:
     def __len__(self) -> int:
         return -(-len(self._items) // self.batch_size)
 
-    def epoch(self, order: Tensor | None = None, start: int = 0) -> Iterator[Tensor]:
+    def epoch(
+        self, order: Tensor | None = None, start: int = 0, seed: int | None = None
+    ) -> Iterator[Tensor]:
         """Draw the batches of one pass.
 
         Args:
             order: indices of the items in the order to draw them, ``int64`` of shape ``(n,)``; by
                 default that of the part.
             start: number of batches to leave out at the beginning, to go on where a pass was
-                interrupted.
+                interrupted; the batches that follow are the same.
+            seed: of dynamic binarization and dequantization; by default drawn from torch's global
+                generator.
 
         Yields:
             Values of shape ``(batch_size, *event_shape)`` on the device.
         """
         if order is None:
             order = torch.arange(len(self._items))
-        for x in self._draw(order[start * self.batch_size :]):
-            yield self._convert(x).to(self.dtype)
+        if seed is None:
+            seed = int(torch.randint(2**62, ()))
+        generator = torch.Generator(self.device)
+        first, skipped = divmod(start, self._ahead)
+        order = order[first * self._ahead * self.batch_size :]
+        for number, items in enumerate(self._draw(order), first):
+            x = self._convert(items, generator=generator.manual_seed(seed + number))
+            yield from x.to(self.dtype).split(self.batch_size)[skipped:]
+            skipped = 0
 
     def head(self, n: int) -> Tensor:
         """Return the first items of the part, or all if there are fewer; the same at each call.
@@ -129,10 +146,9 @@ class Batches:
 
     def _draw(self, order: Tensor) -> Iterator[Tensor]:
         if isinstance(self._items, Tensor):
-            order = order.to(self.device)
-            for first in range(0, len(order), self.batch_size):
+            for rows in order.to(self.device).split(self._ahead * self.batch_size):
                 # On a CPU this is several times as fast as indexing by brackets.
-                yield self._items.index_select(0, order[first : first + self.batch_size])
+                yield self._items.index_select(0, rows)
             return
         loader = torch_data.DataLoader(
             self._items,

@@ -182,9 +182,10 @@ def fit(
                 stopped = "early"
                 break
 
-            # One epoch. Its order depends on the seed and the epoch alone, so that a run that was
-            # stopped in its midst finds its place again.
-            for x in train.epoch(_order(len(data.train), seed, position.epoch), position.batch):
+            # One epoch. Its minibatches depend on the seed and the epoch alone, so that a run that
+            # was stopped in its midst finds its place again.
+            order, epoch_seed = _shuffle(len(data.train), seed, position.epoch)
+            for x in train.epoch(order, position.batch, epoch_seed):
                 optim.batch_size = len(x)
                 loss = svi.step(x)
                 if not math.isfinite(loss):
@@ -290,8 +291,11 @@ def check_fit(vae: VAE, data: Dataset) -> None:
         )
 
 
-def _order(n: int, seed: int, epoch: int) -> torch.Tensor:
-    return torch.randperm(n, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
+def _shuffle(n: int, seed: int, epoch: int) -> tuple[torch.Tensor, int]:
+    """The order of an epoch, and the seed of what its minibatches draw."""
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    order = torch.randperm(n, generator=generator)
+    return order, int(torch.randint(2**62, (), generator=generator))
 
 
 def _describe(

@@ -119,7 +119,7 @@ def test_files_give_what_memory_gives(streamed, domain, binarization, workers, m
     order = torch.randperm(23)
     state = torch.get_rng_state()
     for start in (0, 3):
-        pairs = zip(files.epoch(order, start), memory.epoch(order, start), strict=True)
+        pairs = zip(files.epoch(order, start, 0), memory.epoch(order, start, 0), strict=True)
         assert all(torch.equal(a, b) for a, b in pairs)
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(files.head(4), memory.head(4))
@@ -138,18 +138,20 @@ def test_files_are_binarized_once_by_their_index(streamed, workers, monkeypatch)
 
 
 @forks
-def test_an_interrupted_epoch_of_files_can_be_resumed(streamed, monkeypatch):
+@pytest.mark.parametrize("kind", [0, 1])
+@pytest.mark.parametrize("domain", ["binary", "reals"])
+def test_an_interrupted_epoch_can_be_resumed(streamed, kind, domain, monkeypatch):
     monkeypatch.setattr(pvae.data.batches, "worker_count", lambda items: 1)
     order = torch.randperm(23)
-    drawn = batches(streamed[0], "binary", 5)
-    torch.manual_seed(0)
-    whole = list(drawn.epoch(order))
-    torch.manual_seed(0)
-    epoch = drawn.epoch(order)
-    head = [next(epoch) for _ in range(2)]
-    epoch.close()
-    resumed = head + list(drawn.epoch(order, start=2))
-    assert all(torch.equal(a, b) for a, b in zip(whole, resumed, strict=True))
+    drawn = batches(streamed[kind], domain, 2)
+    state = torch.get_rng_state()
+    whole = list(drawn.epoch(order, seed=7))
+    for start in (0, 2, 8, 11):  # in the midst of what is converted at a time, and at its edge
+        resumed = list(drawn.epoch(order, start, seed=7))
+        assert all(torch.equal(a, b) for a, b in zip(whole[start:], resumed, strict=True))
+    assert torch.equal(torch.get_rng_state(), state)
+    other = list(drawn.epoch(order, seed=8))
+    assert not any(torch.equal(a, b) for a, b in zip(whole, other, strict=True))
 
 
 @forks

@@ -83,7 +83,7 @@ def test_bits_per_dim_of_bytes_under_a_density():
     nats = 0.5 * math.log(2 * math.pi) + math.log(scale) + (0.5 * mean_square / scale**2).mean()
     found = evaluate(vae, data, "train")
     expected = (nats + found["kl"] / 5) / math.log(2) + 8
-    assert found["bits_per_dim"] == pytest.approx(expected.item(), rel=1e-5)
+    assert found["bits_per_dim"] == pytest.approx(expected.item(), rel=1e-4)
 
 
 class Constant(nn.Module):
