@@ -16,7 +16,7 @@ def write(path: Path, content: bytes) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        descriptor, temporary = tempfile.mkstemp(prefix=temporary_name(path.name), dir=path.parent)
     except OSError as error:
         raise _unwritable(path, error) from error
     try:
@@ -34,6 +34,11 @@ def write(path: Path, content: bytes) -> None:
         raise
 
 
+def temporary_name(name: str) -> str:
+    """What the name of a file begins with while it is being written."""
+    return f".{name}-"
+
+
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """Fill a folder under a temporary name, and rename it when it is complete.
@@ -48,7 +53,9 @@ def new_folder(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         filled = (
-            path if exists else Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+            path
+            if exists
+            else Path(tempfile.mkdtemp(prefix=temporary_name(path.name), dir=path.parent))
         )
     except OSError as error:
         raise _unwritable(path, error) from error

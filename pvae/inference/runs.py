@@ -36,6 +36,14 @@ from pvae.seeds import seeded
 from pvae.vae import VAE
 
 FORMAT = 1
+FILES = (
+    "config.yaml",
+    "run.json",
+    "metrics.jsonl",
+    "weights.safetensors",
+    "last.safetensors",
+    "state.pt",
+)
 FREE_ON_RESUME = {"epochs", "patience", "device", "data", "labels", "root"}
 
 
@@ -115,8 +123,10 @@ class Run:
 
     def clean(self) -> None:
         """Remove what a killed process was in the midst of writing."""
-        for temporary in self.path.rglob(".*"):
-            temporary.unlink()
+        for name in (*FILES, "snapshots/epoch-*.safetensors"):
+            file = self.path / name
+            for temporary in file.parent.glob(files.temporary_name(file.name) + "*"):
+                temporary.unlink()
 
     def update(self, **info: Any) -> None:
         """Change entries of run.json."""

@@ -334,10 +334,13 @@ def test_killed_at_several_moments_and_resumed_equals_uninterrupted(tmp_path):
         return subprocess.run(command, check=False).returncode
 
     assert train("straight", 0) == 0
-    # Before there is a run; in the first epoch; between two files of a checkpoint; at the end.
+    # Before there is a run; in the first epoch; between two files of a checkpoint.
     for fatal_write in (3, 20, 71):
         assert train("killed", fatal_write) == -signal.SIGKILL
+    (tmp_path / "killed" / ".gitignore").write_text("of the user's own")
+    assert any((tmp_path / "killed").glob(".*-*"))  # what was being written
     assert train("killed", 0) == 0
+    assert [path.name for path in (tmp_path / "killed").rglob(".*")] == [".gitignore"]
     for name in ("weights.safetensors", "last.safetensors", "config.yaml"):
         straight, killed = (tmp_path / run / name for run in ("straight", "killed"))
         assert straight.read_bytes() == killed.read_bytes()
