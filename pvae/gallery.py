@@ -11,6 +11,7 @@ from pvae import plots
 from pvae.data.dataset import Dataset, Part
 from pvae.data.domains import Domain
 from pvae.evaluation.summary import batches_for
+from pvae.inference.checkpoint import weights_of
 from pvae.inference.runs import Run
 from pvae.seeds import seeded
 from pvae.vae import VAE
@@ -65,12 +66,12 @@ def draw(run: Run, vae: VAE, data: Dataset, ellipses: bool = False) -> list[Path
 
 
 def _over_training(run: Run, vae: VAE, data: Dataset) -> list[Path]:
-    """Prior samples and reconstructions at a few epochs in a row, and as a GIF."""
+    """The latent scatter or prior samples at a few epochs in a row, and at all kept as a GIF."""
     weights = run.snapshots | {run.info["epochs"]: "last.safetensors"}
     if len(weights) < 2:
         return []
     draws, titles = [], []
-    now = {name: w.clone() for name, w in vae.state_dict().items()}
+    now = weights_of(vae)
     for epoch, name in weights.items():
         run.restore(vae, name)
         draws.append(_snapshot(vae, data))
