@@ -1,3 +1,4 @@
+from .compiled import CompiledSVI as CompiledSVI
 from .history import History as History
 from .optimizer import Optimizer as Optimizer
 from .runs import Run as Run

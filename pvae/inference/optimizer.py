@@ -1,12 +1,12 @@
 """One torch optimizer for all parameters, where Pyro expects one of its own."""
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 from pyro.optim import PyroOptim
-from torch import nn
+from torch import Tensor, nn
 
 FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
 
@@ -28,6 +28,7 @@ class Optimizer(PyroOptim):
     Attributes:
         torch_optimizer: the torch optimizer, for learning-rate schedules.
         batch_size: the number of data that the loss is summed over.
+        moved: how often its state has been replaced by another.
 
     Raises:
         ValueError: if nothing is to be optimized, clip_norm is not positive, or the optimizer
@@ -60,7 +61,10 @@ class Optimizer(PyroOptim):
             raise ValueError(f"clip_norm is {clip_norm}: it must be positive.")
         self.clip_norm = clip_norm
         self.batch_size = 1
-        self.torch_optimizer = factory(self.parameters, **_fused(factory))
+        self.moved = 0
+        self._forms = forms(factory, self.parameters)
+        self.torch_optimizer = factory(self.parameters, **self._forms)
+        place_rates(self.torch_optimizer)
         closure = inspect.signature(self.torch_optimizer.step).parameters.get("closure")
         if closure is not None and closure.default is closure.empty:
             raise ValueError(
@@ -73,6 +77,10 @@ class Optimizer(PyroOptim):
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         if self.batch_size != 1:
             torch._foreach_div_(gradients, self.batch_size)
+        self.update()
+
+    def update(self) -> None:
+        """Take one step with gradients of the mean loss."""
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
         self.torch_optimizer.step()
@@ -82,15 +90,48 @@ class Optimizer(PyroOptim):
         return self.torch_optimizer.state_dict()
 
     def set_state(self, state_dict: dict) -> None:
-        """Continue from the state of a torch optimizer."""
+        """Continue from the state of a torch optimizer, on this device or another."""
         self.torch_optimizer.load_state_dict(state_dict)
+        for group in self.torch_optimizer.param_groups:
+            group |= self._forms
+        place_rates(self.torch_optimizer)
+        self.moved += 1
 
 
-def _fused(factory: Callable[..., torch.optim.Optimizer]) -> dict[str, bool]:
-    """Ask for the fused form where it exists on every device, unless another was asked for."""
-    if getattr(factory, "func", factory) not in FUSED:
+def forms(factory: Callable[..., Any], parameters: Sequence[Tensor]) -> dict[str, bool]:
+    """The fast forms that a torch optimizer has, unless another was asked for.
+
+    Fused where that exists on every device, and on CUDA such as a CUDA graph can hold.
+    """
+    try:
+        default = {k: p.default for k, p in inspect.signature(factory).parameters.items()}
+    except (TypeError, ValueError):
         return {}
-    default = {k: p.default for k, p in inspect.signature(factory).parameters.items()}
-    if default["fused"] is not None or default["foreach"] or default["differentiable"]:
-        return {}
-    return {"fused": True}
+    chosen = {}
+    asked = default.get("foreach") or default.get("differentiable")
+    if getattr(factory, "func", factory) in FUSED and default["fused"] is None and not asked:
+        chosen["fused"] = True
+    if "capturable" in default and all(p.is_cuda for p in parameters):
+        chosen["capturable"] = True
+    return chosen
+
+
+def fit_states(optimizer: torch.optim.Optimizer) -> None:
+    """Have moments follow parameters that were given another dtype, device or shape.
+
+    Fused kernels take for granted that they are alike.
+    """
+    for parameter, state in optimizer.state.items():
+        moments = {n: m for n, m in state.items() if torch.is_tensor(m) and m.dim()}
+        if any(m.shape != parameter.shape for m in moments.values()):
+            state.clear()  # of another parameter, in effect
+            continue
+        state |= {name: moment.to(parameter) for name, moment in moments.items()}
+
+
+def place_rates(optimizer: torch.optim.Optimizer) -> None:
+    """Keep learning rates on the device where a CUDA graph reads them."""
+    for group in optimizer.param_groups:
+        if group.get("capturable"):
+            device = group["params"][0].device
+            group["lr"] = torch.as_tensor(group["lr"], dtype=torch.float32).to(device)

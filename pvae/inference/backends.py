@@ -1,0 +1,70 @@
+"""What runs a graph of torch operators."""
+
+import logging
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+from torch import Tensor, fx
+
+Backend = Literal["inductor", "graph"]
+
+
+def best_backend(device: torch.device) -> Backend:
+    """Inductor where it has a compiler for the code that it generates, else the plain graph."""
+    if device.type == "cuda":
+        from torch.utils._triton import has_triton
+
+        return "inductor" if has_triton() else "graph"
+    compilers = os.environ.get("CXX"), "g++", "clang++", "cl"
+    return "inductor" if any(c and shutil.which(c) for c in compilers) else "graph"
+
+
+def compile_graph(
+    module: fx.GraphModule, tensors: Sequence[Tensor], backend: Backend
+) -> Callable[..., Sequence[Tensor]]:
+    """Make a function of a graph, for tensors like these.
+
+    Random numbers are drawn by torch's own operators in the graph's order, so that a seed gives the
+    noise that it gives the eager program.
+    """
+    if backend == "graph":
+        return module.forward
+    try:
+        with torch.no_grad(), _quietly():
+            from torch import _inductor
+
+            inputs = [tensor.detach() for tensor in tensors]
+            return _inductor.compile(module, inputs, options={"fallback_random": True})
+    except Exception as error:
+        said = " ".join(str(error).split())
+        warnings.warn(
+            f"Inductor cannot compile this program ({type(error).__name__}: {said[:200]}): its "
+            "plain graph is run instead, which is slower; pass backend='graph' to choose that.",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+        return module.forward
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep to itself what Inductor says of torch, where no user could do anything about it.
+
+    Imported beside a CUDA toolkit and no GPU, it says that it cannot build extensions for CUDA; and
+    it calls functions that torch itself has deprecated.
+    """
+    logger = logging.getLogger("torch.utils.cpp_extension")
+    level = logger.level
+    if not torch.cuda.is_available():
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\._inductor")
+            yield
+    finally:
+        logger.setLevel(level)

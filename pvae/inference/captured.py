@@ -1,0 +1,60 @@
+"""A step as one CUDA graph."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from pvae.inference.update import Update
+
+WARM_UP = 3  # steps before the capture, in which optimizers and libraries make what they keep
+
+
+class CapturedStep:
+    """A function of CUDA tensors, replayed by one launch and without waiting for the device.
+
+    The first calls run the function as it is, the next one captures it. Tensors that are read or
+    written other than the inputs must stay where they are. Random numbers come from torch's
+    generator of the device, which a replay moves on as a call would.
+
+    Args:
+        function: from tensors to tensors, without reading any of them on the host.
+        inputs: tensors like those that it will be given.
+        update: the optimizer's; it is captured anew when this says that its tensors moved.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[Sequence[Tensor]], Sequence[Tensor]],
+        inputs: Sequence[Tensor],
+        update: Update,
+    ) -> None:
+        self.function = function
+        self.update = update
+        self.inputs = [torch.empty_like(x) for x in inputs]
+        self.outputs: Sequence[Tensor] = ()
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.moved = update.moved
+        self.calls = 0
+        self.stream = torch.cuda.Stream(inputs[0].device if inputs else None)
+
+    def __call__(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """Run the function on inputs."""
+        for own, x in zip(self.inputs, inputs, strict=True):
+            own.copy_(x, non_blocking=True)
+        if self.update.moved != self.moved:
+            self.graph, self.calls, self.moved = None, 0, self.update.moved
+        if self.calls < WARM_UP:
+            self.calls += 1
+            self.stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(self.stream):
+                outputs = [value.clone() for value in self.function(self.inputs)]
+            torch.cuda.current_stream().wait_stream(self.stream)
+            return outputs
+        if self.graph is None:
+            self.graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self.graph, stream=self.stream):
+                self.outputs = self.function(self.inputs)
+        self.update.refresh()
+        self.graph.replay()
+        return [value.clone() for value in self.outputs]  # the next replay writes over its own

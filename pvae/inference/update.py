@@ -1,0 +1,194 @@
+"""What a compiled step does with its gradients: one torch optimizer over all parameters."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyro
+import torch
+from pyro.optim import PyroOptim
+from pyro.optim.optim import _load_state_dict, is_scheduler
+from torch import Tensor
+
+from pvae.inference.optimizer import FUSED, Optimizer, fit_states, forms, place_rates
+
+
+class Update:
+    """A Pyro optimizer as it is, called after the graph.
+
+    Args:
+        optim: the optimizer.
+
+    Attributes:
+        batch_size: what gradients are to be divided by.
+        capturable: whether a CUDA graph can hold it.
+        moved: a number that changes when tensors that such a graph holds were replaced.
+    """
+
+    batch_size = 1
+    capturable = False
+    moved = 0
+
+    def __init__(self, optim: PyroOptim) -> None:
+        self.optim = optim
+
+    def prepare(self, parameters: Sequence[Tensor]) -> None:
+        """Get to know the parameters of a new graph."""
+
+    def refresh(self) -> None:
+        """Bring settings that were changed from outside to where they are read."""
+
+    def __call__(self, parameters: Sequence[Tensor]) -> None:
+        """Update parameters by their gradients."""
+        self.optim(parameters)
+
+
+class OwnUpdate(Update):
+    """The update of a `pvae.inference.Optimizer`, which is one torch optimizer already."""
+
+    optim: Optimizer
+
+    @property
+    def batch_size(self) -> int:
+        """The number of data that the loss is summed over."""
+        return self.optim.batch_size
+
+    @property
+    def capturable(self) -> bool:
+        """Whether all of it is in a form that a CUDA graph can hold."""
+        groups = self.optim.torch_optimizer.param_groups
+        return all(g.get("capturable") or g.get("fused") for g in groups)
+
+    @property
+    def moved(self) -> int:
+        """How often its state has been replaced by another."""
+        return self.optim.moved
+
+    def prepare(self, parameters: Sequence[Tensor]) -> None:
+        """Get to know the parameters of a new graph."""
+        fit_states(self.optim.torch_optimizer)
+
+    def __call__(self, parameters: Sequence[Tensor]) -> None:
+        """Update parameters by their gradients."""
+        self.optim.update()
+
+
+class FusedUpdate(Update):
+    """One torch optimizer that does the work of a `PyroOptim`, which keeps one per parameter.
+
+    Those remain, as the settings and states of their parameters: the states are shared, so that
+    saving, loading and learning-rate schedules go on working on the `PyroOptim`; parameters of
+    equal settings are updated together.
+    """
+
+    def __init__(self, optim: PyroOptim) -> None:
+        super().__init__(optim)
+        self.parameters: list[Tensor] = []
+        self.torch_optimizer: torch.optim.Optimizer | None = None
+        self._settings: list[tuple[dict, str, Any]] = []
+        self._clips: list[tuple[Any, Tensor]] = []
+
+    @property
+    def capturable(self) -> bool:
+        """Whether all of it is in a form that a CUDA graph can hold."""
+        assert self.torch_optimizer is not None
+        return all(g.get("capturable") or g.get("fused") for g in self.torch_optimizer.param_groups)
+
+    def prepare(self, parameters: Sequence[Tensor]) -> None:
+        """Have the Pyro optimizer meet new parameters, and group all by their settings."""
+        optim = self.optim
+        if self.torch_optimizer is not None:
+            fit_states(self.torch_optimizer)
+        known = {id(p) for p in self.parameters}
+        new = [p for p in parameters if id(p) not in known]
+        if not new:
+            return
+        for p in new:
+            if p not in optim.optim_objs:  # as PyroOptim does when it first meets a parameter
+                optim.optim_objs[p] = optim._get_optim(p)
+                optim.grad_clip[p] = optim._get_grad_clip(p)
+                name = pyro.get_param_store().param_name(p)
+                state = optim._state_waiting_to_be_consumed.pop(name, None)
+                if state is not None:
+                    _load_state_dict(optim.optim_objs[p], state)
+            self._single(p).step()  # without gradients: a schedule wants to have seen one
+        self.parameters += new
+        self._clips = [(optim.grad_clip[p], p) for p in self.parameters if optim.grad_clip[p]]
+        self._group()
+
+    def refresh(self) -> None:
+        """Take over settings that were changed, such as a learning rate by its schedule."""
+        changed = {n for group, n, value in self._settings if group[n] != value}
+        if not changed:
+            return
+        groups = self._equals()
+        same = len(groups) == len(self.torch_optimizer.param_groups)
+        if same and changed == {"lr"}:
+            for group, (settings, _) in zip(self.torch_optimizer.param_groups, groups, strict=True):
+                if torch.is_tensor(group["lr"]):
+                    group["lr"].fill_(settings["lr"])
+                else:
+                    group["lr"] = settings["lr"]
+            self._remember()
+        else:
+            self._group()
+
+    def __call__(self, parameters: Sequence[Tensor]) -> None:
+        """Update parameters by their gradients."""
+        if not torch.cuda.is_available() or not torch.cuda.is_current_stream_capturing():
+            self.refresh()
+        for clip, p in self._clips:
+            if p.grad is not None:
+                clip(p)
+        self.torch_optimizer.step()
+
+    def _single(self, p: Tensor) -> torch.optim.Optimizer:
+        optimizer = self.optim.optim_objs[p]
+        return optimizer.optimizer if is_scheduler(optimizer) else optimizer
+
+    def _equals(self) -> list[tuple[dict, list[Tensor]]]:
+        """Parameters by their settings."""
+        groups: list[tuple[dict, list[Tensor]]] = []
+        for p in self.parameters:
+            own = self._single(p).param_groups[0]
+            settings = {name: value for name, value in own.items() if name != "params"}
+            for other, members in groups:
+                if other == settings and members[0].device == p.device:
+                    members.append(p)
+                    break
+            else:
+                groups.append((settings, [p]))
+        return groups
+
+    def _group(self) -> None:
+        factory = self.optim.pt_optim_constructor
+        groups = []
+        for settings, members in self._equals():
+            chosen = {} if _asked(settings) else forms(factory, members)
+            groups.append({"params": members, **settings, **chosen})
+        flags = {k: True for k in ("fused",) if all(group.get(k) for group in groups)}
+        self.torch_optimizer = factory(groups, lr=groups[0]["lr"], **flags)
+        place_rates(self.torch_optimizer)
+        for p in self.parameters:
+            self.torch_optimizer.state[p] = self._single(p).state[p]  # one dictionary, two owners
+        self._remember()
+        self.moved += 1
+
+    def _remember(self) -> None:
+        owns = [self._single(p).param_groups[0] for p in self.parameters]
+        self._settings = [(g, n, value) for g in owns for n, value in g.items() if n != "params"]
+
+
+def update_of(optim: PyroOptim) -> Update:
+    """The fastest update that does what an optimizer does."""
+    if isinstance(optim, Optimizer):
+        return OwnUpdate(optim)
+    if optim.pt_optim_constructor in FUSED:
+        return FusedUpdate(optim)
+    return Update(optim)
+
+
+def _asked(settings: dict) -> bool:
+    """Whether a form was asked for by the user."""
+    return any(settings.get(k) for k in ("foreach", "differentiable", "capturable")) or (
+        settings.get("fused") is False
+    )

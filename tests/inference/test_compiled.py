@@ -1,0 +1,637 @@
+import gc
+import random
+import warnings
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from programs import PROGRAMS, Module, regression, score_function, vae
+from pyro import poutine
+from pyro.infer import SVI, Predictive, Trace_ELBO, TraceGraph_ELBO, TraceMeanField_ELBO
+from pyro.infer.autoguide import AutoMultivariateNormal, AutoNormal
+from torch import nn
+
+import pvae
+from pvae.inference import CompiledSVI, Optimizer
+from pvae.inference.update import Update
+from pvae.objectives import BetaELBO
+
+INDUCTOR = [  # the families whose graphs differ most
+    "regression with AutoNormal",
+    "mixture, enumerated in the model",
+    "score function, Rényi",
+    "hierarchical, subsampled",
+    "module with state",
+    "VAE, convolutional and Gaussian",
+]
+
+
+@pytest.fixture(params=[torch.float64, torch.float32], ids=str)
+def dtype(request):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(request.param)
+    yield request.param
+    torch.set_default_dtype(before)
+
+
+class Recorder(Update):
+    """Keeps gradients, and updates nothing."""
+
+    def __call__(self, parameters):
+        store = pyro.get_param_store()
+        self.gradients = {
+            store.param_name(p): p.grad.clone() for p in parameters if p.grad is not None
+        }
+
+
+def adam(lr=1e-2, **arguments):
+    return pyro.optim.Adam({"lr": lr} | arguments)
+
+
+def made(name, dtype=torch.float32):
+    make, loss = PROGRAMS[name]
+    model, guide, args = make()
+    return model, guide, loss(), [x.to(dtype) for x in args]
+
+
+def worst(gradients, references):
+    """The largest difference, relative to the largest gradient."""
+    largest = max(r.abs().max() for r in references.values())
+    differences = [gradients.get(name, 0 * r) - r for name, r in references.items()]
+    return max(d.abs().max() for d in differences) / largest
+
+
+def check_agreement(name, dtype, backend):
+    model, guide, loss, args = made(name, dtype)
+    optim = adam()
+    svi = CompiledSVI(model, guide, optim, loss, compile=True, backend=backend)
+    svi.update = Recorder(optim)
+    svi.step(*args)
+    pyro.set_rng_seed(7)
+    found = svi.step(*args)
+    tolerance = 1e-6 if dtype == torch.float64 else 1e-4
+    if hasattr(loss, "step"):
+        loss.step -= 1
+    pyro.set_rng_seed(7)
+    with poutine.trace(param_only=True) as sites:
+        expected = loss.loss_and_grads(model, guide, *args)
+    assert found == pytest.approx(expected, rel=tolerance)
+    parameters = {site["value"].unconstrained() for site in sites.trace.nodes.values()}
+    store = pyro.get_param_store()
+    references = {store.param_name(p): p.grad for p in parameters if p.grad is not None}
+    assert worst(svi.update.gradients, references) <= tolerance
+    if isinstance(expected, float):
+        pyro.set_rng_seed(8)
+        evaluated = svi.evaluate_loss(*args)
+        pyro.set_rng_seed(8)
+        assert evaluated == pytest.approx(
+            SVI(model, guide, optim, loss).evaluate_loss(*args), rel=tolerance
+        )
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_the_plain_graph_agrees_with_pyro(name, dtype):
+    check_agreement(name, dtype, "graph")
+
+
+@pytest.mark.parametrize("name", INDUCTOR)
+def test_inductor_agrees_with_pyro(name):
+    check_agreement(name, torch.float32, "inductor")
+
+
+def test_inductor_agrees_in_double_precision(dtype):
+    check_agreement("score function", dtype, "inductor")
+
+
+@pytest.mark.parametrize("backend", ["graph", "inductor"])
+def test_the_seed_decides_as_it_does_for_pyro(backend):
+    trained = []
+    for cls in (SVI, lambda *a: CompiledSVI(*a, compile=True, backend=backend)):
+        pyro.clear_param_store()
+        pyro.set_rng_seed(1)
+        model, guide, args = vae()
+        svi = cls(model, guide, adam(1e-3), Trace_ELBO())
+        pyro.set_rng_seed(2)
+        trained.append([svi.step(*args) for _ in range(20)])
+    assert trained[0] == pytest.approx(trained[1], rel=1e-4)
+
+
+def test_a_thousand_steps_end_where_pyros_do():
+    means = []
+    for cls in (SVI, lambda *a: CompiledSVI(*a, compile=True, backend="graph")):
+        pyro.clear_param_store()
+        pyro.set_rng_seed(0)
+        model, guide, args = regression(AutoNormal)
+        svi = cls(model, guide, adam(), Trace_ELBO())
+        pyro.set_rng_seed(3 + len(means))  # other noise
+        losses = torch.tensor([svi.step(*args) for _ in range(1000)])
+        assert losses[:50].mean() > 2 * losses[-300:].mean()
+        means.append((losses[-300:].mean(), losses[-300:].std() / 300**0.5))
+    (one, s1), (two, s2) = means
+    assert abs(one - two) < 5 * (s1**2 + s2**2) ** 0.5
+
+
+# Parameters ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("guide_of", [AutoNormal, AutoMultivariateNormal])
+def test_parameters_stay_in_the_store(guide_of, tmp_path):
+    model, guide, args = regression(guide_of)
+    svi = CompiledSVI(model, guide, adam(0.05), Trace_ELBO(), compile=True, backend="graph")
+    for _ in range(400):
+        svi.step(*args)
+    store = pyro.get_param_store()
+    assert store
+    assert all(p.grad is None for p in store._params.values())
+    predictive = Predictive(model, guide=guide, num_samples=200)
+    error = predictive(args[0])["y"].mean(0) - args[1]
+    assert error.abs().mean() < 0.3  # noise of 0.1
+    store.save(tmp_path / "store")
+    pyro.set_rng_seed(1)
+    before = svi.evaluate_loss(*args)
+    store.load(tmp_path / "store")  # other tensors of the same values
+    pyro.set_rng_seed(1)
+    assert svi.evaluate_loss(*args) == pytest.approx(before, rel=1e-4)
+
+
+def test_a_cleared_store_begins_anew():
+    model, guide, args = score_function()
+    svi = CompiledSVI(model, guide, adam(0.1), Trace_ELBO(), compile=True, backend="graph")
+    for _ in range(20):
+        svi.step(*args)
+    trained = pyro.param("rates").detach().clone()
+    for _ in range(12):
+        pyro.clear_param_store()
+        svi.step(*args)
+        assert not torch.allclose(pyro.param("rates"), trained)
+        assert (pyro.param("rates") - torch.tensor([2.0, 5.0])).abs().max() < 1
+
+
+def test_two_models_of_the_same_names_take_turns():
+    alone = []
+    for seed in (1, 2):
+        pyro.clear_param_store()
+        pyro.set_rng_seed(seed)
+        model, guide, args = vae()
+        svi = CompiledSVI(model, guide, adam(), Trace_ELBO(), compile=True, backend="graph")
+        pyro.set_rng_seed(5)
+        svi.step(*args)
+        alone.append([])
+        for step in range(10):
+            pyro.set_rng_seed(10 + step)
+            alone[-1].append(svi.step(*args))
+    pyro.clear_param_store()
+    both = []
+    for seed in (1, 2):
+        pyro.set_rng_seed(seed)
+        model, guide, args = vae()
+        svi = CompiledSVI(model, guide, adam(), Trace_ELBO(), compile=True, backend="graph")
+        pyro.set_rng_seed(5)
+        svi.step(*args)
+        both.append((svi, args, []))
+    for step in range(10):
+        for svi, args, losses in both:
+            pyro.set_rng_seed(10 + step)
+            losses.append(svi.step(*args))
+    assert [losses for _, _, losses in both] == alone
+    assert all(len(programs) == 1 for svi, *_ in both for programs in svi._programs.values())
+
+
+def test_modules_keep_their_state_in_step():
+    """Batch normalization's running statistics, and one graph for each mode."""
+    states = []
+    for cls in (SVI, lambda *a: CompiledSVI(*a, compile=True, backend="graph")):
+        pyro.clear_param_store()
+        pyro.set_rng_seed(1)
+        made = Module()
+        x = torch.randn(16, 4)
+        svi = cls(made.model, made.guide, adam(), Trace_ELBO())
+        pyro.set_rng_seed(2)
+        losses = [svi.step(x) for _ in range(5)]
+        made.eval()
+        losses += [svi.evaluate_loss(x), svi.step(x)]
+        made.train()
+        losses += [svi.step(x)]
+        states.append([*losses, *made.net[1].running_mean, made.net[1].num_batches_tracked])
+    assert [float(s) for s in states[1]] == pytest.approx([float(s) for s in states[0]], rel=1e-4)
+    assert sorted(map(len, svi._programs.values())) == [1, 2]
+
+
+def test_memory_does_not_grow():
+    model, guide, args = score_function()
+    svi = CompiledSVI(model, guide, adam(), Trace_ELBO(), compile=True, backend="graph")
+
+    def tensors():
+        gc.collect()
+        return sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects())
+
+    for _ in range(10):
+        svi.step(*args)
+    before = tensors()
+    for _ in range(10_000):
+        svi.step(*args)
+    assert tensors() <= before + 5
+
+
+# What changes -------------------------------------------------------------------------------------
+
+
+def graphs(svi):
+    return sum(map(len, svi._programs.values()))
+
+
+def test_a_schedule_needs_one_graph():
+    """The weight of the KL, a learning rate and a temperature change; the graph does not."""
+    losses = []
+    temperature = torch.ones(())
+    for compiled in (False, True):
+        pyro.clear_param_store()
+        pyro.set_rng_seed(1)
+        model, guide, args = vae()
+        arguments = {"optimizer": torch.optim.Adam, "optim_args": {"lr": 0.05}, "gamma": 0.5}
+        optim = pyro.optim.ExponentialLR(dict(arguments))
+        objective = BetaELBO(warmup_steps=7, cycle_steps=10)
+        temperature.fill_(1.0)
+
+        def tempered(x, model=model):
+            with poutine.scale(scale=temperature):
+                return model(x)
+
+        kind = (lambda *a: CompiledSVI(*a, compile=True, backend="graph")) if compiled else SVI
+        svi = kind(tempered, guide, optim, objective)
+        pyro.set_rng_seed(2)
+        losses.append([])
+        for _ in range(24):
+            losses[-1].append(svi.step(*args))
+            optim.step()
+            temperature.mul_(0.9)
+        assert objective.step == 24
+        assert objective.weight == pytest.approx(4 / 7)
+        rates = {o.optimizer.param_groups[0]["lr"] for o in optim.optim_objs.values()}
+        assert list(rates) == [pytest.approx(0.05 * 0.5**24)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert graphs(svi) == 1
+
+
+def test_a_signature_is_traced_once():
+    model, guide, (x,) = vae()
+    svi = CompiledSVI(model, guide, adam(), Trace_ELBO(), compile=True, backend="graph")
+    for n in (5, 3, 5, 3):  # a smaller last batch costs one more graph
+        svi.step(x[:n])
+    assert graphs(svi) == 2
+    svi.step(x[:3].transpose(-1, -2))  # other strides
+    assert graphs(svi) == 2
+    svi.step(x[:3].bool().float())
+    assert graphs(svi) == 2
+
+
+def test_arguments_that_are_no_tensors_are_constants():
+    def model(x, scale, labels=None):
+        loc = pyro.param("loc", torch.zeros(()))
+        z = pyro.sample("z", dist.Normal(loc, 1.0))
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Normal(z + sum(labels["some"]), scale), obs=x)
+
+    def guide(x, scale, labels=None):
+        pyro.sample("z", dist.Normal(pyro.param("q", torch.zeros(())), 1.0))
+
+    svi = CompiledSVI(model, guide, adam(), Trace_ELBO(), compile=True, backend="graph")
+    eager = SVI(model, guide, adam(), Trace_ELBO())
+    x = torch.randn(4)
+    for scale in (1.0, 2.0, 1.0):
+        labels = {"some": [torch.ones(()), 3]}
+        pyro.set_rng_seed(1)
+        found = svi.evaluate_loss(x, scale, labels=labels)
+        pyro.set_rng_seed(1)
+        assert found == pytest.approx(eager.evaluate_loss(x, scale, labels=labels))
+    assert graphs(svi) == 2
+
+
+def test_numbers_that_change_make_a_new_graph():
+    class Scaled(nn.Module):
+        factor = 1.0
+
+        def model(self, x):
+            pyro.sample("x", dist.Normal(offset[0] * self.factor, 1.0).to_event(0), obs=x)
+
+        def guide(self, x):
+            pass
+
+    offset = [pyro.param("offset", torch.ones(()))]
+    made, x = Scaled(), torch.zeros(())
+    made.factor = 1.0
+    svi = CompiledSVI(made.model, made.guide, adam(), Trace_ELBO(), compile=True, backend="graph")
+    loss = svi.evaluate_loss(x)
+    made.factor = 2.0
+    assert svi.evaluate_loss(x) == pytest.approx(loss + 1.5)
+    made.factor = 1.0
+    assert svi.evaluate_loss(x) == pytest.approx(loss)
+    assert graphs(svi) == 2
+    for factor in range(3, 9):
+        made.factor = float(factor)
+        svi.evaluate_loss(x)
+    made.factor = 10.0
+    with pytest.raises(ValueError, match="factor of Scaled changes again and again"):
+        svi.evaluate_loss(x)
+
+
+def test_parameters_may_change_dtype_and_shape():
+    made = pvae.build((1, 8, 8), 2)
+    x = torch.ones(4, 1, 8, 8)
+    svi = CompiledSVI(made.model, made.guide, adam(), Trace_ELBO(), compile=True, backend="graph")
+    assert isinstance(svi.step(x), float)
+    made.double()
+    loss = svi.step(x.double())
+    assert isinstance(loss, float)
+    made.likelihood.network = pvae.networks.MLP((2,), (1, 8, 8), hidden=[5])
+    fresh = [p.clone() for p in made.likelihood.network.parameters()]
+    made.float()
+    svi.step(x)
+    changed = zip(fresh, made.likelihood.network.parameters(), strict=True)
+    assert all(not torch.equal(a, b) for a, b in changed)
+
+
+# What has no graph -----------------------------------------------------------------------------
+
+
+def branching(x):
+    z = pyro.sample("z", dist.Normal(pyro.param("loc", torch.zeros(())), 1.0))
+    if z > 0:
+        z = z * 2
+    pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+
+def random_structure(x):
+    z = pyro.sample("z", dist.Normal(pyro.param("loc", torch.zeros(())), 1.0))
+    pyro.sample("x", dist.Normal(z * np.random.randn(), 1.0), obs=x)
+
+
+def growing(x):
+    z = pyro.sample("z", dist.Normal(pyro.param("loc", torch.zeros(())), 1.0))
+    growing.state.append(float(len(growing.state)))
+    pyro.sample("x", dist.Normal(z + growing.state[-1], 1.0), obs=x)
+
+
+def selecting(x):
+    z = pyro.sample("z", dist.Normal(pyro.param("loc", torch.zeros(5)), 1.0).to_event(1))
+    few = z[z > -10]
+    pyro.sample("x", dist.Normal(few.sum() if len(few) > 3 else z.sum(), 1.0), obs=x)
+
+
+def coin_of_python(x):
+    z = pyro.sample("z", dist.Normal(pyro.param("loc", torch.zeros(())), 1.0))
+    pyro.sample("x", dist.Normal(z * random.random(), 1.0), obs=x)
+
+
+def plain_guide(x):
+    pyro.sample("z", dist.Normal(pyro.param("q", torch.zeros(())), 1.0))
+
+
+def wide_guide(x):
+    pyro.sample("z", dist.Normal(pyro.param("q", torch.zeros(5)), 1.0).to_event(1))
+
+
+@pytest.mark.parametrize(
+    ("model", "cause"),
+    [
+        (branching, r"value of a tensor.*test_compiled.py:\d+: if z > 0"),
+        (selecting, r"value of a tensor.*test_compiled.py:\d+: .*len\(few\) > 3"),
+        (random_structure, "differ between two runs|numbers that torch did not draw"),
+        (coin_of_python, "differ between two runs"),
+        (growing, "differ between two runs"),
+    ],
+)
+def test_a_program_without_a_graph_is_run_eagerly(model, cause):
+    growing.state = []
+    guide = wide_guide if model is selecting else plain_guide
+    x = torch.zeros(())
+    strict = CompiledSVI(model, guide, adam(), Trace_ELBO(), compile=True, backend="graph")
+    with pytest.raises(ValueError, match=cause) as error:
+        strict.step(x)
+    assert "\n" not in str(error.value)
+    svi = CompiledSVI(model, guide, adam(0.1), Trace_ELBO(), backend="graph")
+    with pytest.warns(RuntimeWarning, match=cause):
+        svi.step(x)
+    before = pyro.param("q").clone()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # it has been said
+        assert isinstance(svi.step(x), float)
+        assert isinstance(svi.evaluate_loss(x), float)
+    assert not torch.equal(pyro.param("q"), before)
+
+
+def test_a_loss_without_a_graph_says_so():
+    model, guide, args = score_function()
+    svi = CompiledSVI(model, guide, adam(), TraceGraph_ELBO(), backend="graph")
+    with pytest.warns(RuntimeWarning, match="no static graph"):
+        assert isinstance(svi.step(*args), float)
+
+
+@pytest.mark.parametrize(("output", "what"), [(0, "loss"), (1, "gradient of p ")])
+def test_a_wrong_graph_is_refused(monkeypatch, output, what):
+    def miscompile(module, tensors, backend):
+        def run(*args):
+            outputs = list(module(*args))
+            outputs[output] = outputs[output] * 1.01
+            return outputs
+
+        return run
+
+    monkeypatch.setattr("pvae.inference.compiled.compile_graph", miscompile)
+    model, guide, args = score_function()
+    svi = CompiledSVI(model, guide, adam(), Trace_ELBO())
+    with pytest.raises(RuntimeError, match=f"disagrees with the eager program.*{what}"):
+        svi.step(*args)
+
+
+def test_handlers_around_a_step_are_heeded():
+    model, guide, args = score_function()
+    svi = CompiledSVI(model, guide, adam(), Trace_ELBO(), compile=True, backend="graph")
+    svi.step(*args)
+    pyro.set_rng_seed(1)
+    loss = svi.evaluate_loss(*args)
+    pyro.set_rng_seed(1)
+    with poutine.scale(scale=2.0):
+        assert svi.evaluate_loss(*args) == pytest.approx(2 * loss)
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [({"compile": False}, "compile is False"), ({"backend": "tvm"}, "backend is 'tvm'")],
+)
+def test_bad_arguments_are_refused(bad, message):
+    model, guide, _ = score_function()
+    with pytest.raises(ValueError, match=message):
+        CompiledSVI(model, guide, adam(), Trace_ELBO(), **bad)
+
+
+def test_an_argument_that_cannot_be_compared_is_run_eagerly():
+    def model(x):
+        x = torch.as_tensor(x)
+        loc = pyro.param("loc", torch.zeros(3))
+        pyro.sample("x", dist.Normal(loc, 1.0).to_event(1), obs=x)
+
+    svi = CompiledSVI(model, lambda x: None, adam(), Trace_ELBO())
+    with pytest.warns(RuntimeWarning, match="argument of type ndarray.*cannot be told"):
+        svi.step(np.ones(3, dtype=np.float32))
+    svi.step(np.zeros(3, dtype=np.float32))
+
+
+def test_an_argument_that_requires_a_gradient_is_run_eagerly():
+    model, guide, (x,) = vae()
+    x = x.requires_grad_()
+    svi = CompiledSVI(model, guide, adam(), Trace_ELBO())
+    with pytest.warns(RuntimeWarning, match="requires a gradient"):
+        svi.step(x)
+    assert x.grad is not None
+
+
+# Optimizers ---------------------------------------------------------------------------------------
+
+
+def per_parameter(name):
+    return {"lr": 0.05 if "rates" in name else 0.01, "weight_decay": 0.1 * ("rates" in name)}
+
+
+OPTIMIZERS = {
+    "Adam": lambda: adam(0.05),
+    "AdamW": lambda: pyro.optim.AdamW({"lr": 0.05, "weight_decay": 0.1}),
+    "SGD": lambda: pyro.optim.SGD({"lr": 1e-3, "momentum": 0.9}),
+    "ClippedAdam": lambda: pyro.optim.ClippedAdam({"lr": 0.05, "lrd": 0.9}),
+    "RMSprop": lambda: pyro.optim.RMSprop({"lr": 0.01}),
+    "per parameter": lambda: pyro.optim.Adam(per_parameter),
+    "clipped": lambda: pyro.optim.Adam({"lr": 0.05}, {"clip_norm": 0.5}),
+    "foreach": lambda: adam(0.05, foreach=True),
+    "scheduled": lambda: pyro.optim.StepLR(
+        {
+            "optimizer": torch.optim.Adam,
+            "optim_args": {"lr": 0.05},
+            "step_size": 3,
+            "gamma": 0.1,
+        }
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_pyro_optimizer_keeps_its_semantics_and_state(name, tmp_path):
+    model, guide, args = score_function()
+
+    def train(cls, optim, steps):
+        svi = cls(model, guide, optim, Trace_ELBO())
+        for step in range(steps):
+            pyro.set_rng_seed(step)
+            svi.step(*args)
+            if hasattr(optim, "step"):
+                optim.step()
+
+    def compiled(*arguments):
+        return CompiledSVI(*arguments, compile=True, backend="graph")
+
+    def parameters():
+        return {name: p.detach().clone() for name, p in pyro.get_param_store().items()}
+
+    train(SVI, OPTIMIZERS[name](), 12)
+    expected = parameters()
+    # Five steps compiled, saved, and the rest by another: compiled, or Pyro's own.
+    for second in (compiled, SVI):
+        pyro.clear_param_store()
+        optim = OPTIMIZERS[name]()
+        train(compiled, optim, 5)
+        optim.save(tmp_path / "optim")
+        resumed = OPTIMIZERS[name]()
+        resumed.load(tmp_path / "optim")
+        svi = second(model, guide, resumed, Trace_ELBO())
+        for step in range(5, 12):
+            pyro.set_rng_seed(step)
+            svi.step(*args)
+            if hasattr(resumed, "step"):
+                resumed.step()
+        pyro.set_rng_seed(0)
+        close = {n: torch.allclose(p, expected[n], rtol=1e-4) for n, p in parameters().items()}
+        assert all(close.values())
+
+
+def test_an_optimizer_of_ours_gets_the_gradient_of_the_mean():
+    trained = []
+    for cls in (SVI, lambda *a: CompiledSVI(*a, compile=True, backend="graph")):
+        pyro.clear_param_store()
+        pyro.set_rng_seed(1)
+        made = pvae.build((1, 8, 8), 2).double()
+        optim = Optimizer(made.parameters(), torch.optim.SGD, clip_norm=0.1)
+        svi = cls(made.model, made.guide, optim, TraceMeanField_ELBO())
+        for n in (5, 5, 3):
+            optim.batch_size = n
+            pyro.set_rng_seed(n)
+            svi.step(torch.ones(n, 1, 8, 8).double())
+        trained.append([p.detach().clone() for p in made.parameters()])
+    for one, other in zip(*trained, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+
+
+def test_changed_learning_rates_are_taken_over():
+    model, guide, args = score_function()
+    optim = adam(0.1)
+    svi = CompiledSVI(model, guide, optim, Trace_ELBO(), compile=True, backend="graph")
+    svi.step(*args)
+    for one in optim.optim_objs.values():
+        one.param_groups[0]["lr"] = 0.0
+    before = pyro.param("rates").clone()
+    svi.step(*args)
+    assert torch.equal(pyro.param("rates"), before)
+
+
+def test_a_nan_is_told_as_by_svi():
+    model, guide, (x,) = vae()
+    svi = CompiledSVI(model, guide, adam(), Trace_ELBO(), compile=True, backend="graph")
+    svi.step(x)
+    with pytest.warns(UserWarning, match="NaN"):
+        assert np.isnan(svi.step(x * torch.nan))
+
+
+def test_without_a_compiler_the_plain_graph_runs(monkeypatch):
+    model, guide, args = score_function()
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    svi = CompiledSVI(model, guide, adam(), Trace_ELBO(), compile=True)
+    assert isinstance(svi.step(*args), float)
+    (programs,) = svi._programs.values()
+    assert programs[0].function == programs[0].graph.module.forward
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+class TestCuda:
+    """The whole step as one CUDA graph."""
+
+    @pytest.fixture
+    def pair(self):
+        pyro.set_rng_seed(1)
+        made = pvae.build((1, 8, 8), 2).cuda()
+        optim = Optimizer(made.parameters(), torch.optim.Adam)
+        return made, optim
+
+    def test_a_captured_step_agrees(self, pair):
+        losses = []
+        x = torch.ones(16, 1, 8, 8, device="cuda")
+        for cls in (SVI, CompiledSVI):
+            pyro.set_rng_seed(1)
+            made = pvae.build((1, 8, 8), 2).cuda()
+            optim = Optimizer(made.parameters(), torch.optim.Adam)
+            svi = cls(made.model, made.guide, optim, Trace_ELBO())
+            pyro.set_rng_seed(2)
+            losses.append([float(svi.step(x)) for _ in range(20)])
+        assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+    def test_a_replay_draws_new_numbers_and_does_not_wait(self, pair):
+        made, optim = pair
+        svi = CompiledSVI(made.model, made.guide, optim, Trace_ELBO(), compile=True)
+        x = torch.ones(16, 1, 8, 8, device="cuda")
+        kept = [svi.step(x) for _ in range(10)]
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            kept += [svi.step(x) for _ in range(10)]
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        assert len({float(loss) for loss in kept}) == len(kept)
