@@ -46,6 +46,7 @@ def train(
     batch_size: int = 128,
     clip_norm: float | None = None,
     patience: int | None = None,
+    compile: bool | Literal["auto"] = "auto",
     device: str = "auto",
     seed: int = 0,
     run: str | None = None,
@@ -82,11 +83,12 @@ def train(
         batch_size: data per gradient step.
         clip_norm: largest norm of the gradient of the mean loss.
         patience: epochs without a better validation −ELBO before training stops.
+        compile: true, false, or auto for what the planned steps repay.
         device: auto, cpu, cuda, cuda:1, ...
         seed: of everything random in training.
         run: new folder to keep the run in; runs/ and the name of the data otherwise.
         resume: run folder to continue; takes all its arguments from there, but for --epochs,
-            --patience and --device where they are given.
+            --patience, --compile and --device where they are given.
     """
     config = dict(locals())
 
@@ -115,6 +117,7 @@ def train(
         batch_size=batch_size,
         clip_norm=clip_norm,
         patience=patience,
+        compile=compile,
         device=device,
         seed=seed,
         run=folder,

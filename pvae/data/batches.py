@@ -127,6 +127,27 @@ class Batches:
             yield from x.to(self.dtype).split(self.batch_size)[skipped:]
             skipped = 0
 
+    def rows(self, order: Tensor, start: int = 0) -> Iterator[Tensor]:
+        """Yield the indices of the batches of one pass, for `draw`; arguments as for `epoch`."""
+        yield from order.to(self.device).split(self.batch_size)[start:]
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the items are a tensor on the device, from which `draw` takes them."""
+        return isinstance(self._items, Tensor)
+
+    def draw(self, rows: Tensor) -> Tensor:
+        """Return items that are in memory, by torch operators alone.
+
+        Args:
+            rows: their indices, ``int64`` of shape ``(n,)``, on the device.
+
+        Returns:
+            Values of shape ``(n, *event_shape)``; what they draw comes from torch's global
+            generator of the device.
+        """
+        return self._convert(self._items.index_select(0, rows)).to(self.dtype)
+
     def head(self, n: int) -> Tensor:
         """Return the first items of the part, or all if there are fewer; the same at each call.
 

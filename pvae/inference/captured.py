@@ -1,5 +1,6 @@
 """A step as one CUDA graph."""
 
+import warnings
 from collections.abc import Callable, Sequence
 
 import torch
@@ -36,6 +37,7 @@ class CapturedStep:
         self.graph: torch.cuda.CUDAGraph | None = None
         self.moved = update.moved
         self.calls = 0
+        self.capturable = True
         self.stream = torch.cuda.Stream(inputs[0].device if inputs else None)
 
     def __call__(self, inputs: Sequence[Tensor]) -> list[Tensor]:
@@ -44,17 +46,34 @@ class CapturedStep:
             own.copy_(x, non_blocking=True)
         if self.update.moved != self.moved:
             self.graph, self.calls, self.moved = None, 0, self.update.moved
-        if self.calls < WARM_UP:
-            self.calls += 1
-            self.stream.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(self.stream):
-                outputs = [value.clone() for value in self.function(self.inputs)]
-            torch.cuda.current_stream().wait_stream(self.stream)
-            return outputs
+        self.calls += 1
+        if self.graph is None and self.calls > WARM_UP and self.capturable:
+            self._capture()
         if self.graph is None:
-            self.graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self.graph, stream=self.stream):
-                self.outputs = self.function(self.inputs)
+            return self._run()
         self.update.refresh()
         self.graph.replay()
         return [value.clone() for value in self.outputs]  # the next replay writes over its own
+
+    def _run(self) -> list[Tensor]:
+        self.stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.stream):
+            outputs = [value.clone() for value in self.function(self.inputs)]
+        torch.cuda.current_stream().wait_stream(self.stream)
+        return outputs
+
+    def _capture(self) -> None:
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph, stream=self.stream):
+                self.outputs = self.function(self.inputs)
+            self.graph = graph
+        except RuntimeError as error:
+            self.capturable = False
+            said = " ".join(str(error).split())
+            warnings.warn(
+                f"The step cannot be captured as a CUDA graph ({said[:200]}); its operators are "
+                "launched one by one, which is slower.",
+                RuntimeWarning,
+                stacklevel=5,
+            )

@@ -23,7 +23,7 @@ class Position:
         epoch: completed epochs.
         batch: completed minibatches of the present epoch.
         step: completed gradient steps.
-        loss: sum of the losses of the present epoch.
+        loss: sum of the losses of the present epoch; on CUDA a tensor until it is read.
         seconds: time spent training.
         rows: the figures of the completed epochs.
         best: the smallest validation −ELBO so far.
@@ -34,7 +34,7 @@ class Position:
     epoch: int = 0
     batch: int = 0
     step: int = 0
-    loss: float = 0.0
+    loss: float | Tensor = 0.0
     seconds: float = 0.0
     rows: list[dict[str, Any]] = field(default_factory=list)
     best: float = float("inf")
@@ -64,7 +64,8 @@ class Checkpoint:
         """Return a copy of everything, as tensors and plain values."""
         cuda = self.device.type == "cuda"
         return {
-            "position": vars(position) | {"rows": list(position.rows)},
+            "position": vars(position)
+            | {"rows": list(position.rows), "loss": float(position.loss)},
             "weights": weights_of(self.vae),
             "optimizer": copy.deepcopy(self.optimizer.get_state()),
             "scheduler": copy.deepcopy(self.scheduler.state_dict()) if self.scheduler else None,

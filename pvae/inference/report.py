@@ -1,13 +1,17 @@
 """What a training run shows of itself while it runs."""
 
+import math
 import sys
 import time
 from typing import Any
+
+from torch import Tensor
 
 from pvae.inference.checkpoint import Position
 from pvae.progress import bar, in_notebook
 
 SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BETWEEN_FIGURES = 0.1
 
 
 class Report:
@@ -27,6 +31,7 @@ class Report:
         self.bar = None
         self.lines = show and not (sys.stderr.isatty() or in_notebook())
         self.printed = time.monotonic()
+        self.drawn = -math.inf
         if show and not self.lines:
             self.bar = bar(
                 total=epochs * steps,
@@ -43,11 +48,15 @@ class Report:
         if self.bar is not None:
             self.bar.close()
 
-    def step(self, loss: float) -> None:
-        """Move on by one step, of that loss per datum."""
-        if self.bar is not None:
-            self.bar.set_postfix_str(f"loss {loss:.2f}, {self.text}", refresh=False)
-            self.bar.update()
+    def step(self, loss: float | Tensor, n: int) -> None:
+        """Move on by one step, of that loss over n data."""
+        if self.bar is None:
+            return
+        if time.monotonic() - self.drawn > SECONDS_BETWEEN_FIGURES:
+            self.drawn = time.monotonic()
+            # To read a loss is to wait for the device.
+            self.bar.set_postfix_str(f"loss {float(loss) / n:.2f}, {self.text}", refresh=False)
+        self.bar.update()
 
     def epoch(self, row: dict[str, Any]) -> None:
         """Show the figures of an epoch."""
@@ -58,6 +67,7 @@ class Report:
             self.text += f", validation {row['validation/neg_elbo']:.2f}"
         if self.bar is not None:
             self.bar.set_description(f"epoch {row['epoch']}/{self.epochs}", refresh=False)
+            self.bar.set_postfix_str(f"loss {row['loss']:.2f}, {self.text}", refresh=False)
         due = time.monotonic() - self.printed > SECONDS_BETWEEN_LINES
         if self.lines and (due or row["epoch"] in (1, self.epochs)):
             self.printed = time.monotonic()

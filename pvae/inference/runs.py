@@ -44,7 +44,7 @@ FILES = (
     "last.safetensors",
     "state.pt",
 )
-FREE_ON_RESUME = {"epochs", "patience", "device", "data", "labels", "root"}
+FREE_ON_RESUME = {"epochs", "patience", "compile", "device", "data", "labels", "root"}
 
 
 class Run:

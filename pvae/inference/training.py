@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from numbers import Integral
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import pyro
 import torch
@@ -20,10 +20,14 @@ from pvae.data.domains import Domain
 from pvae.data.loading import load
 from pvae.evaluation.summary import batches_for, summarize
 from pvae.inference import storage
+from pvae.inference.backends import best_backend
 from pvae.inference.checkpoint import Checkpoint, Position, weights_of
+from pvae.inference.compiled import CompiledSVI
+from pvae.inference.drawn import Drawn
 from pvae.inference.history import History
 from pvae.inference.interrupt import Interrupt
 from pvae.inference.optimizer import Optimizer
+from pvae.inference.repay import Mode, choose_mode
 from pvae.inference.report import Report
 from pvae.inference.runs import Run, snapshot_name
 from pvae.networks.shapes import check_size
@@ -47,6 +51,7 @@ def fit(
     scheduler: Callable[..., LRScheduler] | None = None,
     clip_norm: float | None = None,
     patience: int | None = None,
+    compile: bool | Literal["auto"] = "auto",
     device: str = "auto",
     seed: int = 0,
     run: str | Path | None = None,
@@ -55,11 +60,12 @@ def fit(
 ) -> History:
     """Train a VAE by stochastic variational inference.
 
-    Runs `pyro.infer.SVI` over shuffled minibatches, from a decoder whose output begins at the mean
-    of the data (where likelihood and network offer that, as ours do). The VAE is left with the
-    weights of its best epoch, by the −ELBO of the validation part where there is one. The same
-    seed on the same machine gives the same weights, bit for bit, whether or not the run was stopped
-    and resumed.
+    Runs `pyro.infer.SVI`, or `CompiledSVI`, over shuffled minibatches, from a decoder whose output
+    begins at the mean of the data (where likelihood and network offer that, as ours do). The VAE is
+    left with the weights of its best epoch, by the −ELBO of the validation part where there is one.
+    The same seed on the same machine gives the same weights, bit for bit, whether or not the run
+    was stopped and resumed. (With ``compile="auto"`` a clock has a say: where compiling hardly
+    repays, two runs may choose differently, and round differently.)
 
     Ctrl-C ends training after the step in hand, with everything saved. Without a terminal or
     notebook to draw a progress bar in, a line is printed every ten seconds at the most.
@@ -77,11 +83,14 @@ def fit(
             `functools.partial` of one; it steps once an epoch.
         clip_norm: largest norm of the gradient; ``None`` for no clipping.
         patience: stop after so many epochs without a better validation −ELBO.
+        compile: ``True`` runs `CompiledSVI`, ``False`` `pyro.infer.SVI`; ``"auto"`` takes what a
+            few measured steps say that the planned ones repay, and falls back to SVI where the
+            programs have no static graph.
         device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda``, ``cuda:1``, ...
         seed: of everything random in training.
         run: folder to keep the run in, new or empty; ``None`` keeps nothing on disk.
         resume: continue the run in that folder, with the same arguments but for ``epochs``,
-            ``patience`` and ``device``.
+            ``patience``, ``compile`` and ``device``.
         progress: whether progress is shown.
 
     Returns:
@@ -108,6 +117,8 @@ def fit(
     for name, value in {"epochs": epochs, "batch_size": batch_size, "patience": patience}.items():
         if value is not None:
             check_size(name, value)
+    if not isinstance(compile, bool) and compile != "auto":
+        raise ValueError(f"compile is {compile!r}: it must be 'auto', True or False.")
     if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 2**32:
         raise ValueError(f"seed is {seed!r}: it must be a whole number from 0 to 2**32 - 1.")
     if resume and run is None:
@@ -129,6 +140,7 @@ def fit(
         "batch_size": int(batch_size),
         "clip_norm": None if clip_norm is None else float(clip_norm),
         "patience": None if patience is None else int(patience),
+        "compile": compile,
         "device": str(device),
         "seed": int(seed),
     }
@@ -145,7 +157,6 @@ def fit(
     optim = Optimizer(vae.parameters(), optimizer, clip_norm)
     schedule = scheduler(optim.torch_optimizer) if scheduler else None
     checkpoint = Checkpoint(vae, optim, schedule, objective, device)
-    svi = SVI(vae.model, vae.guide, optim, loss=objective)
     _look(objective, vae, train)
 
     if resume:
@@ -162,6 +173,15 @@ def fit(
             vae.likelihood.initialize(train.head(MOST_AVERAGED).mean(0))
         position = Position()
         folder = run and Run.create(run, config, data, device, checkpoint.state(position))
+    if compile == "auto" and resume:
+        mode = folder.info.get("mode", "eager")
+    elif compile == "auto":
+        mode = choose_mode(vae, objective, train, epochs * len(train))
+    else:
+        mode = "inductor" if compile else "eager"
+    svi, drawn = _inference(mode, compile is True, vae, optim, objective, train)
+    if folder:
+        folder.update(mode=mode)
     vae.train()
     good = checkpoint.state(position)
     stopped = None
@@ -185,15 +205,19 @@ def fit(
             # One epoch. Its minibatches depend on the seed and the epoch alone, so that a run that
             # was stopped in its midst finds its place again.
             order, epoch_seed = _shuffle(len(data.train), seed, position.epoch)
-            for x in train.epoch(order, position.batch, epoch_seed):
+            if drawn:
+                batches = train.rows(order, position.batch)
+            else:
+                batches = train.epoch(order, position.batch, epoch_seed)
+            for x in batches:
                 optim.batch_size = len(x)
                 loss = svi.step(x)
-                if not math.isfinite(loss):
+                if isinstance(loss, float) and not math.isfinite(loss):
                     _refuse(loss, checkpoint, good, position, folder)
                 position.batch += 1
                 position.step += 1
                 position.loss += loss
-                report.step(loss / len(x))
+                report.step(loss, len(x))
                 if folder and time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
                     position.seconds = time.monotonic() - began
                     checkpoint.save(folder, position, None)
@@ -204,7 +228,10 @@ def fit(
                 stopped = "interrupted"
                 break
 
-            # Its figures.
+            # Its figures. On a GPU they are the first that anything waits for.
+            position.loss = float(position.loss)
+            if not math.isfinite(position.loss):
+                _refuse(position.loss, checkpoint, good, position, folder)
             position.epoch += 1
             position.seconds = time.monotonic() - began
             row = {
@@ -338,6 +365,25 @@ def _look(objective: ELBO, vae: VAE, train: Batches) -> None:
     """
     with seeded(0, train.device), vae.evaluating(), pyro.validation_enabled(True):
         objective.loss(vae.model, vae.guide, train.head(2))
+
+
+def _inference(
+    mode: Mode, strict: bool, vae: VAE, optim: Optimizer, objective: ELBO, train: Batches
+) -> tuple[SVI, bool]:
+    """Make the inference, and tell whether its steps take indices and draw the data themselves."""
+    if mode == "eager":
+        return SVI(vae.model, vae.guide, optim, objective), False
+    drawn = train.device.type == "cuda" and train.in_memory
+    backend = best_backend(train.device) if mode == "inductor" else mode
+    svi = CompiledSVI(
+        vae.model,
+        vae.guide,
+        optim,
+        Drawn(objective, train) if drawn else objective,
+        compile=strict or "auto",
+        backend=backend,
+    )
+    return svi, drawn
 
 
 @contextmanager

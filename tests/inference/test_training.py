@@ -522,3 +522,65 @@ def test_lines_in_a_log_file(digits, capsys, monkeypatch):
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(":")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]
     assert all("validation" in line and "nats" in line for line in lines)
+
+
+# Compiled -----------------------------------------------------------------------------------------
+
+
+def test_compiled_training_is_training(digits):
+    trained = []
+    for compile in (False, True):
+        vae = build()
+        history = fit(vae, digits, epochs=3, compile=compile, objective=BetaELBO(warmup_steps=20))
+        trained.append((weights(vae), history["loss"]))
+    assert trained[0][1] == pytest.approx(trained[1][1], rel=1e-4)
+    for name, w in trained[0][0].items():
+        torch.testing.assert_close(w, trained[1][0][name], rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize("begun", [True, "auto"])
+def test_a_compiled_run_is_resumed_as_it_was(digits, tmp_path, monkeypatch, begun):
+    """Bit for bit; and what was chosen is kept, whatever the clock says then."""
+    monkeypatch.setattr(training, "choose_mode", lambda *_: "graph")
+    whole, parts = build(), build()
+    arguments = {"compile": begun, "objective": BetaELBO(warmup_steps=30), "clip_norm": 1.0}
+    history = fit(whole, digits, epochs=4, **arguments)
+    fit(parts, digits, epochs=2, run=tmp_path / "run", **arguments)
+    mode = "inductor" if begun is True else "graph"
+    assert Run(tmp_path / "run").info["mode"] == mode
+    monkeypatch.setattr(training, "choose_mode", lambda *_: pytest.fail("chosen again"))
+    parts = pvae.load(tmp_path / "run")
+    resumed = fit(parts, digits, epochs=4, run=tmp_path / "run", resume=True, **arguments)
+    assert resumed["loss"] == history["loss"]
+    assert same(weights(whole), weights(parts))
+    assert Run(tmp_path / "run").info["mode"] == mode
+
+
+def test_few_steps_are_not_worth_compiling(digits, tmp_path):
+    fit(build(), digits, run=tmp_path / "run")
+    assert Run(tmp_path / "run").info["mode"] == "eager"
+
+
+class Rejecting(pvae.likelihoods.Bernoulli):
+    """Branches on a sampled value, as no graph can."""
+
+    def forward(self, z):
+        if z.sum() > 1e9:
+            raise AssertionError
+        return super().forward(z)
+
+
+def test_what_cannot_be_compiled(digits):
+    vae = build(likelihood=Rejecting)
+    with pytest.raises(ValueError, match=r"no static graph.*test_training.py:\d+: if z.sum"):
+        fit(vae, digits, compile=True)
+    with pytest.raises(ValueError, match="compile is 'yes'"):
+        fit(vae, digits, compile="yes")
+
+
+def test_what_cannot_be_compiled_is_trained(digits, monkeypatch):
+    monkeypatch.setattr(training, "choose_mode", lambda *_: "graph")
+    with pytest.warns(RuntimeWarning, match="no static graph") as warned:
+        history = fit(build(likelihood=Rejecting), digits)
+    assert len(warned) == 1
+    assert history["epoch"] == [1, 2]
