@@ -13,6 +13,10 @@ from torch import Tensor, fx
 
 Backend = Literal["inductor", "graph"]
 
+# Random numbers are drawn by torch's own operators and, since some versions reorder these, in the
+# order of the graph.
+_OPTIONS = {"fallback_random": True, "reorder_for_peak_memory": False}
+
 
 def best_backend(device: torch.device) -> Backend:
     """Inductor where it has a compiler for the code that it generates, else the plain graph."""
@@ -39,7 +43,7 @@ def compile_graph(
             from torch import _inductor
 
             inputs = [tensor.detach() for tensor in tensors]
-            return _inductor.compile(module, inputs, options={"fallback_random": True})
+            return _inductor.compile(module, inputs, options=_OPTIONS)
     except Exception as error:
         said = " ".join(str(error).split())
         warnings.warn(

@@ -365,7 +365,7 @@ class _Program:
                     return
         raise RuntimeError(
             f"The compiled graph disagrees with the eager program on the same random numbers: "
-            f"{found}; run this program by pyro.infer.SVI, or pvae.fit with compile=False."
+            f"{found}; try backend='graph', or run it by pyro.infer.SVI (pvae.fit: compile=False)."
         )
 
     def _compare(self, inputs: Sequence[Tensor]) -> str | None:
@@ -401,7 +401,8 @@ def _signature(leaves: list, structure: Any, gradients: bool, batch_size: int) -
         for leaf in leaves
     )
     autocast = torch.is_autocast_enabled("cpu"), torch.is_autocast_enabled("cuda")
-    return described, structure, gradients, batch_size, autocast
+    # As text, since a structure has a hash only in recent versions of torch.
+    return described, str(structure), gradients, batch_size, autocast
 
 
 def _close(value: Tensor, reference: Tensor, scale: float) -> bool:

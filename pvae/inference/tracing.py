@@ -24,6 +24,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import _disable_current_modes
 
+from pvae.inference.coins import draw_as_torch_does
+
 _READS = {
     torch.Tensor.item,
     torch.Tensor.tolist,
@@ -129,7 +131,7 @@ def trace(
     again = run(met)
     random.setstate(states[0]), np.random.set_state(states[1])
     _check_same(graph, again)
-    _draw_as_torch_does(graph.module)
+    draw_as_torch_does(graph.module)
     _simplify(graph.module)
     return graph
 
@@ -229,7 +231,8 @@ class _Symbolic(TorchFunctionMode):
 
     def _symbol(self, tensor: Tensor) -> Tensor:
         symbol = self.symbols.get(id(tensor), tensor)
-        if not isinstance(symbol, FakeTensor) and id(symbol) not in self.met:
+        known = isinstance(symbol, FakeTensor) or symbol.is_meta or id(symbol) in self.met
+        if not known:
             with _disable_current_modes(), torch.no_grad():
                 self.met[id(symbol)] = symbol, symbol.clone() if symbol.numel() == 1 else symbol
         return symbol
@@ -317,21 +320,6 @@ def _check_same(graph: Graph, again: Graph) -> None:
     for one, other in zip(graph.live, again.live, strict=True):
         if one is not other and not torch.equal(one, other):
             raise Untraceable("it makes a tensor of numbers that torch did not draw")
-
-
-def _draw_as_torch_does(module: fx.GraphModule) -> None:
-    """Draw coins by the operator that Inductor leaves to torch, which takes the same numbers."""
-    aten = torch.ops.aten
-    for node in list(module.graph.nodes):
-        if node.target is aten.bernoulli.default:
-            with module.graph.inserting_before(node):
-                empty = module.graph.call_function(aten.empty_like.default, (node.args[0],))
-                coins = module.graph.call_function(
-                    aten.bernoulli_.Tensor, (empty, node.args[0]), dict(node.kwargs)
-                )
-            coins.meta = empty.meta = dict(node.meta)
-            node.replace_all_uses_with(coins)
-            module.graph.erase_node(node)
 
 
 def _simplify(module: fx.GraphModule) -> None:

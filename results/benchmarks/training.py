@@ -1,0 +1,586 @@
+"""What a training step costs: pvae beside Pyro, plain PyTorch, NumPyro and pythae.
+
+    PVAE_DATA=DIR python -m results.benchmarks.training
+
+Every method trains the same networks from the same weights on the same minibatches. They take
+turns of a few steps, and the time of a step is the median over the turns. Whole epochs of MNIST,
+data included, are timed where DIR holds it; NumPyro and pythae where they are installed, by
+`pip install pvae[bench]`.
+"""
+
+import argparse
+import copy
+import importlib.util
+import itertools
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from importlib.metadata import version
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import torch
+import torch.nn.functional as F
+from pyro.infer import SVI, Trace_ELBO
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Subset
+
+import pvae
+from pvae.inference.training import choose_device
+from pvae.plots import save
+from pvae.plots.style import BLUE, WIDTH, Figure, style
+from results.machine import machine
+
+BATCH, POOL = 128, 32  # data of a minibatch, and minibatches that are gone through over and over
+EPOCHS = 2
+OUT = Path(__file__).with_suffix(".json")
+FIGURE = Path(__file__).parents[1] / "figures" / "training-speed.png"
+
+WORKLOADS: dict[str, tuple[str, Callable[[], pvae.VAE]]] = {
+    "mlp": (
+        "784-400-20, ReLU",
+        partial(pvae.build, (1, 28, 28), 20, network=partial(pvae.networks.MLP, hidden=[400])),
+    ),
+    "conv": (
+        "convolutional, 28 × 28, 20 latents",
+        partial(pvae.build, (1, 28, 28), 20, network=pvae.networks.Conv),
+    ),
+    "digits": (
+        "64-400-10, ReLU",
+        partial(pvae.build, (1, 8, 8), 10, network=partial(pvae.networks.MLP, hidden=[400])),
+    ),
+}
+
+
+class Method(NamedTuple):
+    """A way to train: takes so many steps when run, and learns so many numbers."""
+
+    run: Callable[[int], object]
+    learned: int
+
+
+def networks(vae: pvae.VAE) -> tuple[nn.Sequential, nn.Sequential]:
+    """The layers of the encoder, to location and log scale, and of the decoder, to logits."""
+    return vae.posterior.network.layers, vae.likelihood.network.layers
+
+
+def count(parameters: Iterable[Any]) -> int:
+    """How many numbers there are in tensors or arrays."""
+    return sum(int(np.prod(p.shape)) for p in parameters)
+
+
+def repeat(step: Callable[[Tensor], object], batches: Tensor) -> Callable[[int], None]:
+    """Take so many steps, each on the minibatch that is next."""
+    draw = itertools.cycle(batches)
+
+    def run(steps: int) -> None:
+        for x in itertools.islice(draw, steps):
+            step(x)
+
+    return run
+
+
+# The methods: each makes, of a VAE that it may keep and of minibatches, a Method ------------------
+
+
+def pyro_svi(vae: pvae.VAE, batches: Tensor) -> Method:
+    """The way of Pyro's tutorial: modules registered by name, and validation as it comes."""
+    learned = count(p for network in networks(vae) for p in network.parameters())
+    return Method(repeat(pyro_step(vae), batches), learned)
+
+
+def pyro_step(vae: pvae.VAE) -> Callable[[Tensor], float]:
+    """The step of SVI on two programs over the networks of a VAE."""
+    encoder, decoder = networks(vae)
+    latents = vae.prior().event_shape
+
+    def model(x: Tensor) -> None:
+        pyro.module("decoder", decoder)
+        with pyro.plate("data", len(x)):
+            loc, scale = x.new_zeros(len(x), *latents), x.new_ones(len(x), *latents)
+            z = pyro.sample("z", dist.Normal(loc, scale).to_event(1))
+            pyro.sample("x", dist.Bernoulli(logits=decoder(z)).to_event(3), obs=x)
+
+    def guide(x: Tensor) -> None:
+        pyro.module("encoder", encoder)
+        with pyro.plate("data", len(x)):
+            loc, log_scale = encoder(x).chunk(2, -1)
+            pyro.sample("z", dist.Normal(loc, log_scale.exp()).to_event(1))
+
+    return SVI(model, guide, pyro.optim.Adam({"lr": 1e-3}), Trace_ELBO()).step
+
+
+def pytorch(vae: pvae.VAE, batches: Tensor, compiled: bool) -> Method:
+    """A loss written by hand, with the KL in closed form."""
+    encoder, decoder = networks(vae)
+
+    def negative_elbo(x: Tensor) -> Tensor:
+        loc, log_scale = encoder(x).chunk(2, -1)
+        scale = log_scale.exp()
+        logits = decoder(loc + scale * torch.randn_like(scale))
+        kl = 0.5 * (loc.square() + scale.square() - 1).sum() - log_scale.sum()
+        return F.binary_cross_entropy_with_logits(logits, x, reduction="sum") + kl
+
+    if compiled:
+        mode = "reduce-overhead" if batches.is_cuda else "default"
+        negative_elbo = torch.compile(negative_elbo, mode=mode)
+    parameters = [*encoder.parameters(), *decoder.parameters()]
+    optimizer = torch.optim.Adam(parameters, fused=True)
+
+    def step(x: Tensor) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        negative_elbo(x).backward()
+        optimizer.step()
+
+    return Method(repeat(step, batches), count(parameters))
+
+
+def ours(vae: pvae.VAE, batches: Tensor, compiled: bool) -> Method:
+    """The step of `pvae.fit`: the programs have been looked at, and are not checked again."""
+    optim = pvae.inference.Optimizer(vae.parameters(), torch.optim.Adam)
+    optim.batch_size = BATCH
+    inference = pvae.inference.CompiledSVI if compiled else SVI
+    svi = inference(vae.model, vae.guide, optim, Trace_ELBO())
+    run = pyro.validation_enabled(False)(repeat(svi.step, batches))
+    return Method(run, count(vae.parameters()))
+
+
+def pythae_vae(vae: pvae.VAE, batches: Tensor) -> Method:
+    """pythae's VAE around the same networks, and the step of its trainer."""
+    from pythae.models import VAE, VAEConfig
+    from pythae.models.base.base_utils import ModelOutput
+    from pythae.models.nn import BaseDecoder, BaseEncoder
+
+    class Encoder(BaseEncoder):
+        def __init__(self, layers: nn.Module) -> None:
+            super().__init__()
+            self.layers = layers
+
+        def forward(self, x: Tensor) -> ModelOutput:
+            loc, log_variance = self.layers(x).chunk(2, -1)
+            return ModelOutput(embedding=loc, log_covariance=log_variance)
+
+    class Decoder(BaseDecoder):
+        def __init__(self, layers: nn.Module) -> None:
+            super().__init__()
+            self.layers = layers
+
+        def forward(self, z: Tensor) -> ModelOutput:
+            return ModelOutput(reconstruction=self.layers(z).sigmoid())
+
+    encoder, decoder = networks(vae)
+    shape, latents = tuple(vae.event_shape), vae.prior().event_shape.numel()
+    config = VAEConfig(input_dim=shape, latent_dim=latents, reconstruction_loss="bce")
+    model = VAE(config, Encoder(encoder), Decoder(decoder)).to(vae.device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+
+    def step(x: Tensor) -> float:
+        loss = model({"data": x}).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return Method(repeat(step, batches), count(model.parameters()))
+
+
+def numpyro_svi(vae: pvae.VAE, batches: Tensor) -> Method:
+    """NumPyro's SVI on the same networks in plain JAX, its steps one compiled loop."""
+    import jax
+    import numpyro
+    import numpyro.distributions as dist
+
+    encoder_parameters, encode = in_jax(networks(vae)[0])
+    decoder_parameters, decode = in_jax(networks(vae)[1])
+    latents = vae.prior().event_shape
+
+    def model(x: jax.Array) -> None:
+        parameters = numpyro.param("decoder", decoder_parameters)
+        with numpyro.plate("data", len(x)):
+            z = numpyro.sample("z", dist.Normal(0.0, 1.0).expand(latents).to_event(1))
+            logits = decode(parameters, z)
+            numpyro.sample("x", dist.Bernoulli(logits=logits).to_event(3), obs=x)
+
+    def guide(x: jax.Array) -> None:
+        parameters = numpyro.param("encoder", encoder_parameters)
+        with numpyro.plate("data", len(x)):
+            loc, log_scale = jax.numpy.split(encode(parameters, x), 2, -1)
+            numpyro.sample("z", dist.Normal(loc, jax.numpy.exp(log_scale)).to_event(1))
+
+    device = jax.devices("gpu" if batches.is_cuda else "cpu")[0]
+    xs = jax.device_put(batches.numpy(force=True), device)
+    svi = numpyro.infer.SVI(model, guide, numpyro.optim.Adam(1e-3), numpyro.infer.Trace_ELBO())
+    state = jax.device_put(svi.init(jax.random.PRNGKey(0), xs[0]), device)
+    learned = count(jax.tree.leaves(svi.get_params(state)))
+
+    @partial(jax.jit, donate_argnums=0)
+    def loop(state: Any, xs: jax.Array, steps: int) -> Any:
+        return jax.lax.fori_loop(0, steps, lambda i, s: svi.update(s, xs[i % POOL])[0], state)
+
+    def run(steps: int) -> None:
+        nonlocal state
+        state = jax.block_until_ready(loop(state, xs, steps))
+
+    return Method(run, learned)
+
+
+def in_jax(network: nn.Sequential) -> tuple[list[list[Any]], Callable]:
+    """The same layers in plain JAX: their parameters, and a function of these and the input."""
+    from jax import lax
+    from jax import nn as jnn
+    from jax import numpy as jnp
+
+    def apply(parameters: list[list[Any]], x: Any) -> Any:
+        for layer, p in zip(network, parameters, strict=True):
+            match layer:
+                case nn.Linear():
+                    x = x @ p[0].T + p[1]
+                case nn.ReLU():
+                    x = jnn.relu(x)
+                case nn.Flatten():
+                    x = x.reshape(len(x), -1)
+                case nn.Unflatten():
+                    x = x.reshape(len(x), *layer.unflattened_size)
+                case nn.Conv2d():
+                    pad, names = [(n, n) for n in layer.padding], ("NCHW", "OIHW", "NCHW")
+                    x = lax.conv_general_dilated(
+                        x, p[0], layer.stride, pad, dimension_numbers=names
+                    )
+                    x += p[1][:, None, None]
+                case nn.ConvTranspose2d():
+                    sizes = zip(layer.kernel_size, layer.padding, layer.output_padding, strict=True)
+                    pad = [(k - 1 - n, k - 1 - n + more) for k, n, more in sizes]
+                    x = lax.conv_general_dilated(
+                        x,
+                        jnp.flip(p[0], (2, 3)),
+                        (1, 1),
+                        pad,
+                        lhs_dilation=layer.stride,
+                        dimension_numbers=("NCHW", "IOHW", "NCHW"),
+                    )
+                    x += p[1][:, None, None]
+                case _:
+                    raise TypeError(f"{type(layer).__name__} is not written in JAX here.")
+        return x
+
+    return [[jnp.asarray(p.numpy(force=True)) for p in m.parameters()] for m in network], apply
+
+
+def matrix_products(vae: pvae.VAE, batches: Tensor) -> Method:
+    """The products, or convolutions, that no step of these networks can do without."""
+    layers: list[tuple[nn.Module, Tensor, Tensor]] = []
+
+    def record(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+        layers.append((layer, inputs[0].contiguous(), torch.randn_like(output)))
+
+    encoder, decoder = networks(vae)
+    for layer in [*encoder, *decoder]:
+        if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            layer.register_forward_hook(record)
+    with torch.no_grad():
+        decoder(encoder(batches[0]).chunk(2, -1)[0])
+    products: list[Callable[[], object]] = []
+    for number, (layer, x, gradient) in enumerate(layers):
+        w, wanted = layer.weight.detach(), number > 0  # data need no gradient
+        if isinstance(layer, nn.Linear):
+            products += [
+                partial(torch.mm, x, w.t(), out=torch.empty_like(gradient)),
+                partial(torch.mm, gradient.t(), x, out=torch.empty_like(w)),
+            ]
+            if wanted:
+                products.append(partial(torch.mm, gradient, w, out=torch.empty_like(x)))
+        else:
+            how = (layer.stride, layer.padding, layer.dilation, layer.transposed)
+            how = (*how, layer.output_padding, layer.groups)
+            backward, needed = torch.ops.aten.convolution_backward, [wanted, True, False]
+            products += [
+                partial(torch.ops.aten.convolution, x, w, None, *how),
+                partial(backward, gradient, x, w, None, *how, needed),
+            ]
+
+    def step() -> None:
+        for product in products:
+            product()
+
+    if batches.is_cuda:  # as one graph, or the launches would be measured
+        step()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            step()
+        step = graph.replay
+    return Method(repeat(lambda x: step(), batches), count(vae.parameters()))
+
+
+METHODS: dict[str, Callable[[pvae.VAE, Tensor], Method]] = {
+    "Pyro SVI": pyro_svi,
+    "PyTorch, eager": partial(pytorch, compiled=False),
+    "PyTorch, compiled": partial(pytorch, compiled=True),
+    "pvae, eager": partial(ours, compiled=False),
+    "pvae, compiled": partial(ours, compiled=True),
+    "NumPyro": numpyro_svi,
+    "pythae": pythae_vae,
+    "matrix products": matrix_products,
+}
+REFERENCES = ("PyTorch, compiled", "Pyro SVI")  # of the ratios
+COMPILED = ("PyTorch, compiled", "pvae, compiled")
+OPTIONAL = {"NumPyro": "numpyro", "pythae": "pythae"}
+PACKAGES = ("pyro-ppl", "numpyro", "jax", "pythae")
+BAR = "#B8B8B8"
+
+
+def installed(device: torch.device) -> list[str]:
+    """The methods that can run here; a line is printed for each that cannot."""
+    missing = {name for name, module in OPTIONAL.items() if not importlib.util.find_spec(module)}
+    for name in missing:
+        print(f"Without {name}, which is not installed: pip install pvae[bench]")
+    if device.type == "cuda" and "NumPyro" not in missing:
+        # JAX would take most of the memory for itself.
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+        import jax
+
+        if jax.default_backend() != "gpu":
+            print("Without NumPyro, whose JAX does not see the GPU: pip install 'jax[cuda13]'")
+            missing.add("NumPyro")
+    return [name for name in METHODS if name not in missing]
+
+
+# Measuring ----------------------------------------------------------------------------------------
+
+
+def now(device: torch.device) -> float:
+    """The time, once the device has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def make(
+    workload: str, names: Iterable[str], device: torch.device
+) -> tuple[pvae.VAE, dict[str, Method]]:
+    """A VAE, and methods to train it, each with a copy of its own."""
+    torch.compiler.reset()
+    pyro.clear_param_store()
+    pyro.set_rng_seed(0)
+    vae = WORKLOADS[workload][1]().to(device)
+    batches = torch.rand(POOL, BATCH, *vae.event_shape, device=device).bernoulli()
+    return vae, {name: METHODS[name](copy.deepcopy(vae), batches) for name in names}
+
+
+def measure(
+    workload: str, names: Iterable[str], device: torch.device, rounds: int, steps: int
+) -> dict[str, Any]:
+    """Time the steps of one workload, the methods in turns."""
+    vae, methods = make(workload, names, device)
+    learned = count(vae.parameters())
+    for name, method in methods.items():
+        assert method.learned == learned, f"{name} learns {method.learned:,} numbers, not {learned}"
+        method.run(steps)
+    seconds: dict[str, list[float]] = {name: [] for name in methods}
+    for _ in range(rounds):
+        for name, method in methods.items():
+            began = now(device)
+            method.run(steps)
+            seconds[name].append((now(device) - began) / steps)
+    rows = {name: summary([1e3 * s for s in values]) for name, values in seconds.items()}
+    return {
+        "model": WORKLOADS[workload][0],
+        "batch": BATCH,
+        "parameters": learned,
+        "unit": "ms per step",
+        "methods": with_ratios(rows),
+    }
+
+
+def summary(values: list[float]) -> dict[str, float]:
+    """Median, least and quartiles."""
+    q1, median, q3 = np.quantile(values, (0.25, 0.5, 0.75))
+    figures = {"median": median, "min": min(values), "q1": q1, "q3": q3}
+    return {name: float(f"{value:.4g}") for name, value in figures.items()}
+
+
+def with_ratios(rows: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Add to each row its median over that of the references."""
+    for row in rows.values():
+        for name in REFERENCES:
+            if name in rows:
+                row[f"/ {name}"] = round(row["median"] / rows[name]["median"], 3)
+    return rows
+
+
+def first_steps(workload: str, names: Iterable[str], device: torch.device) -> dict[str, Any]:
+    """Seconds to the end of the first step of what is compiled, without and with torch's cache."""
+    rows: dict[str, Any] = {}
+    for name in names:
+        command = [sys.executable, "-m", "results.benchmarks.training", "--first-step"]
+        command += ["--workloads", workload, "--only", name, "--device", str(device)]
+        with tempfile.TemporaryDirectory() as cache:
+            environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": cache}
+            rows[name] = {
+                state: float(subprocess.check_output(command, env=environment, text=True))
+                for state in ("cold", "warm")
+            }
+    return rows
+
+
+def measure_epochs(names: Iterable[str], device: torch.device) -> dict[str, Any]:
+    """Time whole epochs of MNIST, of the model of the workload mlp.
+
+    An epoch of `pvae.fit` is what passes between the ends of two: the loop in Pyro only trains,
+    while `fit` evaluates and keeps the best weights as well. Its first, with all that is compiled
+    in it, is left out; so is the first of the loop.
+    """
+    data = pvae.data.load("mnist")
+    ways = {
+        "Pyro SVI": pyro_epochs,
+        "pvae, eager": partial(our_epochs, compiled=False),
+        "pvae, compiled": partial(our_epochs, compiled=True),
+    }
+    rows = {}
+    for name in filter(ways.__contains__, names):
+        pyro.clear_param_store()
+        pyro.set_rng_seed(0)
+        rows[name] = summary(ways[name](WORKLOADS["mlp"][1]().to(device), data, device))
+    return {
+        "model": f"MNIST, {WORKLOADS['mlp'][0]}",
+        "batch": BATCH,
+        "images": len(data.train),
+        "unit": "s per epoch",
+        "methods": with_ratios(rows),
+    }
+
+
+def our_epochs(
+    vae: pvae.VAE, data: pvae.data.Dataset, device: torch.device, compiled: bool
+) -> list[float]:
+    """Seconds of each epoch of `pvae.fit` but the first."""
+    history = pvae.fit(
+        vae,
+        data,
+        epochs=1 + EPOCHS,
+        batch_size=BATCH,
+        device=str(device),
+        compile=compiled,
+        progress=False,
+    )
+    return [after - before for before, after in pairwise(history["seconds"])]
+
+
+def pyro_epochs(vae: pvae.VAE, data: pvae.data.Dataset, device: torch.device) -> list[float]:
+    """Seconds of each epoch but the first of a loop over torchvision's MNIST, as is common."""
+    from torchvision.datasets import MNIST
+    from torchvision.transforms import ToTensor
+
+    images = MNIST(os.environ["PVAE_DATA"], train=True, transform=ToTensor())
+    images = Subset(images, range(len(data.train)))  # as many as the others train on
+    loader = DataLoader(images, BATCH, shuffle=True)
+    step = pyro_step(vae)
+    seconds = []
+    for _ in range(1 + EPOCHS):
+        began = now(device)
+        for x, _ in loader:
+            step(x.to(device).bernoulli())
+        seconds.append(now(device) - began)
+    return seconds[1:]
+
+
+# Showing ------------------------------------------------------------------------------------------
+
+
+def show(workload: str, result: dict[str, Any]) -> None:
+    """Print the table of a workload."""
+    print(f"\n{workload}: {result['model']}, batch {result['batch']}; {result['unit']}")
+    columns = ["median", "min", "q1", "q3", *(f"/ {name}" for name in REFERENCES)]
+    print(f"{'':<20}" + "".join(f"{column:>{max(9, len(column) + 2)}}" for column in columns))
+    for name, row in result["methods"].items():
+        cells = (f"{row.get(c, ''):>{max(9, len(c) + 2)}}" for c in columns)
+        print(f"{name:<20}" + "".join(cells))
+    for name, seconds in result.get("first_step_s", {}).items():
+        print(f"first step of {name}: {seconds['cold']} s, {seconds['warm']} s from torch's cache")
+
+
+@style()
+def draw(workloads: dict[str, dict[str, Any]]) -> Figure:
+    """Bars of the medians, a panel for each workload."""
+    rows = math.ceil(len(workloads) / 2)
+    columns = min(2, len(workloads))
+    figure = Figure(figsize=(WIDTH, 0.3 + 2.4 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat[len(workloads) :]:
+        axes.set_axis_off()
+    for axes, result in zip(grid.flat, workloads.values(), strict=False):
+        medians = {name: row["median"] for name, row in result["methods"].items()}
+        names = list(medians)
+        colours = [BLUE if name == "pvae, compiled" else BAR for name in names]
+        bars = axes.barh(names, medians.values(), color=colours, height=0.7)
+        axes.bar_label(bars, [f"{value:.3g}" for value in medians.values()], padding=3)
+        axes.set_title(f"{result['model']}, batch {result['batch']}")
+        axes.set_xlabel(result["unit"])
+        axes.set_ylim(len(METHODS) - 0.5, -0.5)  # bars of one height in all panels
+        axes.margins(x=0.12)
+        axes.tick_params(axis="y", length=0)
+        for name, label in zip(names, axes.get_yticklabels(), strict=True):
+            label.set_fontweight("bold" if name == "pvae, compiled" else "normal")
+    return figure
+
+
+def main() -> None:
+    """Measure, print, and write the JSON beside this file and the figure."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    kinds = [*WORKLOADS, "epoch"]
+    parser.add_argument("--workloads", nargs="+", choices=kinds, default=kinds)
+    parser.add_argument("--rounds", type=int, default=30, help="turns of each method")
+    parser.add_argument("--steps", type=int, default=20, help="steps of a turn")
+    parser.add_argument(
+        "--only", nargs="+", choices=METHODS, metavar="METHOD", help="print these; write nothing"
+    )
+    parser.add_argument("--device", default="auto")
+    parser.add_argument(
+        "--first-step", action="store_true", help="print the seconds to the end of the first step"
+    )
+    options = parser.parse_args()
+    device = choose_device(options.device)
+    if options.first_step:
+        began = now(device)
+        _, methods = make(options.workloads[0], options.only, device)
+        for method in methods.values():
+            method.run(1)
+        print(round(now(device) - began, 2))
+        return
+
+    names = [name for name in installed(device) if name in (options.only or METHODS)]
+    versions = {name: version(name) for name in PACKAGES if importlib.util.find_spec(name)}
+    result = {
+        "rounds": options.rounds,
+        "steps": options.steps,
+        "workloads": {},
+        "device": str(device),
+        "machine": machine() | versions,
+    }
+    for workload in options.workloads:
+        if workload != "epoch":
+            rows = measure(workload, names, device, options.rounds, options.steps)
+            rows["first_step_s"] = first_steps(workload, set(COMPILED) & set(names), device)
+        elif (Path(os.environ.get("PVAE_DATA", "")) / "MNIST" / "raw").is_dir():
+            rows = measure_epochs(names, device)
+        else:
+            print("\nWithout epochs: MNIST is not in the folder that PVAE_DATA names.")
+            continue
+        result["workloads"][workload] = rows
+        show(workload, rows)
+    if not options.only:
+        OUT.write_text(json.dumps(result, indent=2) + "\n")
+        save(draw(result["workloads"]), FIGURE)
+
+
+if __name__ == "__main__":
+    main()
