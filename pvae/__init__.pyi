@@ -1,4 +1,5 @@
 from . import data as data
+from . import distributions as distributions
 from . import evaluation as evaluation
 from . import inference as inference
 from . import likelihoods as likelihoods
@@ -8,6 +9,8 @@ from . import plots as plots
 from . import posteriors as posteriors
 from . import priors as priors
 from .builder import build as build
+from .inference.refitting import refit_prior as refit_prior
 from .inference.runs import load as load
 from .inference.training import fit as fit
+from .labels import Labels as Labels
 from .vae import VAE as VAE

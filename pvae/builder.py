@@ -1,18 +1,19 @@
 """From an event shape and factories to a VAE."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from torch import nn
 
+from pvae.labels import Labels
 from pvae.likelihoods.bernoulli import Bernoulli
 from pvae.networks.mlp import MLP
 from pvae.networks.shapes import Shape, check_shape, check_size
 from pvae.posteriors.diagonal_normal import DiagonalNormal
 from pvae.priors.standard_normal import StandardNormal
-from pvae.vae import VAE
+from pvae.vae import PARTS, VAE
 
 
 def build(
@@ -22,6 +23,9 @@ def build(
     likelihood: Callable[..., nn.Module] = Bernoulli,
     posterior: Callable[..., nn.Module] = DiagonalNormal,
     network: Callable[[Shape, Shape], nn.Module] = MLP,
+    conditional: bool | Sequence[str] = False,
+    classes: int | None = None,
+    label_dim: int | None = None,
 ) -> VAE:
     """Size the parts of a VAE and connect them.
 
@@ -36,6 +40,13 @@ def build(
         posterior: called as ``posterior(event_shape, latent_dim, network=network)``.
         network: called as ``network(in_shape, out_shape)``, once for the encoder and once for the
             decoder. A likelihood or posterior whose factory sets a network of its own keeps it.
+        conditional: the parts that see labels, of ``"prior"``, ``"likelihood"``, ``"posterior"``;
+            ``True`` for the last two, ``False`` for a VAE without labels. A prior that sees labels
+            is of a posterior's family, called as ``prior((size,), latent_dim)`` with the length
+            of the labels' vector; the standard normal, which cannot depend on anything, becomes
+            a `DiagonalNormal`.
+        classes: the number of classes, where labels are classes.
+        label_dim: how many numbers a label holds, where labels are continuous.
 
     Returns:
         The VAE; its ``arguments`` hold what it was built from.
@@ -57,10 +68,22 @@ def build(
     """
     event_shape = check_shape("event_shape", event_shape)
     check_size("latent_dim", latent_dim)
+    seen = ("likelihood", "posterior") if conditional is True else tuple(conditional or ())
+    if bool(seen) != (classes is not None or label_dim is not None):
+        raise ValueError(
+            "A conditional VAE needs labels, and labels a part that sees them: give conditional "
+            "together with classes or label_dim."
+        )
+    labels = Labels(classes, label_dim) if seen else None
+    size = {part: labels.size if part in seen else 0 for part in PARTS}
+    z_size, (channels, *rest) = latent_dim + size["likelihood"], event_shape
+    x_shape = (channels + size["posterior"], *rest)
     vae = VAE(
-        prior(latent_dim),
-        likelihood(latent_dim, event_shape, **_network_for(likelihood, network)),
-        posterior(event_shape, latent_dim, **_network_for(posterior, network)),
+        _prior_given(prior, size["prior"], latent_dim) if "prior" in seen else prior(latent_dim),
+        likelihood(z_size, event_shape, **_network_for(likelihood, network)),
+        posterior(x_shape, latent_dim, **_network_for(posterior, network)),
+        labels,
+        seen or ("likelihood", "posterior"),
     )
     vae.arguments = {
         "event_shape": event_shape,
@@ -69,8 +92,23 @@ def build(
         "likelihood": likelihood,
         "posterior": posterior,
         "network": network,
+        "conditional": list(seen),
+        "classes": classes,
+        "label_dim": label_dim,
     }
     return vae
+
+
+def _prior_given(prior: Callable[..., nn.Module], size: int, latent_dim: int) -> nn.Module:
+    """A prior p(z|y), which is a posterior with labels for data."""
+    family = prior.func if isinstance(prior, partial) else prior
+    prior = DiagonalNormal if family is StandardNormal else prior
+    if "event_shape" not in inspect.signature(prior).parameters:
+        raise ValueError(
+            f"The prior {getattr(family, '__name__', family)} cannot see labels: choose a family "
+            "of pvae.posteriors, such as DiagonalNormal, for p(z|y)."
+        )
+    return prior((size,), latent_dim)
 
 
 def _network_for(part: Callable[..., nn.Module], network: Any) -> dict[str, Any]:

@@ -39,6 +39,7 @@ def train(
     likelihood: Callable[[int, Shape], Likelihood] = "Bernoulli",
     posterior: Callable[[Shape, int], Posterior] = "DiagonalNormal",
     network: Callable[[Shape, Shape], Network] = "MLP",
+    conditional: bool | list[str] = False,
     objective: Objective = "Trace_ELBO",
     optimizer: Callable[[Iterable], Optimizer] = "Adam",
     scheduler: Callable[[Optimizer], Scheduler] | None = None,
@@ -76,6 +77,8 @@ def train(
         likelihood: p(x|z).
         posterior: q(z|x).
         network: makes encoder and decoder.
+        conditional: true for likelihood and posterior that see the labels, or a list of the parts
+            that do, of prior, likelihood, posterior.
         objective: the loss, any Pyro ELBO.
         optimizer: any torch optimizer.
         scheduler: learning-rate schedule of torch, stepped each epoch.
@@ -105,7 +108,10 @@ def train(
         raise ValueError("This run was begun on data given by value: continue it from Python.")
     dataset = load(**runs.select(config, load))
     pyro.set_rng_seed(seed)
-    vae = runs.build_from({**config, "event_shape": dataset.event_shape})
+    sizes = {"event_shape": dataset.event_shape}
+    if conditional:
+        sizes |= dataset.label_sizes()
+    vae = runs.build_from(config | sizes)
     folder = resume or run or runs.new_path(dataset.name)
     history = pvae.fit(
         vae,
@@ -159,6 +165,7 @@ def evaluate(
 def sample(
     run: str,
     n: int = 64,
+    label: int | list[float] | None = None,
     out: str | None = None,
     draw: bool = False,
     device: str = "auto",
@@ -169,6 +176,7 @@ def sample(
     Args:
         run: the run folder.
         n: how many.
+        label: of a conditional run, what to draw: the number of a class, or continuous labels.
         out: picture (.png, .pdf, .svg), or .npy for the values; in the run's figures otherwise.
         draw: draw from the likelihood in place of its mean.
         device: auto, cpu, cuda, cuda:1, ...
@@ -177,7 +185,7 @@ def sample(
     from pvae import gallery, plots
 
     opened, vae = _open_model(run, device)
-    x = vae.sample(n, seed=seed, draw=draw).cpu()
+    x = vae.sample(n, label, seed=seed, draw=draw).cpu()
     known = opened.info["data"]
     limits = gallery.value_range(vae, known["domain"], known["value_range"])
     _leave(out or opened.figures / "samples.png", x, lambda: plots.samples(x, value_range=limits))
@@ -211,11 +219,11 @@ def reconstruct(
 
     opened, vae, dataset = _open(run, data, device)
     torch.manual_seed(seed)
-    x = gallery.head(vae, dataset, n, part)
-    y = vae.reconstruct(x, draw=draw).cpu()
+    x, *y = gallery.head(vae, dataset, n, part)
+    means = vae.reconstruct(x, *y, draw=draw).cpu()
     limits = gallery.value_range(vae, dataset.domain, dataset.value_range)
     path = out or opened.figures / "reconstructions.png"
-    _leave(path, y, lambda: plots.reconstructions(x.cpu(), y, value_range=limits))
+    _leave(path, means, lambda: plots.reconstructions(x.cpu(), means, value_range=limits))
 
 
 def interpolate(
@@ -248,7 +256,7 @@ def interpolate(
 
     opened, vae, dataset = _open(run, data, device)
     torch.manual_seed(seed)
-    path = vae.interpolate(*gallery.pairs(vae, dataset, n, part), steps, spherical).cpu()
+    path = gallery.interpolate(vae, dataset, n, part, steps=steps, spherical=spherical).cpu()
     limits = gallery.value_range(vae, dataset.domain, dataset.value_range)
     name = out or opened.figures / "interpolations.png"
     _leave(name, path, lambda: plots.interpolations(path, value_range=limits))

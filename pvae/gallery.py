@@ -1,15 +1,17 @@
 """The pictures of a trained VAE: from a model and data to the arrays that `pvae.plots` draws."""
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from pvae import plots
+from pvae import moments, plots
 from pvae.data.dataset import Dataset, Part
-from pvae.data.domains import Domain
+from pvae.data.domains import DEQUANTIZED, Domain
 from pvae.evaluation.summary import batches_for
 from pvae.inference.checkpoint import weights_of
 from pvae.inference.runs import Run
@@ -36,23 +38,22 @@ def draw(run: Run, vae: VAE, data: Dataset, ellipses: bool = False) -> list[Path
     """
     limits = value_range(vae, data.domain, data.value_range)
     with seeded(0, vae.device), vae.evaluating():
-        x = head(vae, data, 20)
-        x0, x1 = pairs(vae, data, 6)
+        x, *y = head(vae, data, 20)
         mean, stddev, labels = latents(vae, data, parts_of(data), most=POINTS)
         pictures = {
             "reconstructions": plots.reconstructions(
-                x.cpu(), vae.reconstruct(x).cpu(), value_range=limits
+                x.cpu(), vae.reconstruct(x, *y).cpu(), value_range=limits
             ),
-            "samples": plots.samples(vae.sample(64, seed=0).cpu(), value_range=limits),
+            "samples": plots.samples(samples(vae, data, 64), value_range=limits),
             "interpolations": plots.interpolations(
-                vae.interpolate(x0, x1).cpu(), value_range=limits
+                interpolate(vae, data, 6).cpu(), value_range=limits
             ),
         }
         scale = stddev if ellipses else None
         if mean.shape[1] == 2:
             pictures["latents"] = plots.latent_scatter(mean, labels, scale, data.classes)
             pictures["plane"] = plots.latent_plane(
-                mean, *manifold(vae), labels, scale, data.classes, value_range=limits
+                mean, *manifold(vae, data), labels, scale, data.classes, value_range=limits
             )
         elif mean.shape[1] > 2 and len(mean) >= 10:
             pictures["tsne"] = plots.tsne(mean, labels, data.classes)
@@ -88,12 +89,12 @@ def _over_training(run: Run, vae: VAE, data: Dataset) -> list[Path]:
 def _snapshot(vae: VAE, data: Dataset) -> Callable:
     """What is drawn of one epoch: the latent scatter for two latents, else prior samples."""
     limits = value_range(vae, data.domain, data.value_range)
-    if vae.prior().event_shape == (2,):
+    if vae.latent_shape == (2,):
         with seeded(0, vae.device):
             mean, _, labels = latents(vae, data, parts_of(data), most=2000)
         return partial(_in_figure, plots.latent_scatter, mean, labels, classes=data.classes)
-    samples = vae.sample(25, seed=0).cpu()
-    return partial(_in_figure, plots.samples, samples, value_range=limits)
+    drawn = samples(vae, data, 25)
+    return partial(_in_figure, plots.samples, drawn, value_range=limits)
 
 
 def _in_figure(plot: Callable, *args: object, **kwargs: object) -> object:
@@ -101,16 +102,48 @@ def _in_figure(plot: Callable, *args: object, **kwargs: object) -> object:
     return plot(*arrays, figure=figure, **kwargs)
 
 
-def manifold(vae: VAE, tiles: int = TILES) -> tuple[Tensor, Tensor]:
+def samples(vae: VAE, data: Dataset, n: int, seed: int = 0, draw: bool = False) -> Tensor:
+    """Samples of a VAE on the CPU; of a conditional one, given the labels of the first data."""
+    if vae.labels is None:
+        return vae.sample(n, seed=seed, draw=draw).cpu()
+    if vae.labels.classes is not None:  # a row of a square for each class, over and over
+        side = math.ceil(n**0.5)
+        y = torch.arange(n) // side % vae.labels.classes
+    else:
+        given = choose(data).y
+        y = given[torch.arange(n) % len(given)]
+    return vae.sample(n, y, seed=seed, draw=draw).cpu()
+
+
+def interpolate(vae: VAE, data: Dataset, n: int, part: str | None = None, **path: Any) -> Tensor:
+    """Paths between the two halves of the first n pairs of a part, or as many as it has.
+
+    One datum may meet itself. Further arguments are those of `VAE.interpolate`.
+
+    Raises:
+        ValueError: if n is below 1.
+    """
+    x, *y = head(vae, data, 2 * n, part)
+    half = max(1, len(x) // 2)
+    ends = [x[0 : 2 * half : 2], x[1::2] if len(x) > 1 else x]
+    labels = [y[0][0 : 2 * half : 2], y[0][1::2] if len(x) > 1 else y[0]] if y else (None, None)
+    return vae.interpolate(*ends, **path, y=tuple(labels))
+
+
+def manifold(vae: VAE, data: Dataset, tiles: int = TILES) -> tuple[Tensor, Tensor]:
     """Decode a grid of evenly spaced percentiles of N(0, 1) in two latents.
+
+    A conditional VAE is given the label of the first datum throughout.
 
     Returns:
         Images (tiles, tiles, *event_shape), and the coordinates (tiles,) of rows and columns.
     """
     z = plots.percentiles(tiles)
     grid = torch.stack(torch.meshgrid(z, z, indexing="xy"), dim=-1)
+    y = None if vae.labels is None else choose(data).y[0]
     with vae.evaluating():
-        return vae.decode(grid.to(vae.device, vae.dtype)).mean.cpu(), z
+        p = vae.decode(grid.to(vae.device, vae.dtype), y)
+        return moments.mean(p).cpu(), z
 
 
 def choose(data: Dataset, part: str | None = None) -> Part:
@@ -131,8 +164,11 @@ def parts_of(data: Dataset) -> list[Part]:
     return [part for part in (data.test, data.validation, data.train) if part is not None]
 
 
-def head(vae: VAE, data: Dataset, n: int, part: str | None = None) -> Tensor:
+def head(vae: VAE, data: Dataset, n: int, part: str | None = None) -> tuple[Tensor, ...]:
     """The first data of a part in the likelihood's domain, at most n, on the VAE's device.
+
+    Returns:
+        ``(x,)``, or of a conditional VAE ``(x, y)`` with their labels.
 
     Raises:
         ValueError: if n is below 1.
@@ -140,18 +176,7 @@ def head(vae: VAE, data: Dataset, n: int, part: str | None = None) -> Tensor:
     if n < 1:
         raise ValueError(f"n is {n}: ask for at least 1.")
     held = choose(data, part)
-    return batches_for(vae, data, held, n).head(n)
-
-
-def pairs(vae: VAE, data: Dataset, n: int, part: str | None = None) -> tuple[Tensor, Tensor]:
-    """The two halves of the first n pairs of a part, or of as many as it has; one may meet itself.
-
-    Raises:
-        ValueError: if n is below 1.
-    """
-    x = head(vae, data, 2 * n, part)
-    x = x if len(x) > 1 else x.expand(2, *x.shape[1:])
-    return x[0 : len(x) // 2 * 2 : 2], x[1::2]
+    return batches_for(vae, data, held, n).first(n)
 
 
 def latents(
@@ -174,19 +199,20 @@ def latents(
         for part in parts:
             n = min(left, len(part))
             left -= n
-            for x in batches_for(vae, data, part, BATCH).epoch(torch.arange(n)):
-                q = vae.encode(x)
-                means.append(q.mean.cpu())
-                stddevs.append(q.stddev.cpu())
-            labels.append(None if part.y is None else part.y[:n])
+            for arguments in batches_for(vae, data, part, BATCH).arguments(torch.arange(n)):
+                q = vae.encode(*arguments)
+                means.append(moments.mean(q).cpu())
+                stddevs.append(moments.stddev(q).cpu())
+            named = part.y is not None and part.y.dim() == 1  # continuous ones name no class
+            labels.append(part.y[:n] if named else None)
     y = None if any(label is None for label in labels) else torch.cat(labels)
     return torch.cat(means), torch.cat(stddevs), y
 
 
 def value_range(vae: VAE, domain: Domain, value_range: tuple[float, float]) -> tuple[float, float]:
     """The values shown as black and white, for data of a domain and range."""
-    if vae.likelihood.domain in ("binary", "unit interval"):
+    if vae.likelihood.domain in ("binary", "unit interval", "open unit interval"):
         return (0.0, 1.0)
-    if vae.likelihood.domain == "reals" and domain in ("binary", "unit interval", "bytes"):
+    if vae.likelihood.domain in DEQUANTIZED and domain in ("binary", "unit interval", "bytes"):
         return (0.0, 1.0)
     return tuple(value_range)

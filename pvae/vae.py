@@ -1,7 +1,7 @@
 """The variational autoencoder: two Pyro programs, and what one asks of a trained one."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 import pyro
@@ -9,8 +9,13 @@ import pyro.distributions as dist
 import torch
 from pyro.params import param_with_module_name
 from torch import Tensor, nn
+from torch.distributions import constraints
 
+from pvae.labels import Labels, join
+from pvae.moments import mean
 from pvae.seeds import seeded
+
+PARTS = ("prior", "likelihood", "posterior")
 
 
 class VAE(nn.Module):
@@ -28,18 +33,28 @@ class VAE(nn.Module):
     ===========  =================  ==============================
 
     To be trained by `pvae.fit`, a likelihood also says what values it is over, by an attribute
-    ``domain``: "binary", "unit interval", "bytes", "counts" or "reals".
+    ``domain``, one of `pvae.data.Domain`.
 
     `model` and `guide` are ordinary Pyro programs with sample sites ``z`` and ``x`` in the plate
     ``data``: `SVI`, `Predictive`, `poutine.condition`, `NUTS` and the rest of Pyro work on them.
+
+    *Labels.* A conditional VAE (Sohn, Lee, Yan 2015) is given labels y, and says which parts see
+    them: p(z|y), p(x|z, y), q(z|x, y). Such a part has y appended to its context, to z or to the
+    channels of x, and a prior that sees y is called with it alone, as ``prior(y)``. Programs and
+    methods then take y after x.
+
+    *Levels.* Called as a function a VAE is the distribution p(x) of its data, scored by its own
+    ELBO; so one VAE can be the prior of another, whose z are its data (see `pvae.priors.Nested`).
 
     Args:
         prior: p(z).
         likelihood: p(x|z).
         posterior: q(z|x).
+        labels: what the labels are; ``None`` for a VAE without.
+        conditional: the parts that see them, of ``"prior"``, ``"likelihood"``, ``"posterior"``.
 
     Raises:
-        ValueError: if the event shapes of the parts do not fit each other.
+        ValueError: if the event shapes or the supports of the parts do not fit each other.
 
     Example:
         >>> import pyro, torch
@@ -54,78 +69,125 @@ class VAE(nn.Module):
         >>> loss = svi.step(torch.ones(5, 1, 8, 8))  # in nats, summed over the batch
     """
 
-    def __init__(self, prior: nn.Module, likelihood: nn.Module, posterior: nn.Module) -> None:
+    def __init__(
+        self,
+        prior: nn.Module,
+        likelihood: nn.Module,
+        posterior: nn.Module,
+        labels: Labels | None = None,
+        conditional: Collection[str] = ("likelihood", "posterior"),
+    ) -> None:
         super().__init__()
+        if not set(conditional) <= set(PARTS) or (labels is not None and not conditional):
+            raise ValueError(
+                f"conditional is {conditional!r}: it must name parts that see the labels, of "
+                f"{', '.join(PARTS)}."
+            )
         self.prior = prior
         self.likelihood = likelihood
         self.posterior = posterior
-        self.event_shape = self._connect()
+        self.labels = labels
+        self.conditional = tuple(p for p in PARTS if labels is not None and p in conditional)
+        if hasattr(prior, "connect"):
+            prior.connect(posterior)
+        self.event_shape, self.latent_shape = self._connect()
 
     # The two programs --------------------------------------------------------------------------
 
-    def model(self, x: Tensor) -> Tensor:
+    def model(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Generate: z from the prior, x from the likelihood, with x observed."""
         self._register("prior", "likelihood")
+        c = self._context(y)
         with pyro.plate("data", len(x)):
-            z = pyro.sample("z", self.prior())
-            return pyro.sample("x", self.likelihood(z), obs=x)
+            z = pyro.sample("z", self._prior(c))
+            return pyro.sample("x", self._likelihood(z, c, x), obs=x)
 
-    def guide(self, x: Tensor) -> Tensor:
+    def guide(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Infer: z from the amortized posterior."""
         self._register("posterior")
+        c = self._context(y)
         with pyro.plate("data", len(x)):
-            return pyro.sample("z", self.posterior(x))
+            return pyro.sample("z", self._posterior(x, c))
 
     # What one asks of it -----------------------------------------------------------------------
 
-    def encode(self, x: Tensor) -> dist.TorchDistribution:
-        r"""Return the posterior q(z|x).
+    def forward(self) -> dist.TorchDistribution:
+        """Return the distribution p(x) of the data, whose log-density is bounded by the ELBO."""
+        # A distribution of this package that knows how to ask a VAE.
+        from pvae.distributions import Marginal
+
+        return Marginal(self)
+
+    def p_z(self, y: object = None) -> dist.TorchDistribution:
+        r"""Return the prior p(z), or p(z|y).
+
+        Args:
+            y: labels, shape (\*batch,) or for continuous ones (\*batch, dim), if the VAE has any.
+
+        Raises:
+            ValueError: if y is missing or not a label.
+        """
+        return self._prior(self._checked(y) if "prior" in self.conditional else None)
+
+    def encode(self, x: Tensor, y: object = None) -> dist.TorchDistribution:
+        r"""Return the posterior q(z|x), or q(z|x, y).
 
         Args:
             x: shape (\*batch, \*event_shape), in the likelihood's domain.
+            y: its labels, if the VAE has any.
 
         Raises:
-            ValueError: if x has another event shape.
+            ValueError: if x has another event shape, or y is missing or not a label.
         """
         self._check(x)
-        return self.posterior(x)
+        return self._posterior(x, self._checked(y) if "posterior" in self.conditional else None)
 
-    def decode(self, z: Tensor) -> dist.TorchDistribution:
-        r"""Return the likelihood p(x|z).
+    def decode(
+        self, z: Tensor, y: object = None, like: Tensor | None = None
+    ) -> dist.TorchDistribution:
+        r"""Return the likelihood p(x|z), or p(x|z, y).
 
         Args:
             z: shape (\*batch, latent_dim).
+            y: labels, if the VAE has any.
+            like: data whose totals are taken, where a likelihood of counts observes them; such
+                as the mean of the training data otherwise.
 
         Raises:
-            ValueError: if z has another event shape.
+            ValueError: if z has another event shape, or y is missing or not a label.
         """
-        latent_shape = self.prior().event_shape
-        if z.shape[z.dim() - len(latent_shape) :] != latent_shape:
+        if z.shape[z.dim() - len(self.latent_shape) :] != self.latent_shape:
             raise ValueError(
                 f"z has shape {tuple(z.shape)}: expected (*batch, "
-                f"{', '.join(map(str, latent_shape))}) for this VAE."
+                f"{', '.join(map(str, self.latent_shape))}) for this VAE."
             )
-        return self.likelihood(z)
+        c = self._checked(y) if "likelihood" in self.conditional else None
+        return self._likelihood(z, c, like)
 
-    def reconstruct(self, x: Tensor, draw: bool = False) -> Tensor:
+    def reconstruct(self, x: Tensor, y: object = None, draw: bool = False) -> Tensor:
         r"""Return x as the VAE remembers it, E[x|z] at z = E[z|x].
 
         Args:
             x: shape (\*batch, \*event_shape).
+            y: its labels, if the VAE has any.
             draw: draw z and x from q(z|x) and p(x|z) in place of their means.
 
         Returns:
             A tensor of the shape of x.
         """
         with self.evaluating():
-            q = self.encode(x)
-            return self._show(q.sample() if draw else q.mean, draw)
+            q = self.encode(x, y)
+            p = self.decode(q.sample() if draw else mean(q), y, like=x)
+            return p.sample() if draw else mean(p)
 
-    def sample(self, n: int, seed: int | None = None, draw: bool = False) -> Tensor:
+    def sample(
+        self, n: int, y: object = None, seed: int | None = None, draw: bool = False
+    ) -> Tensor:
         r"""Sample from the prior and return E[x|z].
 
         Args:
             n: how many.
+            y: one label for all of them, or one for each, if the VAE has any.
             seed: makes the result repeatable, and leaves torch's random state as it was.
             draw: draw x from p(x|z) in place of its mean.
 
@@ -133,15 +195,25 @@ class VAE(nn.Module):
             A tensor of shape (n, \*event_shape).
 
         Raises:
-            ValueError: if n is below 1.
+            ValueError: if n is below 1, or y is missing or not a label.
         """
         if n < 1:
             raise ValueError(f"n is {n}: ask for at least 1 sample.")
+        if self.labels is not None:
+            y = self.labels.check(y)
+            y = y.expand(n, *y.shape[-1:]) if self.labels.classes is None else y.expand(n)
         with self.evaluating(), seeded(seed, self.device):
-            return self._show(self.prior().sample((n,)), draw)
+            prior = self.p_z(y)
+            p = self.decode(prior.sample((n,) if prior.batch_shape == () else ()), y)
+            return p.sample() if draw else mean(p)
 
     def interpolate(
-        self, x0: Tensor, x1: Tensor, steps: int = 10, spherical: bool = False
+        self,
+        x0: Tensor,
+        x1: Tensor,
+        steps: int = 10,
+        spherical: bool = False,
+        y: tuple[object, object] = (None, None),
     ) -> Tensor:
         r"""Walk from one datum to another in latent space.
 
@@ -154,6 +226,7 @@ class VAE(nn.Module):
             x1: the same shape.
             steps: points of the path, both ends counted.
             spherical: whether to go along the great circle.
+            y: labels of x0 and of x1, between which the path leads as well.
 
         Returns:
             E[x|z] along the path, shape (\*batch, steps, \*event_shape).
@@ -168,9 +241,15 @@ class VAE(nn.Module):
                 f"x0 has shape {tuple(x0.shape)} and x1 {tuple(x1.shape)}: they must be equal."
             )
         with self.evaluating():
-            z0, z1 = (self.encode(x).mean.unsqueeze(-2) for x in (x0, x1))
+            ends = zip((x0, x1), y, strict=True)
+            z0, z1 = (mean(self.encode(*end)).unsqueeze(-2) for end in ends)
             t = torch.linspace(0, 1, steps, dtype=z0.dtype, device=z0.device).unsqueeze(-1)
-            return self._show(_great_circle(z0, z1, t) if spherical else torch.lerp(z0, z1, t))
+            z = _great_circle(z0, z1, t) if spherical else torch.lerp(z0, z1, t)
+            c = None
+            if "likelihood" in self.conditional:
+                c0, c1 = (self._checked(label).unsqueeze(-2) for label in y)
+                c = torch.lerp(c0, c1, t)
+            return mean(self._likelihood(z, c))
 
     @property
     def device(self) -> torch.device:
@@ -200,9 +279,28 @@ class VAE(nn.Module):
     def _like(self) -> Tensor:
         return next(itertools.chain(self.parameters(), self.buffers()), torch.empty(0))
 
-    def _show(self, z: Tensor, draw: bool = False) -> Tensor:
-        p = self.likelihood(z)
-        return p.sample() if draw else p.mean
+    def _prior(self, c: Tensor | None) -> dist.TorchDistribution:
+        return self.prior(c) if "prior" in self.conditional else self.prior()
+
+    def _likelihood(
+        self, z: Tensor, c: Tensor | None, x: Tensor | None = None
+    ) -> dist.TorchDistribution:
+        if "likelihood" in self.conditional:
+            z = join(z, c, len(self.latent_shape))
+        if x is not None and getattr(self.likelihood, "takes_total", False):
+            return self.likelihood(z, total=x.flatten(x.dim() - len(self.event_shape)).sum(-1))
+        return self.likelihood(z)
+
+    def _posterior(self, x: Tensor, c: Tensor | None) -> dist.TorchDistribution:
+        if "posterior" in self.conditional:
+            x = join(x, c, len(self.event_shape))
+        return self.posterior(x)
+
+    def _context(self, y: Tensor | None) -> Tensor | None:
+        return None if self.labels is None else self.labels(y)
+
+    def _checked(self, y: object) -> Tensor:
+        return self.labels(self.labels.check(y))
 
     def _check(self, x: Tensor) -> None:
         if x.shape[max(x.dim() - len(self.event_shape), 0) :] != self.event_shape:
@@ -211,21 +309,33 @@ class VAE(nn.Module):
                 f"{', '.join(map(str, self.event_shape))}) for this VAE."
             )
 
-    def _connect(self) -> torch.Size:
+    def _connect(self) -> tuple[torch.Size, torch.Size]:
         """Pass zeros through the parts, to meet a misfit here and not in training."""
         with self.evaluating():
-            latent_shape = self.prior().event_shape
             zeros = {"dtype": self.dtype, "device": self.device}
-            event_shape = _event_shape(
-                "likelihood(z)", self.likelihood, latent_shape, zeros, "the prior's z"
-            )
-            inferred = _event_shape("posterior(x)", self.posterior, event_shape, zeros, "x")
-        if inferred != latent_shape:
+            size = 0 if self.labels is None else self.labels.size
+            seen = {part: size if part in self.conditional else 0 for part in PARTS}
+            if seen["prior"]:
+                p = _try("prior(y)", self.prior, torch.Size([size]), zeros, "y")
+            else:
+                p = self.prior()
+            z_shape = _appended(p.event_shape, seen["likelihood"])
+            event = _try("likelihood(z)", self.likelihood, z_shape, zeros, "the prior's z")
+            x_shape = _appended(event.event_shape, seen["posterior"])
+            q = _try("posterior(x)", self.posterior, x_shape, zeros, "x")
+        if q.event_shape != p.event_shape:
             raise ValueError(
-                f"The posterior is over z of event shape {tuple(inferred)}, the prior over z of "
-                f"event shape {tuple(latent_shape)}: they must be equal."
+                f"The posterior is over z of event shape {tuple(q.event_shape)}, the prior over z "
+                f"of event shape {tuple(p.event_shape)}: they must be equal."
             )
-        return event_shape
+        with torch.no_grad(), seeded(0, self.device):
+            meet = _holds(p, q.sample((50,))) and _holds(q, p.sample((50, *q.batch_shape)))
+        if not meet:
+            raise ValueError(
+                f"The posterior {type(self.posterior).__name__} is over {_support(q)}, the prior "
+                f"{type(self.prior).__name__} over {_support(p)}: choose a pair over the same z."
+            )
+        return event.event_shape, p.event_shape
 
     def _register(self, *parts: str) -> None:
         # The parameter store keeps the first tensor it sees under a name and would silently train
@@ -241,15 +351,37 @@ class VAE(nn.Module):
                     pyro.param(full_name, parameter)
 
 
-def _event_shape(
+def _try(
     call: str, part: nn.Module, in_shape: torch.Size, zeros: dict, given: str
-) -> torch.Size:
+) -> dist.TorchDistribution:
     try:
-        return part(torch.zeros(2, *in_shape, **zeros)).event_shape
+        p = part(torch.zeros(2, *in_shape, **zeros))
+        p.event_shape  # noqa: B018  (what is no distribution has none)
+        return p
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{call} fails on {given} of shape {(2, *in_shape)}: {' '.join(str(error).split())}"
         ) from error
+
+
+def _appended(shape: torch.Size, size: int) -> torch.Size:
+    return torch.Size([shape[0] + size, *shape[1:]])
+
+
+def _holds(p: dist.TorchDistribution, z: Tensor) -> bool:
+    """Whether draws of another distribution lie where this one has a density."""
+    try:
+        return bool(p.support.check(z).all())
+    except NotImplementedError:  # it does not say where that is
+        return True
+
+
+def _support(p: dist.TorchDistribution) -> str:
+    support = p.support
+    while isinstance(support, constraints.independent):
+        support = support.base_constraint
+    name = type(support).__name__.lstrip("_")
+    return "real numbers" if name in ("Real", "RealVector") else str(support)
 
 
 def _great_circle(z0: Tensor, z1: Tensor, t: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """What the tests share: small VAEs, and a fresh parameter store and seed for each."""
 
+import os
 from functools import partial
 
 import pyro
@@ -9,6 +10,10 @@ import torch
 import pvae
 
 SHAPE = (1, 8, 8)
+
+# What the tests train is so small that threads would mostly wait for each other.
+os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
+torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

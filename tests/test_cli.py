@@ -282,7 +282,10 @@ def test_ctrl_c_ends_cleanly_and_can_be_continued(tmp_path):
         (["train", "--data", "dgits"], "dgits"),
         (["train", "--data", "no/such/folder"], "no/such/folder"),
         (["train", "--prior", "Normall"], "--prior: "),
-        (["train", "--prior", "Normall"], "choose StandardNormal, or the import path"),
+        (
+            ["train", "--prior", "Normall"],
+            "StandardNormal, StudentT, VampPrior, or the import path",
+        ),
         (["train", "--network", "collections.OrderedDict"], "--network: "),
         (["train", "--network", "no_module.Net"], "--network: "),
         (["train", "--network.hiden", "3"], "hiden"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import torch
@@ -38,10 +38,12 @@ class Batches:
         batch_size: number of items of every batch but the last, which has what remains.
         device: where the batches are needed.
         dtype: their floating-point type.
+        labels: whether labels are drawn too.
 
     Attributes:
         dataset: the data set.
         part: its part.
+        labels: labels of the part, on the device, or ``None``.
 
     Raises:
         ValueError: if the part is empty, the batch size not possible, or the data cannot become
@@ -63,6 +65,7 @@ class Batches:
         batch_size: int,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
+        labels: bool = False,
     ) -> None:
         if len(part) == 0:
             raise ValueError(f"The part of {dataset.name} is empty; give one with items.")
@@ -71,7 +74,13 @@ class Batches:
                 f"batch_size={batch_size} is not possible; expected 1 to {len(part):,}, the number "
                 f"of items."
             )
+        if labels and part.y is None:
+            raise ValueError(
+                f"The data {dataset.name} have no labels: load them with labels=, or train a VAE "
+                "that is not conditional."
+            )
         check(dataset.domain, dataset.value_range, domain)
+        self.labels = part.y.to(device) if labels else None
         self.dataset = dataset
         self.part = part
         self.batch_size = batch_size
@@ -127,6 +136,22 @@ class Batches:
             yield from x.to(self.dtype).split(self.batch_size)[skipped:]
             skipped = 0
 
+    def arguments(
+        self, order: Tensor | None = None, start: int = 0, seed: int | None = None
+    ) -> Iterator[tuple[Tensor, ...]]:
+        """Draw what model and guide are called with: the batches of `epoch`, and their labels.
+
+        Arguments are those of `epoch`.
+
+        Yields:
+            ``(x,)``, or ``(x, y)`` with labels.
+        """
+        batches = self.epoch(order, start, seed)
+        if self.labels is None:
+            return ((x,) for x in batches)
+        labels = self.labels if order is None else self.labels[order.to(self.device)]
+        return zip(batches, labels.split(self.batch_size)[start:], strict=True)
+
     def rows(self, order: Tensor, start: int = 0) -> Iterator[Tensor]:
         """Yield the indices of the batches of one pass, for `draw`; arguments as for `epoch`."""
         yield from order.to(self.device).split(self.batch_size)[start:]
@@ -136,17 +161,17 @@ class Batches:
         """Whether the items are a tensor on the device, from which `draw` takes them."""
         return isinstance(self._items, Tensor)
 
-    def draw(self, rows: Tensor) -> Tensor:
-        """Return items that are in memory, by torch operators alone.
+    def draw(self, rows: Tensor) -> tuple[Tensor, ...]:
+        """Return items that are in memory, with their labels, by torch operators alone.
 
         Args:
             rows: their indices, ``int64`` of shape ``(n,)``, on the device.
 
         Returns:
-            Values of shape ``(n, *event_shape)``; what they draw comes from torch's global
-            generator of the device.
+            ``(x,)`` or ``(x, y)``; what is drawn comes from torch's global generator of the device.
         """
-        return self._convert(self._items.index_select(0, rows)).to(self.dtype)
+        x = self._convert(self._items.index_select(0, rows)).to(self.dtype)
+        return (x,) if self.labels is None else (x, self.labels.index_select(0, rows))
 
     def head(self, n: int) -> Tensor:
         """Return the first items of the part, or all if there are fewer; the same at each call.
@@ -157,10 +182,21 @@ class Batches:
         Returns:
             Values of shape ``(n, *event_shape)`` on the device.
         """
+        return self._take(range(min(n, len(self._items))))
+
+    def first(self, n: int) -> tuple[Tensor, ...]:
+        """Return the first items, as `head` does, and their labels: what `arguments` draws."""
+        return (self.head(n),) if self.labels is None else (self.head(n), self.labels[:n])
+
+    def some(self, n: int, seed: int) -> Tensor:
+        """Return a random choice of the items, or all if there are fewer, as a seed decides."""
+        generator = torch.Generator().manual_seed(seed)
+        return self._take(torch.randperm(len(self._items), generator=generator)[:n].tolist())
+
+    def _take(self, rows: Sequence[int]) -> Tensor:
         if isinstance(self._items, Tensor):
-            x = self._items[:n]
+            x = self._items[torch.as_tensor(rows, device=self.device)]
         else:
-            rows = range(min(n, len(self._items)))
             x = torch.stack([self._items[row] for row in rows]).to(self.device)
         generator = torch.Generator(self.device).manual_seed(_SEED)
         return self._convert(x, generator=generator).to(self.dtype)

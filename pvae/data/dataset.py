@@ -24,7 +24,8 @@ class Part:
     Args:
         x: values of shape ``(N, *event_shape)``, bytes kept as ``uint8``; or image files that are
             decoded when they are drawn.
-        y: labels of shape ``(N,)``, ``int64``, if there are any.
+        y: labels if there are any: ``int64`` of shape ``(N,)``, or continuous ones, ``float32`` of
+            shape ``(N, d)``.
 
     Example:
         >>> import torch
@@ -101,6 +102,26 @@ class Dataset:
         """Number of levels a value can take if the values are bytes, else None."""
         return int(self.value_range[1]) + 1 if self.domain == "bytes" else None
 
+    def label_sizes(self) -> dict[str, int | None]:
+        """How many classes the labels have, or how many numbers each, as `pvae.build` takes it.
+
+        Returns:
+            ``{"classes": ..., "label_dim": ...}``, one of them ``None``.
+
+        Raises:
+            ValueError: if there are no labels.
+        """
+        if self.train.y is None:
+            raise ValueError(
+                f"The data {self.name} have no labels: load them with labels=, or train a VAE that "
+                "is not conditional."
+            )
+        if self.train.y.dim() == 2:
+            return {"classes": None, "label_dim": self.train.y.shape[1]}
+        parts = (self.train, self.validation, self.test)
+        most = max(int(part.y.max()) for part in parts if part is not None)
+        return {"classes": max(most + 1, len(self.classes or ())), "label_dim": None}
+
     def fingerprint(self) -> str:
         """Return a short text that other training items would almost surely not give.
 
@@ -122,7 +143,7 @@ class Dataset:
             f"{self.name}: {counted} items of shape {self.event_shape}, "
             f"{describe(self.domain, self.value_range)}"
         )
-        if self.domain in ("unit interval", "bytes"):
+        if self.domain in ("unit interval", "open unit interval", "bytes"):
             text += f", {self.binarization} binarization for binary likelihoods"
         if self.classes is not None:
             text += f", in {len(self.classes):,} classes"

@@ -6,34 +6,54 @@ import numpy as np
 import torch
 from torch import Tensor
 
-Domain = Literal["binary", "unit interval", "bytes", "counts", "reals"]
-"""What values are: {0, 1}, [0, 1], levels 0 to high, whole numbers from 0, or any real number."""
+Domain = Literal[
+    "binary",
+    "unit interval",
+    "open unit interval",
+    "bytes",
+    "counts",
+    "positive reals",
+    "reals",
+]
+"""What values are: {0, 1}, [0, 1], (0, 1), levels 0 to high, whole numbers from 0, real numbers
+above 0, or any real numbers. `detect` finds data of (0, 1) to be of [0, 1], which has them too."""
 
 Binarization = Literal["dynamic", "static", "threshold"]
 """How grey becomes binary: a fresh draw each time, one draw kept, or whether it exceeds half."""
 
 _SOURCES: dict[Domain, tuple[Domain, ...]] = {
-    "binary": ("binary", "unit interval", "bytes"),
-    "unit interval": ("binary", "unit interval", "bytes"),
+    "binary": ("binary", "unit interval", "open unit interval", "bytes"),
+    "unit interval": ("binary", "unit interval", "open unit interval", "bytes"),
+    "open unit interval": ("unit interval", "open unit interval", "bytes"),
     "bytes": ("bytes",),
     "counts": ("binary", "bytes", "counts"),
+    "positive reals": ("unit interval", "open unit interval", "bytes", "positive reals"),
     "reals": get_args(Domain),
 }
 
 _NAMES: dict[Domain, str] = {
     "binary": "binary values",
     "unit interval": "values in [0, 1]",
+    "open unit interval": "values in (0, 1)",
     "bytes": "bytes",
     "counts": "counts",
+    "positive reals": "positive real numbers",
     "reals": "real numbers",
 }
 
 _REMEDIES: dict[Domain, str] = {
     "binary": "rescale them to [0, 1], or store grey levels from 0 to 255 as uint8",
     "unit interval": "rescale them to [0, 1], or store grey levels from 0 to 255 as uint8",
+    "open unit interval": "rescale them to (0, 1), or store grey levels from 0 to 255 as uint8",
     "bytes": "store levels from 0 to 255 as uint8",
-    "counts": "store them as whole numbers from 0",
+    "counts": "store them as whole numbers from 0, of an integer dtype",
+    "positive reals": "shift or rescale them to be above 0, of a floating-point dtype",
 }
+
+# Domains of densities for which bytes are dequantized; the unit interval takes them as they are.
+DEQUANTIZED: tuple[Domain, ...] = ("open unit interval", "positive reals", "reals")
+
+_TINY, _EPS = torch.finfo(torch.float32).tiny, torch.finfo(torch.float32).eps
 
 
 def describe(domain: Domain, value_range: tuple[float, float]) -> str:
@@ -48,7 +68,7 @@ def describe(domain: Domain, value_range: tuple[float, float]) -> str:
         >>> describe("bytes", (0, 16))
         'bytes from 0 to 16'
     """
-    if domain in ("binary", "unit interval"):
+    if domain in ("binary", "unit interval", "open unit interval"):
         return _NAMES[domain]
     low, high = value_range
     return f"{_NAMES[domain]} from {low:g} to {high:g}"
@@ -59,13 +79,14 @@ def detect(x: Tensor) -> tuple[Domain, tuple[float, float]]:
 
     Booleans, and zeros and ones of any dtype, are binary; ``uint8`` is bytes of 256 levels; other
     whole numbers from 0 are counts; floating-point numbers within [0, 1] are the unit interval;
-    all else is reals.
+    others above 0 are positive reals; all else is reals.
 
     Args:
         x: real values of any shape.
 
     Returns:
-        The domain, and the lowest and highest value it allows for these data.
+        The domain, and the lowest and highest value it allows for these data; of the unit interval
+        the lowest and highest there are.
 
     Raises:
         ValueError: if there are no values, or if some are NaN or infinite.
@@ -74,7 +95,7 @@ def detect(x: Tensor) -> tuple[Domain, tuple[float, float]]:
         >>> import torch
         >>> from pvae.data.domains import detect
         >>> detect(torch.tensor([0.25, 0.5]))
-        ('unit interval', (0.0, 1.0))
+        ('unit interval', (0.25, 0.5))
     """
     if x.numel() == 0:
         raise ValueError(f"The data of shape {tuple(x.shape)} hold no values; give at least one.")
@@ -95,7 +116,9 @@ def detect(x: Tensor) -> tuple[Domain, tuple[float, float]]:
         return "bytes", (0.0, 255.0)
     if x.is_floating_point():
         if low >= 0 and high <= 1:
-            return "unit interval", (0.0, 1.0)
+            return "unit interval", (float(low), float(high))
+        if low > 0:
+            return "positive reals", (float(low), float(high))
     elif low >= 0:
         return "counts", (0.0, float(high))
     return "reals", (float(low), float(high))
@@ -110,7 +133,8 @@ def check(domain_from: Domain, value_range: tuple[float, float], domain_to: Doma
         domain_to: what the likelihood is a density of.
 
     Raises:
-        ValueError: if the data cannot honestly become values of ``domain_to``.
+        ValueError: if the data cannot honestly become values of ``domain_to``, for instance if
+            there are zeros among data of the unit interval and that is open.
 
     Example:
         >>> from pvae.data.domains import check
@@ -121,6 +145,15 @@ def check(domain_from: Domain, value_range: tuple[float, float], domain_to: Doma
             f"The data are {describe(domain_from, value_range)} but the likelihood needs "
             f"{_NAMES[domain_to]}; {_REMEDIES[domain_to]}, or choose a likelihood of "
             f"{_NAMES[domain_from]}."
+        )
+    low, high = value_range
+    ends = ["zeros"] if low <= 0 and domain_to in ("open unit interval", "positive reals") else []
+    ends += ["ones"] if high >= 1 and domain_to == "open unit interval" else []
+    if domain_from == "unit interval" and ends:
+        raise ValueError(
+            f"The data hold exact {' and '.join(ends)} but the likelihood needs "
+            f"{_NAMES[domain_to]}; store grey levels as uint8, which are dequantized, or choose a "
+            f"likelihood of {_NAMES[domain_from]}."
         )
 
 
@@ -136,10 +169,12 @@ def convert(
 
     Grey values under a binary likelihood are probabilities: ``"dynamic"`` draws afresh at each call
     from Bernoulli(x / high), always 0 at 0 and 1 at high, and ``"threshold"`` gives whether
-    x / high exceeds one half. Bytes under a likelihood of reals are dequantized to
-    (x + u) / (high + 1) with u uniform on [0, 1), so that their log-density less log(high + 1) per
-    element is, on average over u, a lower bound of the log-probability of the bytes [1]_. Under the
-    unit interval bytes are divided by high. All other values stay as they are.
+    x / high exceeds one half. Bytes under a density, of reals, positive reals or the open unit
+    interval, are dequantized to (x + u) / (high + 1) with u uniform on (0, 1), so that their
+    log-density less log(high + 1) per element is, on average over u, a lower bound of the
+    log-probability of the bytes [1]_. Under the unit interval bytes are divided by high. All other
+    values stay as they are, but for those that ``float32`` would round to an end of an open
+    interval.
 
     Args:
         x: values of any shape, ``uint8`` where they are bytes.
@@ -166,12 +201,16 @@ def convert(
     """
     check(domain_from, value_range, domain_to)
     if domain_to == "binary" and domain_from != "binary":
-        return _binarize(x, domain_from, int(value_range[1]), binarization, generator)
+        high = int(value_range[1]) if domain_from == "bytes" else 1
+        return _binarize(x, domain_from, high, binarization, generator)
     if domain_to == "unit interval" and domain_from == "bytes":
         return x.float() / value_range[1]
-    if domain_to == "reals" and domain_from == "bytes":
+    if domain_to in DEQUANTIZED and domain_from == "bytes":
         return _dequantize(x, int(value_range[1]), generator)
-    return x.float()
+    x = x.float()
+    if domain_to == "open unit interval":
+        return x.clamp(_TINY, 1 - _EPS)
+    return x.clamp_min(_TINY) if domain_to == "positive reals" else x
 
 
 def _binarize(

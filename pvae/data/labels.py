@@ -1,4 +1,4 @@
-"""Labels: whole numbers, or names that are given numbers."""
+"""Labels: whole numbers, names that are given numbers, or measurements."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,21 +8,22 @@ import torch
 from torch import Tensor
 
 Labels = np.ndarray | Tensor | Sequence[Any]
-"""One label per item: whole numbers of any dtype, or strings."""
+"""One label per item: whole numbers of any dtype, strings, or one or more real numbers."""
 
 
 def encode(groups: Sequence[Labels]) -> tuple[list[Tensor], tuple[str, ...] | None]:
     """Number the labels of one or more parts alike.
 
     Args:
-        groups: labels of each part, of shape ``(N,)`` or ``(N, 1)``.
+        groups: labels of each part, of shape ``(N,)``, or for continuous ones ``(N, d)``.
 
     Returns:
-        Labels of each part, ``int64`` of shape ``(N,)``; and the names they stand for if they were
-        strings, in alphabetical order.
+        Labels of each part, ``int64`` of shape ``(N,)``, or ``float32`` of shape ``(N, d)`` where
+        they are not whole numbers; and the names they stand for if they were strings, in
+        alphabetical order.
 
     Raises:
-        ValueError: if labels are neither whole numbers nor strings, or not one per item.
+        ValueError: if labels are neither finite numbers nor strings, or not one per item.
 
     Example:
         >>> from pvae.data.labels import encode
@@ -30,8 +31,12 @@ def encode(groups: Sequence[Labels]) -> tuple[list[Tensor], tuple[str, ...] | No
         ([tensor([1, 0]), tensor([1])], ('a', 'b'))
     """
     arrays = [_flat(group) for group in groups]
+    if any(array.ndim == 2 for array in arrays):
+        arrays = [array.reshape(len(array), -1).astype(np.float32) for array in arrays]
     everything = np.concatenate(arrays)
-    if everything.dtype.kind == "U":
+    if everything.ndim == 2:
+        numbers, classes = everything, None
+    elif everything.dtype.kind == "U":
         names, numbers = np.unique(everything, return_inverse=True)
         classes = tuple(names.tolist())
     else:
@@ -44,15 +49,17 @@ def _flat(labels: Labels) -> np.ndarray:
     array = labels.numpy(force=True) if isinstance(labels, Tensor) else np.asarray(labels)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
-    if array.ndim != 1:
-        raise ValueError(f"The labels have shape {array.shape}; expected (N,), one label per item.")
-    if array.dtype.kind in "OT" and all(isinstance(label, str) for label in array):
+    if array.dtype.kind in "OT" and all(isinstance(label, str) for label in array.flat):
         array = array.astype(np.str_)  # the strings of a table of pandas, or of variable width
-    whole = array.dtype.kind == "f" and bool(
-        (np.isfinite(array) & (array == np.round(array))).all()
-    )
-    if array.dtype.kind not in "biuU" and not whole:
+    if array.ndim not in (1, 2) or (array.ndim == 2 and array.dtype.kind not in "fiu"):
         raise ValueError(
-            f"The labels are of dtype {array.dtype}; expected whole numbers or strings."
+            f"The labels have shape {array.shape}; expected (N,), one label per item, or (N, d) "
+            "real numbers."
         )
+    if array.dtype.kind not in "biuUf" or not (array.dtype.kind != "f" or np.isfinite(array).all()):
+        raise ValueError(
+            f"The labels are of dtype {array.dtype}; expected finite numbers or strings."
+        )
+    if array.ndim == 1 and array.dtype.kind == "f" and (array != np.round(array)).any():
+        return array[:, None]
     return array

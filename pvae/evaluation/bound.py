@@ -22,7 +22,7 @@ class ELBO(NamedTuple):
     kl: Tensor
 
 
-def elbo(vae: VAE, x: Tensor) -> ELBO:
+def elbo(vae: VAE, x: Tensor, y: Tensor | None = None) -> ELBO:
     r"""Estimate the ELBO of each datum with one sample of z.
 
     .. math::
@@ -34,9 +34,11 @@ def elbo(vae: VAE, x: Tensor) -> ELBO:
     Args:
         vae: the VAE.
         x: shape (n, \*event_shape), in the likelihood's domain.
+        y: their labels, if the VAE has any.
 
     Raises:
-        ValueError: if x has another event shape, or values outside the likelihood's support.
+        ValueError: if x has another event shape or values outside the likelihood's support, or y is
+            missing or not a label.
 
     Example:
         >>> import torch
@@ -45,9 +47,9 @@ def elbo(vae: VAE, x: Tensor) -> ELBO:
         >>> pvae.evaluation.elbo(vae, torch.ones(5, 1, 8, 8)).kl.shape
         torch.Size([5])
     """
-    q, p = vae.encode(x), vae.prior()
+    q, p = vae.encode(x, y), vae.p_z(y)
     z = q.rsample() if q.has_rsample else q.sample()
-    log_likelihood = vae.likelihood(z).log_prob(x)
+    log_likelihood = vae.decode(z, y, like=x).log_prob(x)
     try:
         kl = kl_divergence(q, p)
     except NotImplementedError:

@@ -6,6 +6,7 @@ import torch
 
 from pvae.data.batches import Batches
 from pvae.data.dataset import Dataset, Part
+from pvae.data.domains import DEQUANTIZED
 from pvae.evaluation.bound import elbo
 from pvae.seeds import seeded
 from pvae.vae import VAE
@@ -52,10 +53,19 @@ def evaluate(
     return summarize(vae, batches, seed=seed)
 
 
-def batches_for(vae: VAE, data: Dataset, part: Part, most: int) -> Batches:
-    """Minibatches of a part of the data, as a VAE takes them, of ``most`` items or fewer."""
-    size = min(most, len(part))
-    return Batches(data, part, vae.likelihood.domain, size, vae.device, vae.dtype)
+def batches_for(vae: VAE, data: Dataset, part: Part, size: int, exactly: bool = False) -> Batches:
+    """Minibatches of a part of the data, as a VAE takes them.
+
+    Args:
+        vae: the VAE.
+        data: the data set.
+        part: one of its parts.
+        size: data in a minibatch; fewer where there are fewer, unless ``exactly``.
+        exactly: whether to refuse a size that the part does not have.
+    """
+    size = size if exactly else min(size, len(part))
+    labels = vae.labels is not None
+    return Batches(data, part, vae.likelihood.domain, size, vae.device, vae.dtype, labels)
 
 
 def summarize(vae: VAE, batches: Batches, seed: int = 0, items: int | None = None) -> dict:
@@ -74,9 +84,9 @@ def summarize(vae: VAE, batches: Batches, seed: int = 0, items: int | None = Non
     total = torch.zeros(3, dtype=torch.float64, device=vae.device)
     count = 0
     with vae.evaluating(), seeded(seed, vae.device):
-        for x in batches.epoch(order):
-            total += torch.stack([part.double().sum() for part in elbo(vae, x)])
-            count += len(x)
+        for arguments in batches.arguments(order):
+            total += torch.stack([part.double().sum() for part in elbo(vae, *arguments)])
+            count += len(arguments[0])
     bound, log_likelihood, kl = (total / count).tolist()
     figures = {"neg_elbo": -bound, "log_likelihood": log_likelihood, "kl": kl}
     bits = _bits_per_dim(-bound, vae, batches)
@@ -90,9 +100,9 @@ def _bits_per_dim(neg_elbo: float, vae: VAE, batches: Batches) -> float | None:
     volume element, log(levels) nats per element (Theis, van den Oord, Bethge 2016).
     """
     levels = batches.dataset.levels
-    if levels is None or vae.likelihood.domain not in ("bytes", "reals"):
+    if levels is None or vae.likelihood.domain not in ("bytes", *DEQUANTIZED):
         return None
     nats = neg_elbo / math.prod(vae.event_shape)
-    if vae.likelihood.domain == "reals":
+    if vae.likelihood.domain in DEQUANTIZED:
         nats += math.log(levels)
     return nats / math.log(2)

@@ -70,6 +70,7 @@ class Checkpoint:
             "optimizer": copy.deepcopy(self.optimizer.get_state()),
             "scheduler": copy.deepcopy(self.scheduler.state_dict()) if self.scheduler else None,
             "objective_step": getattr(self.objective, "step", None),
+            "objective": copy.deepcopy(getattr(self.objective, "state_dict", dict)()),
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state(self.device) if cuda else None,
         }
@@ -88,6 +89,8 @@ class Checkpoint:
                 self.scheduler.load_state_dict(copy.deepcopy(state["scheduler"]))
             if state["objective_step"] is not None:
                 self.objective.step = state["objective_step"]
+            if state.get("objective"):
+                self.objective.load_state_dict(state["objective"])
             torch.set_rng_state(state["random"])
             if self.device.type == "cuda" and state["random_cuda"] is not None:
                 torch.cuda.set_rng_state(state["random_cuda"], self.device)

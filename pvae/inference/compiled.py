@@ -128,6 +128,8 @@ class CompiledSVI(SVI):
 
     def _run(self, args: tuple, kwargs: dict, gradients: bool) -> Any:
         leaves, structure = pytree.tree_flatten((args, kwargs))
+        # One graph for all strides.
+        leaves = [leaf.contiguous() if torch.is_tensor(leaf) else leaf for leaf in leaves]
         inputs = [leaf for leaf in leaves if torch.is_tensor(leaf)]
         try:
             key = _signature(leaves, structure, gradients, self.update.batch_size)
@@ -230,7 +232,6 @@ class _Program:
 
     def run(self, inputs: Sequence[Tensor]) -> Any:
         """Take a step, or evaluate the loss, and return the loss."""
-        inputs = [x if x.is_contiguous() else x.contiguous() for x in inputs]
         if self.captured is not None:
             return self._joined(self.captured(inputs))
         loss = self._compute_and_update(inputs)

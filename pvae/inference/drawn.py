@@ -25,12 +25,12 @@ class Drawn(ELBO):
         self.batches = batches
 
     def _get_trace(self, model: Callable, guide: Callable, args: tuple, kwargs: dict) -> tuple:
-        return self.objective._get_trace(model, guide, (self.batches.draw(*args),), kwargs)
+        return self.objective._get_trace(model, guide, self.batches.draw(*args), kwargs)
 
     def loss(self, model: Callable, guide: Callable, rows: Tensor) -> float:
         """Evaluate the objective on items of the indices ``rows``, of shape ``(batch_size,)``."""
-        return self.objective.loss(model, guide, self.batches.draw(rows))
+        return self.objective.loss(model, guide, *self.batches.draw(rows))
 
     def loss_and_grads(self, model: Callable, guide: Callable, rows: Tensor) -> float:
         """Evaluate the objective, and add its gradients."""
-        return self.objective.loss_and_grads(model, guide, self.batches.draw(rows))
+        return self.objective.loss_and_grads(model, guide, *self.batches.draw(rows))

@@ -8,6 +8,8 @@ import torch
 from pyro.optim import PyroOptim
 from torch import Tensor, nn
 
+from pvae.inference.lean import Stepper
+
 FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
 
 
@@ -65,6 +67,7 @@ class Optimizer(PyroOptim):
         self._forms = forms(factory, self.parameters)
         self.torch_optimizer = factory(self.parameters, **self._forms)
         place_rates(self.torch_optimizer)
+        self._stepper = Stepper(self.torch_optimizer)
         closure = inspect.signature(self.torch_optimizer.step).parameters.get("closure")
         if closure is not None and closure.default is closure.empty:
             raise ValueError(
@@ -83,7 +86,7 @@ class Optimizer(PyroOptim):
         """Take one step with gradients of the mean loss."""
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
-        self.torch_optimizer.step()
+        self._stepper.step()
 
     def get_state(self) -> dict:
         """Return the state of the torch optimizer."""
@@ -95,6 +98,11 @@ class Optimizer(PyroOptim):
         for group in self.torch_optimizer.param_groups:
             group |= self._forms
         place_rates(self.torch_optimizer)
+        self.reset()
+
+    def reset(self) -> None:
+        """Have all who hold on to tensors of the state look for them anew."""
+        self._stepper.reset()
         self.moved += 1
 
 

@@ -54,12 +54,12 @@ def choose_mode(vae: VAE, objective: ELBO, train: Batches, steps: int) -> Mode:
 def _measure(vae: VAE, objective: ELBO, train: Batches) -> float:
     """Seconds of loss and gradients of one minibatch."""
     objective = copy.deepcopy(objective)  # some count their steps
-    x = train.head(train.batch_size)
+    arguments = train.first(train.batch_size)
     seconds = []
     with seeded(0, train.device), vae.evaluating(), pyro.validation_enabled(False):
         for _ in range(1 + MEASURED_STEPS):
             began = time.perf_counter()
-            float(objective.loss_and_grads(vae.model, vae.guide, x))
+            float(objective.loss_and_grads(vae.model, vae.guide, *arguments))
             seconds.append(time.perf_counter() - began)
     vae.zero_grad()
     return statistics.median(seconds[1:])

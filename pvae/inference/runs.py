@@ -217,7 +217,7 @@ class Run:
                 those of this model.
         """
         with seeded(0, torch.device("cpu")):  # the first weights are drawn, and replaced
-            vae = build_from(self.config)
+            vae = build_from(self.config | self.info.get("labels", {}))
         return self.restore(vae, weights)
 
     def restore(self, vae: VAE, weights: str = "weights.safetensors") -> VAE:

@@ -211,7 +211,12 @@ class _Symbolic(TorchFunctionMode):
         self, function: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
         given = args
-        args, kwargs = pytree.tree_map_only(Tensor, self._symbol, (args, kwargs or {}))
+        args, kwargs = pytree.tree_map_only(
+            Tensor,
+            self._symbol,
+            (args, kwargs or {}),
+            is_leaf=lambda value: isinstance(value, torch.Size),  # it would become a tuple
+        )
         if function in _READS and not isinstance(args[0], FakeTensor):
             self.read.append((args[0], args[0]._version))
             with _disable_current_modes():
@@ -329,6 +334,8 @@ def _simplify(module: fx.GraphModule) -> None:
             before, after = (n.meta.get("val") for n in (node.args[0], node))
             if torch.is_tensor(before) and _layout(before) == _layout(after):
                 node.replace_all_uses_with(node.args[0])
+        elif node.target is torch.ops.aten._linalg_check_errors.default:
+            module.graph.erase_node(node)  # it waits for the device; eager steps have looked
     module.graph.eliminate_dead_code()
     module.recompile()
 

@@ -38,6 +38,7 @@ SECONDS_BETWEEN_CHECKPOINTS = 20.0
 EVALUATION_BATCH = 500
 MOST_EVALUATED = 5000  # items of the train part whose figures are followed when none are held out
 MOST_AVERAGED = 1000  # items of the train part at whose mean the likelihood begins
+MOST_SHOWN = 5000  # items of the train part that a prior may begin at
 
 
 def fit(
@@ -151,10 +152,14 @@ def fit(
         Run.check_new(run)
 
     device = choose_device(str(device))
-    train = Batches(data, data.train, vae.likelihood.domain, batch_size, device, vae.dtype)
     vae.to(device)
+    train = batches_for(vae, data, data.train, batch_size, exactly=True)
     validation = data.validation and batches_for(vae, data, data.validation, EVALUATION_BATCH)
-    optim = Optimizer(vae.parameters(), optimizer, clip_norm)
+    learned = [*vae.parameters()]
+    if hasattr(objective, "parameters"):  # such as a discriminator's
+        objective.to(device=device, dtype=vae.dtype)
+        learned += objective.parameters()
+    optim = Optimizer(learned, optimizer, clip_norm)
     schedule = scheduler(optim.torch_optimizer) if scheduler else None
     checkpoint = Checkpoint(vae, optim, schedule, objective, device)
     _look(objective, vae, train)
@@ -169,8 +174,7 @@ def fit(
         pyro.set_rng_seed(int(seed))
         if hasattr(objective, "step"):
             objective.step = 0
-        if hasattr(vae.likelihood, "initialize"):
-            vae.likelihood.initialize(train.head(MOST_AVERAGED).mean(0))
+        _begin_at_data(vae, train, int(seed))
         position = Position()
         folder = run and Run.create(run, config, data, device, checkpoint.state(position))
     if compile == "auto" and resume:
@@ -181,7 +185,9 @@ def fit(
         mode = "inductor" if compile else "eager"
     svi, drawn = _inference(mode, compile is True, vae, optim, objective, train)
     if folder:
-        folder.update(mode=mode)
+        made = getattr(vae, "arguments", {})
+        sizes = {name: made.get(name) for name in ("classes", "label_dim")}
+        folder.update(mode=mode, labels=sizes)
     vae.train()
     good = checkpoint.state(position)
     stopped = None
@@ -206,18 +212,18 @@ def fit(
             # was stopped in its midst finds its place again.
             order, epoch_seed = _shuffle(len(data.train), seed, position.epoch)
             if drawn:
-                batches = train.rows(order, position.batch)
+                batches = ((rows,) for rows in train.rows(order, position.batch))
             else:
-                batches = train.epoch(order, position.batch, epoch_seed)
-            for x in batches:
-                optim.batch_size = len(x)
-                loss = svi.step(x)
+                batches = train.arguments(order, position.batch, epoch_seed)
+            for arguments in batches:
+                optim.batch_size = len(arguments[0])
+                loss = svi.step(*arguments)
                 if isinstance(loss, float) and not math.isfinite(loss):
                     _refuse(loss, checkpoint, good, position, folder)
                 position.batch += 1
                 position.step += 1
                 position.loss += loss
-                report.step(loss, len(x))
+                report.step(loss, optim.batch_size)
                 if folder and time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
                     position.seconds = time.monotonic() - began
                     checkpoint.save(folder, position, None)
@@ -316,6 +322,16 @@ def check_fit(vae: VAE, data: Dataset) -> None:
             f"The data {data.name} have event shape {tuple(data.event_shape)}, the VAE was made "
             f"for {tuple(vae.event_shape)}: build it for the data, or load the data in its shape."
         )
+    levels = getattr(vae.likelihood, "levels", None)
+    if levels is not None and data.levels not in (None, levels):
+        raise ValueError(
+            f"The data {data.name} have {data.levels} levels, the likelihood "
+            f"{type(vae.likelihood).__name__} {levels}: make it with levels={data.levels}."
+        )
+    if vae.labels is not None:
+        for part in (data.train, data.validation, data.test):
+            if part is not None:
+                vae.labels.check(part.y)
 
 
 def _shuffle(n: int, seed: int, epoch: int) -> tuple[torch.Tensor, int]:
@@ -344,7 +360,8 @@ def _describe(
         "data": None,
         **data.arguments,
         "event_shape": list(vae.event_shape),
-        "latent_dim": arguments.get("latent_dim", vae.prior().event_shape.numel()),
+        "latent_dim": arguments.get("latent_dim", vae.latent_shape.numel()),
+        "conditional": list(arguments.get("conditional", ())) or False,
         **described,
     }
 
@@ -357,6 +374,18 @@ def _try(describe: Callable[[], dict]) -> dict | None:
         return None
 
 
+def _begin_at_data(vae: VAE, train: Batches, seed: int) -> None:
+    """Have parts that offer it begin at the data: those that are to be trained."""
+    if vae.labels is not None:
+        vae.labels.initialize(train.labels)
+    for part, data in {
+        vae.likelihood: lambda: train.head(MOST_AVERAGED).mean(0),
+        vae.prior: lambda: train.some(MOST_SHOWN, seed),
+    }.items():
+        if hasattr(part, "initialize") and any(p.requires_grad for p in part.parameters()):
+            part.initialize(data())
+
+
 def _look(objective: ELBO, vae: VAE, train: Batches) -> None:
     """Let Pyro check the programs and find their plates, without a trace on the run that follows.
 
@@ -364,7 +393,7 @@ def _look(objective: ELBO, vae: VAE, train: Batches) -> None:
     run would draw them again, and go on differently.
     """
     with seeded(0, train.device), vae.evaluating(), pyro.validation_enabled(True):
-        objective.loss(vae.model, vae.guide, train.head(2))
+        objective.loss(vae.model, vae.guide, *train.first(2))
 
 
 def _inference(

@@ -9,6 +9,7 @@ from pyro.optim import PyroOptim
 from pyro.optim.optim import _load_state_dict, is_scheduler
 from torch import Tensor
 
+from pvae.inference.lean import Stepper
 from pvae.inference.optimizer import FUSED, Optimizer, fit_states, forms, place_rates
 
 
@@ -66,6 +67,7 @@ class OwnUpdate(Update):
     def prepare(self, parameters: Sequence[Tensor]) -> None:
         """Get to know the parameters of a new graph."""
         fit_states(self.optim.torch_optimizer)
+        self.optim.reset()
 
     def __call__(self, parameters: Sequence[Tensor]) -> None:
         """Update parameters by their gradients."""
@@ -84,6 +86,7 @@ class FusedUpdate(Update):
         super().__init__(optim)
         self.parameters: list[Tensor] = []
         self.torch_optimizer: torch.optim.Optimizer | None = None
+        self._stepper: Stepper | None = None
         self._settings: list[tuple[dict, str, Any]] = []
         self._clips: list[tuple[Any, Tensor]] = []
 
@@ -98,6 +101,7 @@ class FusedUpdate(Update):
         optim = self.optim
         if self.torch_optimizer is not None:
             fit_states(self.torch_optimizer)
+            self._stepper.reset()
         known = {id(p) for p in self.parameters}
         new = [p for p in parameters if id(p) not in known]
         if not new:
@@ -139,7 +143,7 @@ class FusedUpdate(Update):
         for clip, p in self._clips:
             if p.grad is not None:
                 clip(p)
-        self.torch_optimizer.step()
+        self._stepper.step()
 
     def _single(self, p: Tensor) -> torch.optim.Optimizer:
         optimizer = self.optim.optim_objs[p]
@@ -170,6 +174,7 @@ class FusedUpdate(Update):
         place_rates(self.torch_optimizer)
         for p in self.parameters:
             self.torch_optimizer.state[p] = self._single(p).state[p]  # one dictionary, two owners
+        self._stepper = Stepper(self.torch_optimizer)
         self._remember()
         self.moved += 1
 

@@ -5,21 +5,20 @@ from typing import Literal
 
 import pyro.distributions as dist
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import softplus
+from torch import Tensor
 
-from pvae.conditional import Conditional
+from pvae.distributions.optimal_normal import OptimalNormal
 from pvae.kinds import Network
+from pvae.likelihoods.location_scale import LocationScale
 from pvae.networks.shapes import Shape
 
-SMALLEST_SCALE = 1e-3
-FIRST_SCALE = 0.1
+MOMENTUM = 0.1
 
 
-class Gaussian(Conditional):
+class Gaussian(LocationScale):
     r"""Independent real values: p(x|z) = prod_i N(x_i; mu_i(z), sigma_i^2).
 
-    The scale sigma is one of three:
+    The scale sigma is one of five:
 
     - a number: fixed and shared by all elements. With ``scale=1.0`` the negative log-likelihood
       is half the squared error plus a constant;
@@ -27,9 +26,17 @@ class Gaussian(Conditional):
       Daniilidis, Levine 2021). It is kept as its logarithm and
       starts at 0.1, small for images in [0, 1]: a scale that starts too large hides the data
       behind noise, and the posterior collapses to the prior before the scale has come down;
-    - ``"predicted"``: one for each element and each z, from the network.
+    - ``"element"``: one number for each element, learned in the same way;
+    - ``"predicted"``: one for each element and each z, from the network;
+    - ``"optimal"``: one number shared by all elements, in each minibatch the one that is best for
+      it, sigma^2 = mean squared error (the optimal sigma-VAE of Rybkin et al. 2021), so that the
+      loss is half the logarithm of the error, per element, and there is no scale to be learned.
+      What is best for x can be known only with x at hand: in evaluation mode, in which figures are
+      computed, and for samples, sigma^2 is instead a running mean over the minibatches seen in
+      training mode, and p(x|z) a density like any other. A loss in training mode is that of the
+      best scale for its minibatch, and so a little lower.
 
-    A learned or predicted scale is kept above 0.001, below which a density on data that repeat
+    A scale that is not fixed is kept above 0.001, below which a density on data that repeat
     themselves would grow without bound.
 
     Args:
@@ -38,14 +45,14 @@ class Gaussian(Conditional):
         network: maps (d,) to event_shape, or for a predicted scale to twice as many numbers along
             the first dimension: a module, or what makes one from the two shapes; ``None`` for an
             `MLP`.
-        scale: a positive number, ``"learned"`` or ``"predicted"``.
+        scale: a positive number, ``"learned"``, ``"element"``, ``"predicted"`` or ``"optimal"``.
 
     Shape:
         z of (\*batch, d) to a distribution of batch shape batch and event shape event_shape.
 
     Raises:
-        ValueError: if the scale is not one of the three, a size is below 1, or the network does
-            not fit.
+        ValueError: if the scale is none of the five, a size is below 1, or the network does not
+            fit.
 
     Example:
         >>> import torch
@@ -55,26 +62,18 @@ class Gaussian(Conditional):
     """
 
     domain = "reals"
+    scales = ("learned", "element", "predicted", "optimal")
 
     def __init__(
         self,
         latent_dim: int,
         event_shape: Shape,
         network: Network | Callable[[Shape, Shape], Network] | None = None,
-        scale: float | Literal["learned", "predicted"] = "learned",
+        scale: float | Literal["learned", "element", "predicted", "optimal"] = "learned",
     ) -> None:
-        fixed = isinstance(scale, int | float) and not isinstance(scale, bool)
-        if (fixed and not 0 < scale < float("inf")) or (
-            not fixed and scale not in ("learned", "predicted")
-        ):
-            raise ValueError(
-                f"scale is {scale!r}: it must be a positive number, 'learned' or 'predicted'."
-            )
-        numbers = 2 if scale == "predicted" else 1
-        super().__init__((latent_dim,), event_shape, numbers=numbers, network=network)
-        self.scale = scale
-        if scale == "learned":
-            self.log_scale = nn.Parameter(torch.tensor(FIRST_SCALE).log())
+        super().__init__(latent_dim, event_shape, network, scale)
+        if scale == "optimal":
+            self.register_buffer("variance", torch.tensor(self.first_scale**2))
 
     def initialize(self, mean: Tensor) -> None:
         """Begin at the mean of the data, shape event_shape."""
@@ -82,11 +81,9 @@ class Gaussian(Conditional):
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:
         """Return p(x|z)."""
-        loc, *raw_scale = self.raw(z)
-        if self.scale == "predicted":
-            scale = SMALLEST_SCALE + softplus(raw_scale[0])
-        elif self.scale == "learned":
-            scale = SMALLEST_SCALE + self.log_scale.exp()
+        if self.scale == "optimal":
+            (loc,) = self.raw(z)
+            p = OptimalNormal(loc, self.variance, MOMENTUM if self.training else None)
         else:
-            scale = loc.new_tensor(self.scale)
-        return dist.Normal(loc, scale).to_event(len(self.event_shape))
+            p = dist.Normal(*self.loc_scale(z))
+        return p.to_event(len(self.event_shape))

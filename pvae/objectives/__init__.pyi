@@ -1,3 +1,15 @@
 from .beta import BetaELBO as BetaELBO
+from .beta_tc import BetaTC as BetaTC
+from .capacity import CapacityELBO as CapacityELBO
+from .ciwae import CIWAE as CIWAE
+from .denoising import Denoising as Denoising
+from .elbo import RenyiELBO as RenyiELBO
 from .elbo import Trace_ELBO as Trace_ELBO
 from .elbo import TraceMeanField_ELBO as TraceMeanField_ELBO
+from .factor_vae import FactorVAE as FactorVAE
+from .free_bits import FreeBits as FreeBits
+from .importance_weighted import ImportanceWeighted as ImportanceWeighted
+from .info_vae import InfoVAE as InfoVAE
+from .miwae import MIWAE as MIWAE
+from .piwae import PIWAE as PIWAE
+from .wae import WAE as WAE

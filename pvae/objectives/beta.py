@@ -6,8 +6,10 @@ import torch
 from pyro.infer import TraceMeanField_ELBO
 from pyro.poutine.messenger import Messenger
 
+from pvae.objectives.counting import Counting, rise
 
-class BetaELBO(TraceMeanField_ELBO):
+
+class BetaELBO(Counting, TraceMeanField_ELBO):
     r"""The ELBO with its KL term weighted by beta, constant or warmed up.
 
     .. math::
@@ -62,43 +64,24 @@ class BetaELBO(TraceMeanField_ELBO):
         self.beta = beta
         self.warmup_steps = warmup_steps
         self.cycle_steps = cycle_steps
-        # A tensor, so that a compiled step counts for itself.
-        self._step = torch.zeros((), dtype=torch.float64)
-
-    @property
-    def step(self) -> int:
-        """Gradient steps taken so far."""
-        return int(self._step)
-
-    @step.setter
-    def step(self, step: int) -> None:
-        self._step.fill_(step)
 
     @property
     def weight(self) -> float:
         """The weight beta_t of the KL at the present step."""
-        return float(self._weight())
+        return float(self._weight(self._step.device))
 
-    def _weight(self) -> float | torch.Tensor:
-        if self.warmup_steps == 0:
-            return self.beta
-        step = self._step if self.cycle_steps is None else self._step % self.cycle_steps
-        return self.beta * (step / self.warmup_steps).clamp(max=1.0)
+    def _weight(self, device: torch.device) -> float | torch.Tensor:
+        steps = self._steps_on(device)
+        if self.cycle_steps is not None:
+            steps = steps % self.cycle_steps
+        return self.beta * rise(steps, self.warmup_steps)
 
     def _get_trace(self, model: Any, guide: Any, args: tuple, kwargs: dict) -> tuple:
         # Both programs are run with their latent sites scaled, so log p(z) and log q(z|x), or
         # their analytic KL, carry the weight, and the likelihood does not.
         device = next((x.device for x in args if torch.is_tensor(x)), self._step.device)
-        if self._step.device != device:
-            self._step = self._step.to(device)
-        weighted = _ScaleLatents(self._weight())
+        weighted = _ScaleLatents(self._weight(device))
         return super()._get_trace(weighted(model), weighted(guide), args, kwargs)
-
-    def loss_and_grads(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> float:
-        """Estimate the loss, add its gradients, and count the step."""
-        loss = super().loss_and_grads(model, guide, *args, **kwargs)
-        self._step += 1
-        return loss
 
 
 class _ScaleLatents(Messenger):

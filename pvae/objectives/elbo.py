@@ -1,5 +1,5 @@
-"""Pyro's own estimators of the evidence lower bound, as they are."""
+"""Pyro's own bounds of the evidence, as they are."""
 
-from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
+from pyro.infer import RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
 
-__all__ = ["TraceMeanField_ELBO", "Trace_ELBO"]
+__all__ = ["RenyiELBO", "TraceMeanField_ELBO", "Trace_ELBO"]

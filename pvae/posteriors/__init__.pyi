@@ -1,1 +1,15 @@
+from .delta import Delta as Delta
 from .diagonal_normal import DiagonalNormal as DiagonalNormal
+from .full_normal import FullNormal as FullNormal
+from .householder_flow import HouseholderFlow as HouseholderFlow
+from .inverse_autoregressive_flow import InverseAutoregressiveFlow as InverseAutoregressiveFlow
+from .laplace import Laplace as Laplace
+from .low_rank_normal import LowRankNormal as LowRankNormal
+from .mixture_of_normals import MixtureOfNormals as MixtureOfNormals
+from .planar_flow import PlanarFlow as PlanarFlow
+from .power_spherical import PowerSpherical as PowerSpherical
+from .relaxed_bernoulli import RelaxedBernoulli as RelaxedBernoulli
+from .relaxed_one_hot import RelaxedOneHot as RelaxedOneHot
+from .spline_flow import SplineFlow as SplineFlow
+from .student_t import StudentT as StudentT
+from .sylvester_flow import SylvesterFlow as SylvesterFlow

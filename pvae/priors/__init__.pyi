@@ -1,1 +1,12 @@
+from .autoregressive import Autoregressive as Autoregressive
+from .bernoulli import Bernoulli as Bernoulli
+from .flow import Flow as Flow
+from .hyperspherical import Hyperspherical as Hyperspherical
+from .laplace import Laplace as Laplace
+from .mixture import Mixture as Mixture
+from .nested import Nested as Nested
+from .normal import Normal as Normal
+from .one_hot import OneHot as OneHot
 from .standard_normal import StandardNormal as StandardNormal
+from .student_t import StudentT as StudentT
+from .vamp_prior import VampPrior as VampPrior

@@ -8,13 +8,18 @@ data included, are timed where DIR holds it; NumPyro and pythae where they are i
 `pip install pvae[bench]`.
 """
 
+# Threads that wait by spinning keep all cores busy, for which virtual ones are slowed down; so they
+# spin for a short while only, in all of the methods. OpenMP reads this when torch is imported.
+import os
+
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
 import argparse
 import copy
 import importlib.util
 import itertools
 import json
 import math
-import os
 import subprocess
 import sys
 import tempfile
@@ -31,7 +36,7 @@ import pyro
 import pyro.distributions as dist
 import torch
 import torch.nn.functional as F
-from pyro.infer import SVI, Trace_ELBO
+from pyro.infer import SVI, RenyiELBO, Trace_ELBO
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
@@ -41,24 +46,29 @@ from pvae.plots import save
 from pvae.plots.style import BLUE, WIDTH, Figure, style
 from results.machine import machine
 
-BATCH, POOL = 128, 32  # data of a minibatch, and minibatches that are gone through over and over
+POOL = 32  # minibatches that are gone through over and over
 EPOCHS = 2
 OUT = Path(__file__).with_suffix(".json")
 FIGURE = Path(__file__).parents[1] / "figures" / "training-speed.png"
 
-WORKLOADS: dict[str, tuple[str, Callable[[], pvae.VAE]]] = {
-    "mlp": (
-        "784-400-20, ReLU",
-        partial(pvae.build, (1, 28, 28), 20, network=partial(pvae.networks.MLP, hidden=[400])),
-    ),
-    "conv": (
-        "convolutional, 28 × 28, 20 latents",
-        partial(pvae.build, (1, 28, 28), 20, network=pvae.networks.Conv),
-    ),
-    "digits": (
-        "64-400-10, ReLU",
-        partial(pvae.build, (1, 8, 8), 10, network=partial(pvae.networks.MLP, hidden=[400])),
-    ),
+
+class Workload(NamedTuple):
+    """A model, the data of a minibatch, and the samples of z of a bound; 0 is the ELBO."""
+
+    model: str
+    make: Callable[[], pvae.VAE]
+    batch: int = 128
+    samples: int = 0
+
+
+MLP = partial(pvae.build, (1, 28, 28), 20, network=partial(pvae.networks.MLP, hidden=[400]))
+CONV = partial(pvae.build, (1, 28, 28), 20, network=pvae.networks.Conv)
+DIGITS = partial(pvae.build, (1, 8, 8), 10, network=partial(pvae.networks.MLP, hidden=[400]))
+WORKLOADS = {
+    "mlp": Workload("784-400-20, ReLU", MLP),
+    "iwae": Workload("784-400-20, IWAE with 50 samples", MLP, batch=20, samples=50),
+    "conv": Workload("convolutional, 28 × 28, 20 latents", CONV),
+    "digits": Workload("64-400-10, ReLU", DIGITS),
 }
 
 
@@ -90,16 +100,16 @@ def repeat(step: Callable[[Tensor], object], batches: Tensor) -> Callable[[int],
     return run
 
 
-# The methods: each makes, of a VAE that it may keep and of minibatches, a Method ------------------
+# The methods: each makes a Method, of a VAE that it may keep, minibatches and samples of z --------
 
 
-def pyro_svi(vae: pvae.VAE, batches: Tensor) -> Method:
-    """The way of Pyro's tutorial: modules registered by name, and validation as it comes."""
+def pyro_svi(vae: pvae.VAE, batches: Tensor, samples: int) -> Method:
+    """The way of Pyro's example: modules registered by name, pixels by their probabilities."""
     learned = count(p for network in networks(vae) for p in network.parameters())
-    return Method(repeat(pyro_step(vae), batches), learned)
+    return Method(repeat(pyro_step(vae, samples), batches), learned)
 
 
-def pyro_step(vae: pvae.VAE) -> Callable[[Tensor], float]:
+def pyro_step(vae: pvae.VAE, samples: int = 0) -> Callable[[Tensor], float]:
     """The step of SVI on two programs over the networks of a VAE."""
     encoder, decoder = networks(vae)
     latents = vae.prior().event_shape
@@ -109,7 +119,9 @@ def pyro_step(vae: pvae.VAE) -> Callable[[Tensor], float]:
         with pyro.plate("data", len(x)):
             loc, scale = x.new_zeros(len(x), *latents), x.new_ones(len(x), *latents)
             z = pyro.sample("z", dist.Normal(loc, scale).to_event(1))
-            pyro.sample("x", dist.Bernoulli(logits=decoder(z)).to_event(3), obs=x)
+            logits = decoder(z.flatten(0, -2)).unflatten(0, z.shape[:-1])
+            p = dist.Bernoulli(logits.sigmoid(), validate_args=False)
+            pyro.sample("x", p.to_event(3), obs=x)
 
     def guide(x: Tensor) -> None:
         pyro.module("encoder", encoder)
@@ -117,47 +129,62 @@ def pyro_step(vae: pvae.VAE) -> Callable[[Tensor], float]:
             loc, log_scale = encoder(x).chunk(2, -1)
             pyro.sample("z", dist.Normal(loc, log_scale.exp()).to_event(1))
 
-    return SVI(model, guide, pyro.optim.Adam({"lr": 1e-3}), Trace_ELBO()).step
+    loss = Trace_ELBO()
+    if samples:
+        loss = RenyiELBO(alpha=0, num_particles=samples, vectorize_particles=True)
+    return SVI(model, guide, pyro.optim.Adam({"lr": 1e-3}), loss).step
 
 
-def pytorch(vae: pvae.VAE, batches: Tensor, compiled: bool) -> Method:
-    """A loss written by hand, with the KL in closed form."""
+def pytorch(vae: pvae.VAE, batches: Tensor, samples: int, compiled: bool) -> Method:
+    """A loss written by hand, the KL of the ELBO in closed form."""
     encoder, decoder = networks(vae)
+    bce = partial(F.binary_cross_entropy_with_logits, reduction="none")
 
     def negative_elbo(x: Tensor) -> Tensor:
         loc, log_scale = encoder(x).chunk(2, -1)
         scale = log_scale.exp()
         logits = decoder(loc + scale * torch.randn_like(scale))
         kl = 0.5 * (loc.square() + scale.square() - 1).sum() - log_scale.sum()
-        return F.binary_cross_entropy_with_logits(logits, x, reduction="sum") + kl
+        return bce(logits, x).sum() + kl
 
+    def negative_bound(x: Tensor) -> Tensor:
+        loc, log_scale = encoder(x).chunk(2, -1)
+        noise = torch.randn(samples, *loc.shape, device=x.device)
+        z = loc + log_scale.exp() * noise
+        logits = decoder(z.flatten(0, 1)).unflatten(0, (samples, -1))
+        log_likelihood = -bce(logits, x.expand_as(logits)).flatten(2).sum(-1)
+        ratio = (0.5 * (noise.square() - z.square()) + log_scale).sum(-1)  # log p(z) - log q(z|x)
+        return -((log_likelihood + ratio).logsumexp(0) - math.log(samples)).sum()
+
+    loss = negative_bound if samples else negative_elbo
     if compiled:
         mode = "reduce-overhead" if batches.is_cuda else "default"
-        negative_elbo = torch.compile(negative_elbo, mode=mode)
+        loss = torch.compile(loss, mode=mode)
     parameters = [*encoder.parameters(), *decoder.parameters()]
     optimizer = torch.optim.Adam(parameters, fused=True)
 
     def step(x: Tensor) -> None:
         optimizer.zero_grad(set_to_none=True)
-        negative_elbo(x).backward()
+        loss(x).backward()
         optimizer.step()
 
     return Method(repeat(step, batches), count(parameters))
 
 
-def ours(vae: pvae.VAE, batches: Tensor, compiled: bool) -> Method:
+def ours(vae: pvae.VAE, batches: Tensor, samples: int, compiled: bool) -> Method:
     """The step of `pvae.fit`: the programs have been looked at, and are not checked again."""
     optim = pvae.inference.Optimizer(vae.parameters(), torch.optim.Adam)
-    optim.batch_size = BATCH
+    optim.batch_size = batches.shape[1]
     inference = pvae.inference.CompiledSVI if compiled else SVI
-    svi = inference(vae.model, vae.guide, optim, Trace_ELBO())
+    loss = pvae.objectives.ImportanceWeighted(samples) if samples else Trace_ELBO()
+    svi = inference(vae.model, vae.guide, optim, loss)
     run = pyro.validation_enabled(False)(repeat(svi.step, batches))
     return Method(run, count(vae.parameters()))
 
 
-def pythae_vae(vae: pvae.VAE, batches: Tensor) -> Method:
-    """pythae's VAE around the same networks, and the step of its trainer."""
-    from pythae.models import VAE, VAEConfig
+def pythae_vae(vae: pvae.VAE, batches: Tensor, samples: int) -> Method:
+    """pythae's VAE or IWAE around the same networks, and the step of its trainer."""
+    from pythae.models import IWAE, VAE, IWAEConfig, VAEConfig
     from pythae.models.base.base_utils import ModelOutput
     from pythae.models.nn import BaseDecoder, BaseEncoder
 
@@ -180,8 +207,10 @@ def pythae_vae(vae: pvae.VAE, batches: Tensor) -> Method:
 
     encoder, decoder = networks(vae)
     shape, latents = tuple(vae.event_shape), vae.prior().event_shape.numel()
-    config = VAEConfig(input_dim=shape, latent_dim=latents, reconstruction_loss="bce")
-    model = VAE(config, Encoder(encoder), Decoder(decoder)).to(vae.device)
+    sizes = {"input_dim": shape, "latent_dim": latents, "reconstruction_loss": "bce"}
+    config = IWAEConfig(**sizes, number_samples=samples) if samples else VAEConfig(**sizes)
+    kind = IWAE if samples else VAE
+    model = kind(config, Encoder(encoder), Decoder(decoder)).to(vae.device)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
 
     def step(x: Tensor) -> float:
@@ -194,7 +223,7 @@ def pythae_vae(vae: pvae.VAE, batches: Tensor) -> Method:
     return Method(repeat(step, batches), count(model.parameters()))
 
 
-def numpyro_svi(vae: pvae.VAE, batches: Tensor) -> Method:
+def numpyro_svi(vae: pvae.VAE, batches: Tensor, samples: int) -> Method:
     """NumPyro's SVI on the same networks in plain JAX, its steps one compiled loop."""
     import jax
     import numpyro
@@ -219,7 +248,10 @@ def numpyro_svi(vae: pvae.VAE, batches: Tensor) -> Method:
 
     device = jax.devices("gpu" if batches.is_cuda else "cpu")[0]
     xs = jax.device_put(batches.numpy(force=True), device)
-    svi = numpyro.infer.SVI(model, guide, numpyro.optim.Adam(1e-3), numpyro.infer.Trace_ELBO())
+    loss = numpyro.infer.Trace_ELBO()
+    if samples:
+        loss = numpyro.infer.RenyiELBO(alpha=0, num_particles=samples)
+    svi = numpyro.infer.SVI(model, guide, numpyro.optim.Adam(1e-3), loss)
     state = jax.device_put(svi.init(jax.random.PRNGKey(0), xs[0]), device)
     learned = count(jax.tree.leaves(svi.get_params(state)))
 
@@ -276,7 +308,7 @@ def in_jax(network: nn.Sequential) -> tuple[list[list[Any]], Callable]:
     return [[jnp.asarray(p.numpy(force=True)) for p in m.parameters()] for m in network], apply
 
 
-def matrix_products(vae: pvae.VAE, batches: Tensor) -> Method:
+def matrix_products(vae: pvae.VAE, batches: Tensor, samples: int) -> Method:
     """The products, or convolutions, that no step of these networks can do without."""
     layers: list[tuple[nn.Module, Tensor, Tensor]] = []
 
@@ -288,7 +320,7 @@ def matrix_products(vae: pvae.VAE, batches: Tensor) -> Method:
         if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
             layer.register_forward_hook(record)
     with torch.no_grad():
-        decoder(encoder(batches[0]).chunk(2, -1)[0])
+        decoder(encoder(batches[0]).chunk(2, -1)[0].repeat(max(samples, 1), 1))
     products: list[Callable[[], object]] = []
     for number, (layer, x, gradient) in enumerate(layers):
         w, wanted = layer.weight.detach(), number > 0  # data need no gradient
@@ -321,7 +353,7 @@ def matrix_products(vae: pvae.VAE, batches: Tensor) -> Method:
     return Method(repeat(lambda x: step(), batches), count(vae.parameters()))
 
 
-METHODS: dict[str, Callable[[pvae.VAE, Tensor], Method]] = {
+METHODS: dict[str, Callable[[pvae.VAE, Tensor, int], Method]] = {
     "Pyro SVI": pyro_svi,
     "PyTorch, eager": partial(pytorch, compiled=False),
     "PyTorch, compiled": partial(pytorch, compiled=True),
@@ -371,9 +403,10 @@ def make(
     torch.compiler.reset()
     pyro.clear_param_store()
     pyro.set_rng_seed(0)
-    vae = WORKLOADS[workload][1]().to(device)
-    batches = torch.rand(POOL, BATCH, *vae.event_shape, device=device).bernoulli()
-    return vae, {name: METHODS[name](copy.deepcopy(vae), batches) for name in names}
+    _, build, batch, samples = WORKLOADS[workload]
+    vae = build().to(device)
+    batches = torch.rand(POOL, batch, *vae.event_shape, device=device).bernoulli()
+    return vae, {name: METHODS[name](copy.deepcopy(vae), batches, samples) for name in names}
 
 
 def measure(
@@ -393,8 +426,8 @@ def measure(
             seconds[name].append((now(device) - began) / steps)
     rows = {name: summary([1e3 * s for s in values]) for name, values in seconds.items()}
     return {
-        "model": WORKLOADS[workload][0],
-        "batch": BATCH,
+        "model": WORKLOADS[workload].model,
+        "batch": WORKLOADS[workload].batch,
         "parameters": learned,
         "unit": "ms per step",
         "methods": with_ratios(rows),
@@ -449,10 +482,10 @@ def measure_epochs(names: Iterable[str], device: torch.device) -> dict[str, Any]
     for name in filter(ways.__contains__, names):
         pyro.clear_param_store()
         pyro.set_rng_seed(0)
-        rows[name] = summary(ways[name](WORKLOADS["mlp"][1]().to(device), data, device))
+        rows[name] = summary(ways[name](MLP().to(device), data, device))
     return {
-        "model": f"MNIST, {WORKLOADS['mlp'][0]}",
-        "batch": BATCH,
+        "model": f"MNIST, {WORKLOADS['mlp'].model}",
+        "batch": WORKLOADS["mlp"].batch,
         "images": len(data.train),
         "unit": "s per epoch",
         "methods": with_ratios(rows),
@@ -467,7 +500,7 @@ def our_epochs(
         vae,
         data,
         epochs=1 + EPOCHS,
-        batch_size=BATCH,
+        batch_size=WORKLOADS["mlp"].batch,
         device=str(device),
         compile=compiled,
         progress=False,
@@ -482,7 +515,7 @@ def pyro_epochs(vae: pvae.VAE, data: pvae.data.Dataset, device: torch.device) ->
 
     images = MNIST(os.environ["PVAE_DATA"], train=True, transform=ToTensor())
     images = Subset(images, range(len(data.train)))  # as many as the others train on
-    loader = DataLoader(images, BATCH, shuffle=True)
+    loader = DataLoader(images, WORKLOADS["mlp"].batch, shuffle=True)
     step = pyro_step(vae)
     seconds = []
     for _ in range(1 + EPOCHS):
@@ -562,6 +595,7 @@ def main() -> None:
     result = {
         "rounds": options.rounds,
         "steps": options.steps,
+        "spin_count": os.environ["GOMP_SPINCOUNT"],
         "workloads": {},
         "device": str(device),
         "machine": machine() | versions,

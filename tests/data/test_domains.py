@@ -3,21 +3,25 @@ from typing import get_args
 import pytest
 import torch
 
-from pvae.data.domains import Domain, check, convert, describe, detect
+from pvae.data.domains import DEQUANTIZED, Domain, check, convert, detect
 
 DOMAINS = get_args(Domain)
 SAMPLES = {
     "binary": (torch.tensor([0.0, 1.0]), (0.0, 1.0)),
-    "unit interval": (torch.tensor([0.25, 1.0]), (0.0, 1.0)),
+    "unit interval": (torch.tensor([0.25, 1.0]), (0.25, 1.0)),
+    "open unit interval": (torch.tensor([0.25, 0.75]), (0.25, 0.75)),
     "bytes": (torch.tensor([0, 255], dtype=torch.uint8), (0.0, 255.0)),
     "counts": (torch.tensor([0, 7]), (0.0, 7.0)),
+    "positive reals": (torch.tensor([0.5, 3.0]), (0.5, 3.0)),
     "reals": (torch.tensor([-1.5, 3.0]), (-1.5, 3.0)),
 }
 POSSIBLE = {
-    "binary": {"binary", "unit interval", "bytes"},
-    "unit interval": {"binary", "unit interval", "bytes"},
+    "binary": {"binary", "unit interval", "open unit interval", "bytes"},
+    "unit interval": {"binary", "unit interval", "open unit interval", "bytes"},
+    "open unit interval": {"open unit interval", "bytes"},  # and others without zeros and ones
     "bytes": {"bytes"},
     "counts": {"binary", "bytes", "counts"},
+    "positive reals": {"unit interval", "open unit interval", "bytes", "positive reals"},
     "reals": set(DOMAINS),
 }
 
@@ -36,8 +40,10 @@ def levels(high, repeats):
         (torch.tensor([0, 2], dtype=torch.uint8), ("bytes", (0, 255))),
         (torch.tensor([3, 12]), ("counts", (0, 12))),
         (torch.tensor([-1, 1]), ("reals", (-1, 1))),
-        (torch.tensor([0.0, 0.5]), ("unit interval", (0, 1))),
-        (torch.tensor([0.5, 1.5]), ("reals", (0.5, 1.5))),
+        (torch.tensor([0.0, 0.5]), ("unit interval", (0, 0.5))),
+        (torch.tensor([0.5, 1.0]), ("unit interval", (0.5, 1))),
+        (torch.tensor([0.5, 1.5]), ("positive reals", (0.5, 1.5))),
+        (torch.tensor([0.0, 1.5]), ("reals", (0, 1.5))),
         (torch.tensor([-0.5, 0.5]), ("reals", (-0.5, 0.5))),
     ],
 )
@@ -71,12 +77,17 @@ def test_converts_what_is_honest_and_refuses_the_rest(domain_from, domain_to, fa
         if domain_to == "unit interval":
             assert y.min() >= 0
             assert y.max() <= 1
+        if domain_to == "open unit interval":
+            assert y.min() > 0
+            assert y.max() < 1
+        if domain_to == "positive reals":
+            assert y.min() > 0
     else:
         for call in (
             lambda: check(domain_from, value_range, domain_to),
             lambda: convert(x, domain_from, value_range, domain_to),
         ):
-            with fails(ValueError, describe(domain_from, value_range), "the likelihood needs"):
+            with fails(ValueError, "The data", "but the likelihood needs", " or choose a"):
                 call()
 
 
@@ -86,8 +97,7 @@ def test_converts_what_is_honest_and_refuses_the_rest(domain_from, domain_to, fa
         (source, target)
         for target, sources in POSSIBLE.items()
         for source in sources
-        if (source, target) not in {("bytes", "binary"), ("unit interval", "binary")}
-        and (source, target) not in {("bytes", "unit interval"), ("bytes", "reals")}
+        if target == source or (source != "bytes" and (target != "binary" or source == "binary"))
     ],
 )
 def test_other_conversions_keep_the_values(domain_from, domain_to):
@@ -141,11 +151,50 @@ def test_threshold_asks_whether_more_than_half(high):
     assert convert(unit, "unit interval", (0, 1), "binary", "threshold").tolist() == [0, 1]
 
 
+@pytest.mark.parametrize(
+    ("ends", "domain_to", "found"),
+    [
+        ((0.0, 1.0), "open unit interval", "exact zeros and ones"),
+        ((0.0, 0.5), "open unit interval", "exact zeros but"),
+        ((0.5, 1.0), "open unit interval", "exact ones but"),
+        ((0.0, 1.0), "positive reals", "exact zeros but"),
+    ],
+)
+def test_the_ends_of_the_unit_interval_are_refused_where_it_is_open(ends, domain_to, found, fails):
+    x = torch.tensor([*ends, 0.25])
+    domain, value_range = detect(x)
+    with fails(ValueError, found, "store grey levels as uint8", "likelihood of values in [0, 1]"):
+        convert(x, domain, value_range, domain_to)
+
+
+def test_what_is_inside_the_unit_interval_is_taken_where_it_is_open():
+    x = torch.tensor([1e-300, 1e-30, 0.25, 1 - 1e-15], dtype=torch.float64)
+    domain, value_range = detect(x)
+    y = convert(x, domain, value_range, "open unit interval")
+    assert y.min() > 0
+    assert y.max() < 1
+    assert torch.equal(y[1:3], x[1:3].float())
+    y = convert(
+        torch.tensor([1e-300, 2.0], dtype=torch.float64),
+        "positive reals",
+        (1e-300, 2),
+        "positive reals",
+    )
+    assert y.min() > 0
+
+
+def test_counts_are_whole_numbers(fails):
+    for x in (torch.tensor([0.0, 2.0]), torch.tensor([1.0, 2.5]), torch.tensor([-1, 2])):
+        with fails(ValueError, "needs counts", "whole numbers from 0, of an integer dtype"):
+            convert(x, *detect(x), "counts")
+
+
+@pytest.mark.parametrize("domain_to", DEQUANTIZED)
 @pytest.mark.parametrize("high", [16, 255])
-def test_dequantized_bytes_stay_in_their_cells(high):
+def test_dequantized_bytes_stay_in_their_cells(high, domain_to):
     torch.manual_seed(0)
     x = levels(high, 4000)
-    y = convert(x, "bytes", (0, high), "reals")
+    y = convert(x, "bytes", (0, high), domain_to)
     assert y.min() > 0
     assert y.max() < 1
     assert torch.equal((y * (high + 1)).floor(), x.float())
@@ -178,7 +227,7 @@ def test_a_generator_leaves_the_global_one_alone(domain_to):
     assert torch.equal(convert(x, "bytes", (0, 255), domain_to), first)
 
 
-@pytest.mark.parametrize("domain_to", ["binary", "unit interval", "reals"])
+@pytest.mark.parametrize("domain_to", ["binary", "unit interval", *DEQUANTIZED])
 def test_other_devices_need_no_cpu(domain_to):
     x = torch.zeros(4, 1, 8, 8, dtype=torch.uint8, device="meta")
     y = convert(x, "bytes", (0, 255), domain_to)

@@ -36,12 +36,29 @@ def test_names_are_numbered_alike_in_all_parts(dtype):
     assert test.tolist() == [2]
 
 
-@pytest.mark.parametrize("labels", [[0.5, 1.0], [float("nan")], [float("inf")], [None, 1], [1j]])
+@pytest.mark.parametrize("labels", [[0.5, 1.0], [[0.5], [1.0]], np.array([0.5, 1.0], np.float16)])
+def test_continuous_labels_are_vectors(labels):
+    (y,), classes = encode([labels])
+    assert y.dtype == torch.float32
+    assert torch.equal(y, torch.tensor([[0.5], [1.0]]))
+    assert classes is None
+    # What is continuous in one part is in the other.
+    train, test = encode([labels, [1.0, 2.0]])[0]
+    assert train.shape == test.shape == (2, 1)
+
+
+def test_labels_may_hold_several_numbers():
+    (y,), _ = encode([np.eye(3)[:2]])
+    assert torch.equal(y, torch.eye(3)[:2])
+
+
+@pytest.mark.parametrize("labels", [[float("nan")], [0.5, float("inf")], [None, 1], [1j]])
 def test_other_labels_are_refused(labels, fails):
-    with fails(ValueError, "expected whole numbers or strings"):
+    with fails(ValueError, "expected finite numbers or strings"):
         encode([labels])
 
 
-def test_labels_are_one_per_item(fails):
-    with fails(ValueError, "(2, 3)", "one label per item"):
-        encode([np.eye(3)[:2]])
+@pytest.mark.parametrize("labels", [np.zeros((2, 3, 4)), np.array([["a", "b"]])])
+def test_labels_are_one_per_item(labels, fails):
+    with fails(ValueError, str(labels.shape), "one label per item"):
+        encode([labels])

@@ -38,4 +38,5 @@ def test_rows_go_on_where_a_pass_stopped():
     assert [len(rows) for rows in train.rows(order)] == [4, 4, 2]
     (last,) = train.rows(order, start=2)
     assert torch.equal(last, torch.tensor([1, 0]))
-    assert torch.equal(train.draw(last), data.train.x[[1, 0]])
+    (x,) = train.draw(last)
+    assert torch.equal(x, data.train.x[[1, 0]])

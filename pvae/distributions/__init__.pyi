@@ -1,0 +1,17 @@
+from .affine_autoregressive import AffineAutoregressive as AffineAutoregressive
+from .autoregressive import Autoregressive as Autoregressive
+from .categories import Categories as Categories
+from .coins import Coins as Coins
+from .continuous_bernoulli import ContinuousBernoulli as ContinuousBernoulli
+from .discretized_logistic import DiscretizedLogistic as DiscretizedLogistic
+from .discretized_normal import DiscretizedNormal as DiscretizedNormal
+from .hyperspherical_uniform import HypersphericalUniform as HypersphericalUniform
+from .levels import Levels as Levels
+from .marginal import Marginal as Marginal
+from .mixture import Mixture as Mixture
+from .multinomial import Multinomial as Multinomial
+from .normal_mixture import NormalMixture as NormalMixture
+from .optimal_normal import OptimalNormal as OptimalNormal
+from .power_spherical import PowerSpherical as PowerSpherical
+from .rotated_normal import RotatedNormal as RotatedNormal
+from .spline_coupling import SplineCoupling as SplineCoupling

@@ -1,0 +1,70 @@
+"""What a latent-variable model says of its data."""
+
+import pyro.distributions as dist
+import torch
+from torch import Size, Tensor
+from torch.distributions import constraints
+
+from pvae.vae import VAE
+
+
+class Marginal(dist.TorchDistribution):
+    r"""The marginal p(x) = ∫ p(z) p(x|z) dz of a VAE, scored by a bound.
+
+    Samples are exact. The log-density is estimated by one draw of z from the posterior,
+
+    .. math::
+        \log p(z) + \log p(x|z) - \log q(z|x), \qquad z \sim q(z|x)
+
+    whose mean is the ELBO and whose exponential is unbiased for p(x). So a VAE whose prior this is
+    has the ELBO of the hierarchical model with posterior q(z1|x) q(z2|z1), and importance-weighted
+    bounds over the levels together.
+
+    Args:
+        vae: the VAE; without labels, and with a posterior that has reparameterized draws.
+        batch_shape: how many such distributions stand side by side.
+
+    Raises:
+        ValueError: if the VAE has labels.
+
+    Example:
+        >>> import torch
+        >>> import pvae
+        >>> vae = pvae.build((3,), latent_dim=2, likelihood=pvae.likelihoods.Gaussian)
+        >>> p = vae()
+        >>> p.log_prob(p.sample((5,))).shape
+        torch.Size([5])
+    """
+
+    arg_constraints = {}  # noqa: RUF012  (torch's convention)
+
+    def __init__(self, vae: VAE, batch_shape: Size = Size()) -> None:  # noqa: B008
+        if vae.labels is not None:
+            raise ValueError("A conditional VAE is a distribution only given its labels.")
+        self.vae = vae
+        super().__init__(torch.Size(batch_shape), vae.event_shape, validate_args=False)
+
+    @property
+    def support(self) -> constraints.Constraint:
+        """Where the data of the VAE lie."""
+        with torch.no_grad():
+            like = self.vae.prior().sample()
+            return self.vae.likelihood(like).support
+
+    def expand(self, batch_shape: Size, _instance: object = None) -> "Marginal":
+        """Return more of them, side by side."""
+        return Marginal(self.vae, torch.Size(batch_shape))
+
+    def sample(self, sample_shape: Size = Size()) -> Tensor:  # noqa: B008
+        """Draw z, then x."""
+        with torch.no_grad():
+            z = self.vae.prior().sample(torch.Size(sample_shape) + self.batch_shape)
+            return self.vae.likelihood(z).sample()
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Estimate the log-density by one draw of z from the posterior."""
+        p, q = self.vae.prior(), self.vae.posterior(x)
+        z = q.rsample() if q.has_rsample else q.sample()
+        score = p.log_prob(z) + self.vae.decode(z, like=x).log_prob(x) - q.log_prob(z)
+        shape = torch.broadcast_shapes(score.shape, self.batch_shape)
+        return score.expand(shape)

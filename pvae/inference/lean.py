@@ -1,0 +1,97 @@
+"""torch's fused Adam without what surrounds it in Python."""
+
+from typing import Any
+
+import torch
+from torch.optim import Adam, AdamW, Optimizer
+
+_KERNELS = {Adam: torch._fused_adam_, AdamW: torch._fused_adamw_}
+
+
+class LeanAdam:
+    """A step of torch's fused Adam or AdamW on a CPU, and nothing else.
+
+    Of a small step, `torch.optim` spends more on hooks, on sorting parameters and on counting steps
+    one parameter at a time than its kernel on the numbers. States and settings remain those of the
+    torch optimizer, and are read from it at every step.
+
+    Args:
+        optimizer: the torch optimizer, for which `fits` holds; its states are complete once it has
+            taken a step.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.kernel = _KERNELS[type(optimizer)]
+        self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        self.groups: list[tuple[dict[str, Any], list, list, torch.Tensor]] = []
+        for group in optimizer.param_groups:
+            members = [p for p in group["params"] if "step" in optimizer.state[p]]
+            if members:
+                states = [optimizer.state[p] for p in members]
+                # Counts that lie side by side are raised by one operation.
+                steps = torch.stack([state["step"] for state in states])
+                for state, step in zip(states, steps.unbind(), strict=True):
+                    state["step"] = step
+                self.groups.append((group, members, states, steps))
+
+    @staticmethod
+    def fits(optimizer: Optimizer) -> bool:
+        """Whether this can do all that the optimizer does."""
+        hooks = optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks
+        return (
+            type(optimizer) in _KERNELS
+            and not hooks
+            and all(
+                group.get("fused")
+                and isinstance(group["lr"], float)
+                and not any(p.is_cuda for p in group["params"])
+                for group in optimizer.param_groups
+            )
+        )
+
+    def step(self) -> bool:
+        """Update by the gradients; or tell that other parameters have one than before."""
+        due = {id(p) for p in self.parameters if p.grad is not None}
+        if due != {id(p) for _, members, _, _ in self.groups for p in members}:
+            return False
+        for group, members, states, steps in self.groups:
+            steps += 1
+            beta1, beta2 = group["betas"]
+            self.kernel(
+                members,
+                [p.grad for p in members],
+                [state["exp_avg"] for state in states],
+                [state["exp_avg_sq"] for state in states],
+                [state["max_exp_avg_sq"] for state in states] if group["amsgrad"] else [],
+                [state["step"] for state in states],
+                lr=group["lr"],
+                beta1=beta1,
+                beta2=beta2,
+                weight_decay=group["weight_decay"],
+                eps=group["eps"],
+                amsgrad=group["amsgrad"],
+                maximize=group["maximize"],
+            )
+        return True
+
+
+class Stepper:
+    """Takes the steps of a torch optimizer, by `LeanAdam` where that is the same.
+
+    Args:
+        optimizer: the torch optimizer.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer
+        self.lean: LeanAdam | None = None
+
+    def reset(self) -> None:
+        """Look at the optimizer anew, whose states were replaced."""
+        self.lean = None
+
+    def step(self) -> None:
+        """Update the parameters by their gradients."""
+        if self.lean is None or not self.lean.step():
+            self.optimizer.step()
+            self.lean = LeanAdam(self.optimizer) if LeanAdam.fits(self.optimizer) else None

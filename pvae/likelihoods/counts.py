@@ -1,0 +1,85 @@
+"""What likelihoods of counts have in common: rates, and what they are relative to."""
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from pvae.conditional import Conditional
+from pvae.kinds import Network
+from pvae.networks.shapes import Shape
+
+SMALLEST_MEAN = 1e-4
+SMALLEST_RATE = 1e-8
+
+
+class Counts(Conditional):
+    r"""A likelihood of counts whose network gives a raw number, the logarithm of a rate.
+
+    With r_i the raw number of element i, the rate is exp(r_i); with an exposure e, e exp(r_i);
+    and with the exposure ``"observed"``, total * softmax(r)_i over all elements, where the total
+    is that of the datum itself: the rates then only share it out.
+
+    Args:
+        latent_dim: the number of latents d.
+        event_shape: event shape of x.
+        numbers: raw numbers per element, of which the first gives the rate.
+        network: as of `Conditional`.
+        exposure: a positive number, ``"observed"`` or ``None``.
+
+    Attributes:
+        takes_total: whether `forward` is to be given totals; without them it takes the mean total
+            of the training data, or before it was told by `initialize` one count per element.
+
+    Raises:
+        ValueError: if the exposure is none of these, a size is below 1, or the network does not
+            fit.
+    """
+
+    domain = "counts"
+
+    def __init__(
+        self,
+        latent_dim: int,
+        event_shape: Shape,
+        numbers: int,
+        network: Network | Callable[[Shape, Shape], Network] | None,
+        exposure: float | Literal["observed"] | None,
+    ) -> None:
+        fixed = isinstance(exposure, int | float) and not isinstance(exposure, bool)
+        if not (0 < exposure < float("inf") if fixed else exposure in ("observed", None)):
+            raise ValueError(
+                f"exposure is {exposure!r}: it must be a positive number, 'observed' or None."
+            )
+        super().__init__((latent_dim,), event_shape, numbers=numbers, network=network)
+        self.exposure = exposure
+        self.takes_total = exposure == "observed"
+        if self.takes_total:
+            self.register_buffer("mean_total", torch.tensor(float(math.prod(self.event_shape))))
+
+    def initialize(self, mean: Tensor) -> None:
+        """Begin with the rates at the mean of the data, shape event_shape."""
+        log_rate = mean.clamp_min(SMALLEST_MEAN).log()
+        if self.takes_total:
+            self.mean_total.copy_(mean.sum())
+        elif self.exposure is not None:
+            log_rate = log_rate - math.log(self.exposure)
+        self.start_at(log_rate)
+
+    def rate(self, raw: Tensor, total: Tensor | None) -> Tensor:
+        r"""Return the rates, kept above 0, from their raw numbers.
+
+        Args:
+            raw: shape (\*batch, \*event_shape).
+            total: shape (\*batch,), for an observed exposure; ``None`` for the mean total.
+        """
+        if self.takes_total:
+            event_dim = len(self.event_shape)
+            shares = raw.flatten(-event_dim).softmax(-1).reshape(raw.shape)
+            total = self.mean_total if total is None else total
+            rate = total.reshape(*total.shape, *(1 for _ in range(event_dim))) * shares
+        else:
+            rate = raw.exp() if self.exposure is None else self.exposure * raw.exp()
+        return rate.clamp_min(SMALLEST_RATE)

@@ -1,0 +1,58 @@
+"""The multinomial likelihood."""
+
+from collections.abc import Callable
+
+import pyro.distributions as dist
+from torch import Tensor
+
+from pvae import distributions
+from pvae.kinds import Network
+from pvae.likelihoods.counts import Counts
+from pvae.networks.shapes import Shape
+
+
+class Multinomial(Counts):
+    r"""Counts that share out a total, such as words of a document or items of a user.
+
+    .. math::
+        P(x|z) = \frac{n!}{\prod_i x_i!} \prod_i \operatorname{softmax}(r(z))_i^{x_i},
+        \qquad n = \sum_i x_i
+
+    (Miao, Yu, Blunsom 2016; Liang et al. 2018, where binary x are clicks). The network returns r,
+    of which the softmax is over all elements. P(x|z) is given the total n of the datum, which is
+    the exposure of `Counts`; samples of it have the total they are asked for.
+
+    Args:
+        latent_dim: the number of latents d.
+        event_shape: event shape of x.
+        network: maps (d,) to event_shape: a module, or what makes one from the two shapes;
+            ``None`` for an `MLP`.
+
+    Shape:
+        z of (\*batch, d) and totals of (\*batch,) to a distribution of batch shape batch and event
+        shape event_shape.
+
+    Raises:
+        ValueError: if a size is below 1, or the network does not fit.
+
+    Example:
+        >>> import torch
+        >>> from pvae.likelihoods import Multinomial
+        >>> p = Multinomial(2, (7,))(torch.zeros(2, 2), total=torch.tensor([3.0, 50.0]))
+        >>> p.sample().sum(-1)
+        tensor([ 3., 50.])
+    """
+
+    def __init__(
+        self,
+        latent_dim: int,
+        event_shape: Shape,
+        network: Network | Callable[[Shape, Shape], Network] | None = None,
+    ) -> None:
+        super().__init__(latent_dim, event_shape, 1, network, exposure="observed")
+
+    def forward(self, z: Tensor, total: Tensor | None = None) -> dist.TorchDistribution:
+        """Return P(x|z) given totals; without them they are the mean total."""
+        (logits,) = self.raw(z)
+        total = self.mean_total if total is None else total
+        return distributions.Multinomial(total, logits, event_dim=len(self.event_shape))

@@ -1,0 +1,59 @@
+"""The zero-inflated Poisson likelihood."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import pyro.distributions as dist
+from torch import Tensor
+
+from pvae.kinds import Network
+from pvae.likelihoods.counts import Counts
+from pvae.networks.shapes import Shape
+
+
+class ZeroInflatedPoisson(Counts):
+    r"""Independent counts, a Poisson's or with some probability zero (Lambert 1992).
+
+    .. math::
+        P(x|z) = \prod_i g_i(z)\, [x_i = 0] + (1 - g_i(z)) \operatorname{Poisson}(x_i; \mu_i(z))
+
+    The network returns the number that gives the rate mu, as of `Poisson`, and the logit of the
+    gate g for each element. The mean is (1 - g) mu: with an observed exposure it is the rates that
+    sum to the total.
+
+    Args:
+        latent_dim: the number of latents d.
+        event_shape: event shape of x.
+        network: maps (d,) to twice event_shape along the first dimension: a module, or what makes
+            one from the two shapes; ``None`` for an `MLP`.
+        exposure: a positive number, ``"observed"`` or ``None``, see `Poisson`.
+
+    Shape:
+        z of (\*batch, d) and totals of (\*batch,) to a distribution of batch shape batch and event
+        shape event_shape.
+
+    Raises:
+        ValueError: if the exposure is none of the three, a size is below 1, or the network does
+            not fit.
+
+    Example:
+        >>> import torch
+        >>> from pvae.likelihoods import ZeroInflatedPoisson
+        >>> ZeroInflatedPoisson(2, (7,))(torch.zeros(5, 2)).event_shape
+        torch.Size([7])
+    """
+
+    def __init__(
+        self,
+        latent_dim: int,
+        event_shape: Shape,
+        network: Network | Callable[[Shape, Shape], Network] | None = None,
+        exposure: float | Literal["observed"] | None = None,
+    ) -> None:
+        super().__init__(latent_dim, event_shape, 2, network, exposure)
+
+    def forward(self, z: Tensor, total: Tensor | None = None) -> dist.TorchDistribution:
+        """Return P(x|z), given totals if the exposure is observed."""
+        raw, gate_logits = self.raw(z)
+        p = dist.ZeroInflatedPoisson(self.rate(raw, total), gate_logits=gate_logits)
+        return p.to_event(len(self.event_shape))

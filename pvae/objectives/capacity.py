@@ -1,0 +1,60 @@
+"""The ELBO with a target for its KL term."""
+
+from pyro.poutine import Trace
+from torch import Tensor
+
+from pvae.objectives.counting import Counting, rise
+from pvae.objectives.objective import Objective, kl, latents, log_likelihood
+
+
+class CapacityELBO(Counting, Objective):
+    r"""The KL of each datum is drawn to a capacity C that rises (Burgess et al. 2018).
+
+    .. math::
+        E_{q(z|x)}[\log p(x|z)] - \gamma\, \bigl| KL(q(z|x) \,\|\, p(z)) - C_t \bigr|,
+        \qquad C_t = C \min(1, t / w)
+
+    So information enters the latents little by little, the most useful first. The KL is in closed
+    form where torch has one for the pair, else its estimate at the draw.
+
+    Args:
+        capacity: the target C in nats per datum, at least 0.
+        gamma: the weight of the distance from it, at least 0.
+        warmup_steps: gradient steps w until C is reached; 0 for a constant target.
+
+    Attributes:
+        step: gradient steps taken so far, the t above; counted by `loss_and_grads`.
+
+    Raises:
+        ValueError: if an argument is negative or not finite.
+
+    Example:
+        >>> from pvae.objectives import CapacityELBO
+        >>> objective = CapacityELBO(capacity=25.0, warmup_steps=1000)
+        >>> objective.step = 100
+        >>> objective.target
+        2.5
+    """
+
+    def __init__(
+        self, capacity: float = 25.0, gamma: float = 1000.0, warmup_steps: int = 100_000
+    ) -> None:
+        for name, value in {"capacity": capacity, "gamma": gamma}.items():
+            if not 0 <= value < float("inf"):
+                raise ValueError(f"{name} is {value}: it must be finite and at least 0.")
+        if warmup_steps < 0:
+            raise ValueError(f"warmup_steps is {warmup_steps}: it must be at least 0.")
+        super().__init__()
+        self.capacity = capacity
+        self.gamma = gamma
+        self.warmup_steps = warmup_steps
+
+    @property
+    def target(self) -> float:
+        """The target C_t at the present step."""
+        return float(self.capacity * rise(self._step, self.warmup_steps))
+
+    def _loss(self, model_trace: Trace, guide_trace: Trace) -> Tensor:
+        divergence = sum(kl(q, p) for q, p in latents(model_trace, guide_trace))
+        target = self.capacity * rise(self._steps_on(divergence.device), self.warmup_steps)
+        return self.gamma * (divergence - target).abs().sum() - log_likelihood(model_trace)

@@ -1,0 +1,49 @@
+"""Objectives that change from step to step."""
+
+from typing import Any
+
+import torch
+from pyro.infer import ELBO
+from torch import Tensor
+
+
+class Counting(ELBO):
+    """An objective that counts its gradient steps.
+
+    Args:
+        elbo: arguments of the objective.
+
+    Attributes:
+        step: gradient steps taken so far; counted by `loss_and_grads`.
+    """
+
+    def __init__(self, **elbo: Any) -> None:
+        super().__init__(**elbo)
+        # A tensor, so that a compiled step counts for itself.
+        self._step = torch.zeros((), dtype=torch.float64)
+
+    @property
+    def step(self) -> int:
+        """Gradient steps taken so far."""
+        return int(self._step)
+
+    @step.setter
+    def step(self, step: int) -> None:
+        self._step.fill_(step)
+
+    def _steps_on(self, device: torch.device) -> Tensor:
+        """The steps so far, which follow the data to their device."""
+        if self._step.device != device:
+            self._step = self._step.to(device)
+        return self._step
+
+    def loss_and_grads(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> float:
+        """Estimate the loss, add its gradients, and count the step."""
+        loss = super().loss_and_grads(model, guide, *args, **kwargs)
+        self._step += 1
+        return loss
+
+
+def rise(steps: Tensor, over: int) -> Tensor | float:
+    """What rises linearly from 0 to 1 over so many steps, and then stays."""
+    return (steps / over).clamp(max=1.0) if over else 1.0

@@ -1,0 +1,80 @@
+"""The ELBO of a posterior that is shown corrupted data."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from pyro.infer import Trace_ELBO
+from pyro.poutine import Trace
+from torch import Tensor
+
+KINDS = ("gaussian", "mask", "salt and pepper")
+
+
+class Denoising(Trace_ELBO):
+    r"""The ELBO with noise at the input: the guide sees a corrupted x, the model the clean one.
+
+    .. math::
+        E_{\tilde x \sim c(\tilde x|x)} E_{q(z|\tilde x)} \bigl[ \log p(x, z)
+        - \log q(z|\tilde x) \bigr]
+
+    Denoising autoencoders learn so (Vincent et al. 2008, 2010); here it is still a lower bound of
+    log p(x), with the mixture of all q(z|x~) as its posterior (Im et al. 2017). Evaluation, by
+    `pvae.evaluation`, sees clean data.
+
+    ===================  =====================================================================
+    kind                 each element of x, the first argument of the programs
+    ===================  =====================================================================
+    ``gaussian``         gets a normal number of standard deviation ``noise`` added, in the
+                         units of the data
+    ``mask``             becomes 0 with probability ``noise``
+    ``salt and pepper``  becomes the smallest or the largest of the minibatch, with
+                         probability ``noise``
+    ===================  =====================================================================
+
+    Args:
+        noise: how much of it, at least 0; a probability for the last two kinds.
+        kind: one of the above.
+        elbo: further arguments of `pyro.infer.Trace_ELBO`, such as ``num_particles``.
+
+    Raises:
+        ValueError: if the kind is unknown, or noise out of range.
+
+    Example:
+        >>> import pvae, torch
+        >>> from pvae.objectives import Denoising
+        >>> vae = pvae.build((1, 8, 8), latent_dim=2)
+        >>> loss = Denoising(0.3, "mask").loss(vae.model, vae.guide, torch.ones(5, 1, 8, 8))
+    """
+
+    def __init__(self, noise: float = 0.3, kind: str = "gaussian", **elbo: Any) -> None:
+        if kind not in KINDS:
+            raise ValueError(f"kind is {kind!r}: it must be one of {', '.join(map(repr, KINDS))}.")
+        most = float("inf") if kind == "gaussian" else 1
+        if not 0 <= noise <= most or noise == float("inf"):
+            raise ValueError(
+                f"noise is {noise}: for kind {kind!r} it must be "
+                + ("a standard deviation, " if kind == "gaussian" else "a probability, ")
+                + ("finite and at least 0." if kind == "gaussian" else "from 0 to 1.")
+            )
+        super().__init__(**elbo)
+        self.noise = noise
+        self.kind = kind
+
+    def _get_trace(
+        self, model: Callable, guide: Callable, args: tuple, kwargs: dict
+    ) -> tuple[Trace, Trace]:
+        def shown(x: Tensor, *rest: Any, **named: Any) -> Any:
+            return guide(self._corrupt(x), *rest, **named)
+
+        return super()._get_trace(model, shown, args, kwargs)
+
+    def _corrupt(self, x: Tensor) -> Tensor:
+        if self.noise == 0:
+            return x
+        if self.kind == "gaussian":
+            return x + self.noise * torch.randn_like(x)
+        hit = torch.rand_like(x) < self.noise
+        if self.kind == "mask":
+            return torch.where(hit, torch.zeros_like(x), x)
+        return torch.where(hit, torch.where(torch.rand_like(x) < 0.5, x.min(), x.max()), x)

@@ -1,0 +1,133 @@
+"""The ELBO with a penalty on the total correlation, as a discriminator tells it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pyro
+import torch
+from pyro.params import param_with_module_name
+from pyro.poutine import Trace
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.functional import softplus
+
+from pvae.networks.mlp import MLP
+from pvae.networks.shapes import check_size
+from pvae.objectives.objective import (
+    Objective,
+    kl,
+    latents,
+    log_likelihood,
+    rows,
+    with_gradient_of,
+)
+
+
+class FactorVAE(Objective):
+    r"""The ELBO less gamma times the total correlation of the latents (Kim and Mnih 2018).
+
+    .. math::
+        E[\log p(x|z)] - KL(q(z|x) \,\|\, p(z)) - \gamma\, KL(q(z) \,\|\, \textstyle\prod_j q(z_j))
+
+    per datum, with q(z) the average of q(z|x) over the data. A discriminator D is trained beside
+    the VAE to tell the minibatch's z from z whose numbers were shuffled over the minibatch, each by
+    itself; its logit is then the log of the ratio of the two densities, and the mean of the logit
+    over z the total correlation.
+
+    The discriminator belongs to the objective. One step trains all: the gradient reaches the VAE
+    through a discriminator that is held fixed, and the discriminator through latents that are.
+    Under SVI its parameters are those of the parameter store named ``discriminator``; an optimizer
+    that is given its parameters beforehand must have those of `parameters` as well. The loss is
+    that of the VAE.
+
+    Args:
+        latent_dim: the number of latents.
+        gamma: the weight of the total correlation, at least 0.
+        hidden: sizes of the discriminator's hidden layers.
+
+    Attributes:
+        discriminator: maps z of shape (\*batch, latent_dim) to a logit of shape (\*batch, 1).
+
+    Raises:
+        ValueError: if a size is below 1 or gamma negative; and from a step, if the VAE has
+            another number of latents, or draws that carry no gradients.
+
+    Example:
+        >>> import pvae, pyro, torch
+        >>> from pvae.objectives import FactorVAE
+        >>> vae = pvae.build((1, 8, 8), latent_dim=2)
+        >>> objective = FactorVAE(latent_dim=2, gamma=10.0)
+        >>> svi = pyro.infer.SVI(vae.model, vae.guide, pyro.optim.Adam({"lr": 1e-3}), objective)
+        >>> loss = svi.step(torch.ones(5, 1, 8, 8))
+    """
+
+    def __init__(
+        self, latent_dim: int, gamma: float = 10.0, hidden: Sequence[int] = (256, 256, 256)
+    ) -> None:
+        check_size("latent_dim", latent_dim)
+        if not 0 <= gamma < float("inf"):
+            raise ValueError(
+                f"gamma is {gamma}: the weight of the total correlation must be finite and at "
+                "least 0."
+            )
+        super().__init__()
+        self.latent_dim = latent_dim
+        self.gamma = gamma
+        self.hidden = hidden
+        self.discriminator = MLP((latent_dim,), (1,), hidden, activation="leaky_relu")
+
+    # What it learns ----------------------------------------------------------------------------
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """The parameters of the discriminator."""
+        return self.discriminator.parameters()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The weights of the discriminator."""
+        return self.discriminator.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take over the weights of a discriminator of the same sizes."""
+        self.discriminator.load_state_dict(state)
+
+    def to(self, *args: Any, **kwargs: Any) -> "FactorVAE":
+        """Move the discriminator to a device or dtype, as a module is moved."""
+        self.discriminator.to(*args, **kwargs)
+        return self
+
+    # The objective -----------------------------------------------------------------------------
+
+    def _loss(self, model_trace: Trace, guide_trace: Trace) -> Tensor:
+        sites = latents(model_trace, guide_trace)
+        z = rows([q for q, _ in sites])
+        if z.shape[-1] != self.latent_dim:
+            raise ValueError(
+                f"latent_dim is {self.latent_dim}: the VAE has {z.shape[-1]} latents, the "
+                "objective must have as many."
+            )
+        self._register(z)
+        fixed = {name: p.detach() for name, p in self.discriminator.named_parameters()}
+        correlation = functional_call(self.discriminator, fixed, z).sum()
+        divergence = sum(kl(q, p).sum() for q, p in sites)
+        loss = divergence + self.gamma * correlation - log_likelihood(model_trace)
+        return with_gradient_of(loss, loss + self._discriminator_loss(z.detach()))
+
+    def _discriminator_loss(self, z: Tensor) -> Tensor:
+        """The cross-entropy of telling z from shuffled z, in nats summed over the minibatch."""
+        shuffled = z.gather(0, torch.rand_like(z).argsort(0))
+        ours, theirs = self.discriminator(z), self.discriminator(shuffled)
+        return (softplus(-ours) + softplus(theirs)).sum() / 2
+
+    def _register(self, z: Tensor) -> None:
+        first = next(self.parameters())
+        if first.dtype != z.dtype or first.device != z.device:
+            self.to(device=z.device, dtype=z.dtype)
+        # As for the parts of a VAE: the store takes the parameters that are, not those of another
+        # discriminator that it met before.
+        store = pyro.get_param_store()
+        held = dict(store.named_parameters())
+        for name, parameter in self.discriminator.named_parameters():
+            full_name = param_with_module_name("discriminator", name)
+            if held.get(full_name, parameter) is not parameter:
+                del store[full_name]
+            pyro.param(full_name, parameter)

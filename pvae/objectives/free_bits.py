@@ -1,0 +1,71 @@
+"""The ELBO with some nats of each latent for free."""
+
+import torch
+from pyro.distributions.util import scale_and_mask
+from pyro.poutine import Trace
+from torch import Tensor
+from torch.distributions import kl_divergence
+
+from pvae.objectives.objective import (
+    Objective,
+    factor,
+    kl,
+    latents,
+    log_likelihood,
+)
+
+
+class FreeBits(Objective):
+    r"""The ELBO whose KL costs nothing below lambda nats per latent (Kingma et al. 2016).
+
+    .. math::
+        E[\log p(x|z)] - \sum_j \max\Bigl(\lambda,\,
+        \frac{1}{n} \sum_{i=1}^n KL\bigl(q(z_j|x_i) \,\|\, p(z_j)\bigr)\Bigr)
+
+    per datum, with the KL averaged over the minibatch before it is compared: a latent that carries
+    less than lambda is not pressed further, which keeps it from being given up early.
+
+    Each latent is a group where q and p both are independent over them; its KL is in closed form
+    where torch has one, else its estimate at the draw. Where one of them is not, as a flow or a
+    mixture, the KL of the whole z is one group. Draws must carry gradients.
+
+    Args:
+        free_nats: lambda, the nats of each group that are free, at least 0; 0 is the ELBO.
+
+    Raises:
+        ValueError: if free_nats is negative or not finite.
+
+    Example:
+        >>> import pvae, torch
+        >>> from pvae.objectives import FreeBits
+        >>> vae = pvae.build((1, 8, 8), latent_dim=2)
+        >>> loss = FreeBits(0.25).loss(vae.model, vae.guide, torch.ones(5, 1, 8, 8))
+    """
+
+    def __init__(self, free_nats: float = 0.25) -> None:
+        if not 0 <= free_nats < float("inf"):
+            raise ValueError(f"free_nats is {free_nats}: it must be finite and at least 0.")
+        super().__init__()
+        self.free_nats = free_nats
+
+    def _loss(self, model_trace: Trace, guide_trace: Trace) -> Tensor:
+        loss = -log_likelihood(model_trace)
+        for q, p in latents(model_trace, guide_trace):
+            groups = _groups(q, p)
+            loss = loss + groups.sum(0).clamp(min=self.free_nats * groups.shape[0]).sum()
+        return loss
+
+
+def _groups(q: dict, p: dict) -> Tensor:
+    """The KL of each datum and group, shape (n, groups)."""
+    of_q, of_p = factor(q["fn"]), factor(p["fn"])
+    if of_q is None or of_p is None or of_q.event_shape != of_p.event_shape:
+        return kl(q, p).reshape(-1, 1)
+    try:
+        divergence = kl_divergence(of_q, of_p)
+    except NotImplementedError:
+        divergence = of_q.log_prob(q["value"]) - of_p.log_prob(q["value"])
+    divergence = divergence.reshape(*q["fn"].batch_shape, -1)
+    mask = q["mask"].unsqueeze(-1) if torch.is_tensor(q["mask"]) else q["mask"]
+    scale = q["scale"].unsqueeze(-1) if torch.is_tensor(q["scale"]) else q["scale"]
+    return scale_and_mask(divergence, scale=scale, mask=mask).flatten(0, -2)

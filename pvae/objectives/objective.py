@@ -1,0 +1,141 @@
+"""What the objectives share: one trace of the two programs, from which the loss is made."""
+
+import logging
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from pyro.distributions.util import scale_and_mask
+from pyro.infer import ELBO
+from pyro.infer.enum import get_importance_trace
+from pyro.infer.util import is_validation_enabled
+from pyro.poutine import Trace
+from pyro.util import check_if_enumerated, warn_if_nan
+from torch import Tensor
+from torch.distributions import Distribution, Independent, kl_divergence
+
+
+class Objective(ELBO):
+    """An objective made from one trace of model and guide, several draws being one dimension of it.
+
+    A subclass says what the loss is, in `_loss`. Its value is reported, in nats summed over the
+    data, and its gradient is that of the step.
+
+    Args:
+        num_particles: draws of the latents for each datum; more than one are a plate to the left
+            of all others.
+    """
+
+    def __init__(self, num_particles: int = 1) -> None:
+        super().__init__(num_particles=num_particles, vectorize_particles=num_particles > 1)
+
+    @abstractmethod
+    def _loss(self, model_trace: Trace, guide_trace: Trace) -> Tensor:
+        """Return the loss of a trace, one number."""
+
+    def _get_trace(
+        self, model: Callable, guide: Callable, args: tuple, kwargs: dict
+    ) -> tuple[Trace, Trace]:
+        model_trace, guide_trace = get_importance_trace(
+            "flat", self.max_plate_nesting, model, guide, args, kwargs
+        )
+        if is_validation_enabled():
+            check_if_enumerated(guide_trace)
+        return model_trace, guide_trace
+
+    def _guess_max_plate_nesting(self, *programs: Any) -> None:
+        logger = logging.getLogger(ELBO.__module__)
+        before = logger.level
+        logger.setLevel(logging.WARNING)  # that Pyro has counted plates is news to nobody
+        try:
+            super()._guess_max_plate_nesting(*programs)
+        finally:
+            logger.setLevel(before)
+
+    def differentiable_loss(
+        self, model: Callable, guide: Callable, *args: Any, **kwargs: Any
+    ) -> Tensor:
+        """Estimate the loss, as a tensor that can be differentiated."""
+        (traces,) = self._get_traces(model, guide, args, kwargs)
+        return self._loss(*traces)
+
+    def loss(self, model: Callable, guide: Callable, *args: Any, **kwargs: Any) -> float:
+        """Estimate the loss."""
+        with torch.no_grad():
+            loss = self.differentiable_loss(model, guide, *args, **kwargs).item()
+        warn_if_nan(loss, "loss")
+        return loss
+
+    def loss_and_grads(self, model: Callable, guide: Callable, *args: Any, **kwargs: Any) -> float:
+        """Estimate the loss, and add its gradients to those of the parameters."""
+        loss = self.differentiable_loss(model, guide, *args, **kwargs)
+        if loss.requires_grad:
+            loss.backward()
+        loss = loss.item()
+        warn_if_nan(loss, "loss")
+        return loss
+
+
+def latents(model_trace: Trace, guide_trace: Trace) -> list[tuple[dict, dict]]:
+    """The latent sites, each as it is in the guide and as it is in the model.
+
+    Raises:
+        ValueError: if the draws of one carry no gradient.
+    """
+    sites = [s for s in guide_trace.nodes.values() if s["type"] == "sample"]
+    for site in sites:
+        check_reparameterized(site)
+    return [(site, model_trace.nodes[site["name"]]) for site in sites]
+
+
+def check_reparameterized(q: dict) -> None:
+    """Refuse a latent whose draws carry no gradient."""
+    if not q["fn"].has_rsample:
+        raise ValueError(
+            f"The draws of {q['name']!r} from a posterior of type {name_of(q['fn'])} carry no "
+            "gradient (has_rsample is False), which this objective needs: choose another "
+            "posterior, or Trace_ELBO or ImportanceWeighted with gradient='plain'."
+        )
+
+
+def log_likelihood(model_trace: Trace) -> Tensor:
+    """log p(x|z), summed over the data."""
+    sites = (s for s in model_trace.nodes.values() if s["type"] == "sample")
+    return sum(site["log_prob_sum"] for site in sites if site["is_observed"])
+
+
+def kl(q: dict, p: dict) -> Tensor:
+    """KL(q(z|x) || p(z)) of a latent site for each datum.
+
+    It is in closed form where torch has one for the pair, else log q(z|x) − log p(z) at the draw.
+    """
+    try:
+        divergence = kl_divergence(q["fn"], p["fn"])
+    except NotImplementedError:
+        return q["log_prob"] - p["log_prob"]
+    return scale_and_mask(divergence, scale=q["scale"], mask=q["mask"])
+
+
+def factor(p: Distribution) -> Distribution | None:
+    """The distribution that a product of independent ones is made of; nothing if it is none."""
+    if not isinstance(p, Independent):
+        return None
+    while isinstance(p, Independent):
+        p = p.base_dist
+    return p
+
+
+def name_of(p: Distribution) -> str:
+    """The name of a distribution, as one would say it."""
+    return type(factor(p) or p).__name__
+
+
+def rows(sites: list[dict], key: str = "value") -> Tensor:
+    """The latents of all sites, side by side: a row for each datum, shape (n, numbers)."""
+    return torch.cat([s[key].reshape(-1, s["fn"].event_shape.numel()) for s in sites], dim=-1)
+
+
+def with_gradient_of(value: Tensor, surrogate: Tensor) -> Tensor:
+    """A number, but with the gradient of another."""
+    return value.detach() + (surrogate - surrogate.detach())

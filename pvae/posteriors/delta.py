@@ -1,0 +1,51 @@
+"""The point mass as a posterior."""
+
+from collections.abc import Callable
+
+import pyro.distributions as dist
+from torch import Tensor
+
+from pvae.conditional import Conditional
+from pvae.kinds import Network
+from pvae.networks.shapes import Shape
+
+
+class Delta(Conditional):
+    r"""A point mass at the network's output z(x): the plain autoencoder.
+
+    The ELBO becomes log p(x, z(x)), without an entropy: no bound of log p(x), but the objective of
+    an autoencoder whose codes are drawn to where the prior is dense. With the prior's term weighted
+    by 0 (`pvae.objectives.BetaELBO`) it is the autoencoder of Hinton and Salakhutdinov (2006).
+
+    Args:
+        event_shape: event shape of x.
+        latent_dim: the number of latents d.
+        network: maps event_shape to (d,): a module, or what makes one from the two shapes;
+            ``None`` for an `MLP`.
+
+    Shape:
+        x of (\*batch, \*event_shape) to a distribution of batch shape batch, event shape (d,).
+
+    Raises:
+        ValueError: if a size is below 1, or the network does not fit.
+
+    Example:
+        >>> import torch
+        >>> from pvae.posteriors import Delta
+        >>> q = Delta((7,), 3)(torch.zeros(5, 7))
+        >>> bool((q.sample() == q.mean).all())
+        True
+    """
+
+    def __init__(
+        self,
+        event_shape: Shape,
+        latent_dim: int,
+        network: Network | Callable[[Shape, Shape], Network] | None = None,
+    ) -> None:
+        super().__init__(event_shape, (latent_dim,), numbers=1, network=network)
+
+    def forward(self, x: Tensor) -> dist.TorchDistribution:
+        """Return q(z|x)."""
+        (z,) = self.raw(x)
+        return dist.Delta(z, event_dim=1)

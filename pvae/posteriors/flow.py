@@ -1,0 +1,128 @@
+"""What normalizing flows have in common."""
+
+from collections.abc import Callable, Sequence
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+from torch.distributions import Transform, constraints
+
+from pvae.kinds import Network
+from pvae.networks.shapes import Shape
+from pvae.posteriors.split import Split
+
+
+class Flow(Split):
+    r"""A posterior that carries a diagonal normal through a map that depends on x.
+
+    .. math::
+        z = f_x(z_0), \quad z_0 \sim N(\mu(x), \mathrm{diag}\, \sigma(x)^2), \quad
+        \log q(z|x) = \log q_0(z_0|x) - \log |\det \partial f_x / \partial z_0|
+
+    The network returns mu and log sigma, and what the steps of the flow depend on. The
+    distribution remembers its latest draw, so that scoring it needs no inverse. A draw that was
+    made without gradients is so scored only where none are asked for: else the inverse is taken,
+    since what is remembered of the draw does not know how it depends on the parameters.
+
+    Args:
+        event_shape: event shape of x.
+        latent_dim: the number of latents.
+        sizes: lengths of the further vectors that the network returns.
+        network: a module, or what makes one from an input shape and an output shape;
+            ``None`` for an `MLP`.
+    """
+
+    def __init__(
+        self,
+        event_shape: Shape,
+        latent_dim: int,
+        sizes: Sequence[int],
+        network: Network | Callable[[Shape, Shape], Network] | None,
+    ) -> None:
+        super().__init__(event_shape, latent_dim, [latent_dim, latent_dim, *sizes], network)
+
+    def steps(self, *vectors: Tensor) -> list[Transform]:
+        r"""Return the steps of the flow.
+
+        Args:
+            vectors: what the network returned for x, each of shape (\*batch, its size).
+        """
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> dist.TorchDistribution:
+        """Return q(z|x)."""
+        loc, log_scale, *vectors = self.raw(x)
+        base = dist.Normal(loc, log_scale.exp()).to_event(1)
+        return flowed(base, self.steps(*vectors))
+
+
+def flowed(base: dist.TorchDistribution, steps: list[Transform]) -> dist.TorchDistribution:
+    """Return the distribution of what goes through the steps, which remembers its latest draw."""
+    return dist.TransformedDistribution(base, [*steps, _Memory()])
+
+
+class Step(Transform):
+    """A step of a flow, which computes its value and log |det| together and keeps the latest."""
+
+    domain = codomain = constraints.real_vector
+    bijective = True
+
+    def __init__(self) -> None:
+        super().__init__(cache_size=1)
+        self._latest: tuple[Tensor | None, Tensor | None] = None, None
+
+    def call_and_log_det(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        r"""Return y and log |det dy/dx|, of shapes (\*batch, d) and (\*batch,)."""
+        raise NotImplementedError
+
+    def _call(self, x: Tensor) -> Tensor:
+        y, log_det = self.call_and_log_det(x)
+        self._latest = x, log_det
+        return y
+
+    def _inverse(self, y: Tensor) -> Tensor:
+        raise NotImplementedError(no_inverse(self))
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        r"""Return log |det dy/dx|, of shape (\*batch,)."""
+        if x is not self._latest[0]:
+            self._call(x)
+        return self._latest[1]
+
+
+class _Memory(Transform):
+    """The identity at the end of a flow, which knows the latest draw and hides it if need be."""
+
+    domain = codomain = constraints.real_vector
+    bijective = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._latest: tuple[Tensor | None, Tensor | None, bool] = None, None, False
+
+    def _call(self, x: Tensor) -> Tensor:
+        y = x.view_as(x)
+        self._latest = x, y, torch.is_grad_enabled()
+        return y
+
+    def _inverse(self, y: Tensor) -> Tensor:
+        x, latest, with_gradients = self._latest
+        if y is latest and (with_gradients or not torch.is_grad_enabled()):
+            return x
+        return y.view_as(y)  # another tensor, which the steps do not know
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        return torch.zeros_like(x[..., 0])
+
+
+def no_inverse(step: Transform) -> str:
+    """Say that a flow cannot be inverted."""
+    return (
+        f"A {type(step).__name__.lstrip('_')} flow has no inverse in closed form: it scores the "
+        "latest of its draws and nothing else, and that with gradients only if drawn by rsample."
+    )
+
+
+def matvec(matrix: Tensor, vector: Tensor) -> Tensor:
+    r"""Multiply, with shapes (\*batch, n, m) and (\*batch, m)."""
+    return torch.matmul(matrix, vector.unsqueeze(-1)).squeeze(-1)

@@ -1,0 +1,38 @@
+"""The uniform prior on a sphere."""
+
+import pyro.distributions as dist
+import torch
+from torch import nn
+
+from pvae.distributions.hyperspherical_uniform import HypersphericalUniform
+from pvae.networks.shapes import check_size
+
+
+class Hyperspherical(nn.Module):
+    r"""The prior of Davidson et al. (2018): uniform on the unit sphere S^{d-1}.
+
+    It goes with a posterior on the sphere. No direction is preferred and there is no centre for
+    data to crowd at, as there is for N(0, I) in few dimensions.
+
+    Args:
+        latent_dim: the number of latents d, at least 2; the sphere has d - 1 dimensions.
+
+    Raises:
+        ValueError: if latent_dim is below 2.
+
+    Example:
+        >>> from pvae.priors import Hyperspherical
+        >>> Hyperspherical(3)().sample((5,)).shape
+        torch.Size([5, 3])
+    """
+
+    def __init__(self, latent_dim: int) -> None:
+        super().__init__()
+        if check_size("latent_dim", latent_dim) < 2:
+            raise ValueError(f"latent_dim is {latent_dim}: a sphere needs at least 2 dimensions.")
+        # It follows the module to its device and dtype.
+        self.register_buffer("centre", torch.zeros(latent_dim), persistent=False)
+
+    def forward(self) -> dist.TorchDistribution:
+        """Return p(z), of event shape (latent_dim,)."""
+        return HypersphericalUniform(len(self.centre), self.centre.dtype, self.centre.device)

@@ -1,0 +1,32 @@
+"""The normal prior with a learned mean and scale."""
+
+import pyro.distributions as dist
+
+from pvae.priors.location_scale import LocationScale
+
+
+class Normal(LocationScale):
+    r"""Independent normal latents: p(z) = prod_i N(z_i; mu_i, sigma_i^2), with mu, sigma learned.
+
+    It begins at N(0, I). A posterior that is itself diagonal normal with free scales can be moved
+    and stretched with its networks instead, so a learned mean and scale matter where they cannot:
+    for posteriors of fixed scale, or networks that shrink what they are given.
+
+    Args:
+        latent_dim: the number of latents d.
+
+    Raises:
+        ValueError: if latent_dim is below 1.
+
+    Example:
+        >>> from pvae.priors import Normal
+        >>> Normal(3)().event_shape
+        torch.Size([3])
+    """
+
+    def __init__(self, latent_dim: int) -> None:
+        super().__init__(latent_dim, learned=True)
+
+    def forward(self) -> dist.TorchDistribution:
+        """Return p(z), of event shape (latent_dim,)."""
+        return dist.Normal(self.loc, self.scale).to_event(1)

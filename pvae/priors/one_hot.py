@@ -1,0 +1,47 @@
+"""The uniform prior of one-hot latents."""
+
+import pyro.distributions as dist
+import torch
+from torch import nn
+
+from pvae.distributions.categories import Categories
+from pvae.networks.shapes import check_size
+
+
+class OneHot(nn.Module):
+    r"""Uniform one-hot latents: p(z) = K^{-groups} at each of the K^groups vertices.
+
+    The d latents are ``groups`` one-hot variables of K = d / groups categories each, flattened
+    (Jang et al. 2017). It goes with a posterior over the same groups; see
+    `pvae.distributions.Categories` for what it gives to relaxed values between the vertices.
+
+    Args:
+        latent_dim: the number of latents d.
+        groups: the number of one-hot variables.
+
+    Raises:
+        ValueError: if a size is below 1, or groups do not divide the latents into at least 2
+            categories each.
+
+    Example:
+        >>> from pvae.priors import OneHot
+        >>> OneHot(20, groups=2)().entropy()  # 2 log 10
+        tensor(4.6052)
+    """
+
+    def __init__(self, latent_dim: int, groups: int = 1) -> None:
+        super().__init__()
+        check_size("latent_dim", latent_dim)
+        check_size("groups", groups)
+        categories, rest = divmod(latent_dim, groups)
+        if rest or categories < 2:
+            raise ValueError(
+                f"{latent_dim} latents do not make {groups} one-hot variables of the same number "
+                "of categories, at least 2: latent_dim must be a multiple of groups, and at least "
+                "twice as large."
+            )
+        self.register_buffer("logits", torch.zeros(groups, categories), persistent=False)
+
+    def forward(self) -> dist.TorchDistribution:
+        """Return p(z), of event shape (latent_dim,)."""
+        return Categories(self.logits)

@@ -1,0 +1,143 @@
+"""The variational mixture of posteriors."""
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from pvae.distributions.mixture import Mixture
+from pvae.networks.shapes import check_shape, check_size
+
+# How far inside the range of the data pseudo-inputs begin, as a part of it: at its ends the
+# sigmoid would have no gradient.
+MARGIN = 0.01
+
+
+class VampPrior(nn.Module):
+    r"""The variational mixture of posteriors of Tomczak and Welling (2018).
+
+    .. math::
+        p(z) = \sum_k w_k \, q(z | u_k)
+
+    The components are the posterior itself at K pseudo-inputs u_k, which are learned with the
+    networks. It is a short form of the aggregate posterior, the mixture over all data, which is
+    the prior that maximizes the ELBO. The weights w_k are 1/K unless learned.
+
+    A pseudo-input is a sigmoid of free numbers between the least and the greatest value that each
+    channel (the first dimension of x) has in the data, and so stays in the data's range.
+
+    It knows its posterior from `connect`, which `pvae.VAE` calls, and starts at data by
+    `initialize`, which `pvae.fit` calls; before, pseudo-inputs are random in [0, 1]. The
+    posterior's weights are shared, not owned: they are no parameters of the prior.
+
+    Args:
+        latent_dim: the number of latents d.
+        components: the number of pseudo-inputs K.
+        learned_weights: whether the weights are learned.
+
+    Raises:
+        ValueError: if a size is below 1, the posterior has no context_shape or has another
+            number of latents, or the data to start at have another event shape or are fewer than
+            the pseudo-inputs.
+        RuntimeError: if it is called before it is connected.
+
+    Example:
+        >>> import torch
+        >>> from pvae.posteriors import DiagonalNormal
+        >>> from pvae.priors import VampPrior
+        >>> prior = VampPrior(2, components=10)
+        >>> prior.connect(DiagonalNormal((1, 8, 8), 2))
+        >>> prior.initialize(torch.rand(50, 1, 8, 8))
+        >>> prior().event_shape
+        torch.Size([2])
+    """
+
+    def __init__(
+        self, latent_dim: int, components: int = 500, learned_weights: bool = False
+    ) -> None:
+        super().__init__()
+        self.latent_dim = check_size("latent_dim", latent_dim)
+        self.components = check_size("components", components)
+        weights = torch.zeros(components)
+        if learned_weights:
+            self.logits = nn.Parameter(weights)
+        else:
+            self.register_buffer("logits", weights, persistent=False)
+        self.register_parameter("raw_inputs", None)
+        # A tuple keeps the posterior out of the modules, and so out of parameters and state_dict;
+        # a deep copy of a VAE still copies it to that of the copy.
+        self._posterior = ()
+
+    def connect(self, posterior: nn.Module) -> None:
+        """Take the posterior whose mixture this is.
+
+        Pseudo-inputs that are there already, and fit, are kept.
+
+        Args:
+            posterior: called with pseudo-inputs of shape (components, *posterior.context_shape).
+        """
+        context_shape = getattr(posterior, "context_shape", None)
+        if context_shape is None:
+            raise ValueError(
+                f"The posterior {type(posterior).__name__} has no context_shape: a VampPrior "
+                "needs the event shape of x there, for its pseudo-inputs."
+            )
+        event_shape = tuple(getattr(posterior, "event_shape", (self.latent_dim,)))
+        if event_shape != (self.latent_dim,):
+            raise ValueError(
+                f"The posterior is over z of event shape {event_shape}, the prior over z of event "
+                f"shape {(self.latent_dim,)}: they must be equal."
+            )
+        self._posterior = (posterior,)
+        shape = (self.components, *check_shape("context_shape", context_shape))
+        if self.raw_inputs is None or self.raw_inputs.shape != shape:
+            like = next(posterior.parameters(), self.logits)
+            zeros = {"dtype": like.dtype, "device": like.device}
+            ends = (shape[1], *[1] * (len(shape) - 2))
+            self.register_buffer("low", torch.zeros(ends, **zeros))
+            self.register_buffer("width", torch.ones(ends, **zeros))
+            self.raw_inputs = nn.Parameter(torch.rand(shape, **zeros).logit(eps=MARGIN))
+
+    def initialize(self, x: Tensor) -> None:
+        """Start the pseudo-inputs at data, drawn without replacement.
+
+        Args:
+            x: shape (n, *event_shape), with n at least the number of components.
+        """
+        self._check_connected()
+        if x.shape[1:] != self.raw_inputs.shape[1:]:
+            raise ValueError(
+                f"The data have event shape {tuple(x.shape[1:])}, and the posterior is given "
+                f"{tuple(self.raw_inputs.shape[1:])}: a VampPrior needs a posterior of x alone."
+            )
+        if len(x) < self.components:
+            raise ValueError(
+                f"There are {self.components} pseudo-inputs and {len(x)} data to start them at: "
+                f"take at most {len(x)} components."
+            )
+        x = x.to(self.raw_inputs)
+        channels = x.transpose(0, 1).flatten(1)
+        low, high = channels.amin(1).view_as(self.low), channels.amax(1).view_as(self.low)
+        self.low.copy_(low)
+        self.width.copy_(high - low)
+        chosen = x[torch.randperm(len(x), device=x.device)[: self.components]]
+        # A channel that never varies has no width: its inputs are at its value wherever they begin.
+        part = (chosen - low) / torch.where(high > low, high - low, torch.ones_like(low))
+        with torch.no_grad():
+            self.raw_inputs.copy_(part.logit(eps=MARGIN))
+
+    @property
+    def pseudo_inputs(self) -> Tensor:
+        """The pseudo-inputs u, shape (components, *event_shape)."""
+        self._check_connected()
+        return self.low + self.width * self.raw_inputs.sigmoid()
+
+    def forward(self) -> dist.TorchDistribution:
+        """Return p(z), of event shape (latent_dim,)."""
+        self._check_connected()
+        (posterior,) = self._posterior
+        weights = dist.Categorical(logits=self.logits)
+        return Mixture(weights, posterior(self.pseudo_inputs))
+
+    def _check_connected(self) -> None:
+        if not self._posterior:
+            raise RuntimeError("A VampPrior is made of a posterior: connect(posterior) it first.")

@@ -1,0 +1,331 @@
+"""Priors, posteriors, likelihoods and bounds on MNIST, each kind with all else held fixed.
+
+    PVAE_DATA=DIR python -m results.comparisons priors posteriors likelihoods bounds
+
+DIR holds MNIST, or receives it. One or more of the four are named:
+
+===========  =========================================  ==================================
+comparison   model                                      training
+===========  =========================================  ==================================
+priors       784-400-20 ReLU, Bernoulli                 60,000 images, 15 epochs, batch 100
+posteriors   the same                                   the same
+likelihoods  196-400-20, 20-400-100-196 ReLU, of bytes  20,000 images, 10 epochs, batch 100
+bounds       784-200-200-50 tanh, Bernoulli             20,000 images, 15 epochs, batch 50
+===========  =========================================  ==================================
+
+Adam runs at 1e-3, nothing is held out, and the weights are those of the last epoch. The test −ELBO
+is of all test images with one sample of z; −log p(x) is bounded on the first 1,000 of them by 200
+importance samples. Images are binarized dynamically, at test with the same draws for all. Only the
+likelihoods are of bytes, of images of 14 × 14 pixels, and their −ELBO is in bits per dimension.
+
+Rows are written to comparisons.json as they come: a second run goes on with those that are missing.
+The figures are drawn anew from it.
+"""
+
+import argparse
+import json
+import math
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyro
+import torch
+from pyro.infer import Trace_ELBO
+from torch import Tensor
+
+import pvae
+from pvae import likelihoods, networks, objectives, posteriors, priors
+from pvae.evaluation.summary import batches_for
+from pvae.files import write
+from pvae.plots import save
+from pvae.plots.style import BLUE, FAINT, WIDTH, Figure, style
+from pvae.seeds import seeded
+from results.machine import machine
+
+IMPORTANCE_SAMPLES = 200
+IMPORTANCE_IMAGES = 1000
+BOUND = f"neg_bound_{IMPORTANCE_SAMPLES}"
+METRICS = {
+    "neg_elbo": "test −ELBO, 1 sample\nnats per image",
+    BOUND: f"−log p(x), by {IMPORTANCE_SAMPLES} importance samples\nnats per image",
+    "bits_per_dim": "test −ELBO, 1 sample\nbits per dimension",
+}
+
+
+class FromBytes(networks.MLP):
+    """An MLP of bytes, which it brings to [0, 1]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map bytes as an MLP maps numbers."""
+        return super().forward(x / 255)
+
+
+class Comparison(NamedTuple):
+    """Models that differ in one part, and the budget that each is given.
+
+    A cell is what `pvae.build` is given beyond ``common``; or else an objective.
+    """
+
+    cells: Mapping[str, Mapping[str, Any]]
+    common: Mapping[str, Any]
+    model: str
+    latent_dim: int = 20
+    size: int = 28
+    images: int = 60_000
+    epochs: int = 15
+    batch_size: int = 100
+    metrics: Sequence[str] = ("neg_elbo", BOUND)
+
+    def budget(self) -> dict[str, Any]:
+        """What every cell is given, as it is written beside the results."""
+        images = min(self.images, IMPORTANCE_IMAGES)
+        importance = {"importance_samples": IMPORTANCE_SAMPLES, "importance_images": images}
+        return {
+            "model": self.model,
+            "pixels": [self.size, self.size],
+            "training_images": self.images,
+            "epochs": self.epochs,
+            "batch_size": self.batch_size,
+            "optimizer": "Adam, 1e-3",
+            "test_images": min(self.images, 10_000),
+            **(importance if BOUND in self.metrics else {}),
+        }
+
+
+RELU = {"network": partial(networks.MLP, hidden=[400])}
+COMPARISONS = {
+    "priors": Comparison(
+        {
+            "standard normal": {},
+            "100 Gaussians": {"prior": partial(priors.Mixture, components=100)},
+            "VampPrior, 500 inputs": {"prior": partial(priors.VampPrior, components=500)},
+            "flow, 4 affine couplings": {"prior": priors.Flow},
+        },
+        RELU,
+        "784-400-20 ReLU, Bernoulli",
+    ),
+    "posteriors": Comparison(
+        {
+            "diagonal normal": {},
+            "full normal": {"posterior": posteriors.FullNormal},
+            "8 planar steps": {"posterior": partial(posteriors.PlanarFlow, layers=8)},
+            "2 IAF steps": {"posterior": posteriors.InverseAutoregressiveFlow},
+            "2 spline steps": {"posterior": posteriors.SplineFlow},
+        },
+        RELU,
+        "784-400-20 ReLU, Bernoulli",
+    ),
+    "likelihoods": Comparison(
+        {
+            "5 discretized logistics": {"likelihood": likelihoods.DiscretizedLogisticMixture},
+            "categorical": {"likelihood": likelihoods.Categorical},
+            "discretized Gaussian": {
+                "likelihood": partial(likelihoods.DiscretizedGaussian, scale="predicted")
+            },
+        },
+        {
+            "posterior": partial(
+                posteriors.DiagonalNormal, network=partial(FromBytes, hidden=[400])
+            ),
+            # Narrow before the last layer: 256 logits a pixel are five million weights even so.
+            "network": partial(networks.MLP, hidden=[400, 100]),
+        },
+        "196-400-20 and 20-400-100-196 ReLU, of bytes",
+        size=14,
+        images=20_000,
+        epochs=10,
+        metrics=("bits_per_dim",),
+    ),
+    "bounds": Comparison(
+        {
+            "ELBO": {},
+            **{
+                f"IWAE, {k} samples": {"objective": partial(objectives.ImportanceWeighted, k)}
+                for k in (5, 50)
+            },
+        },
+        {"network": partial(networks.MLP, hidden=[200, 200], activation="tanh")},
+        "784-200-200-50 tanh, Bernoulli",
+        latent_dim=50,
+        images=20_000,
+        batch_size=50,
+    ),
+}
+
+
+# Measuring ----------------------------------------------------------------------------------------
+
+
+def load(comparison: Comparison) -> pvae.data.Dataset:
+    """MNIST in the size of a comparison, at most so many images of each part as it takes."""
+    data = pvae.data.load("mnist", size=comparison.size, validation=0)
+    most = comparison.images
+    train, test = (part.subset(range(min(most, len(part)))) for part in (data.train, data.test))
+    return replace(data, train=train, test=test)
+
+
+def measure(comparison: Comparison, name: str, seed: int, data: pvae.data.Dataset) -> dict:
+    """Train one model from one seed, and evaluate it."""
+    pyro.clear_param_store()
+    torch.compiler.reset()
+    pyro.set_rng_seed(seed)
+    parts = {**comparison.common, **comparison.cells[name]}
+    objective = parts.pop("objective", Trace_ELBO)()
+    vae = pvae.build(data.event_shape, comparison.latent_dim, **parts)
+    began = time.monotonic()
+    history = pvae.fit(
+        vae,
+        data,
+        epochs=comparison.epochs,
+        batch_size=comparison.batch_size,
+        objective=objective,
+        compile=True,
+        seed=seed,
+        progress=False,
+    )
+    trained = time.monotonic()
+    figures = {"train_loss": history["loss"][-1]}
+    figures |= pvae.evaluation.evaluate(vae, data, batch_size=100)
+    if BOUND in comparison.metrics:
+        figures[BOUND] = neg_bound(vae, data)
+    return {
+        "name": name,
+        "seed": seed,
+        "training_s": round(trained - began, 1),
+        "evaluation_s": round(time.monotonic() - trained, 1),
+        **{figure: round(value, 4) for figure, value in figures.items()},
+    }
+
+
+def neg_bound(vae: pvae.VAE, data: pvae.data.Dataset) -> float:
+    """Bound −log p(x) from above, on average over the first test images, by importance samples."""
+    objective = objectives.ImportanceWeighted(IMPORTANCE_SAMPLES)
+    first = torch.arange(min(IMPORTANCE_IMAGES, len(data.test)))
+    batches = batches_for(vae, data, data.test, 20).arguments(first, seed=0)
+    with vae.evaluating(), seeded(0, vae.device):
+        losses = [objective.loss(vae.model, vae.guide, *arguments) for arguments in batches]
+    return sum(losses) / len(first)
+
+
+def summarize(comparison: Comparison, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Mean and standard error over the seeds, the cells in the order of the last metric."""
+    summary = {}
+    for name in comparison.cells:
+        if of_cell := [row for row in rows if row["name"] == name]:
+            figures = {m: mean_and_error([row[m] for row in of_cell]) for m in comparison.metrics}
+            seconds = round(statistics.mean(row["training_s"] for row in of_cell), 1)
+            summary[name] = {"seeds": len(of_cell), "training_s": seconds, **figures}
+    by = comparison.metrics[-1]
+    return dict(sorted(summary.items(), key=lambda item: item[1][by]["mean"]))
+
+
+def mean_and_error(values: Sequence[float]) -> dict[str, float | None]:
+    """The mean, and its standard error where there is more than one value."""
+    n = len(values)
+    error = statistics.stdev(values) / math.sqrt(n) if n > 1 else None
+    return {
+        "mean": round(statistics.mean(values), 4),
+        "standard_error": error if error is None else round(error, 4),
+    }
+
+
+# Showing ------------------------------------------------------------------------------------------
+
+
+def show(name: str, comparison: Comparison, summary: Mapping[str, Any]) -> None:
+    """Print the table of a comparison."""
+    columns = "".join(f"{metric:>24}" for metric in comparison.metrics)
+    print(f"\n{name}: {comparison.model}\n{'':<26}{columns}{'s of training':>16}")
+    for cell, row in summary.items():
+        figures = "".join(f"{text(metric, row[metric]):>24}" for metric in comparison.metrics)
+        print(f"{cell:<26}{figures}{row['training_s']:>16}")
+
+
+def text(metric: str, figure: Mapping[str, float | None]) -> str:
+    """A mean with its standard error, to as many digits as are of interest."""
+    digits = 3 if metric == "bits_per_dim" else 2
+    error = figure["standard_error"]
+    return f"{figure['mean']:.{digits}f}" + (f" ± {error:.{digits}f}" if error is not None else "")
+
+
+@style()
+def draw(
+    comparison: Comparison, rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]
+) -> Figure:
+    """Means with their standard errors over the single seeds, a panel for each metric."""
+    figure = Figure(figsize=(WIDTH, 0.9 + 0.42 * len(summary)), layout="constrained")
+    panels = figure.subplots(1, len(comparison.metrics), sharey=True, squeeze=False)[0]
+    for axes, metric in zip(panels, comparison.metrics, strict=True):
+        for place, (name, row) in enumerate(summary.items()):
+            values = [r[metric] for r in rows if r["name"] == name]
+            axes.plot(values, [place] * len(values), "o", color=FAINT, alpha=0.6, markersize=4)
+            mean, error = row[metric]["mean"], row[metric]["standard_error"]
+            axes.errorbar(mean, place, xerr=error, fmt="o", color=BLUE, markersize=6, capsize=3)
+            axes.annotate(
+                text(metric, row[metric]),
+                (mean, place),
+                (0, 6),
+                textcoords="offset points",
+                ha="center",
+                va="bottom",
+            )
+        axes.set_xlabel(METRICS[metric])
+        axes.grid(axis="y")
+        axes.margins(x=0.22)
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+    axes.set_yticks(range(len(summary)), list(summary))
+    axes.set_ylim(len(summary) - 0.6, -0.7)  # the best at the top, with room for its numbers
+    return figure
+
+
+def main() -> None:
+    """Measure what is missing, print, and write the JSON and the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("comparisons", nargs="+", choices=COMPARISONS)
+    parser.add_argument("--seeds", type=int, default=3, help="how many seeds, from 0")
+    parser.add_argument("--epochs", type=int, help="in place of those of the budget")
+    parser.add_argument("--images", type=int, help="the most that are taken of each part")
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).parent, help="folder of JSON and figures"
+    )
+    options = parser.parse_args()
+    file = options.out / "comparisons.json"
+    for name in options.comparisons:
+        comparison = COMPARISONS[name]
+        comparison = comparison._replace(
+            epochs=options.epochs or comparison.epochs,
+            images=min(options.images or comparison.images, comparison.images),
+        )
+        budget = comparison.budget()
+        results = json.loads(file.read_text()) if file.exists() else {}
+        entry = results.setdefault(name, {"budget": budget, "machine": machine(), "rows": []})
+        if entry["budget"] != budget:
+            parser.error(
+                f"{file} has {name} with the budget {entry['budget']}, and asked for is {budget}: "
+                "give another folder by --out."
+            )
+        rows, data = entry["rows"], load(comparison)
+        for seed in range(options.seeds):
+            for cell in comparison.cells:
+                if any((row["name"], row["seed"]) == (cell, seed) for row in rows):
+                    continue
+                rows.append(measure(comparison, cell, seed, data))
+                print(json.dumps(rows[-1], ensure_ascii=False), flush=True)
+                entry["summary"] = summarize(comparison, rows)
+                contents = json.dumps(results, indent=2, ensure_ascii=False) + "\n"
+                write(file, contents.encode())
+        show(name, comparison, entry["summary"])
+        save(
+            draw(comparison, rows, entry["summary"]),
+            options.out / "figures" / f"comparison-{name}.png",
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,228 @@
+"""What must hold of every likelihood."""
+
+import copy
+from functools import partial
+from typing import get_args
+
+import pyro
+import pytest
+import torch
+from likelihoods_cases import LIKELIHOODS
+from pyro.infer import SVI, Trace_ELBO
+
+from pvae import VAE, likelihoods
+from pvae.data.domains import Domain
+from pvae.inference import CompiledSVI
+from pvae.networks import MLP, Conv
+from pvae.posteriors import DiagonalNormal
+from pvae.priors import StandardNormal
+
+EVENT, LATENT = (2, 3, 2), 3
+SMALL = partial(MLP, hidden=[6])
+RELAXED = "Bernoulli, relaxed"  # no distribution of what it is asked about
+COMPILED = [
+    *{case.partition(",")[0]: case for case in LIKELIHOODS if "exposure None" not in case}.values()
+]  # one of each class, Gaussian with its optimal scale
+MULTINOMIAL = "Multinomial"  # each total is a distribution of its own
+
+
+def make(name, event=EVENT, network=SMALL):
+    return LIKELIHOODS[name](LATENT, event, network=network)
+
+
+@pytest.fixture(params=LIKELIHOODS)
+def name(request):
+    return request.param
+
+
+def test_the_cases_are_all_there_is():
+    made = {case.partition(",")[0] for case in LIKELIHOODS}
+    assert made == set(likelihoods.__all__)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_shapes_types_and_support(name, dtype):
+    part = make(name).to(dtype)
+    assert part.domain in get_args(Domain)
+    for batch in [(), (4,), (5, 4)]:
+        p = part(torch.randn(*batch, LATENT, dtype=dtype))
+        x = p.sample()
+        assert p.event_shape == EVENT
+        assert p.batch_shape == batch
+        assert x.shape == (*batch, *EVENT)
+        assert x.dtype == dtype
+        assert p.support.check(x).all()
+        log_prob = p.log_prob(x)
+        assert log_prob.shape == batch
+        assert log_prob.dtype == dtype
+        assert log_prob.isfinite().all()
+        try:
+            mean = p.mean
+        except NotImplementedError:
+            assert name.startswith("LogitNormal")
+        else:
+            assert mean.shape == x.shape
+            assert mean.dtype == dtype
+            assert mean.isfinite().all()
+
+
+def test_images(name):
+    part = make(name, event=(2, 8, 8), network=partial(Conv, channels=[2], hidden=6))
+    if hasattr(part, "initialize"):
+        part.initialize(torch.full((2, 8, 8), 0.5))
+    p = part(torch.randn(4, LATENT))
+    assert p.log_prob(p.sample()).isfinite().all()
+
+
+def test_expands_and_takes_sample_dimensions(name):
+    p = make(name).double()(torch.randn(4, LATENT).double())
+    q = p.expand((3, 4))
+    assert q.batch_shape == (3, 4)
+    assert q.event_shape == EVENT
+    x = q.sample((2,))
+    assert x.shape == (2, 3, 4, *EVENT)
+    if name != "Gaussian, scale optimal":  # which is of all that it is asked about
+        torch.testing.assert_close(q.log_prob(x), p.log_prob(x))
+
+
+def test_gradients_reach_every_parameter(name):
+    part = make(name)
+    p = part(torch.randn(100, LATENT))
+    p.log_prob(p.sample()).sum().backward()
+    assert all(q.grad.isfinite().all() and q.grad.abs().sum() > 0 for q in part.parameters())
+
+
+@pytest.mark.parametrize("size", [1.0, 15.0])
+def test_gradients_stay_finite_far_away(name, size):
+    # whatever the network returns, of any data that there can be
+    part = make(name)
+    with torch.no_grad():
+        part.network.output_bias.normal_(std=size)
+    other = make(name)
+    x = other(torch.randn(50, LATENT)).sample()
+    log_prob = part(torch.randn(50, LATENT)).log_prob(x)
+    assert log_prob.isfinite().all()
+    log_prob.sum().backward()
+    assert all(q.grad.isfinite().all() for q in part.parameters())
+
+
+def test_samples_match_the_density(name):
+    # For any distributions p and q, E[q(x) / p(x)] under p is 1; q is p moved a little.
+    if name in (RELAXED, MULTINOMIAL):
+        pytest.skip("not a distribution over all that it takes")
+    part = make(name, event=(2,)).double().eval()
+    near = copy.deepcopy(part)
+    with torch.no_grad():
+        near.network.output_bias.add_(0.05 * torch.randn_like(near.network.output_bias))
+        z = torch.randn(LATENT).double()
+        p, q = part(z), near(z)
+        x = p.sample((20_000,))
+        ratio = (q.log_prob(x) - p.log_prob(x)).exp()
+    assert abs(ratio.mean() - 1) < 5 * ratio.std() / len(x) ** 0.5
+
+
+def test_samples_have_the_mean_and_variance(name):
+    part = make(name, event=(2,)).double().eval()
+    with torch.no_grad():
+        p = part(torch.randn(LATENT).double())
+        if name.startswith("LogitNormal"):
+            median = p.sample((20_001,)).median(0).values.logit()
+            assert (median - p.base_dist.base_dist.loc).abs().max() < 0.06
+            return
+        x = p.sample((20_000,))
+        deviation = (x.mean(0) - p.mean) / (p.variance / len(x)).sqrt()
+        assert deviation.abs().max() < 5
+        if not name.startswith("StudentT"):  # which has no fourth moment
+            square = (x - p.mean) ** 2
+            error = ((square**2).mean(0) - p.variance**2).clamp_min(0).sqrt() / len(x) ** 0.5
+            assert ((square.mean(0) - p.variance).abs() < 6 * error + 1e-6).all()
+
+
+def test_starts_at_the_mean_of_the_data(name):
+    part = make(name).eval()
+    if not hasattr(part, "initialize"):
+        assert name == "Categorical"
+        return
+    top = {"bytes": getattr(part, "levels", 0) - 1, "counts": 20.0}.get(part.domain, 1.0)
+    mean = top * (0.1 + 0.8 * torch.rand(EVENT))
+    with torch.no_grad():
+        for weight in [*part.network.parameters()][:-1]:
+            weight.zero_()
+        part.network.output_bias.zero_()
+    part.initialize(mean)
+    p = part(torch.zeros(LATENT))
+    if name.startswith("LogitNormal"):
+        shown = p.base_dist.base_dist.loc.sigmoid()
+    elif name.startswith("LogNormal"):
+        shown = p.base_dist.base_dist.loc.exp()
+    elif name.startswith("ZeroInflated"):
+        shown = 2 * p.mean  # half of all are zeros at first
+    elif name.startswith("Discretized"):
+        inner = p.base_dist
+        shown = inner.loc if hasattr(inner, "loc") else inner.component_distribution.loc.mean(-1)
+    else:
+        shown = p.mean
+    torch.testing.assert_close(shown, mean, rtol=1e-4, atol=1e-5)
+
+
+def test_save_and_load(name):
+    part, other = make(name), make(name)
+    part(torch.zeros(5, LATENT)).log_prob(part(torch.zeros(5, LATENT)).sample())
+    other.load_state_dict(part.state_dict())
+    z = torch.randn(4, LATENT)
+    x = part.eval()(z).sample()
+    assert torch.equal(part(z).log_prob(x), other.eval()(z).log_prob(x))
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_trains_in_a_vae_compiled_as_by_hand(name):
+    part = make(name, event=(4,))
+    vae = VAE(StandardNormal(LATENT), part, DiagonalNormal((4,), LATENT, SMALL))
+    x = part(torch.randn(20, LATENT)).sample()
+    state = copy.deepcopy(vae.state_dict())
+    losses = []
+    for make_svi in (SVI, partial(CompiledSVI, backend="graph")):
+        pyro.clear_param_store()
+        vae.load_state_dict(state)
+        svi = make_svi(vae.model, vae.guide, pyro.optim.Adam({"lr": 1e-2}), Trace_ELBO())
+        pyro.set_rng_seed(1)
+        losses.append([svi.step(x) for _ in range(3)])
+        after = copy.deepcopy(vae.state_dict())
+    torch.testing.assert_close(*map(torch.tensor, losses), rtol=1e-4, atol=1e-4)
+    assert any(not torch.equal(after[key], state[key]) for key in state)
+
+
+def test_bad_sizes(name):
+    with pytest.raises(ValueError, match=r"context_shape is \(0,\): it must be"):
+        LIKELIHOODS[name](0, EVENT)
+    with pytest.raises(ValueError, match=r"event_shape is \(0,\): it must be"):
+        LIKELIHOODS[name](LATENT, (0,))
+    with pytest.raises(ValueError, match="The network Linear must map"):
+        LIKELIHOODS[name](LATENT, (7,), network=torch.nn.Linear(LATENT, 5))
+
+
+@pytest.mark.parametrize("cls", ["Gaussian", "Beta", "StudentT", "DiscretizedLogistic"])
+@pytest.mark.parametrize("scale", [0, -1.0, float("nan"), float("inf"), True, "lerned", None])
+def test_bad_scale(cls, scale):
+    with pytest.raises(ValueError, match=r"it must be a positive number, 'learned', .* or '\w+'\."):
+        getattr(likelihoods, cls)(LATENT, EVENT, scale=scale)
+
+
+@pytest.mark.parametrize(
+    ("cls", "arguments", "message"),
+    [
+        ("StudentT", {"degrees_of_freedom": 1}, "degrees_of_freedom is 1: it must be"),
+        ("Poisson", {"exposure": -1.0}, "exposure is -1.0: it must be a positive number"),
+        ("NegativeBinomial", {"exposure": "obs"}, "exposure is 'obs': it must be"),
+        ("ZeroInflatedPoisson", {"exposure": True}, "exposure is True: it must be"),
+        ("NegativeBinomial", {"dispersion": 2.0}, "dispersion is 2.0: it must be"),
+        ("Categorical", {"levels": 1}, "levels is 1: there must be at least 2"),
+        ("Binomial", {"levels": 0}, "levels is 0: it must be a whole number"),
+        ("DiscretizedGaussian", {"levels": 2.5}, "levels is 2.5: it must be a whole number"),
+        ("DiscretizedLogistic", {"levels": 1}, "levels is 1: there must be"),
+        ("DiscretizedLogisticMixture", {"components": 0}, "components is 0: it must be"),
+    ],
+)
+def test_bad_arguments(cls, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        getattr(likelihoods, cls)(LATENT, EVENT, **arguments)

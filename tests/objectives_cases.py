@@ -1,0 +1,53 @@
+"""Every objective and its variants, small; for a VAE of two latents."""
+
+from functools import partial
+
+from pvae.objectives import (
+    CIWAE,
+    MIWAE,
+    PIWAE,
+    WAE,
+    BetaELBO,
+    BetaTC,
+    CapacityELBO,
+    Denoising,
+    FactorVAE,
+    FreeBits,
+    ImportanceWeighted,
+    InfoVAE,
+    RenyiELBO,
+    Trace_ELBO,
+    TraceMeanField_ELBO,
+)
+
+OBJECTIVES = {
+    "ELBO": Trace_ELBO,
+    "ELBO, analytic KL": TraceMeanField_ELBO,
+    "Rényi": RenyiELBO,
+    "Rényi, vectorized": partial(RenyiELBO, 0.5, num_particles=3, vectorize_particles=True),
+    "beta": partial(BetaELBO, 4.0),
+    "beta, warmed up": partial(BetaELBO, 4.0, warmup_steps=3),
+    "beta, cyclical": partial(BetaELBO, warmup_steps=2, cycle_steps=3),
+    "capacity": partial(CapacityELBO, 3.0, gamma=10.0, warmup_steps=3),
+    "capacity, constant": partial(CapacityELBO, 3.0, gamma=10.0, warmup_steps=0),
+    "free bits": partial(FreeBits, 0.1),
+    "importance-weighted": partial(ImportanceWeighted, 4),
+    "importance-weighted, one": partial(ImportanceWeighted, 1),
+    "importance-weighted, STL": partial(ImportanceWeighted, 4, gradient="stl"),
+    "importance-weighted, DReG": partial(ImportanceWeighted, 4, gradient="dreg"),
+    "MIWAE": partial(MIWAE, 2, 3),
+    "MIWAE, DReG": partial(MIWAE, 2, 3, gradient="dreg"),
+    "CIWAE": partial(CIWAE, 0.5, 3),
+    "CIWAE, DReG": partial(CIWAE, 0.5, 3, gradient="dreg"),
+    "PIWAE": partial(PIWAE, 2, 3),
+    "PIWAE, DReG": partial(PIWAE, 2, 3, gradient="dreg"),
+    "beta-TC": partial(BetaTC, data_size=100, beta=6.0),
+    "beta-TC, stratified": partial(BetaTC, data_size=100, sampling="stratified"),
+    "InfoVAE": InfoVAE,
+    "InfoVAE, RBF": partial(InfoVAE, 1.0, 20.0, kernel="rbf"),
+    "WAE": WAE,
+    "FactorVAE": partial(FactorVAE, latent_dim=2, hidden=[8, 8]),
+    "denoising": Denoising,
+    "denoising, mask": partial(Denoising, 0.3, kind="mask"),
+    "denoising, salt and pepper": partial(Denoising, 0.3, kind="salt and pepper"),
+}
