@@ -329,7 +329,9 @@ class VAE(nn.Module):
                 f"of event shape {tuple(p.event_shape)}: they must be equal."
             )
         with torch.no_grad(), seeded(0, self.device):
-            meet = _holds(p, q.sample((50,))) and _holds(q, p.sample((50, *q.batch_shape)))
+            z = q.sample((50,))
+            meet = _holds(p, z) and _holds(q, p.sample((50, *q.batch_shape)))
+            meet = meet and bool((_score(p, z) > -torch.inf).any())
         if not meet:
             raise ValueError(
                 f"The posterior {type(self.posterior).__name__} is over {_support(q)}, the prior "
@@ -374,6 +376,15 @@ def _holds(p: dist.TorchDistribution, z: Tensor) -> bool:
         return bool(p.support.check(z).all())
     except NotImplementedError:  # it does not say where that is
         return True
+
+
+def _score(p: dist.TorchDistribution, z: Tensor) -> Tensor:
+    try:
+        return p.log_prob(z)
+    except NotImplementedError as error:
+        raise ValueError(
+            f"The prior cannot score what the posterior draws: {' '.join(str(error).split())}"
+        ) from error
 
 
 def _support(p: dist.TorchDistribution) -> str:

@@ -206,7 +206,7 @@ def neg_bound(vae: pvae.VAE, data: pvae.data.Dataset) -> float:
     """Bound −log p(x) from above, on average over the first test images, by importance samples."""
     objective = objectives.ImportanceWeighted(IMPORTANCE_SAMPLES)
     first = torch.arange(min(IMPORTANCE_IMAGES, len(data.test)))
-    batches = batches_for(vae, data, data.test, 20).arguments(first, seed=0)
+    batches = batches_for(vae, data, data.test, 5).arguments(first, seed=0)
     with vae.evaluating(), seeded(0, vae.device):
         losses = [objective.loss(vae.model, vae.guide, *arguments) for arguments in batches]
     return sum(losses) / len(first)
@@ -258,14 +258,15 @@ def draw(
     comparison: Comparison, rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]
 ) -> Figure:
     """Means with their standard errors over the single seeds, a panel for each metric."""
-    figure = Figure(figsize=(WIDTH, 0.9 + 0.42 * len(summary)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 1.1 + 0.44 * len(summary)), layout="constrained")
     panels = figure.subplots(1, len(comparison.metrics), sharey=True, squeeze=False)[0]
     for axes, metric in zip(panels, comparison.metrics, strict=True):
         for place, (name, row) in enumerate(summary.items()):
             values = [r[metric] for r in rows if r["name"] == name]
-            axes.plot(values, [place] * len(values), "o", color=FAINT, alpha=0.6, markersize=4)
+            below = [place + 0.17] * len(values)  # or they would hide behind a small error
+            (dots,) = axes.plot(values, below, "o", color=FAINT, markersize=3.5, alpha=0.8)
             mean, error = row[metric]["mean"], row[metric]["standard_error"]
-            axes.errorbar(mean, place, xerr=error, fmt="o", color=BLUE, markersize=6, capsize=3)
+            bar = axes.errorbar(mean, place, xerr=error, fmt="o", color=BLUE, capsize=3)
             axes.annotate(
                 text(metric, row[metric]),
                 (mean, place),
@@ -279,6 +280,8 @@ def draw(
         axes.margins(x=0.22)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
+    key = {"mean and standard error": bar, "one seed": dots}
+    figure.legend(key.values(), key, loc="outside upper right", ncols=2)
     axes.set_yticks(range(len(summary)), list(summary))
     axes.set_ylim(len(summary) - 0.6, -0.7)  # the best at the top, with room for its numbers
     return figure

@@ -97,7 +97,7 @@ class _InverseAutoregressive(Step):
         self.context = context
 
     def call_and_log_det(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        m, s = self.network(x, self.context)
+        m, s = self._step(x)
         gate = torch.sigmoid(s + FORGET_BIAS)
         return gate * x + (1 - gate) * m, logsigmoid(s + FORGET_BIAS).sum(-1)
 
@@ -105,6 +105,10 @@ class _InverseAutoregressive(Step):
         # Each pass gets one latent more right, in the network's order: the first needs none.
         x = torch.zeros_like(y)
         for _ in range(y.shape[-1]):
-            m, s = self.network(x, self.context)
+            m, s = self._step(x)
             x = m + (y - m) / torch.sigmoid(s + FORGET_BIAS)
         return x
+
+    def _step(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        batch = torch.broadcast_shapes(x.shape[:-1], self.context.shape[:-1])
+        return self.network(x.expand(*batch, -1), self.context)
