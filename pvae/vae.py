@@ -43,6 +43,9 @@ class VAE(nn.Module):
     channels of x, and a prior that sees y is called with it alone, as ``prior(y)``. Programs and
     methods then take y after x.
 
+    *Features.* A posterior is given what its network can take in: bytes as parts of the highest,
+    counts as log(1 + x) (Lopez et al. 2018), all other values as they are. See `features`.
+
     *Levels.* Called as a function a VAE is the distribution p(x) of its data, scored by its own
     ELBO; so one VAE can be the prior of another, whose z are its data (see `pvae.priors.Nested`).
 
@@ -141,6 +144,17 @@ class VAE(nn.Module):
         """
         self._check(x)
         return self._posterior(x, self._checked(y) if "posterior" in self.conditional else None)
+
+    def features(self, x: Tensor) -> Tensor:
+        r"""Return x as the posterior is given it, in the order of 1 whatever the domain.
+
+        Args:
+            x: shape (\*batch, \*event_shape), in the likelihood's domain.
+        """
+        domain = getattr(self.likelihood, "domain", None)
+        if domain == "bytes":
+            return x / (getattr(self.likelihood, "levels", 256) - 1)
+        return x.log1p() if domain == "counts" else x
 
     def decode(
         self, z: Tensor, y: object = None, like: Tensor | None = None
@@ -292,6 +306,7 @@ class VAE(nn.Module):
         return self.likelihood(z)
 
     def _posterior(self, x: Tensor, c: Tensor | None) -> dist.TorchDistribution:
+        x = self.features(x)
         if "posterior" in self.conditional:
             x = join(x, c, len(self.event_shape))
         return self.posterior(x)

@@ -273,3 +273,18 @@ def test_misfits(vae, x, call, sentence):
     with pytest.raises(ValueError, match=re.escape(sentence)) as raised:
         call(vae, x)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "x", "seen"),
+    [
+        (partial(pvae.likelihoods.Categorical, levels=17), [0.0, 16.0, 4.0], [0.0, 1.0, 0.25]),
+        (pvae.likelihoods.Poisson, [0.0, 1.0, 99.0], [0.0, math.log(2), math.log(100)]),
+        (pvae.likelihoods.Gaussian, [-5.0, 0.0, 1e3], [-5.0, 0.0, 1e3]),
+    ],
+)
+def test_the_encoder_sees_numbers_of_the_order_of_one(likelihood, x, seen):
+    vae = pvae.build((3,), 2, likelihood=likelihood)
+    x, seen = torch.tensor([x]), torch.tensor([seen])
+    torch.testing.assert_close(vae.features(x), seen)
+    torch.testing.assert_close(vae.encode(x).mean, vae.posterior(seen).mean)

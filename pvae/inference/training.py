@@ -380,7 +380,7 @@ def _begin_at_data(vae: VAE, train: Batches, seed: int) -> None:
         vae.labels.initialize(train.labels)
     for part, data in {
         vae.likelihood: lambda: train.head(MOST_AVERAGED).mean(0),
-        vae.prior: lambda: train.some(MOST_SHOWN, seed),
+        vae.prior: lambda: vae.features(train.some(MOST_SHOWN, seed)),
     }.items():
         if hasattr(part, "initialize") and any(p.requires_grad for p in part.parameters()):
             part.initialize(data())

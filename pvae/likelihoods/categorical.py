@@ -3,14 +3,13 @@
 from collections.abc import Callable
 
 import pyro.distributions as dist
-import torch
 from torch import Tensor
 
 from pvae.conditional import Conditional
 from pvae.distributions.levels import Levels
 from pvae.kinds import Network
 from pvae.likelihoods.levels import check_levels
-from pvae.networks.shapes import Shape
+from pvae.networks.shapes import Shape, batched
 
 
 class Categorical(Conditional):
@@ -58,5 +57,6 @@ class Categorical(Conditional):
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:
         """Return P(x|z)."""
-        logits = torch.stack(self.raw(z), dim=-1)
+        raw = batched(self.network, z, 1).unflatten(-len(self.event_shape), (self.levels, -1))
+        logits = raw.movedim(-1 - len(self.event_shape), -1)
         return Levels(logits).to_event(len(self.event_shape))

@@ -591,7 +591,7 @@ def main() -> None:
         return
 
     names = [name for name in installed(device) if name in (options.only or METHODS)]
-    versions = {name: version(name) for name in PACKAGES if importlib.util.find_spec(name)}
+    versions = {n: version(n) for n in PACKAGES if importlib.util.find_spec(n.removesuffix("-ppl"))}
     result = {
         "rounds": options.rounds,
         "steps": options.steps,
