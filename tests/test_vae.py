@@ -288,3 +288,21 @@ def test_the_encoder_sees_numbers_of_the_order_of_one(likelihood, x, seen):
     x, seen = torch.tensor([x]), torch.tensor([seen])
     torch.testing.assert_close(vae.features(x), seen)
     torch.testing.assert_close(vae.encode(x).mean, vae.posterior(seen).mean)
+
+
+@pytest.mark.parametrize(
+    "likelihood",
+    [
+        pvae.likelihoods.Multinomial,
+        partial(pvae.likelihoods.Poisson, exposure="observed"),
+        partial(pvae.likelihoods.NegativeBinomial, exposure="observed"),
+    ],
+)
+def test_totals_of_counts_are_observed(likelihood):
+    """Reconstructions add up to what the data do, and samples to what the training data did."""
+    data = pvae.data.load(torch.poisson(torch.full((60, 5), 7.0)).long())
+    vae = pvae.build((5,), 2, likelihood=likelihood, network=partial(MLP, hidden=[8]))
+    pvae.fit(vae, data, epochs=1, batch_size=20, progress=False)
+    x = torch.tensor([[1.0, 0, 0, 0, 0], [10, 20, 30, 40, 50]])
+    torch.testing.assert_close(vae.reconstruct(x).sum(-1), x.sum(-1))
+    assert vae.sample(3).sum(-1).tolist() == pytest.approx([35.0] * 3, rel=0.1)

@@ -584,3 +584,32 @@ def test_what_cannot_be_compiled_is_trained(digits, monkeypatch):
         history = fit(build(likelihood=Rejecting), digits)
     assert len(warned) == 1
     assert history["epoch"] == [1, 2]
+
+
+def test_a_discriminator_is_trained_saved_and_resumed(digits, tmp_path):
+    def objective():
+        pyro.set_rng_seed(5)
+        return pvae.objectives.FactorVAE(latent_dim=2, hidden=[8])
+
+    whole, parts = build(), build()
+    first = objective()
+    before = [p.clone() for p in first.parameters()]
+    fit(whole, digits, epochs=2, objective=first)
+    assert not any(map(torch.equal, before, first.parameters()))
+    fit(parts, digits, epochs=1, objective=objective(), run=tmp_path / "run")
+    second = objective()
+    fit(parts, digits, epochs=2, objective=second, run=tmp_path / "run", resume=True)
+    assert all(map(torch.equal, second.parameters(), first.parameters()))
+    assert same(weights(whole), weights(parts))
+
+
+def test_levels_must_be_those_of_the_data(digits):
+    vae = build(likelihood=pvae.likelihoods.Binomial)
+    with pytest.raises(ValueError, match="have 17 levels, the likelihood Binomial 256"):
+        fit(vae, digits)
+
+
+def test_more_pseudo_inputs_than_data():
+    vae = build(prior=partial(pvae.priors.VampPrior, components=50))
+    with pytest.raises(ValueError, match="50 pseudo-inputs and 32 data"):
+        fit(vae, torch.rand(40, 1, 8, 8).round(), batch_size=10)
