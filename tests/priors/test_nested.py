@@ -1,5 +1,6 @@
 """VAEs as priors: hierarchical VAEs by nesting."""
 
+import itertools
 from functools import partial
 
 import pyro
@@ -76,7 +77,7 @@ def test_importance_weights_are_of_the_levels_together():
         objective = ImportanceWeighted(k)
         losses = torch.tensor([objective.loss(vae.model, vae.guide, x) for _ in range(40)])
         bounds.append((losses.mean(), losses.std() / 40**0.5))
-    for (loose, error), (tight, other) in zip(bounds, bounds[1:], strict=False):
+    for (loose, error), (tight, other) in itertools.pairwise(bounds):
         assert tight < loose - 2 * (error**2 + other**2) ** 0.5
 
 
