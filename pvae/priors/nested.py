@@ -2,9 +2,7 @@
 
 from collections.abc import Callable
 
-from torch import nn
-
-from pvae.kinds import Network
+from pvae.kinds import Likelihood, Network, Posterior, Prior
 from pvae.likelihoods.gaussian import Gaussian
 from pvae.networks.mlp import MLP
 from pvae.networks.shapes import Shape
@@ -47,9 +45,9 @@ class Nested(VAE):
         latent_dim: int,
         upper_dim: int | None = None,
         hidden: tuple[int, ...] = (100,),
-        prior: Callable[[int], nn.Module] = StandardNormal,
-        likelihood: Callable[..., nn.Module] | None = None,
-        posterior: Callable[..., nn.Module] = DiagonalNormal,
+        prior: Callable[[int], Prior] = StandardNormal,
+        likelihood: Callable[[int, Shape], Likelihood] | None = None,
+        posterior: Callable[[Shape, int], Posterior] = DiagonalNormal,
     ) -> None:
         upper_dim = max(1, latent_dim // 2) if upper_dim is None else upper_dim
 

@@ -9,6 +9,7 @@ import torch
 from pyro.infer import Trace_ELBO
 
 import pvae
+from pvae.cli import main
 from pvae.distributions import Marginal
 from pvae.objectives import ImportanceWeighted
 from pvae.priors import Nested
@@ -100,3 +101,12 @@ def test_bad_levels():
         Nested(4, upper_dim=0)
     with pytest.raises(ValueError, match="only given its labels"):
         pvae.build((5,), 2, conditional=True, classes=3)()
+
+
+def test_levels_are_named_on_the_command_line(tmp_path, capsys):
+    run = str(tmp_path / "run")
+    levels = ["--prior", "Nested", "--prior.upper_dim", "3", "--prior.prior", "Mixture"]
+    main(["train", "--epochs", "1", *levels, "--prior.prior.components", "4", "--run", run])
+    loaded = pvae.load(run)
+    assert type(loaded.prior.prior) is pvae.priors.Mixture
+    assert loaded.prior.latent_shape == (3,)
