@@ -154,7 +154,8 @@ class VAE(nn.Module):
         domain = getattr(self.likelihood, "domain", None)
         if domain == "bytes":
             return x / (getattr(self.likelihood, "levels", 256) - 1)
-        return x.log1p() if domain == "counts" else x
+        # Noise that an objective adds may lie below zero.
+        return x.clamp_min(0).log1p() if domain == "counts" else x
 
     def decode(
         self, z: Tensor, y: object = None, like: Tensor | None = None

@@ -198,5 +198,6 @@ def check(cell: Cell, steps: int = 3) -> None:
 
 def unreached(cell: Cell, name: str) -> bool:
     """Whether a parameter is known to have no gradient."""
-    # The MMD alone learns a prior from its draws, which some families make without gradients.
-    return cell.objective == "WAE" and name.startswith("prior.")
+    # The MMD alone learns a prior from its draws, which some families make without gradients; and
+    # a KL that is estimated below the free bits has none.
+    return cell.objective in ("WAE", "FreeBits") and name.startswith("prior.")

@@ -34,7 +34,7 @@ def draw_as_torch_does(module: fx.GraphModule) -> None:
         if node.target is aten.bernoulli.default:
             operator, arguments = own.default, node.args[:1]
         elif node.target is aten.bernoulli_.float and len(node.args[0].users) == 1:
-            operator, arguments = own.like, node.args[:2]
+            operator, arguments = own.like, (*node.args, 0.5)[:2]  # a half goes without saying
         else:
             continue
         with module.graph.inserting_before(node):

@@ -8,7 +8,15 @@ from typing import Any, Literal
 import pyro
 import torch
 from pyro import poutine
-from pyro.infer import ELBO, SVI
+from pyro.infer import (
+    ELBO,
+    SVI,
+    JitTrace_ELBO,
+    JitTraceEnum_ELBO,
+    JitTraceGraph_ELBO,
+    JitTraceMeanField_ELBO,
+    TraceGraph_ELBO,
+)
 from pyro.optim import PyroOptim
 from pyro.util import warn_if_nan
 from torch import Tensor, nn
@@ -19,8 +27,13 @@ from pvae.inference.captured import CapturedStep
 from pvae.inference.tracing import Graph, Untraceable, trace
 from pvae.inference.undo import same_noise, undone
 from pvae.inference.update import update_of
-from pvae.inference.watch import Watch
+from pvae.inference.watch import PLAIN, Watch
 
+CONSTANTS = (*PLAIN, torch.dtype, torch.device)  # arguments that cannot change unnoticed
+UNTRACEABLE = (
+    *(JitTrace_ELBO, JitTraceEnum_ELBO, JitTraceGraph_ELBO, JitTraceMeanField_ELBO),
+    TraceGraph_ELBO,
+)
 MOST_PROGRAMS = 8  # graphs of one signature, before what changes is taken to change for ever
 TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-3}  # of a graph, relative to the eager program
 TRIES = 3  # a discrete draw may fall on the other side of an edge by rounding, but not every time
@@ -48,7 +61,10 @@ class CompiledSVI(SVI):
 
     *What is checked.* Each new graph is compared with the eager program on the same random numbers,
     loss and every gradient. A program whose operations depend on sampled values, or change from run
-    to run, has no graph: it is run by `SVI`, and a warning says which line is to blame.
+    to run, has no graph: it is run by `SVI`, and a warning says what is to blame, and on which line
+    where there is one. To find all this out the programs are run a few times more at first, which
+    is undone for tensors and random numbers, though not for what Python keeps in lists, say. Pyro's
+    validation of values looks at these runs, and at no later ones.
 
     Parameters stay in the parameter store, and are the same tensors. A `PyroOptim` keeps its states
     and settings, and goes on saving and loading them, while one torch optimizer over all parameters
@@ -105,8 +121,9 @@ class CompiledSVI(SVI):
         self.backend = backend
         self.objective = loss
         self.update = update_of(optim)
-        self._programs: dict[Hashable, list[_Program]] = {}
+        self._programs: dict[Hashable, dict[Hashable, list[_Program]]] = {}
         self._eager: set[Hashable] = set()
+        self.learned: dict[int, Tensor] = {}  # parameters that have had gradients
         self._warned = False
 
     def step(self, *args: Any, **kwargs: Any) -> float | Tensor:
@@ -127,32 +144,84 @@ class CompiledSVI(SVI):
         return self._run(args, kwargs, gradients=False)
 
     def _run(self, args: tuple, kwargs: dict, gradients: bool) -> Any:
+        # With handlers around a step the programs need to be run; without gradients none is taken.
+        if pyro.poutine.runtime._PYRO_STACK or (gradients and not torch.is_grad_enabled()):
+            return self._run_eagerly(args, kwargs, gradients)
+        if self.optim is not self.update.optim:  # another was put in its place
+            self.update = update_of(self.optim)
+            self._programs.clear()
         leaves, structure = pytree.tree_flatten((args, kwargs))
         # One graph for all strides.
+        given = leaves
         leaves = [leaf.contiguous() if torch.is_tensor(leaf) else leaf for leaf in leaves]
+        kind, constants = self._signature(leaves, structure, gradients)
+        if kind in self._eager:
+            return self._run_eagerly(args, kwargs, gradients)
         inputs = [leaf for leaf in leaves if torch.is_tensor(leaf)]
         try:
-            key = _signature(leaves, structure, gradients, self.update.batch_size)
-            eager = key in self._eager
-        except TypeError:
-            kind = next(type(x).__name__ for x in leaves if not isinstance(x, Hashable))
-            key, eager = (kind, gradients), True
-            self._refuse(Untraceable(f"an argument of type {kind} cannot be told from another"))
-        if eager or pyro.poutine.runtime._PYRO_STACK:  # handlers around a step need programs to run
+            self._check_arguments(given)
+            versions = self._programs.setdefault(kind, {})
+            programs = versions.setdefault(constants, [])
+            program = self._find(programs, inputs)
+            if program is None:
+                if len(versions) > MOST_PROGRAMS:
+                    raise Untraceable(
+                        "an argument that is no tensor changes again and again; what is to change "
+                        "from step to step must be a tensor"
+                    )
+                program = self._make(programs, leaves, structure, gradients)
+        except Untraceable as error:
+            self._refuse(error)
+            self._eager.add(kind)
             return self._run_eagerly(args, kwargs, gradients)
-        program = self._find(self._programs.setdefault(key, []))
-        if program is None:
-            try:
-                program = self._make(self._programs[key], leaves, structure, gradients)
-            except Untraceable as error:
-                self._refuse(error)
-                self._eager.add(key)
-                return self._run_eagerly(args, kwargs, gradients)
         return program.run(inputs)
 
+    def _check_arguments(self, leaves: list) -> None:
+        if isinstance(self.objective, UNTRACEABLE):
+            raise Untraceable(f"{type(self.objective).__name__} makes a graph of its own")
+        if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
+            raise Untraceable("autocast is on, under which numbers have no type of their own")
+        for leaf in leaves:
+            if torch.is_tensor(leaf):
+                if leaf.requires_grad:
+                    raise Untraceable(
+                        "an argument requires a gradient, which only an eager step gives"
+                    )
+            elif not isinstance(leaf, CONSTANTS):
+                raise Untraceable(
+                    f"an argument of type {type(leaf).__name__} cannot be told from what it was"
+                )
+
+    def _signature(self, leaves: list, structure: Any, gradients: bool) -> tuple:
+        """What a graph is for: kinds of arguments, and the values of those that are no tensors."""
+        tensors = tuple(
+            (leaf.shape, leaf.dtype, leaf.device, leaf.requires_grad)
+            if torch.is_tensor(leaf)
+            else type(leaf)
+            for leaf in leaves
+        )
+        values = tuple(leaf for leaf in leaves if isinstance(leaf, CONSTANTS))
+        calls = self.model, self.guide, self.loss_and_grads, self.loss
+        autocast = torch.is_autocast_enabled("cpu"), torch.is_autocast_enabled("cuda")
+        # As text, since a structure has a hash only in recent versions of torch.
+        key = (tensors, str(structure), gradients, self.update.batch_size, autocast, *calls)
+        return key, values
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy is made of: all but graphs, which it makes for itself."""
+        return vars(self) | {"_programs": {}, "learned": {}, "update": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.update = update_of(self.optim)
+
     def _run_eagerly(self, args: tuple, kwargs: dict, gradients: bool) -> Any:
-        run = super().step if gradients else super().evaluate_loss
-        return run(*args, **kwargs)
+        if not gradients:
+            return super().evaluate_loss(*args, **kwargs)
+        for p in self.learned.values():  # as SVI leaves them, by which momentum goes on
+            if p.grad is None:
+                p.grad = torch.zeros_like(p)
+        return super().step(*args, **kwargs)
 
     def _refuse(self, error: Untraceable) -> None:
         """Say once that there is no graph, or raise."""
@@ -170,11 +239,11 @@ class CompiledSVI(SVI):
             )
         self._warned = True
 
-    def _find(self, programs: list["_Program"]) -> "_Program | None":
+    def _find(self, programs: list["_Program"], inputs: Sequence[Tensor]) -> "_Program | None":
         """The graph that holds, among those of one signature."""
         for program in list(programs):
             if program.watch.changed() is None:
-                if program.registered():
+                if program.registered(inputs):
                     return program
                 programs.remove(program)
         return None
@@ -204,15 +273,13 @@ class _Program:
         self.holes = [i for i, leaf in enumerate(leaves) if torch.is_tensor(leaf)]
         self.structure = structure
         inputs = [leaf for leaf in leaves if torch.is_tensor(leaf)]
-        if any(x.requires_grad for x in inputs):
-            raise Untraceable("an argument requires a gradient, which only an eager step gives")
-
         found, modules = self._look(inputs)
         self.named = found
         self.parameters = list({id(p): p for p in found.values()}.values())
+        if any(p._backward_hooks for p in self.parameters):
+            raise Untraceable("a parameter has a hook on its gradient, which only eager steps call")
         self.constraints = {name: pyro.get_param_store()._constraints[name] for name in found}
         self.owns: bool | None = None
-        self.example = [torch.zeros_like(x) for x in inputs]
         self.watch = self._watch(modules)
         self.graph = self._trace(inputs)
         self.watch.versions = self.graph.read
@@ -221,7 +288,11 @@ class _Program:
         order = [*self.parameters, *inputs, *self.graph.live]
         self.function = compile_graph(self.graph.module, order, backend)
         self._check(inputs)
+        self.unreached: list[Tensor] = []
         if gradients:
+            pairs = list(zip(self.parameters, self.graph.reached, strict=False))
+            self.unreached = [p for p, reached in pairs if not reached]
+            svi.learned |= {id(p): p for p, reached in pairs if reached}
             svi.update.prepare(self.parameters)
         self.captured = None
         can = device.type == "cuda" and all(t.device == device for t in order)
@@ -250,8 +321,13 @@ class _Program:
         if self.gradients:
             for parameter, gradient in gradients:
                 parameter.grad = gradient
+            # SVI leaves zeros behind, by which momentum goes on.
+            learned = self.svi.learned
+            idle = [p for p in self.unreached if p.grad is None and id(p) in learned]
+            for parameter in idle:
+                parameter.grad = torch.zeros_like(parameter)
             self.svi.update(self.parameters)
-            for parameter, _ in gradients:
+            for parameter in (*(p for p, _ in gradients), *idle):
                 parameter.grad = None
         return loss
 
@@ -264,7 +340,7 @@ class _Program:
         reached = (p for p, r in zip(self.parameters, self.graph.reached, strict=False) if r)
         return values[:numbers], list(zip(reached, values[numbers:], strict=True))
 
-    def registered(self) -> bool:
+    def registered(self, inputs: Sequence[Tensor]) -> bool:
         """Whether the program's parameters are in the store, or are its own to put there again.
 
         Two models whose parameters have the same names take turns in the store, where each puts its
@@ -275,7 +351,7 @@ class _Program:
         if not lost:
             return True
         if self.owns is None:
-            found, _ = self._look(self.example)
+            found, _ = self._look(inputs)
             self.owns = all(found.get(name) is p for name, p in lost)
         if self.owns:
             for name, p in lost:
@@ -322,17 +398,15 @@ class _Program:
 
     def _watch(self, modules: list[nn.Module]) -> Watch:
         svi, watch = self.svi, Watch()
-        seen: dict[int, nn.Module] = {id(module): module for module in modules}
         for program in (svi.model, svi.guide, svi.objective):
             bare = poutine.unwrap(program)
             owner = getattr(bare, "__self__", bare)
             if isinstance(owner, nn.Module):
-                seen |= {id(module): module for module in owner.modules()}
-            elif owner is not None:
-                watch.add_object(owner)
-            watch.add_function(getattr(bare, "__func__", bare))
-        for module in seen.values():
-            watch.add_object(module)
+                modules = [*modules, *owner.modules()]
+            watch.follow(program, "the program")
+            watch.follow(bare, "the program")
+        for module in modules:
+            watch.follow(module, type(module).__name__)
         for parameter in self.parameters:
             watch.add_tensor(parameter)
         return watch
@@ -374,6 +448,8 @@ class _Program:
             loss = pytree.tree_leaves(self._eager(inputs))
             eager = [None if p.grad is None else p.grad * self.scale for p in self.parameters]
             changing = [t for t in self.graph.live if written(t)]
+            if any(written(x) for x in inputs):
+                raise Untraceable("it changes an argument in place")
             after = [t.clone() for t in changing]
         before = [t.clone() for t in changing]
         with same_noise(), torch.no_grad():
@@ -393,17 +469,6 @@ class _Program:
         if not all(_close(a, b, float(b.abs().max())) for a, b in zip(ours, after, strict=True)):
             return "a tensor that it changes in place differs"
         return None
-
-
-def _signature(leaves: list, structure: Any, gradients: bool, batch_size: int) -> Hashable:
-    """What a graph is for: all of the arguments but the values of tensors."""
-    described = tuple(
-        (leaf.shape, leaf.dtype, leaf.device) if torch.is_tensor(leaf) else (type(leaf), leaf)
-        for leaf in leaves
-    )
-    autocast = torch.is_autocast_enabled("cpu"), torch.is_autocast_enabled("cuda")
-    # As text, since a structure has a hash only in recent versions of torch.
-    return described, str(structure), gradients, batch_size, autocast
 
 
 def _close(value: Tensor, reference: Tensor, scale: float) -> bool:

@@ -134,7 +134,12 @@ def fit_states(optimizer: torch.optim.Optimizer) -> None:
         if any(m.shape != parameter.shape for m in moments.values()):
             state.clear()  # of another parameter, in effect
             continue
-        state |= {name: moment.to(parameter) for name, moment in moments.items()}
+        state |= {
+            name: moment.to(parameter)
+            if moment.stride() == parameter.stride()
+            else torch.empty_like(parameter).copy_(moment)
+            for name, moment in moments.items()
+        }
 
 
 def place_rates(optimizer: torch.optim.Optimizer) -> None:

@@ -120,16 +120,21 @@ def trace(
     Raises:
         Untraceable: if the programs' operations depend on values, or differ between two runs.
     """
+    # Tensors of their own: the programs may reach an argument by another way as well.
+    inputs = [x.detach().clone() for x in inputs]
     run = partial(_trace, call, model, guide, parameters, inputs, arguments, scale)
     # What the programs reach by themselves shows in a first run, and is a symbol in the next. Were
     # it none, torch would take single numbers for constants.
-    met = run(None).live
-    graph = run(met)
-    # Numbers drawn by Python or NumPy, and structure that depends on them, show in another run.
     states = random.getstate(), np.random.get_state()
-    random.seed(random.random()), np.random.seed(np.random.randint(2**31))
-    again = run(met)
-    random.setstate(states[0]), np.random.set_state(states[1])
+    try:
+        met = run(None).live
+        graph = run(met)
+        drawn = random.getstate() != states[0] or _drawn(np.random.get_state(), states[1])
+        again = run(met)
+    finally:
+        random.setstate(states[0]), np.random.set_state(states[1])
+    if drawn:
+        raise Untraceable("it draws random numbers by Python or NumPy, not by torch")
     _check_same(graph, again)
     draw_as_torch_does(graph.module)
     _simplify(graph.module)
@@ -165,7 +170,9 @@ def _trace(
             if not torch.is_tensor(surrogate) or not surrogate.requires_grad:
                 graph.reached = [False] * len(leaves)
                 return outputs
-            gradients = torch.autograd.grad(surrogate * scale, leaves, allow_unused=True)
+            wanted = [leaf for leaf in leaves if leaf.requires_grad]
+            found = iter(torch.autograd.grad(surrogate * scale, wanted, allow_unused=True))
+            gradients = [next(found) if leaf.requires_grad else None for leaf in leaves]
         graph.reached = [gradient is not None for gradient in gradients]
         pairs = zip(leaves, gradients, strict=True)
         return outputs + [_like(leaf, g) for leaf, g in pairs if g is not None]
@@ -173,6 +180,8 @@ def _trace(
     try:
         tracer = make_fx(run, tracing_mode="fake", _allow_non_fake_inputs=True)
         graph.module = tracer(*parameters, *inputs, *(met or []))
+    except Untraceable as error:
+        raise Untraceable(error.cause, _place(error)) from error
     except Exception as error:
         raise Untraceable(_cause(error), _place(error)) from error
     finally:
@@ -211,6 +220,8 @@ class _Symbolic(TorchFunctionMode):
         self, function: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
         given = args
+        if kwargs and kwargs.get("generator") is not None:
+            raise Untraceable("it draws from a torch.Generator of its own")
         args, kwargs = pytree.tree_map_only(
             Tensor,
             self._symbol,
@@ -272,10 +283,20 @@ def _traceable(mode: _Symbolic) -> Iterator[None]:
         mock.patch.object(Distribution, "__init__", unchecked),
         mock.patch.object(Distribution, "_validate_sample", return_value=None),
         mock.patch.object(torch._C, "_get_tracing_state", tracing),
+        mock.patch.object(torch, "manual_seed", _seed),
         mock.patch.object(pyro.util, "torch_isnan", return_value=False),
         mock.patch.object(pyro.util, "torch_isinf", return_value=False),
     ):
         yield
+
+
+def _seed(seed: int) -> None:
+    raise Untraceable("it seeds torch")
+
+
+def _drawn(now: tuple, before: tuple) -> bool:
+    """Whether NumPy's random state has moved on."""
+    return now[2:] != before[2:] or bool((now[1] != before[1]).any())
 
 
 def _number(value: Any) -> Tensor:
@@ -322,6 +343,8 @@ def _check_same(graph: Graph, again: Graph) -> None:
             )
     if len(before) != len(after):
         raise Untraceable("its operations differ between two runs: one run has more than the other")
+    if any(isinstance(tensor, FakeTensor) for tensor in (*graph.live, *again.live)):
+        raise Untraceable("it keeps tensors of one run for the next")
     for one, other in zip(graph.live, again.live, strict=True):
         if one is not other and not torch.equal(one, other):
             raise Untraceable("it makes a tensor of numbers that torch did not draw")

@@ -114,13 +114,23 @@ class FusedUpdate(Update):
                 state = optim._state_waiting_to_be_consumed.pop(name, None)
                 if state is not None:
                     _load_state_dict(optim.optim_objs[p], state)
-            self._single(p).step()  # without gradients: a schedule wants to have seen one
+            gradient, p.grad = p.grad, None
+            self._single(p).step()  # without a gradient: a schedule wants to have seen a step
+            p.grad = gradient
         self.parameters += new
         self._clips = [(optim.grad_clip[p], p) for p in self.parameters if optim.grad_clip[p]]
         self._group()
 
     def refresh(self) -> None:
-        """Take over settings that were changed, such as a learning rate by its schedule."""
+        """Take over what was changed, such as a learning rate by its schedule."""
+        singles = self.optim.optim_objs
+        if any(
+            p not in singles or self._single(p).state[p] is not self.torch_optimizer.state[p]
+            for p in self.parameters
+        ):
+            parameters, self.parameters = self.parameters, []
+            self.prepare(parameters)
+            return
         changed = {n for group, n, value in self._settings if group[n] != value}
         if not changed:
             return
@@ -140,10 +150,20 @@ class FusedUpdate(Update):
         """Update parameters by their gradients."""
         if not torch.cuda.is_available() or not torch.cuda.is_current_stream_capturing():
             self.refresh()
+        if any(_hooked(self._single(p)) for p in self.parameters):
+            self.optim(parameters)  # whose optimizers have the same states
+            return
+        # Those of other programs may have been left zeros by an eager step.
+        given = {id(p) for p in parameters}
+        others = [(p, p.grad) for p in self.parameters if id(p) not in given and p.grad is not None]
+        for p, _ in others:
+            p.grad = None
         for clip, p in self._clips:
             if p.grad is not None:
                 clip(p)
         self._stepper.step()
+        for p, gradient in others:
+            p.grad = gradient
 
     def _single(self, p: Tensor) -> torch.optim.Optimizer:
         optimizer = self.optim.optim_objs[p]
@@ -190,6 +210,10 @@ def update_of(optim: PyroOptim) -> Update:
     if optim.pt_optim_constructor in FUSED:
         return FusedUpdate(optim)
     return Update(optim)
+
+
+def _hooked(optimizer: torch.optim.Optimizer) -> bool:
+    return bool(optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks)
 
 
 def _asked(settings: dict) -> bool:
