@@ -53,17 +53,9 @@ def evaluate(
     return summarize(vae, batches, seed=seed)
 
 
-def batches_for(vae: VAE, data: Dataset, part: Part, size: int, exactly: bool = False) -> Batches:
-    """Minibatches of a part of the data, as a VAE takes them.
-
-    Args:
-        vae: the VAE.
-        data: the data set.
-        part: one of its parts.
-        size: data in a minibatch; fewer where there are fewer, unless ``exactly``.
-        exactly: whether to refuse a size that the part does not have.
-    """
-    size = size if exactly else min(size, len(part))
+def batches_for(vae: VAE, data: Dataset, part: Part, most: int) -> Batches:
+    """Minibatches of a part of the data, as a VAE takes them, of ``most`` items or fewer."""
+    size = min(most, len(part))
     labels = vae.labels is not None
     return Batches(data, part, vae.likelihood.domain, size, vae.device, vae.dtype, labels)
 

@@ -152,14 +152,14 @@ class CompiledSVI(SVI):
             self._programs.clear()
         leaves, structure = pytree.tree_flatten((args, kwargs))
         # One graph for all strides.
-        given = leaves
         leaves = [leaf.contiguous() if torch.is_tensor(leaf) else leaf for leaf in leaves]
         kind, constants = self._signature(leaves, structure, gradients)
         if kind in self._eager:
             return self._run_eagerly(args, kwargs, gradients)
         inputs = [leaf for leaf in leaves if torch.is_tensor(leaf)]
         try:
-            self._check_arguments(given)
+            if kind not in self._programs:
+                self._check_arguments(leaves)
             versions = self._programs.setdefault(kind, {})
             programs = versions.setdefault(constants, [])
             program = self._find(programs, inputs)
@@ -287,12 +287,12 @@ class _Program:
         backend = best_backend(device) if svi.backend == "auto" else svi.backend
         order = [*self.parameters, *inputs, *self.graph.live]
         self.function = compile_graph(self.graph.module, order, backend)
+        pairs = list(zip(self.parameters, self.graph.reached, strict=True))
+        self.reached = [p for p, reached in pairs if reached]
+        self.unreached = [p for p, reached in pairs if not reached]
         self._check(inputs)
-        self.unreached: list[Tensor] = []
         if gradients:
-            pairs = list(zip(self.parameters, self.graph.reached, strict=False))
-            self.unreached = [p for p, reached in pairs if not reached]
-            svi.learned |= {id(p): p for p, reached in pairs if reached}
+            svi.learned |= {id(p): p for p in self.reached}
             svi.update.prepare(self.parameters)
         self.captured = None
         can = device.type == "cuda" and all(t.device == device for t in order)
@@ -337,8 +337,7 @@ class _Program:
         with torch.no_grad():
             values = self.function(*self.parameters, *inputs, *self.graph.live)
         numbers = self.graph.loss.num_leaves
-        reached = (p for p, r in zip(self.parameters, self.graph.reached, strict=False) if r)
-        return values[:numbers], list(zip(reached, values[numbers:], strict=True))
+        return values[:numbers], list(zip(self.reached, values[numbers:], strict=True))
 
     def registered(self, inputs: Sequence[Tensor]) -> bool:
         """Whether the program's parameters are in the store, or are its own to put there again.

@@ -8,6 +8,11 @@ from torch.optim import Adam, AdamW, Optimizer
 _KERNELS = {Adam: torch._fused_adam_, AdamW: torch._fused_adamw_}
 
 
+def hooked(optimizer: Optimizer) -> bool:
+    """Whether something is called with each step."""
+    return bool(optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks)
+
+
 class LeanAdam:
     """A step of torch's fused Adam or AdamW on a CPU, and nothing else.
 
@@ -37,10 +42,9 @@ class LeanAdam:
     @staticmethod
     def fits(optimizer: Optimizer) -> bool:
         """Whether this can do all that the optimizer does."""
-        hooks = optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks
         return (
             type(optimizer) in _KERNELS
-            and not hooks
+            and not hooked(optimizer)
             and all(
                 group.get("fused")
                 and isinstance(group["lr"], float)

@@ -153,7 +153,8 @@ def fit(
 
     device = choose_device(str(device))
     vae.to(device)
-    train = batches_for(vae, data, data.train, batch_size, exactly=True)
+    labels = vae.labels is not None
+    train = Batches(data, data.train, vae.likelihood.domain, batch_size, device, vae.dtype, labels)
     validation = data.validation and batches_for(vae, data, data.validation, EVALUATION_BATCH)
     learned = [*vae.parameters()]
     if hasattr(objective, "parameters"):  # such as a discriminator's

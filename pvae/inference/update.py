@@ -9,7 +9,7 @@ from pyro.optim import PyroOptim
 from pyro.optim.optim import _load_state_dict, is_scheduler
 from torch import Tensor
 
-from pvae.inference.lean import Stepper
+from pvae.inference.lean import Stepper, hooked
 from pvae.inference.optimizer import FUSED, Optimizer, fit_states, forms, place_rates
 
 
@@ -56,8 +56,7 @@ class OwnUpdate(Update):
     @property
     def capturable(self) -> bool:
         """Whether all of it is in a form that a CUDA graph can hold."""
-        groups = self.optim.torch_optimizer.param_groups
-        return all(g.get("capturable") or g.get("fused") for g in groups)
+        return _capturable(self.optim.torch_optimizer)
 
     @property
     def moved(self) -> int:
@@ -94,7 +93,7 @@ class FusedUpdate(Update):
     def capturable(self) -> bool:
         """Whether all of it is in a form that a CUDA graph can hold."""
         assert self.torch_optimizer is not None
-        return all(g.get("capturable") or g.get("fused") for g in self.torch_optimizer.param_groups)
+        return _capturable(self.torch_optimizer)
 
     def prepare(self, parameters: Sequence[Tensor]) -> None:
         """Have the Pyro optimizer meet new parameters, and group all by their settings."""
@@ -150,7 +149,7 @@ class FusedUpdate(Update):
         """Update parameters by their gradients."""
         if not torch.cuda.is_available() or not torch.cuda.is_current_stream_capturing():
             self.refresh()
-        if any(_hooked(self._single(p)) for p in self.parameters):
+        if any(hooked(self._single(p)) for p in self.parameters):
             self.optim(parameters)  # whose optimizers have the same states
             return
         # Those of other programs may have been left zeros by an eager step.
@@ -212,8 +211,8 @@ def update_of(optim: PyroOptim) -> Update:
     return Update(optim)
 
 
-def _hooked(optimizer: torch.optim.Optimizer) -> bool:
-    return bool(optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks)
+def _capturable(optimizer: torch.optim.Optimizer) -> bool:
+    return all(g.get("capturable") or g.get("fused") for g in optimizer.param_groups)
 
 
 def _asked(settings: dict) -> bool:

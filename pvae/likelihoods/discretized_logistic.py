@@ -1,19 +1,10 @@
 """The discretized logistic likelihood."""
 
-from collections.abc import Callable
-from typing import Literal
-
-import pyro.distributions as dist
-from torch import Tensor
-
 from pvae import distributions
-from pvae.kinds import Network
-from pvae.likelihoods.levels import check_levels
-from pvae.likelihoods.location_scale import LocationScale
-from pvae.networks.shapes import Shape
+from pvae.likelihoods.discretized import Discretized
 
 
-class DiscretizedLogistic(LocationScale):
+class DiscretizedLogistic(Discretized):
     r"""Independent levels, each a logistic rounded to 0 to K - 1 (Kingma et al. 2016).
 
     .. math::
@@ -52,26 +43,4 @@ class DiscretizedLogistic(LocationScale):
         torch.Size([5, 1, 8, 8])
     """
 
-    domain = "bytes"
-    smallest_scale = 1e-4  # a mass is bounded, but its gradient grows as the scale shrinks
-
-    def __init__(
-        self,
-        latent_dim: int,
-        event_shape: Shape,
-        network: Network | Callable[[Shape, Shape], Network] | None = None,
-        scale: float | Literal["learned", "element", "predicted"] = "learned",
-        levels: int = 256,
-    ) -> None:
-        super().__init__(latent_dim, event_shape, network, scale)
-        self.levels = check_levels(levels)
-
-    def initialize(self, mean: Tensor) -> None:
-        """Begin at the mean of the data, shape event_shape."""
-        self.start_at(mean / (self.levels - 1))
-
-    def forward(self, z: Tensor) -> dist.TorchDistribution:
-        """Return p(x|z)."""
-        loc, scale = ((self.levels - 1) * part for part in self.loc_scale(z))
-        p = distributions.DiscretizedLogistic(loc, scale, self.levels)
-        return p.to_event(len(self.event_shape))
+    distribution = distributions.DiscretizedLogistic
