@@ -16,10 +16,13 @@ class FullNormal(Split):
     r"""A normal posterior with any covariance (Kingma and Welling 2019, section 2.5.1).
 
     .. math::
-        q(z|x) = N(\mu(x), L(x) L(x)^T)
+        q(z|x) = N(\mu(x), L(x) L(x)^T), \qquad
+        L(x) = \mathrm{diag}\, \sigma(x) \, \left(I + \tfrac{1}{d} B(x)\right)
 
-    The network returns mu and the lower triangular L: the logarithm of its diagonal, and what is
-    below. The KL to independent normals is in closed form.
+    The network returns mu, log sigma and the entries of the strictly lower triangular B. They
+    correlate latents relative to their scales, and the less the more of them there are: were they
+    the entries of L itself, their noise at the start would swamp the small scales that a posterior
+    comes to have, and training would not recover. The KL to independent normals is in closed form.
 
     Args:
         event_shape: event shape of x.
@@ -52,7 +55,8 @@ class FullNormal(Split):
 
     def forward(self, x: Tensor) -> dist.TorchDistribution:
         """Return q(z|x)."""
-        loc, log_diagonal, below = self.raw(x)
-        scale_tril = log_diagonal.exp().diag_embed()
-        scale_tril[..., self.below[0], self.below[1]] = below
+        loc, log_scale, below = self.raw(x)
+        correlation = torch.ones_like(loc).diag_embed()
+        correlation[..., self.below[0], self.below[1]] = below / loc.shape[-1]
+        scale_tril = log_scale.exp().unsqueeze(-1) * correlation
         return dist.MultivariateNormal(loc, scale_tril=scale_tril)

@@ -32,7 +32,7 @@ def test_full_normal_is_that_of_torch():
         L = torch.zeros(4, 4, dtype=torch.float64)
         for k, (r, c) in enumerate(zip(rows.tolist(), columns.tolist(), strict=True)):
             L[r, c] = below[i, k]
-        L += torch.diag(log_diagonal[i].exp())
+        L = torch.diag(log_diagonal[i].exp()) @ (torch.eye(4, dtype=torch.float64) + L / 4)
         torch.testing.assert_close(q.covariance_matrix[i], L @ L.T)
         torch.testing.assert_close(q.mean[i], loc[i])
 
