@@ -67,10 +67,11 @@ def _one_line(error: ArgumentError) -> str:
     key, reason = found.groups()
     reason = re.sub(r"^Type .*? expects a function or a callable class: ", "", reason)
     reason = re.sub(
-        r"^Does not validate .*? Errors: - (.*?) - Expected .* Given value: (.*)",
+        r"^Does not validate .*? Errors: - (.*?)(?: - Expected a NoneType)? Given value type: .*"
+        r" Given value: (.*)",
         r"\1. Got value: \2",
         reason,
-    )
+    ).replace(" - Expected a ", " or ")
     reason = re.sub(r"Expected a dot import path string: ([^. ]+).*", r"there is no \1", reason)
     reason = re.sub(r"[. ]+Got value: Namespace\(.*", "", reason)
     reason = re.sub(r"Expected an? (.*?)[. ]+Got value: (.*)", r"expected \1, got \2", reason)

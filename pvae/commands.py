@@ -5,7 +5,6 @@ really runs, so that help answers at once.
 """
 
 import io
-import json
 import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal
@@ -99,7 +98,7 @@ def train(
     import torch
     from torch.optim.lr_scheduler import LRScheduler
 
-    from pvae import gallery
+    from pvae import gallery, reports
     from pvae.data.loading import load
     from pvae.factories import restore
     from pvae.inference import Run, runs
@@ -133,7 +132,9 @@ def train(
         print(f"Interrupted; everything is saved. Continue: pvae train --resume {folder}")
         sys.exit(130)
     opened = Run(folder)
-    _print_figures(opened, vae, dataset)
+    record = reports.bounds(vae, dataset, reports.parts_of(dataset))
+    opened.write("evaluation.json", record)
+    print(reports.bounds_table(record))
     pictures = gallery.draw(opened, vae, dataset)
     print(f"\nPictures: {', '.join(path.name for path in pictures)}")
     print(f"Run folder: {opened.path}")
@@ -143,23 +144,143 @@ def evaluate(
     run: str,
     data: str | None = None,
     part: PartName | None = None,
+    estimator: Literal["all", "elbo", "importance", "ais"] = "all",
+    num_samples: int = 5000,
+    items: int | Literal["all"] = 1000,
     device: str = "auto",
     seed: int = 0,
 ) -> None:
-    """Print −ELBO, expected log-likelihood and KL of a run, and write them to its folder.
+    """Print the ELBO and the evidence of a run with their errors, and write them to its folder.
+
+    The ELBO and its parts are of one sample of z for every item. log p(x) is of some items of one
+    part, by importance sampling from the posterior, with how far it is to be trusted (k-hat), and
+    of twenty-five of them by annealed importance sampling, with a sandwich of bounds on data drawn
+    from the model.
+
+    Args:
+        run: the run folder.
+        data: other data, by name or path; those of the run otherwise, and only these are written.
+        part: part of the data; otherwise the ELBO is of all of them and the evidence of test, or
+            where there is none, validation or train.
+        estimator: what to estimate: the elbo alone, or beside it log p(x) by importance sampling,
+            by ais, or both.
+        num_samples: importance samples for each item.
+        items: items that log p(x) is of, a fixed random choice, or all.
+        device: auto, cpu, cuda, cuda:1, ...
+        seed: of the random draws.
+    """
+    from pvae import reports
+    from pvae.networks.shapes import check_size
+
+    check_size("num_samples", num_samples)
+    most = None if items == "all" else check_size("items", items)
+    opened, vae, dataset = _open(run, data, device)
+    parts = [part] if part else reports.parts_of(dataset)
+    if part is None and data is not None and dataset.test is not None:
+        parts = ["test"]
+    record = reports.bounds(vae, dataset, parts, seed)
+    print(reports.bounds_table(record))
+    if estimator != "elbo":
+        record["evidence"] = reports.evidence(
+            vae, dataset, parts[-1], estimator, num_samples, most, seed
+        )
+        print("\n" + reports.evidence_table(record["evidence"]))
+    if data is None:
+        opened.write("evaluation.json", record)
+
+
+def score(
+    run: str,
+    data: str | None = None,
+    part: PartName | None = None,
+    correction: Literal["typicality", "background", "complexity"] | None = None,
+    background: str | None = None,
+    anomalous: list[int | str] | None = None,
+    num_samples: int = 100,
+    out: str | None = None,
+    device: str = "auto",
+    seed: int = 0,
+) -> None:
+    """Write log p(x) and an anomaly score of every item, higher for what is more anomalous.
 
     Args:
         run: the run folder.
         data: other data, by name or path; those of the run otherwise.
-        part: part of the data; all of them otherwise, or of other data the test part they have.
+        part: part of the data; test otherwise, or where there is none, validation or train.
+        correction: of the score -log p(x): typicality, its distance from that of the train part;
+            background, its difference to another run's; complexity, to a general compressor's.
+        background: run folder of that other run, over the same values.
+        anomalous: labels of anomalies, by number or class name, to be told from the others: draws
+            the ROC curve into the run's figures.
+        num_samples: importance samples for each item.
+        out: .csv file; scores.csv in the run folder otherwise.
         device: auto, cpu, cuda, cuda:1, ...
         seed: of the random draws.
     """
+    from pathlib import Path
+
+    from pvae import files, gallery, plots, reports
+    from pvae.evaluation import anomaly_score, roc
+    from pvae.evaluation.summary import part_of
+
+    if (background is None) != (correction != "background"):
+        raise ValueError("--correction background and --background RUN go together: give both.")
     opened, vae, dataset = _open(run, data, device)
-    parts = [part] if part else None
-    if part is None and data is not None and dataset.test is not None:
-        parts = ["test"]
-    _print_figures(opened, vae, dataset, parts, seed, other=data is not None)
+    path = Path(out or opened.path / "scores.csv")
+    if path.suffix != ".csv":
+        raise ValueError(f"The scores are a table: choose a file {path.stem}.csv.")
+    part = part or reports.parts_of(dataset)[-1]
+    held = part_of(dataset, part)
+    positive = None if anomalous is None else reports.members(dataset, held, anomalous)
+    reference = None
+    if correction == "typicality":
+        reference = gallery.head(vae, opened.data(), 1000, "train")
+    found = anomaly_score(
+        vae,
+        *gallery.head(vae, dataset, len(held), part),
+        num_samples=num_samples,
+        correction=correction,
+        reference=reference,
+        background=background and _open_model(background, device)[1],
+        seed=seed,
+    )
+    files.write(path, reports.scores_csv(held, found, positive).encode())
+    print(reports.scores_table(vae, dataset, part, found, correction, num_samples, seed))
+    if positive is not None:
+        curve = roc(found.score, positive)
+        print(f"AUROC {curve.area:.4f}, {int(positive.sum()):,} anomalies of {len(held):,} items")
+        picture = opened.figures / "roc.png"
+        plots.save(plots.roc(*curve), picture)
+        print(picture)
+    print(path)
+
+
+def compress(
+    run: str,
+    data: str | None = None,
+    part: PartName | None = None,
+    device: str = "auto",
+    seed: int = 0,
+) -> None:
+    """Print the ideal code length of the data, -ELBO in bits, beside what PNG and gzip take.
+
+    Args:
+        run: the run folder.
+        data: other data, by name or path; those of the run otherwise, and only these are written.
+        part: part of the data; test otherwise, or where there is none, validation or train.
+        device: auto, cpu, cuda, cuda:1, ...
+        seed: of the random draws.
+    """
+    from pvae import reports
+    from pvae.evaluation import compression
+
+    opened, vae, dataset = _open(run, data, device)
+    part = part or reports.parts_of(dataset)[-1]
+    found = compression(vae, dataset, part, seed=seed)
+    record = reports.compression(vae, dataset, part, found, seed)
+    print(reports.compression_table(record))
+    if data is None:
+        opened.write("compression.json", record)
 
 
 def sample(
@@ -365,44 +486,4 @@ def _leave(path: Any, values: Any, draw: Callable[[], Any]) -> None:
     print(path)
 
 
-def _print_figures(
-    opened: "Run",
-    vae: "pvae.VAE",
-    dataset: "Dataset",
-    parts: list[str] | None = None,
-    seed: int = 0,
-    other: bool = False,
-) -> None:
-    """Print a table of figures, and write it to evaluation.json unless of other data."""
-    from pvae import files
-    from pvae.evaluation import evaluate as evaluate_part
-
-    parts = parts or [p for p in ("train", "validation", "test") if getattr(dataset, p) is not None]
-    rows = {part: evaluate_part(vae, dataset, part, seed=seed) for part in parts}
-    record = {
-        "data": dataset.name,
-        "domain": vae.likelihood.domain,
-        "binarization": dataset.binarization if vae.likelihood.domain == "binary" else None,
-        "samples": 1,
-        "seed": seed,
-        "parts": {part: {"items": len(getattr(dataset, part)), **rows[part]} for part in parts},
-    }
-    if not other:
-        text = json.dumps(record, indent=2) + "\n"
-        files.write(opened.path / "evaluation.json", text.encode())
-    names = {
-        "neg_elbo": "−ELBO",
-        "log_likelihood": "E[log p(x|z)]",
-        "kl": "KL(q||p)",
-        "bits_per_dim": "bits/dim",
-    }
-    columns = [name for name in names if name in next(iter(rows.values()))]
-    how = f", {record['binarization']} binarization" if record["binarization"] else ""
-    print(f"{dataset.name}: nats per datum{how}, 1 sample of z, seed {seed}")
-    print(f"{'part':<12}{'items':>8}" + "".join(f"{names[c]:>16}" for c in columns))
-    for part, figures in rows.items():
-        items = len(getattr(dataset, part))
-        print(f"{part:<12}{items:>8}" + "".join(f"{figures[c]:>16.3f}" for c in columns))
-
-
-COMMANDS = (train, evaluate, sample, reconstruct, interpolate, encode, plot)
+COMMANDS = (train, evaluate, score, compress, sample, reconstruct, interpolate, encode, plot)

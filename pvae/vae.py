@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import pyro
 import pyro.distributions as dist
@@ -14,6 +15,9 @@ from torch.distributions import constraints
 from pvae.labels import Labels, join
 from pvae.moments import mean
 from pvae.seeds import seeded
+
+if TYPE_CHECKING:
+    from pvae.evaluation.imputation import Denoised, Imputed
 
 PARTS = ("prior", "likelihood", "posterior")
 
@@ -265,6 +269,61 @@ class VAE(nn.Module):
                 c0, c1 = (self._checked(label).unsqueeze(-2) for label in y)
                 c = torch.lerp(c0, c1, t)
             return mean(self._likelihood(z, c))
+
+    def impute(self, x: Tensor, mask: Tensor, y: object = None, **options: Any) -> "Imputed":
+        r"""Fill in missing elements by their expectation given the others, E[x_missing|x_observed].
+
+        Args:
+            x: shape (n, \*event_shape), anything where it is missing.
+            mask: which elements are observed, of a shape that broadcasts to that of x.
+            y: labels, if the VAE has any.
+            **options: of `pvae.evaluation.impute`, whose result is returned.
+
+        Example:
+            >>> import pvae, torch
+            >>> vae, x = pvae.build((1, 8, 8), latent_dim=2), torch.ones(5, 1, 8, 8)
+            >>> vae.impute(x, torch.arange(8) < 4, num_samples=50).x.shape  # from their left halves
+            torch.Size([5, 1, 8, 8])
+        """
+        from pvae.evaluation import impute
+
+        return impute(self, x, mask, y, **options)
+
+    def denoise(self, x: Tensor, y: object = None, **options: Any) -> "Denoised":
+        r"""Remove the noise of the likelihood: E[x'|x] for another x' of the same z.
+
+        Args:
+            x: shape (n, \*event_shape).
+            y: labels, if the VAE has any.
+            **options: of `pvae.evaluation.denoise`, whose result is returned.
+
+        Example:
+            >>> import pvae, torch
+            >>> vae = pvae.build((1, 8, 8), latent_dim=2)
+            >>> vae.denoise(torch.ones(5, 1, 8, 8), num_samples=50).x.shape
+            torch.Size([5, 1, 8, 8])
+        """
+        from pvae.evaluation import denoise
+
+        return denoise(self, x, y, **options)
+
+    def refine(self, x: Tensor, y: object = None, **options: Any) -> dist.TorchDistribution:
+        r"""Return the best q(z|x) of the posterior's family, optimized from the encoder's start.
+
+        Args:
+            x: shape (n, \*event_shape).
+            y: labels, if the VAE has any.
+            **options: of `pvae.evaluation.refine`.
+
+        Example:
+            >>> import pvae, torch
+            >>> vae = pvae.build((1, 8, 8), latent_dim=2)
+            >>> vae.refine(torch.ones(5, 1, 8, 8), steps=10).mean.shape
+            torch.Size([5, 2])
+        """
+        from pvae.evaluation import refine
+
+        return refine(self, x, y, **options)
 
     @property
     def device(self) -> torch.device:

@@ -113,8 +113,8 @@ class Cell(NamedTuple):
     @property
     def compatible(self) -> bool:
         """Whether the pair is over the same z, and the prior has a density there."""
-        if self.prior == "VampPrior" and self.posterior in FOREIGN | {"Delta"}:
-            return False
+        if self.prior == "VampPrior":  # over whatever its posterior is over
+            return self.posterior not in FOREIGN | {"Delta"}
         return SPACES.get(self.prior, "reals") == SPACES.get(self.posterior, "reals")
 
     @property

@@ -5,3 +5,5 @@ from .dataset import Part as Part
 from .folder import ImageFiles as ImageFiles
 from .loading import load as load
 from .named import NAMES as NAMES
+from .sprites import Shapes as Shapes
+from .sprites import shapes as shapes

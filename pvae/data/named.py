@@ -1,4 +1,4 @@
-"""Data sets by name: the digits of scikit-learn, and those that torchvision can download."""
+"""Data sets by name: two that need no download, and those that torchvision can download."""
 
 import os
 import tempfile
@@ -16,11 +16,13 @@ from pvae.data.dataset import Dataset, Part
 from pvae.data.folder import ImageFiles, decode
 from pvae.data.images import Channels, resize
 from pvae.data.labels import encode
+from pvae.data.sprites import CLASSES, SIZE, shapes
 
 T = TypeVar("T")
 
 NAMES = (
     "digits",
+    "shapes",
     "mnist",
     "fashion-mnist",
     "kmnist",
@@ -96,7 +98,7 @@ def read_named(
         root: the folder that holds torchvision's data sets, or will; by default the environment
             variable ``PVAE_DATA``, else ``pvae`` in the user's cache folder.
         size: height and width of the images, if not their own; 28 by 28 for omniglot and 64 by 64
-            for celeba by default.
+            for celeba by default. Shapes are drawn at the larger of the two.
         crop: whether to cut rather than stretch them to ``size``. Faces of celeba are always cut.
         channels: 1 for grey or 3 for colours, if not their own.
 
@@ -116,7 +118,10 @@ def read_named(
         return _omniglot(folder, size or (28, 28), crop, channels or 1)
     if name == "celeba":
         return _celeba(folder, size or (64, 64), channels or 3)
-    dataset = _digits() if name == "digits" else _fetch(name, folder, _RESIDENT[name])
+    if name == "shapes":
+        dataset = _shapes(max(size or (SIZE,)))
+    else:
+        dataset = _digits() if name == "digits" else _fetch(name, folder, _RESIDENT[name])
     if size is not None or channels is not None:
         for part in (dataset.train, dataset.test):
             if part is not None:
@@ -171,6 +176,17 @@ def _digits() -> Dataset:
         domain="bytes",
         value_range=(0.0, 16.0),
         classes=_DIGITS,
+    )
+
+
+def _shapes(size: int) -> Dataset:
+    images, factors, _ = shapes(size)
+    return Dataset(
+        name="shapes",
+        train=Part(images, factors[:, 0]),
+        domain="binary",
+        value_range=(0.0, 1.0),
+        classes=CLASSES,
     )
 
 

@@ -1,12 +1,13 @@
 """Data and draws, as many at a time as memory allows."""
 
-import math
 from collections.abc import Callable, Iterator
 from itertools import repeat
 from typing import NamedTuple, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
 from tqdm.std import tqdm
 
 from pvae.networks.shapes import check_size
@@ -19,11 +20,11 @@ Result = TypeVar("Result", bound=NamedTuple)
 
 
 def per_datum(
-    estimate: Callable[[Tensor, Tensor | None], Result],
+    estimate: Callable[..., Result],
     vae: VAE,
     x: Tensor,
     y: object = None,
-    *,
+    *others: Tensor,
     rows: int = 1,
     memory: float = MEMORY,
     seed: int = 0,
@@ -35,11 +36,12 @@ def per_datum(
     state, which is left as it was. A bar shows on standard error once it takes seconds.
 
     Args:
-        estimate: from a chunk of x and of y, on the device of the VAE, to a named tuple of tensors
-            with one entry for each datum first.
+        estimate: from a chunk of x, of y and of the others, on the device of the VAE, to a named
+            tuple of tensors with one entry for each datum first.
         vae: the VAE.
         x: shape (n, \*event_shape), in the likelihood's domain.
         y: their labels, if the VAE has any.
+        *others: more tensors with an entry for each datum first.
         rows: how many z an estimate holds at once for each datum.
         memory: about how much an estimate may hold, in MiB.
         seed: of the random draws.
@@ -50,12 +52,13 @@ def per_datum(
     """
     x, y = check_data(vae, x, y)
     at_once = max(1, rows_within(vae, memory) // rows)
-    chunks = zip(x.split(at_once), repeat(None) if y is None else y.split(at_once))  # noqa: B905
+    labels = repeat(None) if y is None else y.split(at_once)
+    chunks = zip(x.split(at_once), labels, *(o.split(at_once) for o in others), strict=False)
     found = []
     with vae.evaluating(), seeded(seed, vae.device), counted(len(x), progress) as shown:
-        for chunk, labels in chunks:
+        for chunk, label, *rest in chunks:
             chunk = chunk.to(vae.device, vae.dtype)
-            found.append(estimate(chunk, labels))
+            found.append(estimate(chunk, label, *(part.to(vae.device) for part in rest)))
             shown.update(len(chunk))
     return type(found[0])(*map(torch.cat, zip(*found, strict=True)))
 
@@ -127,25 +130,39 @@ def rows_within(vae: VAE, memory: float) -> int:
 
 
 def numbers_per_row(vae: VAE) -> int:
-    """About how many numbers are held at a time to score a datum at one z."""
-    held = 4 * math.prod(vae.event_shape)  # terms of a log-density
+    """How many numbers come to be when a datum is scored at one z more."""
+    with vae.evaluating(), seeded(0, vae.device):
+        y = None
+        if vae.labels is not None:
+            wanted = () if vae.labels.classes is not None else (vae.labels.size,)
+            y = torch.zeros(1, *wanted, dtype=vae.dtype, device=vae.device)
+            y = vae.labels.check(y)
+        x = vae.sample(1, None if y is None else y[0], draw=True)
+        q = vae.encode(x, y)
 
-    def count(module: nn.Module, given: object, out: object) -> None:
-        nonlocal held
-        held += out.numel() if isinstance(out, Tensor) else 0
+        def count(draws: int) -> int:
+            with _Counter() as counter:
+                z = q.sample((draws,))
+                q.log_prob(z), vae.p_z(y).log_prob(z), vae.decode(z, y, like=x).log_prob(x)
+            return counter.numbers
 
-    leaves = [m for m in vae.likelihood.modules() if not any(m.children())]
-    hooks = [leaf.register_forward_hook(count) for leaf in leaves]
-    try:
-        with vae.evaluating():
-            size = 0 if vae.labels is None else vae.labels.size
-            extra = size if "likelihood" in vae.conditional else 0
-            z = torch.zeros(vae.latent_shape[0] + extra, dtype=vae.dtype, device=vae.device)
-            vae.likelihood(z.unsqueeze(0))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return held
+        return max(1, count(3) - count(2))  # what does not depend on z is there once
+
+
+class _Counter(TorchDispatchMode):
+    """Count the numbers that operators return."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers = 0
+
+    def __torch_dispatch__(
+        self, function: Callable, types: object, args: tuple = (), kwargs: dict | None = None
+    ) -> object:
+        result = function(*args, **(kwargs or {}))
+        leaves = pytree.tree_leaves(result)
+        self.numbers += sum(leaf.numel() for leaf in leaves if isinstance(leaf, Tensor))
+        return result
 
 
 def portions(num_samples: int, at_once: int) -> Iterator[int]:

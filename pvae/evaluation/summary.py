@@ -41,6 +41,16 @@ def evaluate(
         >>> sorted(pvae.evaluation.evaluate(vae, data))
         ['kl', 'log_likelihood', 'neg_elbo']
     """
+    batches = batches_for(vae, data, part_of(data, part), batch_size)
+    return summarize(vae, batches, seed=seed)
+
+
+def part_of(data: Dataset, part: str) -> Part:
+    """The part of that name.
+
+    Raises:
+        ValueError: if there is none.
+    """
     if part not in ("train", "validation", "test"):
         raise ValueError(f"part is {part!r}: choose train, validation or test.")
     held = getattr(data, part)
@@ -49,8 +59,7 @@ def evaluate(
             f"The data set {data.name} has no {part} part: choose another part, or load it with "
             f"{part}= a fraction or number of items."
         )
-    batches = batches_for(vae, data, held, batch_size)
-    return summarize(vae, batches, seed=seed)
+    return held
 
 
 def batches_for(vae: VAE, data: Dataset, part: Part, most: int) -> Batches:
@@ -81,11 +90,11 @@ def summarize(vae: VAE, batches: Batches, seed: int = 0, items: int | None = Non
             count += len(arguments[0])
     bound, log_likelihood, kl = (total / count).tolist()
     figures = {"neg_elbo": -bound, "log_likelihood": log_likelihood, "kl": kl}
-    bits = _bits_per_dim(-bound, vae, batches)
+    bits = bits_per_dim(-bound, vae, batches)
     return figures if bits is None else {**figures, "bits_per_dim": bits}
 
 
-def _bits_per_dim(neg_elbo: float, vae: VAE, batches: Batches) -> float | None:
+def bits_per_dim(nats: float, vae: VAE, batches: Batches) -> float | None:
     """The bits per element that a code for the bytes would need, or None if that has no meaning.
 
     A density on dequantized bytes (x + u) / levels bounds the probability of the bytes by its
@@ -94,7 +103,7 @@ def _bits_per_dim(neg_elbo: float, vae: VAE, batches: Batches) -> float | None:
     levels = batches.dataset.levels
     if levels is None or vae.likelihood.domain not in ("bytes", *DEQUANTIZED):
         return None
-    nats = neg_elbo / math.prod(vae.event_shape)
+    nats /= math.prod(vae.event_shape)
     if vae.likelihood.domain in DEQUANTIZED:
         nats += math.log(levels)
     return nats / math.log(2)

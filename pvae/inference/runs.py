@@ -187,6 +187,10 @@ class Run:
         epochs = sorted(int(path.stem.removeprefix("epoch-")) for path in paths)
         return {epoch: snapshot_name(epoch) for epoch in epochs}
 
+    def write(self, name: str, record: Mapping[str, Any]) -> None:
+        """Write a JSON file of the run."""
+        files.write(self.path / name, _json(record))
+
     @property
     def figures(self) -> Path:
         """The folder for pictures."""

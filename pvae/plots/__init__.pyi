@@ -1,12 +1,16 @@
+from .anomalies import roc as roc
 from .comparisons import animate as animate
 from .comparisons import side_by_side as side_by_side
 from .curves import loss_curves as loss_curves
+from .draws import posterior_draws as posterior_draws
 from .embeddings import tsne as tsne
 from .files import save as save
 from .images import interpolations as interpolations
 from .images import reconstructions as reconstructions
 from .images import samples as samples
 from .latents import latent_scatter as latent_scatter
+from .missing import imputations as imputations
 from .planes import latent_plane as latent_plane
 from .planes import manifold as manifold
 from .planes import percentiles as percentiles
+from .ranks import rank_histograms as rank_histograms

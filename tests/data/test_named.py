@@ -197,7 +197,7 @@ def test_an_absent_data_set_says_which_files_go_where(tmp_path, name, offline, f
 
 
 def test_every_name_is_known():
-    assert set(NAMES) == {"digits", *DOWNLOADS} == {"digits", *_FILES}
+    assert set(NAMES) == {"digits", "shapes", *DOWNLOADS} == {"digits", "shapes", *_FILES}
 
 
 @pytest.fixture

@@ -4,13 +4,17 @@ from pvae import plots
 def test_public_names():
     assert sorted(plots.__all__) == [
         "animate",
+        "imputations",
         "interpolations",
         "latent_plane",
         "latent_scatter",
         "loss_curves",
         "manifold",
         "percentiles",
+        "posterior_draws",
+        "rank_histograms",
         "reconstructions",
+        "roc",
         "samples",
         "save",
         "side_by_side",

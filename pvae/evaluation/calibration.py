@@ -1,0 +1,130 @@
+"""Whether the posterior is as sure as it should be: simulation-based calibration."""
+
+from itertools import repeat
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pvae.evaluation.chunks import MEMORY, counted, portions, rows_within
+from pvae.labels import Labels
+from pvae.networks.shapes import check_size
+from pvae.seeds import seeded
+from pvae.vae import VAE
+
+MOST_BINS = 20
+IN_A_BIN = 5  # expected, at least: with fewer the statistic is no chi-square
+
+
+class Calibration(NamedTuple):
+    """What simulation-based calibration found.
+
+    Attributes:
+        ranks: of each simulated z among the draws of its posterior, whole numbers from 0 to
+            num_samples, shape (n, d). Of an exact posterior they are uniform; of one that is too
+            narrow they crowd at both ends, too wide in the middle, shifted at one end.
+        p_value: that ranks of an exact posterior would be as uneven, for each latent, shape (d,).
+        num_samples: draws of each posterior.
+    """
+
+    ranks: Tensor
+    p_value: Tensor
+    num_samples: int
+
+
+def simulation_based_calibration(
+    vae: VAE,
+    n: int = 1000,
+    y: object = None,
+    *,
+    num_samples: int = 99,
+    memory: float = MEMORY,
+    seed: int = 0,
+    progress: bool = True,
+) -> Calibration:
+    r"""Test the amortized posterior against the model by simulation (Talts et al. 2018).
+
+    .. math::
+        z \sim p(z), \quad x \sim p(x|z), \quad z_1, \ldots, z_L \sim q(z|x)
+
+    If q(z|x) is the posterior, the rank of each latent of z among those of the L draws is uniform
+    on 0, 1, ..., L (theorem 1). That is tested for each latent by Pearson's chi-square over up to
+    20 bins of equal numbers of ranks, or as equal as can be. Ties, as of discrete latents, are
+    broken at random, which keeps ranks uniform.
+
+    It asks about data that the model makes, not about any that it was trained on; no data are
+    needed. Uniform ranks are necessary for an exact posterior, not sufficient: correlations, for
+    one, are not seen.
+
+    Args:
+        vae: the VAE.
+        n: how many z and x to simulate, at least 10.
+        y: one label for all of them, or one for each, if the VAE has any.
+        num_samples: draws L of each posterior.
+        memory: about how much to hold, in MiB.
+        seed: of the draws.
+        progress: whether to show a progress bar.
+
+    Raises:
+        ValueError: if n is below 10, num_samples below 1, y is missing or not a label, or the
+            likelihood is no density.
+
+    Example:
+        >>> import pvae
+        >>> vae = pvae.build((1, 8, 8), latent_dim=2)
+        >>> found = pvae.evaluation.simulation_based_calibration(vae, n=100)
+        >>> found.ranks.shape, found.p_value.shape
+        (torch.Size([100, 2]), torch.Size([2]))
+    """
+    if check_size("n", n) < 2 * IN_A_BIN:
+        raise ValueError(f"n is {n}: a test of uniformity needs at least {2 * IN_A_BIN}.")
+    check_size("num_samples", num_samples)
+    if getattr(vae.likelihood, "relaxed", False):
+        raise ValueError(
+            f"{type(vae.likelihood).__name__}(relaxed=True) is a reconstruction loss and no "
+            "density, so its data are not those of a model: train with relaxed=False."
+        )
+    if vae.labels is not None:
+        y = _for_each(vae.labels, y, n)
+    at_once = max(1, rows_within(vae, memory) // num_samples)
+    ranks = []
+    with vae.evaluating(), seeded(seed, vae.device), counted(n, progress, "simulations") as shown:
+        labels = repeat(None) if vae.labels is None else y.split(at_once)
+        for size, label in zip(portions(n, at_once), labels):  # noqa: B905
+            p = vae.p_z(label)
+            z = p.sample((size,) if p.batch_shape == () else ())
+            x = vae.decode(z, label).sample()
+            draws = vae.encode(x, label).sample((num_samples,))
+            ranks.append(_rank(z, draws))
+            shown.update(size)
+    ranks = torch.cat(ranks)
+    return Calibration(ranks, _p_value(ranks, num_samples), num_samples)
+
+
+def _for_each(labels: Labels, y: object, n: int) -> Tensor:
+    """A label for each of n."""
+    y = labels.check(y)
+    event = y.shape[-1:] if labels.classes is None else ()
+    batch = y.shape[: y.dim() - len(event)]
+    if batch not in ((), (1,), (n,)):
+        raise ValueError(f"y has labels of shape {tuple(batch)}: give one, or one for each of {n}.")
+    return y.expand(n, *event)
+
+
+def _rank(z: Tensor, draws: Tensor) -> Tensor:
+    """The rank of each number of z, shape (n, d), among the draws, shape (L, n, d)."""
+    less, equal = (draws < z).sum(0), (draws == z).sum(0)
+    return less + (torch.rand_like(z) * (equal + 1)).long().minimum(equal)
+
+
+def _p_value(ranks: Tensor, num_samples: int) -> Tensor:
+    """How probable ranks as uneven would be if they were uniform, for each latent."""
+    from scipy.stats import chisquare
+
+    n, bins = len(ranks), min(MOST_BINS, num_samples + 1, len(ranks) // IN_A_BIN)
+    bin_of_rank = np.arange(num_samples + 1) * bins // (num_samples + 1)
+    expected = np.bincount(bin_of_rank) * n / (num_samples + 1)
+    observed = [np.bincount(bin_of_rank[r], minlength=bins) for r in ranks.T.cpu().numpy()]
+    p_values = [chisquare(counts, expected).pvalue.item() for counts in observed]
+    return torch.tensor(p_values, device=ranks.device)

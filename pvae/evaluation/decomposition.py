@@ -1,0 +1,303 @@
+"""What the KL of a VAE is made of, and which of its latents carry information."""
+
+import math
+from itertools import repeat
+from typing import NamedTuple
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+from torch.distributions import (
+    Distribution,
+    Independent,
+    LowRankMultivariateNormal,
+    MultivariateNormal,
+    kl_divergence,
+)
+
+from pvae.distributions.coins import Coins
+from pvae.distributions.normal_mixture import NormalMixture
+from pvae.distributions.rotated_normal import RotatedNormal
+from pvae.evaluation.chunks import MEMORY, check_data, counted, per_datum, portions, rows_within
+from pvae.moments import SAMPLES
+from pvae.seeds import seeded
+from pvae.vae import VAE
+
+# About how many numbers the density of a pair of a draw and a datum holds, for each latent.
+PER_LATENT = 64
+INDEPENDENT = Independent, Coins  # those whose density is the product of their marginals
+
+
+class KLDecomposition(NamedTuple):
+    r"""The KL of each datum, and the parts of its average over the data, in nats.
+
+    ``kl.mean() = mutual_information + marginal_kl``, and, where both are there,
+    ``marginal_kl = total_correlation + dimension_wise.sum()``, but for rounding.
+
+    Attributes:
+        kl: KL(q(z|x) || p(z)) of each datum, shape (n,).
+        mutual_information: I(x; z) of a datum of the n and its z, at most log n, shape ().
+        marginal_kl: KL(q(z) || p(z)) of the aggregate posterior, shape ().
+        total_correlation: KL(q(z) || prod_j q(z_j)), shape (); ``None`` where the marginals of
+            q(z|x) are not known.
+        dimension_wise: KL(q(z_j) || p(z_j)) of each latent, shape (d,); ``None`` where the
+            marginals are not known, or the latents are not independent under the prior.
+    """
+
+    kl: Tensor
+    mutual_information: Tensor
+    marginal_kl: Tensor
+    total_correlation: Tensor | None
+    dimension_wise: Tensor | None
+
+
+def kl_decomposition(
+    vae: VAE,
+    x: Tensor,
+    y: object = None,
+    *,
+    num_samples: int = 1,
+    memory: float = MEMORY,
+    seed: int = 0,
+    progress: bool = True,
+) -> KLDecomposition:
+    r"""Split the KL of the ELBO, averaged over the data, into its parts.
+
+    With the aggregate posterior of the given data, :math:`q(z) = \frac{1}{n} \sum_i q(z|x_i)`,
+
+    .. math::
+        \frac{1}{n} \sum_i KL(q(z|x_i) \,\|\, p(z)) = I(x; z) + KL(q(z) \,\|\, p(z))
+
+    (Hoffman and Johnson 2016, section 2), and for a prior of independent latents
+
+    .. math::
+        KL(q(z) \,\|\, p(z)) =
+        KL\Big(q(z) \,\Big\|\, \prod_j q(z_j)\Big) + \sum_j KL(q(z_j) \,\|\, p(z_j)),
+
+    the total correlation and the KL of each latent (Chen et al. 2018, equation 2; Kim and Mnih
+    2018). The density q(z) is the exact sum over all n data, so the work grows as n². The KL of a
+    datum is in closed form where torch has one. KL(q(z) || p(z)) and its parts are averages over
+    the same draws of q(z), n num_samples of them, with log q(z|x) - log p(z), whose mean is then
+    known, as control variate; I(x; z) is the remainder. So the sums hold exactly.
+
+    The marginals q(z_j|x) are known for independent latents, normals of any covariance and
+    mixtures of normals; they are not for other flows, one-hot latents and the sphere. A prior that
+    scores z by a bound, such as `pvae.priors.Nested`, makes KL(q(z) || p(z)) an upper bound.
+
+    Args:
+        vae: the VAE.
+        x: shape (n, \*event_shape), in the likelihood's domain.
+        y: their labels, if the VAE has any; the information is then that of x and y in z.
+        num_samples: draws of z for each datum.
+        memory: about how much to hold beyond the n posteriors, in MiB.
+        seed: of the draws.
+        progress: whether to show a progress bar.
+
+    Raises:
+        ValueError: if x or y is not what the VAE takes, num_samples is below 1, the prior sees the
+            labels, or the posterior is a point mass or cannot score foreign points.
+
+    Example:
+        >>> import torch
+        >>> import pvae
+        >>> vae = pvae.build((1, 8, 8), latent_dim=2)
+        >>> parts = pvae.evaluation.kl_decomposition(vae, torch.ones(5, 1, 8, 8))
+        >>> bool(parts.mutual_information.abs() < 1e-5)  # five data that are the same
+        True
+    """
+    x, y = check_data(vae, x, y)
+    if "prior" in vae.conditional:
+        raise ValueError(
+            "The prior sees the labels, so there is no one p(z) to compare q(z) with: decompose "
+            "the KL of a VAE whose prior does not."
+        )
+    numbers = PER_LATENT * vae.latent_shape.numel() * vae.dtype.itemsize
+    side = min(rows_within(vae, memory), max(1, math.isqrt(int(memory * 2**20 / numbers))))
+    kl, found, expected, joint, dependence, single = [], [], [], [], [], []
+    with (
+        vae.evaluating(),
+        seeded(seed, vae.device),
+        dist.validation_enabled(False),  # of pairs it would take most of the time
+        counted(len(x) * num_samples, progress, "draws") as shown,
+    ):
+        p = vae.p_z()
+        p_each = _marginals(p) if isinstance(p, INDEPENDENT) else None
+        posteriors = _posteriors(vae, x, y, side)
+        for q in posteriors:
+            own = []
+            for draws in portions(num_samples, side // q.batch_shape.numel()):
+                z = q.sample((draws,))
+                log_p = p.log_prob(z)
+                own.append(q.log_prob(z) - log_p)
+                log_q, log_q_each = _aggregate(posteriors, z.flatten(0, 1))
+                joint.append(log_q - log_p.flatten())
+                if log_q_each is not None:
+                    dependence.append(log_q - log_q_each.sum(-1))
+                    if p_each is not None:
+                        single.append(log_q_each - p_each.log_prob(z).flatten(0, 1))
+                shown.update(len(log_q))
+            own = torch.cat(own)
+            kl.append(_kl(q, p, own))
+            expected.append(kl[-1].expand_as(own).flatten())
+            found.append(own.flatten())
+    kl, expected, found = torch.cat(kl), torch.cat(expected), torch.cat(found)
+    marginal_kl = _average(joint, found, expected)
+    return KLDecomposition(
+        kl,
+        kl.mean() - marginal_kl,
+        marginal_kl,
+        _average(dependence, found, expected) if dependence else None,
+        _average(single, found, expected) if single else None,
+    )
+
+
+class ActiveUnits(NamedTuple):
+    """The latents that a VAE uses.
+
+    Attributes:
+        variance: Var E[z|x] over the data, shape (d,).
+        active: whether it is above the threshold, shape (d,).
+        count: how many are.
+    """
+
+    variance: Tensor
+    active: Tensor
+    count: int
+
+
+class _Means(NamedTuple):
+    """E[z|x] of each datum, and the variance of its error where it is an average of draws."""
+
+    mean: Tensor
+    error: Tensor
+
+
+def active_units(
+    vae: VAE,
+    x: Tensor,
+    y: object = None,
+    *,
+    threshold: float = 0.01,
+    memory: float = MEMORY,
+    seed: int = 0,
+    progress: bool = True,
+) -> ActiveUnits:
+    r"""Find the latents whose posterior mean varies with the data.
+
+    A latent is active (Burda, Grosse, Salakhutdinov 2016, section 5.2) if
+
+    .. math::
+        \mathrm{Var}_x\, E_{q(z_j|x)}[z_j] > 0.01.
+
+    The variance is that over the given data, without bias. Where the mean is not in closed form,
+    as of most flows, it is the average of 100 draws, and the variance of its error is taken off.
+
+    Args:
+        vae: the VAE.
+        x: shape (n, \*event_shape), in the likelihood's domain, n at least 2.
+        y: their labels, if the VAE has any.
+        threshold: the variance above which a latent is active.
+        memory: about how much to hold, in MiB.
+        seed: of the draws, where there are any.
+        progress: whether to show a progress bar.
+
+    Raises:
+        ValueError: if x or y is not what the VAE takes, or x is one datum.
+
+    Example:
+        >>> import torch
+        >>> import pvae
+        >>> vae = pvae.build((1, 8, 8), latent_dim=2)
+        >>> pvae.evaluation.active_units(vae, torch.ones(5, 1, 8, 8)).count  # all the same
+        0
+    """
+    if len(x) == 1:
+        raise ValueError("x has 1 datum, over which nothing varies: give at least 2.")
+
+    def estimate(x: Tensor, y: Tensor | None) -> _Means:
+        q = vae.encode(x, y)
+        try:
+            return _Means(q.mean, torch.zeros_like(q.mean))
+        except NotImplementedError:
+            z = q.sample((SAMPLES,))
+            return _Means(z.mean(0), z.var(0) / SAMPLES)
+
+    mean, error = per_datum(
+        estimate, vae, x, y, rows=SAMPLES, memory=memory, seed=seed, progress=progress
+    )
+    variance = mean.var(0) - error.mean(0)
+    active = variance > threshold
+    return ActiveUnits(variance, active, int(active.sum()))
+
+
+def _posteriors(vae: VAE, x: Tensor, y: Tensor | None, at_once: int) -> list[Distribution]:
+    """q(z|x) of all data, so many in each, if foreign points can be scored under them."""
+    labels = repeat(None) if y is None else y.split(at_once)
+    chunks = zip(x.split(at_once), labels)  # noqa: B905
+    found = [vae.encode(part.to(vae.device, vae.dtype), label) for part, label in chunks]
+    name = type(vae.posterior).__name__
+    if isinstance(found[0], dist.Delta):
+        raise ValueError(f"The posterior {name} is a point mass, whose KL to a prior is infinite.")
+    try:
+        found[0].log_prob(found[0].sample().clone())
+    except NotImplementedError as error:
+        raise ValueError(
+            f"The posterior {name} scores its own draws alone, and q(z) needs the density of each "
+            "datum's at those of all others: choose a posterior with an inverse in closed form."
+        ) from error
+    return found
+
+
+def _aggregate(posteriors: list[Distribution], z: Tensor) -> tuple[Tensor, Tensor | None]:
+    """log q(z), shape (m,), and log q(z_j), shape (m, d), at m draws, by the sum over all data."""
+    joint, each = [], []
+    for q in posteriors:
+        # Not every flow broadcasts its context itself.
+        pairs = z.unsqueeze(1).expand(-1, *q.batch_shape, -1)
+        single = _marginals(q)
+        if single is not None:
+            table = single.log_prob(pairs)
+            each.append(table.logsumexp(1))
+        log_q = table.sum(-1) if isinstance(q, INDEPENDENT) else q.log_prob(pairs)
+        joint.append(log_q.logsumexp(1))
+    log_n = math.log(sum(q.batch_shape.numel() for q in posteriors))
+    log_q = torch.stack(joint).logsumexp(0) - log_n
+    return log_q, torch.stack(each).logsumexp(0) - log_n if each else None
+
+
+def _marginals(q: Distribution) -> Distribution | None:
+    """The distributions of the single latents, of batch shape (*batch, d), if they are known."""
+    if isinstance(q, Independent):
+        return q.base_dist
+    if isinstance(q, MultivariateNormal | LowRankMultivariateNormal | RotatedNormal):
+        return dist.Normal(q.mean, q.variance.sqrt())
+    if isinstance(q, NormalMixture):
+        normals = q.component_distribution.base_dist
+        weights = q.mixture_distribution.logits.unsqueeze(-2)
+        return dist.MixtureSameFamily(
+            dist.Categorical(logits=weights.expand(normals.loc.mT.shape)),
+            dist.Normal(normals.loc.mT, normals.scale.mT),
+        )
+    return dist.Bernoulli(logits=q.logits) if isinstance(q, Coins) else None
+
+
+def _kl(q: Distribution, p: Distribution, at_draws: Tensor) -> Tensor:
+    """KL(q || p) in closed form, or the average of log q - log p at draws."""
+    try:
+        return kl_divergence(q, p)
+    except NotImplementedError:
+        return at_draws.mean(0)
+
+
+def _average(values: list[Tensor], found: Tensor, expected: Tensor) -> Tensor:
+    """The mean over draws, with the error of something whose expectation is known taken off.
+
+    It is linear in the values, so that it keeps their sums. That the expectation differs from
+    datum to datum is no error: the slope is that at equal expectations.
+    """
+    values, error = torch.cat(values), found - expected
+    level, control = expected - expected.mean(), error - error.mean()
+    tiny = torch.finfo(error.dtype).tiny
+    control = control - level * (level @ control) / (level @ level).clamp_min(tiny)
+    slope = torch.tensordot(control, values, 1) / (control @ control).clamp_min(tiny)
+    return values.mean(0) - slope * error.mean()

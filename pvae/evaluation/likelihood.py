@@ -1,0 +1,162 @@
+"""The log-likelihood log p(x) by importance sampling."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import pyro.distributions as dist
+from torch import Tensor
+
+from pvae.evaluation.chunks import MEMORY, numbers_per_row, per_datum, rows_within
+from pvae.evaluation.scoring import Scorer
+from pvae.evaluation.weights import (
+    effective_sample_size,
+    log_mean,
+    log_weights,
+    proposal_of,
+    standard_error,
+)
+from pvae.networks.shapes import check_size
+from pvae.vae import VAE
+
+# What a processor's cache holds, in MiB: beyond it a CPU waits for its memory.
+_CACHED = 16.0
+
+
+class LogLikelihood(NamedTuple):
+    """Estimates of log p(x), in nats, with what they are worth.
+
+    Attributes:
+        log_prob: the estimate for each datum, shape (n,), on average a lower bound.
+        standard_error: that of ``log_prob``, shape (n,), by the delta method on the mean weight;
+            NaN for one sample. The estimates are independent, so that their mean over the data has
+            the error ``standard_error.square().sum().sqrt() / n``.
+        effective_sample_size: (sum of w)² / sum of w², shape (n,), from 1 to num_samples. Where it
+            is small, a few draws make the estimate, and its standard error is not to be trusted.
+    """
+
+    log_prob: Tensor
+    standard_error: Tensor
+    effective_sample_size: Tensor
+
+
+def log_likelihood(
+    vae: VAE,
+    x: Tensor,
+    y: Tensor | None = None,
+    *,
+    num_samples: int = 5000,
+    memory: float = MEMORY,
+    seed: int = 0,
+    progress: bool = True,
+) -> LogLikelihood:
+    r"""Estimate log p(x) by importance sampling from the posterior.
+
+    .. math::
+        \log \hat p(x) = \log \frac{1}{K} \sum_{k=1}^K \frac{p(x, z_k)}{q(z_k|x)},
+        \qquad z_k \sim q(z|x)
+
+    The estimate of p(x) is unbiased, that of log p(x) on average too low: the importance-weighted
+    bound, which rises with K (Burda, Grosse, Salakhutdinov 2016, section 2 and theorem 1).
+
+    Args:
+        vae: the VAE.
+        x: shape (n, \*event_shape), in the likelihood's domain.
+        y: their labels, if the VAE has any: log p(x|y) is estimated.
+        num_samples: draws K for each datum.
+        memory: about how much may be held at a time, in MiB.
+        seed: of the random draws.
+        progress: whether to show a bar where it takes long.
+
+    Raises:
+        ValueError: if num_samples is below 1, the memory not positive, x or y not what the VAE
+            takes, the likelihood is no density, or the posterior a point mass.
+
+    Example:
+        >>> import torch
+        >>> import pvae
+        >>> vae = pvae.build((1, 8, 8), latent_dim=2)
+        >>> found = pvae.evaluation.log_likelihood(vae, torch.ones(5, 1, 8, 8), num_samples=100)
+        >>> found.log_prob.shape
+        torch.Size([5])
+    """
+    return _estimate(partial(proposal_of, vae), vae, x, y, num_samples, memory, seed, progress)
+
+
+def monte_carlo(
+    vae: VAE,
+    x: Tensor,
+    y: Tensor | None = None,
+    *,
+    num_samples: int = 5000,
+    memory: float = MEMORY,
+    seed: int = 0,
+    progress: bool = True,
+) -> LogLikelihood:
+    r"""Estimate log p(x) by draws from the prior, which shows why one does not.
+
+    .. math::
+        \log \hat p(x) = \log \frac{1}{K} \sum_{k=1}^K p(x|z_k), \qquad z_k \sim p(z)
+
+    It is unbiased for p(x) as well. But few draws of the prior explain a given x: the effective
+    sample size is near 1, and the estimate far too low, for all but a few latents.
+
+    Arguments, results and errors are those of `log_likelihood`.
+
+    Example:
+        >>> import torch
+        >>> import pvae
+        >>> vae = pvae.build((1, 8, 8), latent_dim=2)
+        >>> found = pvae.evaluation.monte_carlo(vae, torch.ones(5, 1, 8, 8), num_samples=100)
+        >>> found.effective_sample_size.shape
+        torch.Size([5])
+    """
+
+    def prior(x: Tensor, y: Tensor | None) -> dist.TorchDistribution:
+        return vae.p_z(y).expand(x.shape[:1])
+
+    return _estimate(prior, vae, x, y, num_samples, memory, seed, progress)
+
+
+def _estimate(
+    proposal: Callable[[Tensor, Tensor | None], dist.TorchDistribution],
+    vae: VAE,
+    x: Tensor,
+    y: Tensor | None,
+    num_samples: int,
+    memory: float,
+    seed: int,
+    progress: bool,
+) -> LogLikelihood:
+    weigh, memory = weigher(vae, len(x), num_samples, memory)
+
+    def estimate(x: Tensor, y: Tensor | None) -> LogLikelihood:
+        log_w = weigh(proposal(x, y), x, y)
+        return LogLikelihood(log_mean(log_w), standard_error(log_w), effective_sample_size(log_w))
+
+    return per_datum(
+        estimate, vae, x, y, rows=num_samples, memory=memory, seed=seed, progress=progress
+    )
+
+
+def weigher(
+    vae: VAE, n: int, num_samples: int, memory: float
+) -> tuple[Callable[[dist.TorchDistribution, Tensor, Tensor | None], Tensor], float]:
+    """Return a function from a proposal, x and y to log-weights, and the memory to run it in.
+
+    Args:
+        vae: the VAE.
+        n: how many data will be weighed in all.
+        num_samples: draws for each datum.
+        memory: in MiB; of it a CPU is given what its cache holds.
+    """
+    check_size("num_samples", num_samples)
+    if vae.device.type == "cpu":
+        memory = min(memory, _CACHED)
+    rows = rows_within(vae, memory)
+    score = Scorer(vae, float(n) * num_samples * numbers_per_row(vae))
+
+    def weigh(proposal: dist.TorchDistribution, x: Tensor, y: Tensor | None) -> Tensor:
+        return log_weights(score, proposal, x, y, num_samples, rows)
+
+    return weigh, memory

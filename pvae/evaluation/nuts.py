@@ -1,0 +1,119 @@
+"""Exact draws from the posterior of a few data, by the No-U-Turn sampler."""
+
+from typing import NamedTuple
+
+import pyro
+import torch
+from pyro.infer import MCMC, NUTS
+from pyro.ops.stats import effective_sample_size, split_gelman_rubin
+from torch import Tensor
+
+from pvae.evaluation.chunks import MEMORY, counted, per_datum, rows_within
+from pvae.evaluation.latents import latents
+from pvae.networks.shapes import check_size
+from pvae.vae import VAE
+
+
+class Samples(NamedTuple):
+    """Draws from the posterior of each datum, and whether to believe them.
+
+    Attributes:
+        z: draws from p(z|x), chain after chain, shape (n, num_chains * num_samples, d).
+        r_hat: the scale of all draws over that within half chains (Gelman and Rubin 1992), of the
+            worst latent, shape (n,): above about 1.01 they have not mixed.
+        effective_sample_size: as how many independent draws they count, for the mean of the worst
+            latent, shape (n,).
+        divergences: how many trajectories diverged, shape (n,): above 0, a part of the posterior
+            may be missing.
+    """
+
+    z: Tensor
+    r_hat: Tensor
+    effective_sample_size: Tensor
+    divergences: Tensor
+
+
+def posterior_samples(
+    vae: VAE,
+    x: Tensor,
+    y: Tensor | None = None,
+    *,
+    num_samples: int = 500,
+    warmup_steps: int = 300,
+    num_chains: int = 2,
+    seed: int = 0,
+    progress: bool = True,
+) -> Samples:
+    r"""Draw from p(z|x) of a few data, without the guide.
+
+    The chains are those of the No-U-Turn sampler (Hoffman and Gelman 2014), Pyro's, on
+
+    .. math::
+        \log p(z) + \log p(x|z).
+
+    They start at draws from the prior, and adapt their step size and the scale of each latent in
+    the warm-up, each for itself and its datum alone. Every draw takes tens of gradients, and a
+    datum seconds: this is what a guide is compared to on a few data.
+
+    A hierarchical VAE is sampled over all its levels together, of which z is the lowest; latents on
+    the sphere as directions of normal vectors.
+
+    Args:
+        vae: the VAE.
+        x: shape (n, \*event_shape), in the likelihood's domain.
+        y: their labels, if the VAE has any.
+        num_samples: draws of each chain, at least 4.
+        warmup_steps: draws before them, which are not kept.
+        num_chains: chains of each datum, which tell by `r_hat` of modes that one does not reach.
+        seed: of the random draws.
+        progress: whether to show a bar.
+
+    Raises:
+        ValueError: if x or y is not what the VAE takes, a number is too small, or the latents are
+            discrete.
+
+    Example:
+        >>> import torch
+        >>> import pvae
+        >>> vae = pvae.build((1, 8, 8), latent_dim=2)
+        >>> x = torch.ones(1, 1, 8, 8)
+        >>> pvae.evaluation.posterior_samples(vae, x, num_samples=10, warmup_steps=10).z.shape
+        torch.Size([1, 20, 2])
+    """
+    if check_size("num_samples", num_samples) < 4:
+        raise ValueError(f"num_samples is {num_samples}: half a chain has at least 2 draws, so 4.")
+    check_size("warmup_steps", warmup_steps)
+    check_size("num_chains", num_chains)
+
+    def estimate(x: Tensor, y: Tensor | None) -> Samples:
+        # A trajectory that diverges is rejected, no error.
+        with pyro.validation_enabled(False):
+            base = latents(vae, y)
+
+            def energy(at: dict[str, Tensor]) -> Tensor:
+                p = vae.decode(base.z(at["u"]), y, like=x)
+                return -(base.log_prob(at["u"]) + p.log_prob(x)).sum()
+
+            chains, divergences = [], 0
+            draws = num_chains * (warmup_steps + num_samples)
+            with torch.enable_grad(), counted(draws, progress, "draws") as shown:
+                for _ in range(num_chains):
+                    mcmc = MCMC(
+                        NUTS(potential_fn=energy),
+                        num_samples,
+                        warmup_steps,
+                        initial_params={"u": base.sample(torch.Size([1]))},
+                        hook_fn=lambda *_: shown.update(),
+                        disable_progbar=True,
+                    )
+                    mcmc.run()
+                    chains.append(mcmc.get_samples()["u"].squeeze(1))
+                    divergences += len(mcmc.diagnostics()["divergences"]["chain 0"])
+            z = base.z(torch.stack(chains))
+        r_hat, size = split_gelman_rubin(z).max(), effective_sample_size(z).min()
+        count = torch.tensor(divergences, device=z.device)
+        return Samples(z.flatten(0, 1)[None], r_hat[None], size[None], count[None])
+
+    # A datum at a time: chains of several would share a step size.
+    alone = rows_within(vae, MEMORY)
+    return per_datum(estimate, vae, x, y, rows=alone, seed=seed, progress=progress)

@@ -1,0 +1,79 @@
+"""Importance weights of draws of z, from which evidence is estimated."""
+
+import math
+from collections.abc import Callable
+
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+
+from pvae.vae import VAE
+
+Score = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+
+
+def proposal_of(vae: VAE, x: Tensor, y: Tensor | None) -> dist.TorchDistribution:
+    """q(z|x), if draws of it can be weighed.
+
+    Raises:
+        ValueError: if it is a point mass.
+    """
+    q = vae.encode(x, y)
+    if isinstance(q, dist.Delta):
+        raise ValueError(
+            f"The posterior {type(vae.posterior).__name__} is a point mass, whose draws cannot be "
+            "weighed: use ais, or a posterior with a density."
+        )
+    return q
+
+
+def log_weights(
+    score: Score,
+    proposal: dist.TorchDistribution,
+    x: Tensor,
+    y: Tensor | None,
+    num_samples: int,
+    at_once: int,
+) -> Tensor:
+    r"""Return log p(x, z_k) - log q(z_k) for draws z_k of a proposal q.
+
+    Args:
+        score: from z, x and y to log p(x, z), as a `Scorer` does.
+        proposal: q, of batch shape (n,).
+        x: data, shape (n, \*event_shape).
+        y: their labels, or ``None``.
+        num_samples: draws K for each datum.
+        at_once: draws for all the data together that are scored at a time.
+
+    Returns:
+        A tensor of shape (K, n).
+    """
+    found = []
+    draw = proposal.rsample if proposal.has_rsample else proposal.sample
+    with pyro.validation_enabled(False):  # of z, which the parts themselves have drawn
+        # All of one size, for a compiled score; what the last has too many is left out.
+        times = math.ceil(num_samples / max(1, at_once // len(x)))
+        for _ in range(times):
+            z = draw((math.ceil(num_samples / times),))
+            found.append(score(z, x, y) - proposal.log_prob(z))
+    return torch.cat(found)[:num_samples]
+
+
+def log_mean(log_w: Tensor) -> Tensor:
+    """The logarithm of the mean weight, over the first dimension."""
+    return log_w.logsumexp(0) - math.log(len(log_w))
+
+
+def standard_error(log_w: Tensor) -> Tensor:
+    """The standard error of `log_mean`: that of the mean weight in parts of it (delta method)."""
+    k = len(log_w)
+    if k == 1:
+        return torch.full_like(log_w[0], torch.nan)
+    relative = log_w.softmax(0) * k
+    return ((relative - 1).square().sum(0) / (k - 1) / k).sqrt()
+
+
+def effective_sample_size(log_w: Tensor) -> Tensor:
+    """How many equal weights would be as good: (sum w)² / sum w² (Kong 1992)."""
+    return 1 / log_w.softmax(0).square().sum(0)
