@@ -147,7 +147,7 @@ def test_resume_with_more_epochs(tmp_path):
 
 
 def test_commands_on_a_run(run, tmp_path, capsys):
-    main(["evaluate", str(run), "--part", "test"])
+    main(["evaluate", str(run), "--part", "test", "--estimator", "elbo"])
     assert "test" in capsys.readouterr().out
     main(["sample", str(run), "--n", "9", "--out", str(tmp_path / "s.npy")])
     assert np.load(tmp_path / "s.npy").shape == (9, 1, 8, 8)
@@ -180,7 +180,7 @@ def test_other_data(run, tmp_path, capsys):
         ]
     )
     assert np.load(tmp_path / "z.npz")["mean"].shape == (30, 2)
-    main(["evaluate", str(run), "--data", str(tmp_path / "other.npy")])
+    main(["evaluate", str(run), "--data", str(tmp_path / "other.npy"), "--estimator", "elbo"])
     assert "30" in capsys.readouterr().out
     main(
         [
@@ -216,14 +216,15 @@ def test_a_folder_of_images_of_many_sizes(tmp_path, capsys):
     assert "bits/dim" in out
     assert pvae.load(tmp_path / "run").event_shape == (3, 12, 10)
     assert (tmp_path / "run" / "figures" / "latents.png").exists()
-    main(["evaluate", str(tmp_path / "run"), "--data", str(tmp_path / "images" / "noise")])
+    noise = ["--data", str(tmp_path / "images" / "noise"), "--estimator", "elbo"]
+    main(["evaluate", str(tmp_path / "run"), *noise])
     assert "100" in capsys.readouterr().out
 
 
 def test_data_with_parts_of_their_own_and_few_items(run, tmp_path, capsys):
     x = torch.rand(7, 8, 8).numpy()
     np.savez(tmp_path / "parts.npz", x_train=x, x_test=x[:3])
-    main(["evaluate", str(run), "--data", str(tmp_path / "parts.npz")])
+    main(["evaluate", str(run), "--data", str(tmp_path / "parts.npz"), "--estimator", "elbo"])
     out = capsys.readouterr().out
     assert "test" in out
     assert "train" not in out
@@ -276,6 +277,25 @@ def test_ctrl_c_ends_cleanly_and_can_be_continued(tmp_path):
     assert json.loads((run / "run.json").read_text())["stopped"] == "finished"
 
 
+@pytest.mark.parametrize("command", ["evaluate", "score", "compress"])
+def test_data_that_do_not_fit_are_refused_in_one_line(command, run, capsys, tmp_path):
+    rng = np.random.default_rng(0)
+    holed = rng.random((5, 8, 8))
+    holed[3, 2, 1] = np.nan
+    for name, x, sentence in (
+        ("large", rng.random((5, 9, 9)), "cannot take the event shape (1, 8, 8)"),
+        ("reals", rng.normal(size=(5, 8, 8)), "real numbers from"),
+        ("holed", holed, "1 NaN or infinite value(s), the first at index (3, 0, 2, 1)"),
+        ("none", np.zeros((0, 8, 8)), "hold no values"),
+    ):
+        np.save(tmp_path / f"{name}.npy", x)
+        argv = [command, str(run), "--data", str(tmp_path / f"{name}.npy")]
+        assert sentence in refused(argv, capsys)
+    (tmp_path / "empty").mkdir()
+    assert "no images" in refused([command, str(run), "--data", str(tmp_path / "empty")], capsys)
+    assert "no run folder" in refused([command, str(tmp_path / "empty")], capsys)
+
+
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
@@ -306,6 +326,23 @@ def test_ctrl_c_ends_cleanly_and_can_be_continued(tmp_path):
         (["evaluate", "nowhere"], "There is no run folder nowhere"),
         (["evaluate", "RUN", "--part", "half"], "half"),
         (["evaluate", "RUN", "--data", "dgits"], "dgits"),
+        (["evaluate", "RUN", "--estimator", "nuts"], "'importance', 'ais'"),
+        (["evaluate", "RUN", "--items", "0"], "items is 0"),
+        (["evaluate", "RUN", "--items", "some"], "expected int or Literal['all'], got some"),
+        (["evaluate", "RUN", "--num_samples", "0"], "num_samples is 0"),
+        (["evaluate", "RUN", "--num_samples", "2.5"], "--num_samples: expected int"),
+        (["evaluate", "RUN", "--num_samples", "true"], "--num_samples: expected int"),
+        (["score", "nowhere"], "There is no run folder nowhere"),
+        (["score", "RUN", "--data", "nowhere.npy"], "nowhere.npy"),
+        (["score", "RUN", "--num_samples", "0"], "num_samples is 0"),
+        (["score", "RUN", "--correction", "luck"], "'typicality', 'background', 'complexity'"),
+        (["score", "RUN", "--correction", "background"], "--background RUN"),
+        (["score", "RUN", "--background", "RUN"], "--correction background"),
+        (["score", "RUN", "--anomalous", "[cat]"], "There is no label 'cat'"),
+        (["score", "RUN", "--out", "s.txt"], "s.csv"),
+        (["compress", "nowhere"], "There is no run folder nowhere"),
+        (["compress", "RUN", "--part", "half"], "half"),
+        (["compress", "RUN", "--data", "nowhere.npy"], "nowhere.npy"),
         (["sample", "RUN", "--n", "0"], "n is 0"),
         (["sample", "RUN", "--out", "x.xyz"], "x.xyz"),
         (["reconstruct", "RUN", "--n", "0"], "n is 0"),

@@ -94,7 +94,8 @@ def test_encodings_are_made_once_per_datum(vae, x, monkeypatch):
         vae.posterior, "forward", lambda x, f=vae.posterior.forward: (rows.append(len(x)), f(x))[1]
     )
     log_likelihood(vae, x, num_samples=50, memory=0.01, **QUIET)
-    assert sum(rows) == 2 * len(x)  # once to look at the data's support
+    # Once more to look at the data's support, and a few data to see what a draw takes.
+    assert 2 * len(x) <= sum(rows) <= 2 * len(x) + 3
 
 
 @pytest.mark.parametrize(
