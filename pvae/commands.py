@@ -58,8 +58,8 @@ def train(
     --likelihood Gaussian --likelihood.scale learned, or --network my_module.MyNetwork.
 
     Args:
-        data: name of a data set (digits, mnist, fashion-mnist, kmnist, emnist, omniglot, cifar10,
-            svhn, celeba), folder of images, or .npy, .npz, .pt or .csv file.
+        data: name of a data set (digits, shapes, mnist, fashion-mnist, kmnist, emnist, omniglot,
+            cifar10, svhn, celeba), folder of images, or .npy, .npz, .pt or .csv file.
         labels: .npy, .npz or .pt file of labels for data from a file.
         size: height and width that images are brought to.
         crop: cut images to the shape of the size before, rather than stretch them.
