@@ -221,7 +221,8 @@ def score(
 
     from pvae import files, gallery, plots, reports
     from pvae.evaluation import anomaly_score, roc
-    from pvae.evaluation.summary import part_of
+    from pvae.evaluation.evidence import some
+    from pvae.evaluation.summary import batches_for, part_of
 
     if (background is None) != (correction != "background"):
         raise ValueError("--correction background and --background RUN go together: give both.")
@@ -237,11 +238,12 @@ def score(
         reference = gallery.head(vae, opened.data(), 1000, "train")
     found = anomaly_score(
         vae,
-        *gallery.head(vae, dataset, len(held), part),
+        *some(batches_for(vae, dataset, held, reports.BATCH), None, seed),
         num_samples=num_samples,
         correction=correction,
         reference=reference,
         background=background and _open_model(background, device)[1],
+        levels=dataset.levels or 256,
         seed=seed,
     )
     files.write(path, reports.scores_csv(held, found, positive).encode())

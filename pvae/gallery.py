@@ -12,7 +12,7 @@ from torch import Tensor
 from pvae import moments, plots
 from pvae.data.dataset import Dataset, Part
 from pvae.data.domains import DEQUANTIZED, Domain
-from pvae.evaluation.summary import batches_for
+from pvae.evaluation.summary import batches_for, part_of
 from pvae.inference.checkpoint import weights_of
 from pvae.inference.runs import Run
 from pvae.seeds import seeded
@@ -152,11 +152,7 @@ def choose(data: Dataset, part: str | None = None) -> Part:
     Raises:
         ValueError: if there is no part of that name.
     """
-    if part is None:
-        return parts_of(data)[0]
-    if getattr(data, part) is None:
-        raise ValueError(f"The data set {data.name} has no {part} part: choose another.")
-    return getattr(data, part)
+    return parts_of(data)[0] if part is None else part_of(data, part)
 
 
 def parts_of(data: Dataset) -> list[Part]:

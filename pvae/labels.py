@@ -71,7 +71,10 @@ class Labels(nn.Module):
         )
         if y is None:
             raise ValueError(f"This VAE is conditional: give its labels y, {wanted}.")
-        y = torch.as_tensor(y, device=self.loc.device)
+        try:
+            y = torch.as_tensor(y, device=self.loc.device)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(f"The labels y must be {wanted}; these are not: {y!r}.") from error
         if self.classes is None:
             if y.dim() == 0 and self.size == 1:
                 y = y.unsqueeze(0)

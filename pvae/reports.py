@@ -187,7 +187,7 @@ def scores_table(
 def scores_csv(part: Part, found: AnomalyScore, positive: Tensor | None) -> str:
     """A row for each item: its file or number, log p(x), score, label and anomaly if known."""
     columns = {
-        "item": getattr(part.x, "paths", range(len(part))),
+        "item": part.files or range(len(part)),
         "log_prob": found.log_prob.tolist(),
         "score": found.score.tolist(),
     }

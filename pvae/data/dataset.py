@@ -26,6 +26,7 @@ class Part:
             decoded when they are drawn.
         y: labels if there are any: ``int64`` of shape ``(N,)``, or continuous ones, ``float32`` of
             shape ``(N, d)``.
+        files: where each item is from, if each has a file of its own.
 
     Example:
         >>> import torch
@@ -36,6 +37,7 @@ class Part:
 
     x: Tensor | ImageFiles
     y: Tensor | None = None
+    files: Sequence[str] | None = None
 
     @property
     def event_shape(self) -> tuple[int, ...]:
@@ -46,7 +48,8 @@ class Part:
         """Return the items of these indices, in their order."""
         rows = torch.tensor(indices, dtype=torch.int64)
         x = self.x[rows] if isinstance(self.x, Tensor) else self.x.subset(indices)
-        return Part(x, None if self.y is None else self.y[rows])
+        files = None if self.files is None else [self.files[i] for i in indices]
+        return Part(x, None if self.y is None else self.y[rows], files)
 
     def __len__(self) -> int:
         return len(self.x)

@@ -161,7 +161,7 @@ def read_folder(
     y, classes = None, None
     if all(image.label is not None for image in found):
         (y,), classes = encode([[image.label for image in found]])
-    whole, parts = Part(x, y), {}
+    whole, parts = Part(x, y, [image.path for image in found]), {}
     for part in ("train", "validation", "test"):
         rows = [row for row, image in enumerate(found) if image.part == part]
         if rows:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils import data as torch_data
 
 from pvae.data.arrays import Arrays, as_items, from_arrays
-from pvae.data.dataset import Dataset, Part
+from pvae.data.dataset import Dataset
 from pvae.data.domains import Binarization
 from pvae.data.files import read_file
 from pvae.data.folder import read_folder
@@ -241,7 +241,7 @@ def _reshape(dataset: Dataset, event_shape: tuple[int, ...] | None) -> Dataset:
                 f"event_shape does not apply to {dataset.name}, whose images are decoded as they "
                 f"are drawn; leave it out."
             )
-        parts[name] = Part(as_items(part.x, event_shape), part.y)
+        parts[name] = replace(part, x=as_items(part.x, event_shape))
     return replace(dataset, **parts)
 
 

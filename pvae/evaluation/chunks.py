@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Iterator
 from itertools import repeat
+from numbers import Real
 from typing import NamedTuple, TypeVar
 
+import pyro
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
@@ -50,7 +52,7 @@ def per_datum(
     Raises:
         ValueError: if x or y is not what the VAE takes, or the memory is not positive.
     """
-    x, y = check_data(vae, x, y)
+    x, y = check_data(vae, x, y, memory)
     at_once = max(1, rows_within(vae, memory) // rows)
     labels = repeat(None) if y is None else y.split(at_once)
     chunks = zip(x.split(at_once), labels, *(o.split(at_once) for o in others), strict=False)
@@ -63,36 +65,31 @@ def per_datum(
     return type(found[0])(*map(torch.cat, zip(*found, strict=True)))
 
 
-def check_data(vae: VAE, x: Tensor, y: object = None) -> tuple[Tensor, Tensor | None]:
+def check_data(
+    vae: VAE, x: Tensor, y: object = None, memory: float = MEMORY
+) -> tuple[Tensor, Tensor | None]:
     r"""Return data and labels if the VAE has a density for them.
 
     Args:
         vae: the VAE.
         x: shape (n, \*event_shape), in the likelihood's domain.
-        y: their labels, if the VAE has any.
+        y: their labels, if the VAE has any; labels given to one that has none are left out.
+        memory: about how much may be held, in MiB.
 
     Raises:
         ValueError: if x is no batch of at least one datum of the event shape, lies outside the
             likelihood's support, or the likelihood is no density; or y is missing, not a label, or
             of another length.
     """
-    shape = ", ".join(["n", *map(str, vae.event_shape)])
-    if not isinstance(x, Tensor) or x.shape[1:] != vae.event_shape or len(x) == 0:
-        found = f"shape {tuple(x.shape)}" if isinstance(x, Tensor) else f"type {type(x).__name__}"
-        raise ValueError(
-            f"x has {found}: expected a tensor of shape ({shape}) for this VAE, n ≥ 1."
-        )
+    check_shape(vae, x)
     if getattr(vae.likelihood, "relaxed", False):
         raise ValueError(
             f"{type(vae.likelihood).__name__}(relaxed=True) is a reconstruction loss and no "
             "density, so x has no likelihood: train with relaxed=False."
         )
-    if vae.labels is not None:
-        y = vae.labels.check(y)
-        if len(y) != len(x):
-            raise ValueError(f"y has {len(y)} labels for {len(x)} data: give one for each.")
+    y = check_labels(vae, x, y)
     finite = x.isfinite().flatten(1).all(-1)
-    inside = finite if not bool(finite.all()) else _inside(vae, x, y)
+    inside = finite if not bool(finite.all()) else _inside(vae, x, y, memory)
     if not bool(inside.all()):
         wrong = (~inside).nonzero()[0, 0].item()
         raise ValueError(
@@ -103,12 +100,46 @@ def check_data(vae: VAE, x: Tensor, y: object = None) -> tuple[Tensor, Tensor | 
     return x, y
 
 
-def _inside(vae: VAE, x: Tensor, y: Tensor | None) -> Tensor:
+def check_shape(vae: VAE, x: object) -> None:
+    """Raise if x is no batch of at least one datum of the event shape.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    if not isinstance(x, Tensor) or x.dim() == 0 or x.shape[1:] != vae.event_shape or not len(x):
+        shape = ", ".join(["n", *map(str, vae.event_shape)])
+        found = f"shape {tuple(x.shape)}" if isinstance(x, Tensor) else f"type {type(x).__name__}"
+        raise ValueError(
+            f"x has {found}: expected a tensor of shape ({shape}) for this VAE, n at least 1."
+        )
+
+
+def check_labels(vae: VAE, x: Tensor, y: object) -> Tensor | None:
+    """Return a label for each datum, or ``None`` if the VAE has none.
+
+    Raises:
+        ValueError: if labels are missing, of another shape, or none.
+    """
+    if vae.labels is None:
+        return None
+    y = vae.labels.check(y)
+    wanted = (len(x),) if vae.labels.classes is not None else (len(x), vae.labels.size)
+    if y.shape != wanted:
+        raise ValueError(
+            f"y has shape {tuple(y.shape)} for {len(x)} data: give one label for each, shape "
+            f"{wanted}."
+        )
+    return y
+
+
+def _inside(vae: VAE, x: Tensor, y: Tensor | None, memory: float) -> Tensor:
     """Which of the data lie in the support of the likelihood."""
+    at_once = rows_within(vae, memory)
+    labels = repeat(None) if y is None else y.split(at_once)
     found = []
     with vae.evaluating(), seeded(0, vae.device):
-        for part in x.split(1024):
-            part, label = part.to(vae.device, vae.dtype), None if y is None else y[: len(part)]
+        for part, label in zip(x.split(at_once), labels, strict=False):
+            part = part.to(vae.device, vae.dtype)
             z = vae.encode(part, label).sample()
             found.append(vae.decode(z, label, like=part).support.check(part))
     return torch.cat(found)
@@ -124,14 +155,15 @@ def rows_within(vae: VAE, memory: float) -> int:
     Raises:
         ValueError: if the memory is not positive.
     """
-    if not memory > 0:
-        raise ValueError(f"memory is {memory}: give a positive number of MiB.")
+    if not isinstance(memory, Real) or not memory > 0:
+        raise ValueError(f"memory is {memory!r}: give a positive number of MiB.")
     return max(1, int(memory * 2**20 / (numbers_per_row(vae) * vae.dtype.itemsize)))
 
 
 def numbers_per_row(vae: VAE) -> int:
     """How many numbers come to be when a datum is scored at one z more."""
-    with vae.evaluating(), seeded(0, vae.device):
+    # Whatever its decoder makes of the prior's z, its numbers are counted.
+    with vae.evaluating(), seeded(0, vae.device), pyro.validation_enabled(False):
         y = None
         if vae.labels is not None:
             wanted = () if vae.labels.classes is not None else (vae.labels.size,)

@@ -12,6 +12,7 @@ from pvae.data.dataset import Dataset
 from pvae.data.domains import DEQUANTIZED
 from pvae.evaluation.bound import elbo
 from pvae.evaluation.summary import batches_for, part_of
+from pvae.evaluation.weights import proposal_of
 from pvae.seeds import seeded
 from pvae.vae import VAE
 
@@ -95,6 +96,7 @@ def compression(
     nats, found = 0.0, []
     with vae.evaluating(), seeded(seed, vae.device):
         for arguments in batches_for(vae, data, held, batch_size).arguments():
+            proposal_of(vae, *arguments)  # a point mass makes no code
             nats -= elbo(vae, *arguments).elbo.double().sum().item()
             # Dequantized bytes are (x + u) / levels, u between 0 and 1.
             x = arguments[0] * levels if domain in DEQUANTIZED else arguments[0]

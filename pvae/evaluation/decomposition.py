@@ -18,8 +18,17 @@ from torch.distributions import (
 from pvae.distributions.coins import Coins
 from pvae.distributions.normal_mixture import NormalMixture
 from pvae.distributions.rotated_normal import RotatedNormal
-from pvae.evaluation.chunks import MEMORY, check_data, counted, per_datum, portions, rows_within
+from pvae.evaluation.chunks import (
+    MEMORY,
+    check_data,
+    check_shape,
+    counted,
+    per_datum,
+    portions,
+    rows_within,
+)
 from pvae.moments import SAMPLES
+from pvae.networks.shapes import check_size
 from pvae.seeds import seeded
 from pvae.vae import VAE
 
@@ -76,9 +85,11 @@ def kl_decomposition(
 
     the total correlation and the KL of each latent (Chen et al. 2018, equation 2; Kim and Mnih
     2018). The density q(z) is the exact sum over all n data, so the work grows as n². The KL of a
-    datum is in closed form where torch has one. KL(q(z) || p(z)) and its parts are averages over
-    the same draws of q(z), n num_samples of them, with log q(z|x) - log p(z), whose mean is then
-    known, as control variate; I(x; z) is the remainder. So the sums hold exactly.
+    datum is in closed form where torch has one. I(x; z) is the average of log q(z|x) - log q(z)
+    over n num_samples draws, and the KL of each latent that of log q(z_j) - log p(z_j), with
+    log q(z|x) - log p(z), whose mean is known, as control variate. KL(q(z) || p(z)) and, if the
+    latents of the prior are independent, the total correlation are the remainders, so that the
+    sums hold exactly.
 
     The marginals q(z_j|x) are known for independent latents, normals of any covariance and
     mixtures of normals; they are not for other flows, one-hot latents and the sphere. A prior that
@@ -111,9 +122,10 @@ def kl_decomposition(
             "The prior sees the labels, so there is no one p(z) to compare q(z) with: decompose "
             "the KL of a VAE whose prior does not."
         )
+    check_size("num_samples", num_samples)
     numbers = PER_LATENT * vae.latent_shape.numel() * vae.dtype.itemsize
     side = min(rows_within(vae, memory), max(1, math.isqrt(int(memory * 2**20 / numbers))))
-    kl, found, expected, joint, dependence, single = [], [], [], [], [], []
+    kl, found, expected, information, dependence, single = [], [], [], [], [], []
     with (
         vae.evaluating(),
         seeded(seed, vae.device),
@@ -127,10 +139,10 @@ def kl_decomposition(
             own = []
             for draws in portions(num_samples, side // q.batch_shape.numel()):
                 z = q.sample((draws,))
-                log_p = p.log_prob(z)
-                own.append(q.log_prob(z) - log_p)
+                log_q_own = q.log_prob(z)
+                own.append(log_q_own - p.log_prob(z))
                 log_q, log_q_each = _aggregate(posteriors, z.flatten(0, 1))
-                joint.append(log_q - log_p.flatten())
+                information.append(log_q_own.flatten() - log_q)
                 if log_q_each is not None:
                     dependence.append(log_q - log_q_each.sum(-1))
                     if p_each is not None:
@@ -140,15 +152,14 @@ def kl_decomposition(
             kl.append(_kl(q, p, own))
             expected.append(kl[-1].expand_as(own).flatten())
             found.append(own.flatten())
-    kl, expected, found = torch.cat(kl), torch.cat(expected), torch.cat(found)
-    marginal_kl = _average(joint, found, expected)
-    return KLDecomposition(
-        kl,
-        kl.mean() - marginal_kl,
-        marginal_kl,
-        _average(dependence, found, expected) if dependence else None,
-        _average(single, found, expected) if single else None,
-    )
+    kl, mutual_information = torch.cat(kl), torch.cat(information).mean()
+    marginal_kl = kl.mean() - mutual_information
+    correlation = torch.cat(dependence).mean() if dependence else None
+    dimension_wise = None
+    if single:
+        dimension_wise = _average(single, torch.cat(found), torch.cat(expected))
+        correlation = marginal_kl - dimension_wise.sum()
+    return KLDecomposition(kl, mutual_information, marginal_kl, correlation, dimension_wise)
 
 
 class ActiveUnits(NamedTuple):
@@ -211,6 +222,7 @@ def active_units(
         >>> pvae.evaluation.active_units(vae, torch.ones(5, 1, 8, 8)).count  # all the same
         0
     """
+    check_shape(vae, x)
     if len(x) == 1:
         raise ValueError("x has 1 datum, over which nothing varies: give at least 2.")
 
@@ -292,12 +304,16 @@ def _kl(q: Distribution, p: Distribution, at_draws: Tensor) -> Tensor:
 def _average(values: list[Tensor], found: Tensor, expected: Tensor) -> Tensor:
     """The mean over draws, with the error of something whose expectation is known taken off.
 
-    It is linear in the values, so that it keeps their sums. That the expectation differs from
-    datum to datum is no error: the slope is that at equal expectations.
+    That the expectation differs from datum to datum is no error: the slope is that at equal
+    expectations.
     """
-    values, error = torch.cat(values), found - expected
+    values, found, expected = torch.cat(values), found.flatten(), expected.flatten()
+    error = found - expected
     level, control = expected - expected.mean(), error - error.mean()
-    tiny = torch.finfo(error.dtype).tiny
-    control = control - level * (level @ control) / (level @ level).clamp_min(tiny)
-    slope = torch.tensordot(control, values, 1) / (control @ control).clamp_min(tiny)
+    finfo = torch.finfo(error.dtype)
+    control = control - level * (level @ control) / (level @ level).clamp_min(finfo.tiny)
+    # Of few draws there may be nothing left of it but rounding: the latents then share the error.
+    told = control @ control > (1e3 * finfo.eps) ** 2 * (error @ error) + finfo.tiny
+    slope = torch.tensordot(control, values, 1) / torch.where(told, control @ control, 1)
+    slope = torch.where(told, slope, 1 / values.shape[-1])
     return values.mean(0) - slope * error.mean()

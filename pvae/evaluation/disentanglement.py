@@ -7,6 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from pvae.evaluation.representations import as_array, as_rows
+from pvae.networks.shapes import check_size
 
 
 class DCI(NamedTuple):
@@ -53,6 +54,7 @@ def mig(z: Tensor | np.ndarray, factors: Tensor | np.ndarray, bins: int = 20) ->
     from scipy.stats import entropy
     from sklearn.metrics import mutual_info_score
 
+    check_size("bins", bins)
     z, factors = _checked(z, factors)
     low, width = z.min(0), np.ptp(z, 0)
     scaled = np.divide(z - low, width, out=np.zeros_like(z), where=width > 0)

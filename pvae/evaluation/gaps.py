@@ -89,7 +89,7 @@ def inference_gap(
         >>> bool((gap.approximation >= 0).all())
         True
     """
-    weigh, _ = weigher(vae, 2 * len(x), num_samples, memory)
+    weigh, _ = weigher(vae, x, num_samples, memory)
 
     def estimate(x: Tensor, y: Tensor | None) -> InferenceGap:
         q = proposal_of(vae, x, y)

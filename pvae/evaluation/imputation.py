@@ -10,7 +10,14 @@ from torch import Tensor
 from torch.distributions import Independent, constraints
 
 from pvae.distributions import Marginal
-from pvae.evaluation.chunks import MEMORY, check_data, per_datum, portions, rows_within
+from pvae.evaluation.chunks import (
+    MEMORY,
+    check_labels,
+    check_shape,
+    per_datum,
+    portions,
+    rows_within,
+)
 from pvae.evaluation.weights import effective_sample_size, log_mean, proposal_of
 from pvae.networks.shapes import check_size
 from pvae.seeds import seeded
@@ -126,11 +133,11 @@ def impute(
         raise ValueError(f"method is {method!r}: it must be 'importance' or 'nuts'.")
     if draws != 0:
         check_size("draws", draws)
-    if not isinstance(x, Tensor) or x.shape[1:] != vae.event_shape:
-        check_data(vae, x, y)
+    check_shape(vae, x)
+    y = check_labels(vae, x, y)
     observed = _check_mask(mask, x)
     # Any values of the support will do for the missing ones, until the guesses replace them.
-    label = None if vae.labels is None else vae.labels.check(y)[:1]
+    label = None if y is None else y[:1]
     anything = vae.sample(1, label, seed=seed, draw=True)
     _check_parts(vae, anything, label, method)
     filled = torch.where(observed, x, anything.to(x.device))
@@ -282,7 +289,8 @@ def _nuts(
         chains.run()
     z = chains.get_samples()["z"].detach()
     size = stats.effective_sample_size(z, chain_dim=1, sample_dim=0).amin(-1)
-    return z.flatten(0, 1), size
+    # Of few draws the estimate may leave what is possible.
+    return z.flatten(0, 1), size.clamp(1, steps * len(start))
 
 
 # Importance sampling ---------------------------------------------------------------------------
@@ -400,7 +408,12 @@ def _elements(p: dist.TorchDistribution) -> dist.TorchDistribution:
 
 def _check_mask(mask: object, x: Tensor) -> Tensor:
     """Return which elements are observed, a tensor of booleans of the shape of x."""
-    mask = torch.as_tensor(mask, device=x.device)
+    try:
+        mask = torch.as_tensor(mask, device=x.device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"mask has type {type(mask).__name__}: give a tensor, True where x is observed."
+        ) from error
     if not bool(((mask == 0) | (mask == 1)).all()):
         raise ValueError("mask has values other than 0 and 1: give True where x is observed.")
     try:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pyro.distributions as dist
 from torch import Tensor
 
-from pvae.evaluation.chunks import MEMORY, numbers_per_row, per_datum, rows_within
+from pvae.evaluation.chunks import MEMORY, check_shape, numbers_per_row, per_datum, rows_within
 from pvae.evaluation.scoring import Scorer
 from pvae.evaluation.weights import (
     effective_sample_size,
@@ -128,7 +128,7 @@ def _estimate(
     seed: int,
     progress: bool,
 ) -> LogLikelihood:
-    weigh, memory = weigher(vae, len(x), num_samples, memory)
+    weigh, memory = weigher(vae, x, num_samples, memory)
 
     def estimate(x: Tensor, y: Tensor | None) -> LogLikelihood:
         log_w = weigh(proposal(x, y), x, y)
@@ -140,21 +140,22 @@ def _estimate(
 
 
 def weigher(
-    vae: VAE, n: int, num_samples: int, memory: float
+    vae: VAE, x: Tensor, num_samples: int, memory: float
 ) -> tuple[Callable[[dist.TorchDistribution, Tensor, Tensor | None], Tensor], float]:
     """Return a function from a proposal, x and y to log-weights, and the memory to run it in.
 
     Args:
         vae: the VAE.
-        n: how many data will be weighed in all.
+        x: all data that will be weighed.
         num_samples: draws for each datum.
         memory: in MiB; of it a CPU is given what its cache holds.
     """
     check_size("num_samples", num_samples)
+    check_shape(vae, x)
     if vae.device.type == "cpu":
         memory = min(memory, _CACHED)
     rows = rows_within(vae, memory)
-    score = Scorer(vae, float(n) * num_samples * numbers_per_row(vae))
+    score = Scorer(vae, float(len(x)) * num_samples * numbers_per_row(vae))
 
     def weigh(proposal: dist.TorchDistribution, x: Tensor, y: Tensor | None) -> Tensor:
         return log_weights(score, proposal, x, y, num_samples, rows)

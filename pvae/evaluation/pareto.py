@@ -10,6 +10,7 @@ from torch import Tensor
 from pvae.evaluation.chunks import MEMORY, per_datum
 from pvae.evaluation.likelihood import weigher
 from pvae.evaluation.weights import log_mean, proposal_of
+from pvae.networks.shapes import check_size
 from pvae.vae import VAE
 
 UNRELIABLE = 0.7
@@ -74,12 +75,12 @@ def pareto_smoothed(
         >>> found.pareto_k.shape
         torch.Size([5])
     """
-    if num_samples < _LEAST_SAMPLES:
+    if check_size("num_samples", num_samples) < _LEAST_SAMPLES:
         raise ValueError(
             f"num_samples is {num_samples}: the tail of the weights is seen in {_LEAST_SAMPLES} or "
             "more."
         )
-    weigh, memory = weigher(vae, len(x), num_samples, memory)
+    weigh, memory = weigher(vae, x, num_samples, memory)
 
     def estimate(x: Tensor, y: Tensor | None) -> ParetoSmoothed:
         log_w = weigh(proposal_of(vae, x, y), x, y)

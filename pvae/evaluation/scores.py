@@ -51,6 +51,7 @@ def anomaly_score(
     correction: Literal["typicality", "background", "complexity"] | None = None,
     reference: Tensor | tuple[Tensor, object] | None = None,
     background: VAE | None = None,
+    levels: int = 256,
     memory: float = MEMORY,
     seed: int = 0,
     progress: bool = True,
@@ -85,13 +86,15 @@ def anomaly_score(
             (x', y'), if it has any.
         background: for ``"background"``, a VAE over the same values, trained on perturbed data or
             on data of many kinds.
+        levels: for complexity, of what values in [0, 1] were dequantized from, see `complexity`.
         memory: about how much may be held at once, in MiB.
         seed: of the random draws.
         progress: whether to show a progress bar.
 
     Raises:
-        ValueError: if the correction is unknown or what it needs is missing, or data or labels are
-            not what a VAE takes, or cannot be compressed.
+        ValueError: if the correction is unknown, or what it needs is missing or given without it;
+            the background is over other values; or data or labels are not what a VAE takes, or
+            cannot be compressed.
 
     Example:
         >>> import torch
@@ -104,10 +107,18 @@ def anomaly_score(
         raise ValueError(
             f"correction is {correction!r}: it must be {', '.join(map(repr, CORRECTIONS))} or None."
         )
-    if correction == "typicality" and reference is None:
-        raise ValueError("Typicality is relative to data: give reference=, a batch trained on.")
-    if correction == "background" and background is None:
-        raise ValueError("A likelihood ratio is of two models: give background=, another VAE.")
+    if (correction == "typicality") != (reference is not None):
+        raise ValueError(
+            "Typicality is relative to data: correction='typicality' and reference=, a batch that "
+            "the VAE was trained on, go together."
+        )
+    if (correction == "background") != (background is not None):
+        raise ValueError(
+            "A likelihood ratio is of two models: correction='background' and background=, another "
+            "VAE, go together."
+        )
+    if background is not None:
+        _check_same_values(vae, background)
     options = {"num_samples": num_samples, "memory": memory, "seed": seed, "progress": progress}
     log_prob = log_likelihood(vae, x, y, **options).log_prob
     if correction == "typicality":
@@ -118,18 +129,19 @@ def anomaly_score(
         general = log_likelihood(background, x, y, **options).log_prob.to(log_prob)
         return AnomalyScore(general - log_prob, log_prob)
     if correction == "complexity":
-        return AnomalyScore(-(log_prob + complexity(x).to(log_prob)), log_prob)
+        return AnomalyScore(-(log_prob + complexity(x, levels).to(log_prob)), log_prob)
     return AnomalyScore(-log_prob, log_prob)
 
 
-def complexity(x: Tensor) -> Tensor:
+def complexity(x: Tensor, levels: int = 256) -> Tensor:
     r"""Return the length to which a general compressor brings each datum, in nats.
 
     Images of up to 256 levels are compressed as PNG, all else by zlib, with its constant overhead.
-    Whole numbers are taken as they are, values in [0, 1] as 256 levels of grey.
+    Whole numbers are taken as they are, values in [0, 1] as levels of grey.
 
     Args:
         x: shape (n, \*event_shape).
+        levels: how many levels of grey; as many as the data had before they were dequantized.
 
     Returns:
         A tensor of shape (n,).
@@ -152,7 +164,7 @@ def complexity(x: Tensor) -> Tensor:
                 "x holds neither whole numbers nor values in [0, 1], which a compressor could take "
                 "as levels: use another correction than 'complexity'."
             )
-        x = (256 * x).floor().clamp_max(255)
+        x = (levels * x).floor().clamp_max(levels - 1)
     is_image = x.dim() == 4 and x.shape[1] in (1, 3) and x.min() >= 0 and x.max() <= 255
     size = _png_size if is_image else _zlib_size
     return torch.tensor([8 * math.log(2) * size(datum) for datum in x], dtype=torch.float64)
@@ -191,6 +203,17 @@ def roc(score: Tensor, anomalous: Tensor) -> ROC:
     false_positive, true_positive, _ = roc_curve(truth, rank)
     area = float(roc_auc_score(truth, rank))
     return ROC(torch.from_numpy(false_positive), torch.from_numpy(true_positive), area)
+
+
+def _check_same_values(vae: VAE, background: VAE) -> None:
+    values = [(v.likelihood.domain, tuple(v.event_shape)) for v in (vae, background)]
+    if values[0] != values[1]:
+        raise ValueError(
+            f"The background is over {values[1][0]} of shape {values[1][1]} and the VAE over "
+            f"{values[0][0]} of shape {values[0][1]}: both must be over the same."
+        )
+    if background.labels is not None and vae.labels is None:
+        raise ValueError("The background is conditional and the VAE is not: choose another.")
 
 
 def _png_size(image: Tensor) -> int:

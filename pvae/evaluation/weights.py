@@ -13,7 +13,7 @@ from pvae.vae import VAE
 Score = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
-def proposal_of(vae: VAE, x: Tensor, y: Tensor | None) -> dist.TorchDistribution:
+def proposal_of(vae: VAE, x: Tensor, y: Tensor | None = None) -> dist.TorchDistribution:
     """q(z|x), if draws of it can be weighed.
 
     Raises:

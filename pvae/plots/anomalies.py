@@ -69,7 +69,8 @@ def roc(
     )
     axes.grid()
     if area is not None or "" not in curves:
-        axes.legend(loc="lower right")
+        # A curve below the diagonal runs through the key.
+        axes.legend(loc="lower right", frameon=True, framealpha=0.85, edgecolor="none")
     return figure
 
 

