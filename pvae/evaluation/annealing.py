@@ -125,7 +125,7 @@ def ais(
             with counted((1 + len(sizes)) * num_steps, progress, "temperatures") as shown:
                 path.adapt(sizes[0], shown)
                 runs = [path.run(path.start(size), shown) for size in sizes]
-        log_w, acceptance = map(torch.cat, zip(*runs, strict=True))
+        log_w, acceptance, _ = map(torch.cat, zip(*runs, strict=True))
         size = (2 * log_w.logsumexp(0) - (2 * log_w).logsumexp(0)).exp()
         error = ((num_chains / size - 1).clamp_min(0) / (num_chains - 1 or math.nan)).sqrt()
         return AIS(_log_mean_exp(log_w), error, size, acceptance.mean(0))
@@ -267,8 +267,8 @@ class Path:
 
     def run(
         self, u: Tensor, shown: tqdm, *, reverse: bool = False, adapt: bool = False
-    ) -> tuple[Tensor, Tensor]:
-        """Anneal; return the log-weights and the mean acceptance, both (chains, n)."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Anneal; return the log-weights and the mean acceptance, both (chains, n), and u."""
         order = range(len(self.betas))[:: -1 if reverse else 1]
         here = self.point(u)
         log_w, accepted = torch.zeros_like(here.log_prior), torch.zeros_like(here.log_prior)
@@ -281,7 +281,7 @@ class Path:
                     change = (RATE * (acceptance.mean(0) - ACCEPTANCE)).exp()
                     self.steps[t + 1] = change * self.steps[t]
             shown.update()
-        return log_w, accepted / max(1, len(order) - 2)
+        return log_w, accepted / max(1, len(order) - 2), here.u
 
     def transition(self, here: Point, t: int) -> tuple[Point, Tensor]:
         """One of Hamiltonian Monte Carlo (Neal 2011), and the probability that it is accepted."""

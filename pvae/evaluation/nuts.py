@@ -8,10 +8,13 @@ from pyro.infer import MCMC, NUTS
 from pyro.ops.stats import effective_sample_size, split_gelman_rubin
 from torch import Tensor
 
+from pvae.evaluation.annealing import Path
 from pvae.evaluation.chunks import MEMORY, counted, per_datum, rows_within
 from pvae.evaluation.latents import latents
 from pvae.networks.shapes import check_size
 from pvae.vae import VAE
+
+ANNEALING_RUNS, ANNEALING_STEPS, ANNEALING_LEAPFROG = 64, 100, 5
 
 
 class Samples(NamedTuple):
@@ -51,9 +54,11 @@ def posterior_samples(
     .. math::
         \log p(z) + \log p(x|z).
 
-    They start at draws from the prior, and adapt their step size and the scale of each latent in
-    the warm-up, each for itself and its datum alone. Every draw takes tens of gradients, and a
-    datum seconds: this is what a guide is compared to on a few data.
+    A chain seldom crosses from a mode to another. So they start at draws from 64 runs of annealed
+    importance sampling of 100 steps (see `ais`), taken by their weights: each mode then has about
+    as many chains as its share of the posterior. They adapt their step size and the scale of each
+    latent in the warm-up, each for itself and its datum alone. Every draw takes tens of gradients,
+    and a datum seconds: this is what a guide is compared to on a few data.
 
     A hierarchical VAE is sampled over all its levels together, of which z is the lowest; latents on
     the sphere as directions of normal vectors.
@@ -94,15 +99,16 @@ def posterior_samples(
                 p = vae.decode(base.z(at["u"]), y, like=x)
                 return -(base.log_prob(at["u"]) + p.log_prob(x)).sum()
 
+            starts = _annealed(vae, x, y, num_chains)
             chains, divergences = [], 0
             draws = num_chains * (warmup_steps + num_samples)
             with torch.enable_grad(), counted(draws, progress, "draws") as shown:
-                for _ in range(num_chains):
+                for start in starts:
                     mcmc = MCMC(
                         NUTS(potential_fn=energy),
                         num_samples,
                         warmup_steps,
-                        initial_params={"u": base.sample(torch.Size([1]))},
+                        initial_params={"u": start},
                         hook_fn=lambda *_: shown.update(),
                         disable_progbar=True,
                     )
@@ -117,3 +123,13 @@ def posterior_samples(
     # A datum at a time: chains of several would share a step size.
     alone = rows_within(vae, MEMORY)
     return per_datum(estimate, vae, x, y, rows=alone, seed=seed, progress=progress)
+
+
+def _annealed(vae: VAE, x: Tensor, y: Tensor | None, num_chains: int) -> Tensor:
+    """Where chains for one datum start, u of shape (num_chains, 1, dim)."""
+    path = Path(vae, x, y, x, ANNEALING_STEPS, ANNEALING_LEAPFROG)
+    silent = counted(0, progress=False)
+    path.adapt(ANNEALING_RUNS, silent)
+    log_w, _, u = path.run(path.start(ANNEALING_RUNS), silent)
+    chosen = torch.distributions.Categorical(logits=log_w[:, 0]).sample((num_chains,))
+    return u[chosen]

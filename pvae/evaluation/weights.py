@@ -7,6 +7,7 @@ import pyro
 import pyro.distributions as dist
 import torch
 from torch import Tensor
+from torch.distributions import Independent, Normal
 
 from pvae.vae import VAE
 
@@ -50,14 +51,25 @@ def log_weights(
         A tensor of shape (K, n).
     """
     found = []
-    draw = proposal.rsample if proposal.has_rsample else proposal.sample
     with pyro.validation_enabled(False):  # of z, which the parts themselves have drawn
         # All of one size, for a compiled score; what the last has too many is left out.
         times = math.ceil(num_samples / max(1, at_once // len(x)))
         for _ in range(times):
-            z = draw((math.ceil(num_samples / times),))
-            found.append(score(z, x, y) - proposal.log_prob(z))
+            z, log_q = _draw(proposal, math.ceil(num_samples / times))
+            found.append(score(z, x, y) - log_q)
     return torch.cat(found)[:num_samples]
+
+
+def _draw(q: dist.TorchDistribution, k: int) -> tuple[Tensor, Tensor]:
+    """Draws of z, and their log-densities."""
+    if isinstance(q, Independent) and isinstance(q.base_dist, Normal) and q.event_dim == 1:
+        # Of normals by their noise, at a third of what the general way takes.
+        loc, scale = torch.broadcast_tensors(q.base_dist.loc, q.base_dist.scale)
+        noise = torch.randn(k, *loc.shape, dtype=loc.dtype, device=loc.device)
+        constant = scale.log().sum(-1) + 0.5 * loc.shape[-1] * math.log(2 * math.pi)
+        return torch.addcmul(loc, noise, scale), -0.5 * torch.linalg.vecdot(noise, noise) - constant
+    z = q.rsample((k,)) if q.has_rsample else q.sample((k,))
+    return z, q.log_prob(z)
 
 
 def log_mean(log_w: Tensor) -> Tensor:

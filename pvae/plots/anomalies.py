@@ -7,6 +7,8 @@ import numpy as np
 from pvae.plots.arrays import Array, as_reals
 from pvae.plots.style import FAINT, PALETTE, Canvas, canvas, style
 
+_KEY = 0.2  # inches of a line of the key
+
 
 @style()
 def roc(
@@ -54,7 +56,7 @@ def roc(
         raise ValueError(f"{len(x)} curves cannot be told apart: draw at most {len(PALETTE)}.")
     curves = {name: _curve(name, x[name], y[name]) for name in x}
 
-    figure = canvas(figure, 4.2, 4)
+    figure = canvas(figure, 4.2, 4 + _KEY * len(curves))
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=FAINT, ls="--", lw=0.9)
     for colour, (name, curve) in zip(PALETTE, curves.items(), strict=False):
@@ -69,8 +71,8 @@ def roc(
     )
     axes.grid()
     if area is not None or "" not in curves:
-        # A curve below the diagonal runs through the key.
-        axes.legend(loc="lower right", frameon=True, framealpha=0.85, edgecolor="none")
+        # Below the axes: curves may run anywhere in them.
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17))
     return figure
 
 

@@ -1,0 +1,364 @@
+"""The evidence of one model by every estimator, and what else the estimators say of it.
+
+    PVAE_DATA=DIR python -m results.evidence [estimators sandwich diagnostics]
+
+DIR holds MNIST, or receives it. The model is that of the comparisons: 784-400-20 ReLU, Bernoulli,
+standard normal prior, diagonal normal posterior; 30,000 images, dynamically binarized, 12 epochs at
+batch 100, Adam at 1e-3, seed 0, the weights of the last epoch.
+
+===========  ======================================  ==============================================
+part         data                                    measured
+===========  ======================================  ==============================================
+estimators   the first 100 test images               mean of log p(x), and the time it took
+sandwich     50 images drawn from the model          its bounds by 16 chains, and what importance
+                                                     sampling says of the same images, from the
+                                                     posterior and from the refined one
+diagnostics  gaps: the same 100; KL, active units:   their parts, in nats
+             all 10,000; calibration: 1,000 drawn
+===========  ======================================  ==============================================
+
+Test images are binarized once, by seed 0, the same for all. Standard errors are of the mean over
+these images, by what is drawn in estimating, not by the choice of images; those of Pareto smoothing
+and of the refined posterior by the spread of three runs. Times are of the processor: on one core
+(OMP_NUM_THREADS=1) the parts take 8, 4 and 1 minutes, of which half a minute is training.
+
+Results are written to evidence.json as they come, those of a part in place of its earlier ones.
+"""
+
+import argparse
+import json
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter
+from torch import Tensor
+
+import pvae
+from pvae import networks
+from pvae.evaluation import (
+    active_units,
+    ais,
+    bidirectional,
+    elbo,
+    inference_gap,
+    kl_decomposition,
+    log_likelihood,
+    monte_carlo,
+    pareto_smoothed,
+    simulation_based_calibration,
+)
+from pvae.evaluation.summary import batches_for
+from pvae.files import write
+from pvae.plots import save
+from pvae.plots.style import FAINT, PALETTE, WIDTH, Figure, style
+from pvae.seeds import seeded
+from results.machine import machine
+
+TRAINING = {"training_images": 30_000, "epochs": 12, "batch_size": 100, "seed": 0}
+IMAGES = 100
+DRAWN = 50
+CHAINS = 16
+AIS_STEPS = (100, 500)
+SANDWICH_STEPS = (100, 300)
+ELBO_DRAWS = 100
+RUNS = 3
+BETWEEN = ("importance, 5,000", "refined posterior, 1,000")
+KINDS = ("AIS", "importance", "refined posterior", "Pareto-smoothed", "ELBO")
+ABOVE = ("importance, 500", "refined posterior, 1,000", "AIS, 500 steps")
+COLOURS = dict(zip(KINDS, PALETTE, strict=False))
+
+
+# Measuring ----------------------------------------------------------------------------------------
+
+
+def train(data: pvae.data.Dataset) -> pvae.VAE:
+    """Train the model on the first images."""
+    torch.manual_seed(TRAINING["seed"])
+    vae = pvae.build(data.event_shape, 20, network=partial(networks.MLP, hidden=[400]))
+    pvae.fit(
+        vae,
+        replace(data, train=data.train.subset(range(TRAINING["training_images"]))),
+        epochs=TRAINING["epochs"],
+        batch_size=TRAINING["batch_size"],
+        compile=True,
+        seed=TRAINING["seed"],
+        progress=False,
+    )
+    return vae
+
+
+def by_elbo(vae: pvae.VAE, x: Tensor) -> dict[str, Any]:
+    """The ELBO, by many draws so that it has an error."""
+    with vae.evaluating(), seeded(0, vae.device):
+        found = torch.stack([elbo(vae, x).elbo for _ in range(ELBO_DRAWS)])
+    error = found.var(0).div(ELBO_DRAWS).sum().sqrt().item() / len(x)
+    return {"mean": found.mean().item(), "standard_error": error, "draws": ELBO_DRAWS}
+
+
+def by_chance(estimate: Callable, vae: pvae.VAE, x: Tensor, **options: int) -> dict[str, Any]:
+    """What says its own error."""
+    found = estimate(vae, x, **options)
+    return {
+        "mean": found.log_prob.mean().item(),
+        "standard_error": found.standard_error.norm().item() / len(x),
+        "effective_sample_size": found.effective_sample_size.median().item(),
+        **({"acceptance": found.acceptance.mean().item()} if hasattr(found, "acceptance") else {}),
+    }
+
+
+def by_runs(estimate: Callable, vae: pvae.VAE, x: Tensor, **options: int) -> dict[str, Any]:
+    """What does not: the mean over runs, the error of one of them by their spread."""
+    runs = [estimate(vae, x, seed=seed, **options) for seed in range(RUNS)]
+    means = [found.log_prob.mean().item() for found in runs]
+    shares = [found.unreliable_share for found in runs if hasattr(found, "unreliable_share")]
+    return {
+        "mean": statistics.mean(means),
+        "standard_error": statistics.stdev(means),
+        "runs": RUNS,
+        **({"pareto_k_above_0.7": statistics.mean(shares)} if shares else {}),
+    }
+
+
+ESTIMATORS: dict[str, Callable[[pvae.VAE, Tensor], dict[str, Any]]] = {
+    "ELBO": by_elbo,
+    "draws of the prior, 5,000": partial(by_chance, monte_carlo, num_samples=5000),
+    **{
+        f"importance, {k:,}": partial(by_chance, log_likelihood, num_samples=k)
+        for k in (50, 500, 5000)
+    },
+    "Pareto-smoothed, 1,000": partial(by_runs, pareto_smoothed, num_samples=1000),
+    "refined posterior, 1,000": partial(by_runs, inference_gap, num_samples=1000),
+    **{
+        f"AIS, {steps} steps": partial(by_chance, ais, num_chains=CHAINS, num_steps=steps)
+        for steps in AIS_STEPS
+    },
+}
+
+
+def estimators(vae: pvae.VAE, data: pvae.data.Dataset) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every estimator on the same test images."""
+    x = test_images(vae, data, IMAGES)
+    for name in ESTIMATORS:
+        yield name, timed_estimate(name, vae, x)
+
+
+def sandwich(vae: pvae.VAE, data: pvae.data.Dataset) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Both bounds on data drawn from the model, and what others say of the same data."""
+    for steps in SANDWICH_STEPS:
+        # A seed draws the same data whatever the number of steps.
+        both, seconds = timed(
+            lambda steps=steps: bidirectional(vae, DRAWN, num_chains=CHAINS, num_steps=steps)
+        )
+        yield (
+            f"{steps} steps",
+            {
+                "lower": both.lower.mean().item(),
+                "upper": both.upper.mean().item(),
+                "gap": both.gap.mean().item(),
+                "gap_standard_error": both.gap.std().item() / math.sqrt(DRAWN),
+                "largest_gap": both.gap.max().item(),
+                "seconds": seconds,
+            },
+        )
+    for name in BETWEEN:
+        yield name, timed_estimate(name, vae, both.x)
+
+
+def diagnostics(vae: pvae.VAE, data: pvae.data.Dataset) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What the estimators say of the posterior and the latents."""
+    x = test_images(vae, data, IMAGES)
+    gap, seconds = timed(lambda: inference_gap(vae, x))
+    means = {name: part.mean().item() for name, part in gap._asdict().items()}
+    yield "inference gap", {**means, "seconds": seconds}
+    x = test_images(vae, data, len(data.test))
+    kl, seconds = timed(lambda: kl_decomposition(vae, x))
+    yield (
+        "kl decomposition",
+        {
+            "kl": kl.kl.mean().item(),
+            "mutual_information": kl.mutual_information.item(),
+            "log_n": math.log(len(x)),
+            "marginal_kl": kl.marginal_kl.item(),
+            "total_correlation": kl.total_correlation.item(),
+            "dimension_wise": kl.dimension_wise.sum().item(),
+            "seconds": seconds,
+        },
+    )
+    units, seconds = timed(lambda: active_units(vae, x))
+    least = units.variance.min().item()
+    yield "active units", {"count": units.count, "least_variance": least, "seconds": seconds}
+    found, seconds = timed(lambda: simulation_based_calibration(vae))
+    ends = (found.ranks < found.num_samples / 20) | (found.ranks > found.num_samples * 19 / 20)
+    yield (
+        "calibration",
+        {
+            "largest_p_value": found.p_value.max().item(),
+            "ranks_in_the_outer_tenth": ends.double().mean().item(),
+            "seconds": seconds,
+        },
+    )
+
+
+PARTS = {"estimators": estimators, "sandwich": sandwich, "diagnostics": diagnostics}
+
+
+def test_images(vae: pvae.VAE, data: pvae.data.Dataset, n: int) -> Tensor:
+    """The first test images, binarized once."""
+    batches = batches_for(vae, data, data.test, 1000).arguments(torch.arange(n), seed=0)
+    return torch.cat([x for (x,) in batches])
+
+
+def timed_estimate(name: str, vae: pvae.VAE, x: Tensor) -> dict[str, Any]:
+    """What an estimator says of the data, and the seconds that one run of it takes."""
+    found, seconds = timed(lambda: ESTIMATORS[name](vae, x))
+    return {**found, "seconds": seconds / found.get("runs", 1)}
+
+
+def timed(call: Callable[[], Any]) -> tuple[Any, float]:
+    """A result, and the seconds of the processor that it took."""
+    began = time.process_time()
+    found = call()
+    return found, time.process_time() - began
+
+
+# Showing ------------------------------------------------------------------------------------------
+
+
+def show(results: Mapping[str, Any]) -> None:
+    """Print the tables."""
+    for name, row in results.get("estimators", {}).items():
+        estimate = f"{row['mean']:9.2f} ± {row['standard_error']:.2f}"
+        share = row.get("pareto_k_above_0.7")
+        note = "" if share is None else f"  k-hat above 0.7: {share:.0%}"
+        print(f"{name:<28}{estimate:>20}{row['seconds']:>9.1f} s{note}")
+    for part in ("sandwich", "diagnostics"):
+        for name, row in results.get(part, {}).items():
+            print(f"{name}: " + ", ".join(f"{k} {v:.4g}" for k, v in row.items()))
+
+
+@style()
+def draw(results: Mapping[str, Any]) -> Figure:
+    """Estimates over the time they took, and the bounds between which log p(x) lies.
+
+    Draws of the prior are too far below to be drawn: an arrow tells where they are.
+    """
+    figure = Figure(figsize=(WIDTH, 4), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(1.5, 1))
+    for kind, colour in COLOURS.items():
+        rows = {n: r for n, r in results["estimators"].items() if n.startswith(kind)}
+        points = [(r["seconds"], r["mean"], r["standard_error"]) for r in rows.values()]
+        left.errorbar(*zip(*points, strict=True), fmt="o-", ms=4, lw=1, capsize=3, color=colour)
+        for name, (seconds, mean, _) in zip(rows, points, strict=True):
+            text = name if name == [*rows][-1] else name.removeprefix(f"{kind}, ")
+            note(left, text, seconds, mean, colour, 1 if name in ABOVE else -1)
+    left.margins(y=0.08)
+    far = results["estimators"]["draws of the prior, 5,000"]
+    bottom = left.get_ylim()[0] - 1
+    left.set_ylim(bottom)
+    left.annotate(
+        f"draws of the prior,\n5,000: −{-far['mean']:.0f}",
+        (far["seconds"], bottom),
+        (0, 24),
+        textcoords="offset points",
+        ha="center",
+        color=FAINT,
+        arrowprops={"arrowstyle": "->", "color": FAINT},
+    )
+    bounds = {n: r for n, r in results["sandwich"].items() if "lower" in r}
+    seconds, lower, upper = (
+        [row[key] for row in bounds.values()] for key in ("seconds", "lower", "upper")
+    )
+    right.fill_between(seconds, lower, upper, color=COLOURS["AIS"], alpha=0.2, lw=0)
+    first, *_, last = bounds
+    for bound, values, side in (("lower", lower, -1), ("upper", upper, 1)):
+        right.plot(seconds, values, "o-", ms=4, lw=1, color=COLOURS["AIS"])
+        note(right, f"{bound} bound, {first}", seconds[0], values[0], COLOURS["AIS"], side)
+    right.annotate(
+        last,
+        (seconds[-1], (lower[-1] + upper[-1]) / 2),
+        (6, 0),
+        textcoords="offset points",
+        va="center",
+        color=COLOURS["AIS"],
+    )
+    for name in BETWEEN:
+        row, colour = results["sandwich"][name], COLOURS[name.split(",")[0]]
+        at = (row["seconds"], row["mean"], row["standard_error"])
+        right.errorbar(*at, fmt="o", ms=4, capsize=3, color=colour)
+        right.axhline(row["mean"], color=colour, lw=0.8, ls=":")
+        note(right, name, *at[:2], colour, 1 if name in ABOVE else -1)
+    left.set(title=f"{IMAGES} test images", xscale="log", xlim=(0.02, 3000))
+    right.set(title=f"{DRAWN} images drawn from the model", xscale="log", xlim=(0.2, 2500))
+    right.margins(y=0.15)
+    for axes in (left, right):
+        axes.set(xlabel="seconds of one core", ylabel="mean of log p(x), nats")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.grid()
+    return figure
+
+
+def note(axes: Axes, text: str, x: float, y: float, colour: str, side: int = -1) -> None:
+    """Write beside a point, below it or above."""
+    axes.annotate(
+        text,
+        (x, y),
+        (0, 8 * side),
+        textcoords="offset points",
+        ha="center",
+        va="top" if side < 0 else "bottom",
+        color=colour,
+    )
+
+
+def main() -> None:
+    """Measure, print, and write the JSON and the figure."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; by default all")
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).parent, help="folder of JSON and figures"
+    )
+    options = parser.parse_args()
+    if not set(options.parts) <= set(PARTS):
+        parser.error(f"the parts are {', '.join(PARTS)}, not {' '.join(options.parts)}.")
+    file = options.out / "evidence.json"
+    results = json.loads(file.read_text()) if file.exists() else {}
+    data = pvae.data.load("mnist", validation=0)
+    vae, seconds = timed(lambda: train(data))
+    results |= {
+        "machine": machine(),
+        "budget": {
+            "model": "784-400-20 ReLU, Bernoulli",
+            **TRAINING,
+            "optimizer": "Adam, 1e-3",
+            "training_s": round(seconds, 1),
+            "images": IMAGES,
+            "drawn": DRAWN,
+            "chains": CHAINS,
+        },
+    }
+    for part in options.parts or PARTS:
+        results[part] = {}
+        for name, row in PARTS[part](vae, data):
+            results[part][name] = {k: _rounded(v) for k, v in row.items()}
+            print(part, name, json.dumps(results[part][name]), flush=True)
+            write(file, (json.dumps(results, indent=2) + "\n").encode())
+    show(results)
+    if results.keys() >= {"estimators", "sandwich"}:
+        save(draw(results), options.out / "figures" / "evidence.png")
+
+
+def _rounded(value: float) -> float:
+    """To six digits, whatever the size: p-values may be tiny."""
+    return value if isinstance(value, int) else float(f"{value:.6g}")
+
+
+if __name__ == "__main__":
+    main()
