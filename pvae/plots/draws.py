@@ -79,6 +79,7 @@ def posterior_draws(
         draw_points(axes, samples[i], np.full(len(samples[i]), BLUE))
         shown = np.concatenate([samples[i], _draw_contours(axes, guide[i])])
         show_square(axes, shown.min(0), shown.max(0))
+        axes.locator_params(nbins=4)  # in so narrow a panel more would run together
         axes.set(xlabel="$z_1$", ylabel="$z_2$", title=titles[i] if titles else "")
     masses = " and ".join(f"{100 * mass:g} %" for mass in MASSES)
     figure.legend(
