@@ -56,13 +56,21 @@ def per_datum(
     at_once = max(1, rows_within(vae, memory) // rows)
     labels = repeat(None) if y is None else y.split(at_once)
     chunks = zip(x.split(at_once), labels, *(o.split(at_once) for o in others), strict=False)
-    found = []
+    # Results go where there is room for all: kept one by one, they would lie between what chunks
+    # take and give back, and leave memory in pieces too small for the next.
+    kind, fields, done = tuple, [], 0
     with vae.evaluating(), seeded(seed, vae.device), counted(len(x), progress) as shown:
         for chunk, label, *rest in chunks:
             chunk = chunk.to(vae.device, vae.dtype)
-            found.append(estimate(chunk, label, *(part.to(vae.device) for part in rest)))
+            result = estimate(chunk, label, *(part.to(vae.device) for part in rest))
+            if not fields:
+                kind = type(result)
+                fields = [part.new_empty(len(x), *part.shape[1:]) for part in result]
+            for field, part in zip(fields, result, strict=True):
+                field[done : done + len(chunk)] = part
+            done += len(chunk)
             shown.update(len(chunk))
-    return type(found[0])(*map(torch.cat, zip(*found, strict=True)))
+    return kind(*fields)
 
 
 def check_data(

@@ -15,7 +15,7 @@ from pvae.vae import VAE
 LogProb = Callable[[dist.TorchDistribution, Tensor], Tensor]
 
 # Numbers computed in all, above which compiling repays its quarter of a minute.
-REPAID = 10**11
+REPAID = 3 * 10**10
 
 _WIDTH = 16  # Bernoulli variables side by side, as processors take numbers,
 _FACTORS = 64  # and in one product, of factors in (1, 2]
