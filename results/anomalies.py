@@ -30,8 +30,6 @@ On one core (OMP_NUM_THREADS=1) all parts take eight minutes. Results are writte
 as they come, those of a part in place of its earlier ones.
 """
 
-import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -56,10 +54,10 @@ from pvae.evaluation import (
     roc,
     simulation_based_calibration,
 )
-from pvae.files import write
 from pvae.plots.style import PALETTE, WIDTH, Canvas, Figure, style
 from pvae.seeds import seeded
 from results.machine import machine
+from results.parts import options_of, read, run
 
 CORRECTIONS = {None: "plain", **{c: c for c in ("typicality", "complexity", "background")}}
 DRAWS = 100
@@ -398,34 +396,15 @@ def show(results: Mapping[str, Any]) -> None:
 
 def main() -> None:
     """Measure, print, and write the JSON and the figures."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; by default all")
-    parser.add_argument(
-        "--out", type=Path, default=Path(__file__).parent, help="folder of JSON and figures"
-    )
-    options = parser.parse_args()
-    if not set(options.parts) <= set(PARTS):
-        parser.error(f"the parts are {', '.join(PARTS)}, not {' '.join(options.parts)}.")
+    options = options_of(__doc__, PARTS, Path(__file__).parent)
     file = options.out / "anomalies.json"
-    results = json.loads(file.read_text()) if file.exists() else {}
+    results = read(file)
     results["machine"] = machine()
-    for part in options.parts or PARTS:
-        results[part], began = {}, time.process_time()
-        for name, row in PARTS[part](options.out / "figures"):
-            results[part][name] = _rounded(row)
-            print(part, name, json.dumps(results[part][name]), flush=True)
-            write(file, (json.dumps(results, indent=2) + "\n").encode())
+    for part in options.parts:
+        began = time.process_time()
+        run(part, PARTS[part](options.out / "figures"), results, file)
         print(f"{part}: {time.process_time() - began:.0f} s", flush=True)
     show(results)
-
-
-def _rounded(value: Any) -> Any:
-    """To six digits, whatever the size: p-values may be tiny."""
-    if isinstance(value, dict):
-        return {key: _rounded(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_rounded(one) for one in value]
-    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 if __name__ == "__main__":

@@ -25,8 +25,6 @@ and of the refined posterior by the spread of three runs. Times are of the proce
 Results are written to evidence.json as they come, those of a part in place of its earlier ones.
 """
 
-import argparse
-import json
 import math
 import statistics
 import time
@@ -56,11 +54,11 @@ from pvae.evaluation import (
     simulation_based_calibration,
 )
 from pvae.evaluation.summary import batches_for
-from pvae.files import write
 from pvae.plots import save
 from pvae.plots.style import FAINT, PALETTE, WIDTH, Figure, style
 from pvae.seeds import seeded
 from results.machine import machine
+from results.parts import options_of, read, run
 
 TRAINING = {"training_images": 30_000, "epochs": 12, "batch_size": 100, "seed": 0}
 IMAGES = 100
@@ -320,16 +318,9 @@ def note(axes: Axes, text: str, x: float, y: float, colour: str, side: int = -1)
 
 def main() -> None:
     """Measure, print, and write the JSON and the figure."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; by default all")
-    parser.add_argument(
-        "--out", type=Path, default=Path(__file__).parent, help="folder of JSON and figures"
-    )
-    options = parser.parse_args()
-    if not set(options.parts) <= set(PARTS):
-        parser.error(f"the parts are {', '.join(PARTS)}, not {' '.join(options.parts)}.")
+    options = options_of(__doc__, PARTS, Path(__file__).parent)
     file = options.out / "evidence.json"
-    results = json.loads(file.read_text()) if file.exists() else {}
+    results = read(file)
     data = pvae.data.load("mnist", validation=0)
     vae, seconds = timed(lambda: train(data))
     results |= {
@@ -344,20 +335,11 @@ def main() -> None:
             "chains": CHAINS,
         },
     }
-    for part in options.parts or PARTS:
-        results[part] = {}
-        for name, row in PARTS[part](vae, data):
-            results[part][name] = {k: _rounded(v) for k, v in row.items()}
-            print(part, name, json.dumps(results[part][name]), flush=True)
-            write(file, (json.dumps(results, indent=2) + "\n").encode())
+    for part in options.parts:
+        run(part, PARTS[part](vae, data), results, file)
     show(results)
     if results.keys() >= {"estimators", "sandwich"}:
         save(draw(results), options.out / "figures" / "evidence.png")
-
-
-def _rounded(value: float) -> float:
-    """To six digits, whatever the size: p-values may be tiny."""
-    return value if isinstance(value, int) else float(f"{value:.6g}")
 
 
 if __name__ == "__main__":

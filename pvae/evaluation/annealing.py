@@ -11,6 +11,7 @@ from tqdm.std import tqdm
 
 from pvae.evaluation.chunks import MEMORY, check_data, counted, per_datum, portions, rows_within
 from pvae.evaluation.latents import latents
+from pvae.evaluation.weights import effective_sample_size, log_mean, standard_error
 from pvae.networks.shapes import check_size
 from pvae.seeds import seeded
 from pvae.vae import VAE
@@ -126,9 +127,12 @@ def ais(
                 path.adapt(sizes[0], shown)
                 runs = [path.run(path.start(size), shown) for size in sizes]
         log_w, acceptance, _ = map(torch.cat, zip(*runs, strict=True))
-        size = (2 * log_w.logsumexp(0) - (2 * log_w).logsumexp(0)).exp()
-        error = ((num_chains / size - 1).clamp_min(0) / (num_chains - 1 or math.nan)).sqrt()
-        return AIS(_log_mean_exp(log_w), error, size, acceptance.mean(0))
+        return AIS(
+            log_mean(log_w),
+            standard_error(log_w),
+            effective_sample_size(log_w),
+            acceptance.mean(0),
+        )
 
     return per_datum(
         estimate, vae, x, y, rows=num_chains, memory=memory, seed=seed, progress=progress
@@ -210,7 +214,7 @@ def bidirectional(
                 path.adapt(chains[0], shown)
                 there = [path.run(path.start(k), shown)[0] for k in chains]
                 back = [path.run(u.expand(k, *u.shape), shown, reverse=True)[0] for k in chains]
-            lower, upper = _log_mean_exp(torch.cat(there)), -_log_mean_exp(torch.cat(back))
+            lower, upper = log_mean(torch.cat(there)), -log_mean(torch.cat(back))
             found.append(Bidirectional(lower, upper, upper - lower, x))
             done += size
             data.update(size)
@@ -321,7 +325,3 @@ def _check_sizes(num_chains: int, num_steps: int, num_leapfrog: int) -> None:
     check_size("num_chains", num_chains)
     check_size("num_steps", num_steps)
     check_size("num_leapfrog", num_leapfrog)
-
-
-def _log_mean_exp(log_w: Tensor) -> Tensor:
-    return log_w.logsumexp(0) - math.log(len(log_w))

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pvae.evaluation.chunks import MEMORY, counted, portions, rows_within
+from pvae.evaluation.chunks import MEMORY, check_density, counted, portions, rows_within
 from pvae.labels import Labels
 from pvae.networks.shapes import check_size
 from pvae.seeds import seeded
@@ -80,11 +80,7 @@ def simulation_based_calibration(
     if check_size("n", n) < 2 * IN_A_BIN:
         raise ValueError(f"n is {n}: a test of uniformity needs at least {2 * IN_A_BIN}.")
     check_size("num_samples", num_samples)
-    if getattr(vae.likelihood, "relaxed", False):
-        raise ValueError(
-            f"{type(vae.likelihood).__name__}(relaxed=True) is a reconstruction loss and no "
-            "density, so its data are not those of a model: train with relaxed=False."
-        )
+    check_density(vae)
     if vae.labels is not None:
         y = _for_each(vae.labels, y, n)
     at_once = max(1, rows_within(vae, memory) // num_samples)

@@ -52,10 +52,9 @@ def per_datum(
     Raises:
         ValueError: if x or y is not what the VAE takes, or the memory is not positive.
     """
-    x, y = check_data(vae, x, y, memory)
-    at_once = max(1, rows_within(vae, memory) // rows)
-    labels = repeat(None) if y is None else y.split(at_once)
-    chunks = zip(x.split(at_once), labels, *(o.split(at_once) for o in others), strict=False)
+    most = rows_within(vae, memory)
+    x, y = check_data(vae, x, y, most)
+    chunks = split(max(1, most // rows), x, y, *others)
     # Results go where there is room for all: kept one by one, they would lie between what chunks
     # take and give back, and leave memory in pieces too small for the next.
     kind, fields, done = tuple, [], 0
@@ -73,8 +72,14 @@ def per_datum(
     return kind(*fields)
 
 
+def split(at_once: int, x: Tensor, y: Tensor | None, *others: Tensor) -> Iterator[tuple]:
+    """Chunks of data with their labels, or ``None`` for each, and of whatever else there is."""
+    labels = repeat(None) if y is None else y.split(at_once)
+    return zip(x.split(at_once), labels, *(o.split(at_once) for o in others), strict=False)
+
+
 def check_data(
-    vae: VAE, x: Tensor, y: object = None, memory: float = MEMORY
+    vae: VAE, x: Tensor, y: object = None, at_once: int | None = None
 ) -> tuple[Tensor, Tensor | None]:
     r"""Return data and labels if the VAE has a density for them.
 
@@ -82,7 +87,7 @@ def check_data(
         vae: the VAE.
         x: shape (n, \*event_shape), in the likelihood's domain.
         y: their labels, if the VAE has any; labels given to one that has none are left out.
-        memory: about how much may be held, in MiB.
+        at_once: how many data to look at at a time; as many as `MEMORY` holds if ``None``.
 
     Raises:
         ValueError: if x is no batch of at least one datum of the event shape, lies outside the
@@ -90,14 +95,10 @@ def check_data(
             of another length.
     """
     check_shape(vae, x)
-    if getattr(vae.likelihood, "relaxed", False):
-        raise ValueError(
-            f"{type(vae.likelihood).__name__}(relaxed=True) is a reconstruction loss and no "
-            "density, so x has no likelihood: train with relaxed=False."
-        )
+    check_density(vae)
     y = check_labels(vae, x, y)
     finite = x.isfinite().flatten(1).all(-1)
-    inside = finite if not bool(finite.all()) else _inside(vae, x, y, memory)
+    inside = finite if not bool(finite.all()) else _inside(vae, x, y, at_once)
     if not bool(inside.all()):
         wrong = (~inside).nonzero()[0, 0].item()
         raise ValueError(
@@ -106,6 +107,19 @@ def check_data(
             "data, as pvae.data.Batches does."
         )
     return x, y
+
+
+def check_density(vae: VAE) -> None:
+    """Raise if the likelihood is no density.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    if getattr(vae.likelihood, "relaxed", False):
+        raise ValueError(
+            f"{type(vae.likelihood).__name__}(relaxed=True) is a reconstruction loss and no "
+            "density, so data have no likelihood under it: train with relaxed=False."
+        )
 
 
 def check_shape(vae: VAE, x: object) -> None:
@@ -140,32 +154,31 @@ def check_labels(vae: VAE, x: Tensor, y: object) -> Tensor | None:
     return y
 
 
-def _inside(vae: VAE, x: Tensor, y: Tensor | None, memory: float) -> Tensor:
+def _inside(vae: VAE, x: Tensor, y: Tensor | None, at_once: int | None) -> Tensor:
     """Which of the data lie in the support of the likelihood."""
-    at_once = rows_within(vae, memory)
-    labels = repeat(None) if y is None else y.split(at_once)
     found = []
     with vae.evaluating(), seeded(0, vae.device):
-        for part, label in zip(x.split(at_once), labels, strict=False):
+        for part, label in split(at_once or rows_within(vae, MEMORY), x, y):
             part = part.to(vae.device, vae.dtype)
             z = vae.encode(part, label).sample()
             found.append(vae.decode(z, label, like=part).support.check(part))
     return torch.cat(found)
 
 
-def rows_within(vae: VAE, memory: float) -> int:
+def rows_within(vae: VAE, memory: float, numbers: int | None = None) -> int:
     """How many z the decoder can take at once, at least 1.
 
     Args:
         vae: the VAE.
         memory: in MiB.
+        numbers: `numbers_per_row`, where it is known already.
 
     Raises:
         ValueError: if the memory is not positive.
     """
     if not isinstance(memory, Real) or not memory > 0:
         raise ValueError(f"memory is {memory!r}: give a positive number of MiB.")
-    return max(1, int(memory * 2**20 / (numbers_per_row(vae) * vae.dtype.itemsize)))
+    return max(1, int(memory * 2**20 / ((numbers or numbers_per_row(vae)) * vae.dtype.itemsize)))
 
 
 def numbers_per_row(vae: VAE) -> int:

@@ -1,7 +1,6 @@
 """What the KL of a VAE is made of, and which of its latents carry information."""
 
 import math
-from itertools import repeat
 from typing import NamedTuple
 
 import pyro.distributions as dist
@@ -26,6 +25,7 @@ from pvae.evaluation.chunks import (
     per_datum,
     portions,
     rows_within,
+    split,
 )
 from pvae.moments import SAMPLES
 from pvae.networks.shapes import check_size
@@ -244,8 +244,7 @@ def active_units(
 
 def _posteriors(vae: VAE, x: Tensor, y: Tensor | None, at_once: int) -> list[Distribution]:
     """q(z|x) of all data, so many in each, if foreign points can be scored under them."""
-    labels = repeat(None) if y is None else y.split(at_once)
-    chunks = zip(x.split(at_once), labels)  # noqa: B905
+    chunks = split(at_once, x, y)
     found = [vae.encode(part.to(vae.device, vae.dtype), label) for part, label in chunks]
     name = type(vae.posterior).__name__
     if isinstance(found[0], dist.Delta):

@@ -154,8 +154,9 @@ def weigher(
     check_shape(vae, x)
     if vae.device.type == "cpu":
         memory = min(memory, _CACHED)
-    rows = rows_within(vae, memory)
-    score = Scorer(vae, float(len(x)) * num_samples * numbers_per_row(vae))
+    numbers = numbers_per_row(vae)
+    rows = rows_within(vae, memory, numbers)
+    score = Scorer(vae, float(len(x)) * num_samples * numbers)
 
     def weigh(proposal: dist.TorchDistribution, x: Tensor, y: Tensor | None) -> Tensor:
         return log_weights(score, proposal, x, y, num_samples, rows)
