@@ -1,10 +1,12 @@
 """The log-likelihood log p(x) by importance sampling."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
 import pyro.distributions as dist
+import torch
 from torch import Tensor
 
 from pvae.evaluation.chunks import MEMORY, check_shape, numbers_per_row, per_datum, rows_within
@@ -19,8 +21,11 @@ from pvae.evaluation.weights import (
 from pvae.networks.shapes import check_size
 from pvae.vae import VAE
 
-# What a processor's cache holds, in MiB: beyond it a CPU waits for its memory.
-_CACHED = 16.0
+# What a core's caches hold, in MiB: beyond it a CPU waits for its memory.
+_CACHED = 12.0
+
+# Portions for each that is scored at a time, at least: some are idle during the last of them.
+_PORTIONS = 40
 
 
 class LogLikelihood(NamedTuple):
@@ -128,37 +133,37 @@ def _estimate(
     seed: int,
     progress: bool,
 ) -> LogLikelihood:
-    weigh, memory = weigher(vae, x, num_samples, memory)
+    weigh, plan = weigher(vae, x, num_samples, memory)
 
     def estimate(x: Tensor, y: Tensor | None) -> LogLikelihood:
         log_w = weigh(proposal(x, y), x, y)
         return LogLikelihood(log_mean(log_w), standard_error(log_w), effective_sample_size(log_w))
 
-    return per_datum(
-        estimate, vae, x, y, rows=num_samples, memory=memory, seed=seed, progress=progress
-    )
+    return per_datum(estimate, vae, x, y, **plan, seed=seed, progress=progress)
 
 
 def weigher(
     vae: VAE, x: Tensor, num_samples: int, memory: float
-) -> tuple[Callable[[dist.TorchDistribution, Tensor, Tensor | None], Tensor], float]:
-    """Return a function from a proposal, x and y to log-weights, and the memory to run it in.
+) -> tuple[Callable[[dist.TorchDistribution, Tensor, Tensor | None], Tensor], dict[str, float]]:
+    """Return a function from a proposal, x and y to log-weights, and how `per_datum` should run it.
 
     Args:
         vae: the VAE.
         x: all data that will be weighed.
         num_samples: draws for each datum.
-        memory: in MiB; of it a CPU is given what its cache holds.
+        memory: in MiB; of it a CPU is given what its caches hold.
     """
     check_size("num_samples", num_samples)
     check_shape(vae, x)
     if vae.device.type == "cpu":
-        memory = min(memory, _CACHED)
+        memory = min(memory, _CACHED * torch.get_num_threads())
     numbers = numbers_per_row(vae)
-    rows = rows_within(vae, memory, numbers)
     score = Scorer(vae, float(len(x)) * num_samples * numbers)
+    rows = rows_within(vae, memory, numbers)
+    portion = max(1, rows // score.abreast)
+    data = min(portion, math.ceil(_PORTIONS * score.abreast * portion / num_samples))
 
     def weigh(proposal: dist.TorchDistribution, x: Tensor, y: Tensor | None) -> Tensor:
-        return log_weights(score, proposal, x, y, num_samples, rows)
+        return log_weights(score, proposal, x, y, num_samples, portion)
 
-    return weigh, memory
+    return weigh, {"rows": rows // data, "memory": memory}

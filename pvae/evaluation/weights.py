@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, Normal
 
+from pvae.evaluation.scoring import Density, Draw, Scorer
 from pvae.vae import VAE
-
-Score = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
 def proposal_of(vae: VAE, x: Tensor, y: Tensor | None = None) -> dist.TorchDistribution:
@@ -30,7 +29,7 @@ def proposal_of(vae: VAE, x: Tensor, y: Tensor | None = None) -> dist.TorchDistr
 
 
 def log_weights(
-    score: Score,
+    score: Scorer,
     proposal: dist.TorchDistribution,
     x: Tensor,
     y: Tensor | None,
@@ -40,7 +39,7 @@ def log_weights(
     r"""Return log p(x, z_k) - log q(z_k) for draws z_k of a proposal q.
 
     Args:
-        score: from z, x and y to log p(x, z), as a `Scorer` does.
+        score: what computes them.
         proposal: q, of batch shape (n,).
         x: data, shape (n, \*event_shape).
         y: their labels, or ``None``.
@@ -50,26 +49,35 @@ def log_weights(
     Returns:
         A tensor of shape (K, n).
     """
-    found = []
+    # All of one size, for a compiled score; what the last has too many is left out.
+    times = math.ceil(num_samples / max(1, at_once // len(x)))
+    draw, density = _drawing(proposal, math.ceil(num_samples / times))
+    draws = (draw() for _ in range(times))
     with pyro.validation_enabled(False):  # of z, which the parts themselves have drawn
-        # All of one size, for a compiled score; what the last has too many is left out.
-        times = math.ceil(num_samples / max(1, at_once // len(x)))
-        for _ in range(times):
-            z, log_q = _draw(proposal, math.ceil(num_samples / times))
-            found.append(score(z, x, y) - log_q)
-    return torch.cat(found)[:num_samples]
+        return score(draws, density, x, y)[:num_samples]
 
 
-def _draw(q: dist.TorchDistribution, k: int) -> tuple[Tensor, Tensor]:
-    """Draws of z, and their log-densities."""
+def _drawing(q: dist.TorchDistribution, k: int) -> tuple[Callable[[], Draw], Density]:
+    """How k z for each datum are drawn, and what makes z and log q(z) of a draw."""
     if isinstance(q, Independent) and isinstance(q.base_dist, Normal) and q.event_dim == 1:
-        # Of normals by their noise, at a third of what the general way takes.
+        # Of normals by their noise, so that it is all that is drawn outside of a compiled graph.
         loc, scale = torch.broadcast_tensors(q.base_dist.loc, q.base_dist.scale)
-        noise = torch.randn(k, *loc.shape, dtype=loc.dtype, device=loc.device)
-        constant = scale.log().sum(-1) + 0.5 * loc.shape[-1] * math.log(2 * math.pi)
-        return torch.addcmul(loc, noise, scale), -0.5 * torch.linalg.vecdot(noise, noise) - constant
-    z = q.rsample((k,)) if q.has_rsample else q.sample((k,))
-    return z, q.log_prob(z)
+        return lambda: (loc.new_empty(k, *loc.shape).normal_(), loc, scale), _of_noise
+
+    def draw() -> Draw:
+        z = q.rsample((k,)) if q.has_rsample else q.sample((k,))
+        return z, q.log_prob(z)
+
+    return draw, _as_drawn
+
+
+def _as_drawn(z: Tensor, log_q: Tensor) -> tuple[Tensor, Tensor]:
+    return z, log_q
+
+
+def _of_noise(noise: Tensor, loc: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    constant = scale.log().sum(-1) + 0.5 * loc.shape[-1] * math.log(2 * math.pi)
+    return torch.addcmul(loc, noise, scale), -0.5 * torch.linalg.vecdot(noise, noise) - constant
 
 
 def log_mean(log_w: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import logging
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
@@ -29,12 +29,21 @@ def best_backend(device: torch.device) -> Backend:
 
 
 def compile_graph(
-    module: fx.GraphModule, tensors: Sequence[Tensor], backend: Backend
+    module: fx.GraphModule,
+    tensors: Sequence[Tensor],
+    backend: Backend,
+    options: Mapping[str, object] | None = None,
 ) -> Callable[..., Sequence[Tensor]]:
     """Make a function of a graph, for tensors like these.
 
     Random numbers are drawn by torch's own operators in the graph's order, so that a seed gives the
     noise that it gives the eager program.
+
+    Args:
+        module: the graph.
+        tensors: its inputs.
+        backend: what runs it.
+        options: more of Inductor's.
     """
     if backend == "graph":
         return module.forward
@@ -43,7 +52,7 @@ def compile_graph(
             from torch import _inductor
 
             inputs = [tensor.detach() for tensor in tensors]
-            return _inductor.compile(module, inputs, options=_OPTIONS)
+            return _inductor.compile(module, inputs, options=_OPTIONS | dict(options or {}))
     except Exception as error:
         said = " ".join(str(error).split())
         warnings.warn(

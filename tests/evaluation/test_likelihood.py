@@ -1,4 +1,5 @@
 import math
+import threading
 from functools import partial
 
 import pytest
@@ -115,7 +116,9 @@ def test_compiled_scores_are_the_eager_ones(monkeypatch, likelihood, event_shape
     compiled = []
     make = scoring.Scorer._compile
     monkeypatch.setattr(
-        scoring.Scorer, "_compile", lambda self, i: (make(self, i), compiled.append(self._compiled))
+        scoring.Scorer,
+        "_compile",
+        lambda self, *given: (make(self, *given), compiled.append(self._compiled)),
     )
     found = log_likelihood(vae, x, num_samples=64, **QUIET)
     assert compiled[0] is not None
@@ -123,6 +126,40 @@ def test_compiled_scores_are_the_eager_ones(monkeypatch, likelihood, event_shape
         torch.testing.assert_close(
             getattr(found, field), getattr(eager, field), rtol=1e-4, atol=1e-4
         )
+
+
+def test_portions_are_scored_side_by_side(monkeypatch):
+    vae = pvae.build((7,), 2, network=partial(pvae.networks.MLP, hidden=[16]))
+    x = vae.sample(6, seed=1, draw=True)
+    arguments = {"num_samples": 500, "memory": 0.05, **QUIET}
+    eager = log_likelihood(vae, x, **arguments)
+    monkeypatch.setattr(scoring, "REPAID", 0)
+    # Chunks of five data and of one, which is scored as it is.
+    monkeypatch.setattr("pvae.evaluation.likelihood._PORTIONS", 10)
+    threads = torch.get_num_threads()
+    scored = []
+    make = scoring.Scorer._compile
+
+    def compile_and_count(self, *given):
+        make(self, *given)
+        run = self._compiled
+        self._compiled = lambda *tensors: (
+            scored.append((threading.get_ident(), torch.get_num_threads())),
+            run(*tensors),
+        )[1]
+
+    monkeypatch.setattr(scoring.Scorer, "_compile", compile_and_count)
+    try:
+        torch.set_num_threads(3)
+        found = log_likelihood(vae, x, **arguments)
+        assert torch.equal(found.log_prob, log_likelihood(vae, x, **arguments).log_prob)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(threads)
+    assert len({ident for ident, _ in scored}) > 1
+    assert {number for _, number in scored} == {1}
+    error = (eager.standard_error**2 + found.standard_error**2).sqrt()
+    assert ((found.log_prob - eager.log_prob) / error).abs().max() < 4
 
 
 def test_what_cannot_be_compiled_is_run_as_it_is(monkeypatch, vae, x):
