@@ -22,7 +22,7 @@ from pvae.networks.shapes import check_size
 from pvae.vae import VAE
 
 # What a core's caches hold, in MiB: beyond it a CPU waits for its memory.
-_CACHED = 12.0
+_CACHED = 16.0
 
 # Portions for each that is scored at a time, at least: some are idle during the last of them.
 _PORTIONS = 40

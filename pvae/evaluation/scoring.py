@@ -1,5 +1,6 @@
 """The weights of many draws of z, by one compiled graph where the work repays it."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -46,13 +47,16 @@ def _log_prob_by_products(p: dist.TorchDistribution, x: Tensor) -> Tensor:
         return p.log_prob(x)
     logits, x = torch.broadcast_tensors(p.base_dist.logits, x)
     logits, x = (t.flatten(t.dim() - p.event_dim) for t in (logits, x))
-    factors = 1 + torch.exp(-logits.abs())
-    whole = factors.shape[-1] // _WIDTH * _WIDTH
-    logs = factors[..., whole:].log().sum(-1)
+    whole = logits.shape[-1] // _WIDTH * _WIDTH
+    logs = _factors(logits[..., whole:]).log().sum(-1)
     if whole:
-        groups = factors[..., :whole].unflatten(-1, (-1, _WIDTH)).split(_FACTORS, dim=-2)
-        logs = logs + sum(group.prod(-2).log().sum(-1) for group in groups)
+        groups = logits[..., :whole].unflatten(-1, (-1, _WIDTH)).split(_FACTORS, dim=-2)
+        logs = logs + sum(_factors(group).prod(-2).log().sum(-1) for group in groups)
     return (x * logits - logits.relu()).sum(-1) - logs
+
+
+def _factors(logits: Tensor) -> Tensor:
+    return 1 + torch.exp2(-logits.abs() / math.log(2))  # of base 2, which costs less than of e
 
 
 class Scorer:
@@ -164,7 +168,7 @@ def _in_cheaper_operators(module: fx.GraphModule, tensors: Sequence[Tensor]) -> 
     small numbers, whose own gradients would suffer.
     """
     table = {
-        torch.ops.aten.tanh.default: lambda h: 1 - 2 / (1 + torch.exp(2 * h)),
+        torch.ops.aten.tanh.default: lambda h: 1 - 2 / (1 + torch.exp2(2 / math.log(2) * h)),
         torch.ops.aten.addmm.default: _addmm,
     }
     return make_fx(module, table, tracing_mode="fake", _allow_non_fake_inputs=True)(*tensors)
