@@ -466,6 +466,9 @@ def _open(run: str, data: str | None, device: str) -> tuple["Run", "pvae.VAE", "
         dataset = opened.data()
     else:
         dataset = runs.load_like(data, opened.config, vae.event_shape)
+        classes = opened.info["data"].get("classes")
+        if vae.labels is not None and classes is not None:
+            dataset = dataset.with_classes(classes)
     check_fit(vae, dataset)
     return opened, vae, dataset
 

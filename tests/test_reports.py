@@ -299,6 +299,22 @@ def test_a_conditional_run_through_all_three(runs, capsys, tmp_path):
         assert "labels" in refused(capsys, *given, tmp_path / "none.npy", *options)
 
 
+def test_classes_of_other_data_are_known_by_name(runs, capsys, tmp_path):
+    run, x = runs("labelled"), np.random.default_rng(0).random((4, 8, 8))
+    found = {}
+    for name, y in {"numbers": [9, 2, 2, 9], "names": ["9", "2", "2", "9"]}.items():
+        np.savez(tmp_path / f"{name}.npz", x=x, y=y)
+        out = tmp_path / f"{name}.csv"
+        called(capsys, "score", run, "--data", tmp_path / f"{name}.npz", "--out", out)
+        found[name] = rows_of(out)
+    assert [row["log_prob"] for row in found["names"]] == [
+        row["log_prob"] for row in found["numbers"]
+    ]
+    np.savez(tmp_path / "unknown.npz", x=x, y=["9", "2", "2", "ten"])
+    said = refused(capsys, "score", run, "--data", tmp_path / "unknown.npz")
+    assert "have a class 'ten', which is none of those trained on: 0, 1, 2, " in said
+
+
 # score --------------------------------------------------------------------------------------------
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -124,6 +124,34 @@ class Dataset:
         parts = (self.train, self.validation, self.test)
         most = max(int(part.y.max()) for part in parts if part is not None)
         return {"classes": max(most + 1, len(self.classes or ())), "label_dim": None}
+
+    def with_classes(self, classes: Sequence[str]) -> Dataset:
+        """Return the data with their labels numbered as in these classes, by name.
+
+        Data without names of classes are returned as they are.
+
+        Args:
+            classes: names, of which those of the data are some.
+
+        Raises:
+            ValueError: if a class of the data is not among them.
+        """
+        if self.classes is None:
+            return self
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        used = {int(i) for part in parts.values() if part is not None for i in part.y.unique()}
+        unknown = [self.classes[i] for i in sorted(used) if self.classes[i] not in classes]
+        if unknown:
+            raise ValueError(
+                f"The data {self.name} have a class {unknown[0]!r}, which is none of those trained "
+                f"on: {', '.join(classes)}."
+            )
+        numbers = torch.tensor([[*classes, name].index(name) for name in self.classes])
+        renumbered = {
+            name: None if part is None else replace(part, y=numbers[part.y])
+            for name, part in parts.items()
+        }
+        return replace(self, classes=tuple(classes), **renumbered)
 
     def fingerprint(self) -> str:
         """Return a short text that other training items would almost surely not give.

@@ -346,6 +346,7 @@ def describe_data(data: Dataset) -> dict[str, Any]:
         "domain": data.domain,
         "value_range": list(data.value_range),
         "items": len(data.train),
+        "classes": None if data.classes is None else list(data.classes),
         "fingerprint": data.fingerprint(),
     }
 

@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from pvae.data import Dataset, Part
@@ -43,3 +44,17 @@ def test_a_subset_keeps_items_and_labels_together():
     assert part.y.tolist() == [4, 1]
     assert torch.equal(part.x, make().train.x[[4, 1]])
     assert Part(torch.zeros(3, 2)).subset([0]).y is None
+
+
+def test_labels_are_renumbered_by_their_names():
+    part = Part(torch.zeros(3, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, 1, 1]))
+    data = make(train=part, test=part.subset([0]), classes=("b", "a"))
+    same = data.with_classes(["a", "b", "c"])
+    assert (same.train.y.tolist(), same.test.y.tolist()) == ([1, 0, 0], [1])
+    assert same.classes == ("a", "b", "c")
+    assert data.train.y.tolist() == [0, 1, 1]
+    assert make().with_classes(["a"]).train.y.tolist() == list(range(6))  # they have no names
+    # A class that no item has needs no number.
+    assert make(train=part, classes=("b", "a", "z")).with_classes(["a", "b"]).train.y[0] == 1
+    with pytest.raises(ValueError, match="squares have a class 'b', which is none of those"):
+        data.with_classes(["a", "c"])
