@@ -117,7 +117,7 @@ class Scorer:
         found: list[Future] = []
         waiting: list[Future] = []
         threads = torch.get_num_threads()
-        with ThreadPoolExecutor(others, initializer=torch.set_num_threads, initargs=[1]) as pool:
+        with ThreadPoolExecutor(others, initializer=_compute_alone) as pool:
             try:
                 for draw in draws:
                     waiting = [future for future in waiting if not future.done()]
@@ -159,6 +159,12 @@ class Scorer:
         run = compile_graph(module, tensors, "inductor", options)
         self._compiled = lambda *given: run(*parameters, *given, *graph.live)[0]
         self._for = density, [t.shape for t in inputs]
+
+
+def _compute_alone() -> None:
+    """Let a new thread use no others."""
+    torch.get_num_threads()  # which sets it to that of the process, if it was not set
+    torch.set_num_threads(1)
 
 
 def _in_cheaper_operators(module: fx.GraphModule, tensors: Sequence[Tensor]) -> fx.GraphModule:
