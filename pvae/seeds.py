@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Integral
 
 import torch
 
@@ -13,10 +14,15 @@ def seeded(seed: int | None, device: torch.device) -> Iterator[None]:
     Args:
         seed: the seed; ``None`` changes nothing.
         device: where the draws are made.
+
+    Raises:
+        ValueError: if the seed is no whole number that torch takes.
     """
     if seed is None:
         yield
         return
+    if not isinstance(seed, Integral) or not -(2**63) <= seed < 2**64:
+        raise ValueError(f"seed is {seed!r}: give a whole number from -2^63 to 2^64 - 1.")
     # Generator by generator: torch.manual_seed would seed every other device as well, for good.
     generators = [torch.default_generator]
     if device.type == "cuda":

@@ -1,5 +1,6 @@
 """Data and draws, as many at a time as memory allows."""
 
+import math
 from collections.abc import Callable, Iterator
 from itertools import repeat
 from numbers import Real
@@ -29,6 +30,7 @@ def per_datum(
     *others: Tensor,
     rows: int = 1,
     memory: float = MEMORY,
+    at_once: int | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> Result:
@@ -46,15 +48,17 @@ def per_datum(
         *others: more tensors with an entry for each datum first.
         rows: how many z an estimate holds at once for each datum.
         memory: about how much an estimate may hold, in MiB.
+        at_once: how many data to estimate at a time; as many as the memory holds if ``None``.
         seed: of the random draws.
         progress: whether to show the bar.
 
     Raises:
-        ValueError: if x or y is not what the VAE takes, or the memory is not positive.
+        ValueError: if x or y is not what the VAE takes, the memory is not positive, or the seed no
+            whole number.
     """
     most = rows_within(vae, memory)
     x, y = check_data(vae, x, y, most)
-    chunks = split(max(1, most // rows), x, y, *others)
+    chunks = split(at_once or max(1, most // rows), x, y, *others)
     # Results go where there is room for all: kept one by one, they would lie between what chunks
     # take and give back, and leave memory in pieces too small for the next.
     kind, fields, done = tuple, [], 0
@@ -134,6 +138,9 @@ def check_shape(vae: VAE, x: object) -> None:
         raise ValueError(
             f"x has {found}: expected a tensor of shape ({shape}) for this VAE, n at least 1."
         )
+    if x.is_complex() or x.layout != torch.strided:
+        kind = "complex" if x.is_complex() else "sparse"
+        raise ValueError(f"x is {kind}: give a dense tensor of real numbers.")
 
 
 def check_labels(vae: VAE, x: Tensor, y: object) -> Tensor | None:
@@ -165,6 +172,16 @@ def _inside(vae: VAE, x: Tensor, y: Tensor | None, at_once: int | None) -> Tenso
     return torch.cat(found)
 
 
+def check_memory(memory: object) -> None:
+    """Raise if the memory is not a positive number of MiB.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    if not isinstance(memory, Real) or not 0 < memory < math.inf:
+        raise ValueError(f"memory is {memory!r}: give a positive number of MiB.")
+
+
 def rows_within(vae: VAE, memory: float, numbers: int | None = None) -> int:
     """How many z the decoder can take at once, at least 1.
 
@@ -176,13 +193,22 @@ def rows_within(vae: VAE, memory: float, numbers: int | None = None) -> int:
     Raises:
         ValueError: if the memory is not positive.
     """
-    if not isinstance(memory, Real) or not memory > 0:
-        raise ValueError(f"memory is {memory!r}: give a positive number of MiB.")
+    check_memory(memory)
     return max(1, int(memory * 2**20 / ((numbers or numbers_per_row(vae)) * vae.dtype.itemsize)))
 
 
 def numbers_per_row(vae: VAE) -> int:
-    """How many numbers come to be when a datum is scored at one z more."""
+    """How many numbers come to be when a datum is scored at one z more.
+
+    Raises:
+        ValueError: if parameters of the VAE are not finite.
+    """
+    for name, parameter in vae.named_parameters():
+        if not bool(parameter.isfinite().all()):
+            raise ValueError(
+                f"The VAE's parameter {name} is not finite, as after a training that diverged: "
+                "train it anew, with a smaller learning rate, say, or clipped gradients."
+            )
     # Whatever its decoder makes of the prior's z, its numbers are counted.
     with vae.evaluating(), seeded(0, vae.device), pyro.validation_enabled(False):
         y = None

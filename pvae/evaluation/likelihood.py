@@ -9,7 +9,14 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from pvae.evaluation.chunks import MEMORY, check_shape, numbers_per_row, per_datum, rows_within
+from pvae.evaluation.chunks import (
+    MEMORY,
+    check_memory,
+    check_shape,
+    numbers_per_row,
+    per_datum,
+    rows_within,
+)
 from pvae.evaluation.scoring import Scorer
 from pvae.evaluation.weights import (
     effective_sample_size,
@@ -26,6 +33,8 @@ _CACHED = 16.0
 
 # Portions for each that is scored at a time, at least: some are idle during the last of them.
 _PORTIONS = 40
+
+_COPIES = 6  # of the weights, at most, while they are put together and their errors estimated
 
 
 class LogLikelihood(NamedTuple):
@@ -133,19 +142,19 @@ def _estimate(
     seed: int,
     progress: bool,
 ) -> LogLikelihood:
-    weigh, plan = weigher(vae, x, num_samples, memory)
+    weigh, at_once = weigher(vae, x, num_samples, memory)
 
     def estimate(x: Tensor, y: Tensor | None) -> LogLikelihood:
         log_w = weigh(proposal(x, y), x, y)
         return LogLikelihood(log_mean(log_w), standard_error(log_w), effective_sample_size(log_w))
 
-    return per_datum(estimate, vae, x, y, **plan, seed=seed, progress=progress)
+    return per_datum(estimate, vae, x, y, at_once=at_once, seed=seed, progress=progress)
 
 
 def weigher(
     vae: VAE, x: Tensor, num_samples: int, memory: float
-) -> tuple[Callable[[dist.TorchDistribution, Tensor, Tensor | None], Tensor], dict[str, float]]:
-    """Return a function from a proposal, x and y to log-weights, and how `per_datum` should run it.
+) -> tuple[Callable[[dist.TorchDistribution, Tensor, Tensor | None], Tensor], int]:
+    """Return a function from a proposal, x and y to log-weights, and how many data to give it.
 
     Args:
         vae: the VAE.
@@ -155,15 +164,20 @@ def weigher(
     """
     check_size("num_samples", num_samples)
     check_shape(vae, x)
+    check_memory(memory)
     if vae.device.type == "cpu":
         memory = min(memory, _CACHED * torch.get_num_threads())
     numbers = numbers_per_row(vae)
     score = Scorer(vae, float(len(x)) * num_samples * numbers)
     rows = rows_within(vae, memory, numbers)
     portion = max(1, rows // score.abreast)
-    data = min(portion, math.ceil(_PORTIONS * score.abreast * portion / num_samples))
+    data = min(
+        portion,
+        math.ceil(_PORTIONS * score.abreast * portion / num_samples),
+        max(1, rows * numbers // (_COPIES * num_samples)),
+    )
 
     def weigh(proposal: dist.TorchDistribution, x: Tensor, y: Tensor | None) -> Tensor:
         return log_weights(score, proposal, x, y, num_samples, portion)
 
-    return weigh, {"rows": rows // data, "memory": memory}
+    return weigh, data

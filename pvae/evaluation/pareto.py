@@ -80,7 +80,7 @@ def pareto_smoothed(
             f"num_samples is {num_samples}: the tail of the weights is seen in {_LEAST_SAMPLES} or "
             "more."
         )
-    weigh, plan = weigher(vae, x, num_samples, memory)
+    weigh, at_once = weigher(vae, x, num_samples, memory)
 
     def estimate(x: Tensor, y: Tensor | None) -> ParetoSmoothed:
         log_w = weigh(proposal_of(vae, x, y), x, y)
@@ -88,7 +88,7 @@ def pareto_smoothed(
         log_prob = log_mean(torch.stack(smoothed, 1))
         return ParetoSmoothed(log_prob.to(log_w), torch.tensor(k).to(log_w))
 
-    return per_datum(estimate, vae, x, y, **plan, seed=seed, progress=progress)
+    return per_datum(estimate, vae, x, y, at_once=at_once, seed=seed, progress=progress)
 
 
 def smooth(log_w: Tensor) -> tuple[Tensor, float]:

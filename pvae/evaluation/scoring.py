@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from itertools import chain
 
 import pyro.distributions as dist
@@ -23,10 +22,11 @@ LogProb = Callable[[dist.TorchDistribution, Tensor], Tensor]
 # Numbers computed in all, above which compiling repays its quarter of a minute.
 REPAID = 3 * 10**10
 
-# For code that threads of Python run side by side: none of its own, and no hold on Python's lock.
-_ON_ONE_THREAD = {"cpp.threads": 1, "cpp_wrapper": True}
+# For code that threads of Python run side by side: it has no threads of its own, and its wrapper,
+# in C++, lets go of Python's lock.
+_SIDE_BY_SIDE = {"cpp.threads": 1, "cpp_wrapper": True}
 
-# Portions that each of those threads has before it: while it scores two, a new one is drawn.
+# Portions put before each of those threads, so that none is idle while this one scores its own.
 _WAITING = 4
 
 _WIDTH = 16  # Bernoulli variables side by side, as processors take numbers,
@@ -63,10 +63,10 @@ class Scorer:
     r"""log p(x, z) - log q(z) of many draws of z for each datum, without gradients.
 
     Where the planned work repays it and the parts have a static graph, the first shape it is called
-    with is compiled. What an eager program does beside its matrix products, with numbers that come
-    and go between its operators, takes as long as these; compiled, a quarter of it. On a CPU the
-    draws are then scored in portions side by side, each by one thread: threads that share each
-    operator wait for each other at the end of it.
+    with is compiled; others, as of a last smaller chunk, are run as they are. What an eager program
+    does beside its matrix products, with numbers that come and go between its operators, takes as
+    long as these; compiled, a quarter of it. On a CPU the draws are then scored in portions side by
+    side, each by one thread: threads that share each operator wait for each other at the end of it.
 
     Args:
         vae: the VAE.
@@ -80,7 +80,7 @@ class Scorer:
         on_threads = self._worthwhile and vae.device.type == "cpu"
         self.abreast = torch.get_num_threads() if on_threads else 1
         self._compiled: Callable[..., Tensor] | None = None
-        self._for: tuple = ()
+        self._compiled_for: tuple = ()
 
     def __call__(
         self, draws: Iterable[Draw], density: Density, x: Tensor, y: Tensor | None = None
@@ -104,45 +104,49 @@ class Scorer:
         if self._worthwhile:
             self._worthwhile = False  # whether or not it succeeds, it is tried once
             self._compile(density, len(first), [*first, *given])
-        if (density, [t.shape for t in (*first, *given)]) != self._for:
-            score = partial(self._log_weight, density, len(first))
-            return torch.cat([score(*draw, *given) for draw in chain([first], draws)])
+        draws = chain([first], draws)
+        if _kind(density, [*first, *given]) != self._compiled_for:
+            return torch.cat([self._log_weight(density, len(d), *d, *given) for d in draws])
         if self.abreast == 1:
-            return torch.cat([self._compiled(*draw, *given) for draw in chain([first], draws)])
-        return torch.cat(self._side_by_side(chain([first], draws), given))
+            return torch.cat([self._compiled(*draw, *given) for draw in draws])
+        return torch.cat(self._side_by_side(draws, given))
 
     def _side_by_side(self, draws: Iterable[Draw], given: Sequence[Tensor]) -> list[Tensor]:
         """Score portions in other threads, and in this one while enough of them wait there."""
         others = self.abreast - 1
         found: list[Future] = []
-        waiting: list[Future] = []
+        waiting: set[Future] = set()
         threads = torch.get_num_threads()
-        with ThreadPoolExecutor(others, initializer=_compute_alone) as pool:
-            try:
-                for draw in draws:
-                    waiting = [future for future in waiting if not future.done()]
-                    if len(waiting) < _WAITING * others:
-                        score = torch.no_grad()(self._compiled)
-                        waiting.append(pool.submit(score, *draw, *given))
-                        found.append(waiting[-1])
-                        continue
-                    torch.set_num_threads(1)
-                    found.append(Future())
-                    found[-1].set_result(self._compiled(*draw, *given))
-                    torch.set_num_threads(threads)
-                return [future.result() for future in found]
-            finally:
-                torch.set_num_threads(threads)  # what was set last is that of every new thread
+        pool = ThreadPoolExecutor(others, initializer=_compute_alone)
+        try:
+            for draw in draws:
+                done = {future for future in waiting if future.done()}
+                for future in done:
+                    future.result()  # which raises what went wrong there
+                waiting -= done
+                if len(waiting) < _WAITING * others:
+                    found.append(pool.submit(torch.no_grad()(self._compiled), *draw, *given))
+                    waiting.add(found[-1])
+                    continue
+                torch.set_num_threads(1)
+                found.append(Future())
+                found[-1].set_result(self._compiled(*draw, *given))
+                torch.set_num_threads(threads)
+            return [future.result() for future in found]
+        finally:
+            pool.shutdown(cancel_futures=True)
+            torch.set_num_threads(threads)  # what was set last is that of every new thread
 
     def _log_weight(
         self, density: Density, size: int, *tensors: Tensor, log_prob: LogProb = _log_prob
     ) -> Tensor:
         # Of tensors that are a draw, as many as its size, then x, then y if there are labels.
         z, log_q = density(*tensors[:size])
-        x, *rest = tensors[size:]
-        y = rest[0] if rest else None
-        log_p = self.vae.p_z(y).log_prob(z) + log_prob(self.vae.decode(z, y, like=x), x)
-        return log_p - log_q
+        x, *y = tensors[size:]
+        # The labels were checked with the data; to check them here no graph could be traced.
+        c = self.vae.labels(*y) if y else None
+        log_p_z = self.vae._prior(c).log_prob(z)
+        return log_p_z + log_prob(self.vae._likelihood(z, c, x), x) - log_q
 
     def _compile(self, density: Density, size: int, inputs: Sequence[Tensor]) -> None:
         def weigh(model: Callable, guide: Callable, *tensors: Tensor) -> Tensor:
@@ -155,10 +159,22 @@ class Scorer:
             return
         tensors = [*parameters, *inputs, *graph.live]
         module = _in_cheaper_operators(graph.module, tensors)
-        options = _ON_ONE_THREAD if self.abreast > 1 else {}
+        if _draws(module):  # in other threads, in whatever order these come by
+            self.abreast = 1
+        options = _SIDE_BY_SIDE if self.abreast > 1 else {}
         run = compile_graph(module, tensors, "inductor", options)
         self._compiled = lambda *given: run(*parameters, *given, *graph.live)[0]
-        self._for = density, [t.shape for t in inputs]
+        self._compiled_for = _kind(density, inputs)
+
+
+def _kind(density: Density, tensors: Sequence[Tensor]) -> tuple:
+    return density, *((t.shape, t.dtype) for t in tensors)
+
+
+def _draws(module: fx.GraphModule) -> bool:
+    """Whether a graph draws random numbers, as the bound of a hierarchical prior does."""
+    tags = (getattr(node.target, "tags", ()) for node in module.graph.nodes)
+    return any(torch.Tag.nondeterministic_seeded in tag for tag in tags)
 
 
 def _compute_alone() -> None:

@@ -57,7 +57,7 @@ def compile_graph(
         said = " ".join(str(error).split())
         warnings.warn(
             f"Inductor cannot compile this program ({type(error).__name__}: {said[:200]}): its "
-            "plain graph is run instead, which is slower; pass backend='graph' to choose that.",
+            "plain graph is run instead, which is slower.",
             RuntimeWarning,
             stacklevel=4,
         )
@@ -68,16 +68,20 @@ def compile_graph(
 def _quietly() -> Iterator[None]:
     """Keep to itself what Inductor says of torch, where no user could do anything about it.
 
-    Imported beside a CUDA toolkit and no GPU, it says that it cannot build extensions for CUDA; and
-    it calls functions that torch itself has deprecated.
+    Imported beside a CUDA toolkit and no GPU, it says that it cannot build extensions for CUDA; of
+    operators that its wrapper in C++ calls in a roundabout way, it names each; and it calls
+    functions that torch itself has deprecated.
     """
-    logger = logging.getLogger("torch.utils.cpp_extension")
-    level = logger.level
+    quiet = ["torch._inductor.ir"]
     if not torch.cuda.is_available():
+        quiet.append("torch.utils.cpp_extension")
+    levels = {logging.getLogger(name): logging.getLogger(name).level for name in quiet}
+    for logger in levels:
         logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\._inductor")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in levels.items():
+            logger.setLevel(level)

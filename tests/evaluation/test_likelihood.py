@@ -99,67 +99,123 @@ def test_encodings_are_made_once_per_datum(vae, x, monkeypatch):
     assert 2 * len(x) <= sum(rows) <= 2 * len(x) + 4
 
 
+@pytest.fixture
+def compiled(monkeypatch):
+    """Have scores compiled however few they are, and list the scorers that tried."""
+    monkeypatch.setattr(scoring, "REPAID", 0)
+    make, found = scoring.Scorer._compile, []
+
+    def compile_and_keep(self, *given):
+        make(self, *given)
+        found.append(self)
+
+    monkeypatch.setattr(scoring.Scorer, "_compile", compile_and_keep)
+    return found
+
+
+@pytest.fixture
+def three_threads():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.mark.parametrize(
-    ("likelihood", "event_shape"),
-    [("Bernoulli", (3, 40, 10)), ("Bernoulli", (7,)), ("Poisson", (9,))],
+    ("likelihood", "event_shape", "labels"),
+    [
+        ("Bernoulli", (3, 40, 10), {}),
+        ("Bernoulli", (7,), {"conditional": True, "classes": 3}),
+        ("Poisson", (9,), {"conditional": ["prior", "likelihood"], "label_dim": 2}),
+    ],
 )
-def test_compiled_scores_are_the_eager_ones(monkeypatch, likelihood, event_shape):
+def test_compiled_scores_are_the_eager_ones(request, likelihood, event_shape, labels):
     vae = pvae.build(
         event_shape,
         2,
         likelihood=getattr(pvae.likelihoods, likelihood),
         network=partial(pvae.networks.MLP, hidden=[16], activation="tanh"),
+        **labels,
     )
-    x = vae.sample(4, seed=1, draw=True)
-    eager = log_likelihood(vae, x, num_samples=64, **QUIET)
-    monkeypatch.setattr(scoring, "REPAID", 0)
-    compiled = []
-    make = scoring.Scorer._compile
-    monkeypatch.setattr(
-        scoring.Scorer,
-        "_compile",
-        lambda self, *given: (make(self, *given), compiled.append(self._compiled)),
-    )
-    found = log_likelihood(vae, x, num_samples=64, **QUIET)
-    assert compiled[0] is not None
+    y = torch.tensor([0, 2, 1, 1]) if "classes" in labels else torch.randn(4, 2)
+    y = y if labels else None
+    x = vae.sample(4, y, seed=1, draw=True)
+    eager = log_likelihood(vae, x, y, num_samples=64, **QUIET)
+    scorers = request.getfixturevalue("compiled")
+    found = log_likelihood(vae, x, y, num_samples=64, **QUIET)
+    assert scorers[0]._compiled is not None
     for field in ("log_prob", "standard_error"):
         torch.testing.assert_close(
             getattr(found, field), getattr(eager, field), rtol=1e-4, atol=1e-4
         )
 
 
-def test_portions_are_scored_side_by_side(monkeypatch):
-    vae = pvae.build((7,), 2, network=partial(pvae.networks.MLP, hidden=[16]))
+# Of which a graph of the second draws random numbers.
+@pytest.mark.parametrize(
+    "prior", [pvae.priors.StandardNormal, partial(pvae.priors.Nested, hidden=[8])]
+)
+def test_portions_are_scored_side_by_side(monkeypatch, request, three_threads, prior):
+    vae = pvae.build((7,), 2, prior=prior, network=partial(pvae.networks.MLP, hidden=[16]))
     x = vae.sample(6, seed=1, draw=True)
     arguments = {"num_samples": 500, "memory": 0.05, **QUIET}
     eager = log_likelihood(vae, x, **arguments)
-    monkeypatch.setattr(scoring, "REPAID", 0)
-    # Chunks of five data and of one, which is scored as it is.
+    # Chunks of five data or of four, and a smaller one, which is scored as it is.
     monkeypatch.setattr("pvae.evaluation.likelihood._PORTIONS", 10)
-    threads = torch.get_num_threads()
-    scored = []
-    make = scoring.Scorer._compile
-
-    def compile_and_count(self, *given):
-        make(self, *given)
-        run = self._compiled
-        self._compiled = lambda *tensors: (
-            scored.append((threading.get_ident(), torch.get_num_threads())),
-            run(*tensors),
-        )[1]
-
-    monkeypatch.setattr(scoring.Scorer, "_compile", compile_and_count)
-    try:
-        torch.set_num_threads(3)
-        found = log_likelihood(vae, x, **arguments)
-        assert torch.equal(found.log_prob, log_likelihood(vae, x, **arguments).log_prob)
-        assert torch.get_num_threads() == 3
-    finally:
-        torch.set_num_threads(threads)
-    assert {ident for ident, _ in scored} - {threading.get_ident()}
-    assert {number for _, number in scored} == {1}
+    scorers, scored = request.getfixturevalue("compiled"), []
+    alone = scoring._compute_alone
+    monkeypatch.setattr(
+        scoring,
+        "_compute_alone",
+        lambda: (alone(), scored.append((threading.get_ident(), torch.get_num_threads()))),
+    )
+    found = log_likelihood(vae, x, **arguments)
+    assert torch.equal(found.log_prob, log_likelihood(vae, x, **arguments).log_prob)
+    assert torch.get_num_threads() == 3
+    assert scorers[0]._compiled is not None
+    if prior is pvae.priors.StandardNormal:
+        assert scorers[0].abreast == 3
+        assert {ident for ident, _ in scored} - {threading.get_ident()}
+        assert {number for _, number in scored} == {1}
+    else:
+        assert scorers[0].abreast == 1
+        assert not scored
     error = (eager.standard_error**2 + found.standard_error**2).sqrt()
     assert ((found.log_prob - eager.log_prob) / error).abs().max() < 4
+
+
+def test_what_goes_wrong_in_a_thread_stops_the_rest(vae, x, monkeypatch, compiled, three_threads):
+    calls = []
+
+    def fail(*tensors):
+        calls.append(1)
+        if len(calls) == 3:
+            raise MemoryError("no more")
+        return run(*tensors)
+
+    make = scoring.Scorer._compile
+
+    def compile_and_fail(self, *given):
+        nonlocal run
+        make(self, *given)
+        run, self._compiled = self._compiled, fail
+
+    run = None
+    monkeypatch.setattr(scoring.Scorer, "_compile", compile_and_fail)
+    with pytest.raises(MemoryError, match="no more"):
+        log_likelihood(vae, x, num_samples=5000, memory=0.1, **QUIET)
+    assert len(calls) < 30
+    assert torch.get_num_threads() == 3
+
+
+def test_weights_are_held_within_the_memory(monkeypatch):
+    vae = pvae.build((4,), 1, network=partial(pvae.networks.MLP, hidden=[4]))
+    x = vae.sample(4000, seed=0, draw=True)
+    sizes = []
+    monkeypatch.setattr(
+        "pvae.evaluation.likelihood.log_mean", lambda w: (sizes.append(w.numel()), log_mean(w))[1]
+    )
+    log_likelihood(vae, x, num_samples=100, memory=0.5, **QUIET)
+    assert 4 * max(sizes) < 0.5 * 2**20 / 6  # beside their copies
 
 
 def test_what_cannot_be_compiled_is_run_as_it_is(monkeypatch, vae, x):
@@ -193,7 +249,23 @@ def test_bad_input(vae, x, estimator):
         estimator(vae, x, num_samples=0)
     with pytest.raises(ValueError, match=r"num_samples is 2\.5"):
         estimator(vae, x, num_samples=2.5)
-    with pytest.raises(ValueError, match="memory is -1"):
-        estimator(vae, x, memory=-1)
+    for memory in (-1, "64", None, math.inf):
+        with pytest.raises(ValueError, match=f"memory is {memory!r}: give a positive number"):
+            estimator(vae, x, memory=memory)
+    for seed in (1.5, 2**70):
+        with pytest.raises(ValueError, match=f"seed is {seed}: give a whole number"):
+            estimator(vae, x, seed=seed)
+    with torch.no_grad():
+        next(vae.likelihood.parameters())[0] = math.nan
+    with pytest.raises(
+        ValueError, match=r"parameter likelihood.* is not finite, as after a training"
+    ):
+        estimator(vae, x)
+
+
+def test_bad_data(vae, x):
+    estimator = log_likelihood
+    with pytest.raises(ValueError, match="x is sparse: give a dense tensor"):
+        estimator(vae, x.to_sparse())
     with pytest.raises(ValueError, match="values outside the support"):
         estimator(vae, x * 2)
