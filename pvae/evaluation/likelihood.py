@@ -32,7 +32,7 @@ from pvae.vae import VAE
 _CACHED = 16.0
 
 # Portions for each that is scored at a time, at least: some are idle during the last of them.
-_PORTIONS = 40
+_PORTIONS = 160
 
 _COPIES = 6  # of the weights, at most, while they are put together and their errors estimated
 

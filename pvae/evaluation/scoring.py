@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from itertools import chain
 
 import pyro.distributions as dist
@@ -83,56 +84,71 @@ class Scorer:
         self._compiled_for: tuple = ()
 
     def __call__(
-        self, draws: Iterable[Draw], density: Density, x: Tensor, y: Tensor | None = None
+        self,
+        draw: Callable[[], Draw],
+        density: Density,
+        times: int,
+        x: Tensor,
+        y: Tensor | None = None,
     ) -> Tensor:
         r"""Return log p(x, z) - log q(z).
 
         Args:
-            draws: portions of draws, of k for each datum, all of the same shapes. They are taken
-                one by one, in this thread.
+            draw: called in this thread, makes a portion of draws, of k for each datum: always
+                tensors of the same shapes, the first of them (k, n, latent_dim).
             density: from the tensors of a draw to z, of shape (k, n, latent_dim), and log q(z), of
                 shape (k, n).
+            times: how many portions.
             x: shape (n, \*event_shape).
             y: their labels, if the VAE has any.
 
         Returns:
-            A tensor of shape (sum of k, n).
+            A tensor of shape (times, k, n).
         """
         given = [t for t in (x, y) if t is not None]
-        draws = iter(draws)
-        first = next(draws)
+        first = draw()
         if self._worthwhile:
             self._worthwhile = False  # whether or not it succeeds, it is tried once
             self._compile(density, len(first), [*first, *given])
-        draws = chain([first], draws)
-        if _kind(density, [*first, *given]) != self._compiled_for:
-            return torch.cat([self._log_weight(density, len(d), *d, *given) for d in draws])
-        if self.abreast == 1:
-            return torch.cat([self._compiled(*draw, *given) for draw in draws])
-        return torch.cat(self._side_by_side(draws, given))
+        score = partial(self._log_weight, density, len(first))
+        if self._compiled_for == _kind(density, [*first, *given]):
+            score = self._compiled
+        # Weights go where there is room for all: kept one by one, they would lie in the memory that
+        # portions take and give back, and leave it in pieces too small for the next.
+        found = x.new_empty(times, len(first[0]), len(x))
 
-    def _side_by_side(self, draws: Iterable[Draw], given: Sequence[Tensor]) -> list[Tensor]:
-        """Score portions in other threads, and in this one while enough of them wait there."""
+        def fill(portion: Tensor, draw: Draw) -> None:
+            with torch.no_grad():  # in whichever thread
+                portion.copy_(score(*draw, *given))
+
+        draws = chain([first], (draw() for _ in range(times - 1)))
+        if score is self._compiled and self.abreast > 1:
+            self._side_by_side(fill, zip(found, draws, strict=True))
+        else:
+            for portion, drawn in zip(found, draws, strict=True):
+                fill(portion, drawn)
+        return found
+
+    def _side_by_side(self, call: Callable, arguments: Iterable[tuple]) -> None:
+        """Call in other threads, and in this one while enough calls wait there."""
         others = self.abreast - 1
-        found: list[Future] = []
         waiting: set[Future] = set()
         threads = torch.get_num_threads()
         pool = ThreadPoolExecutor(others, initializer=_compute_alone)
         try:
-            for draw in draws:
+            for given in arguments:
                 done = {future for future in waiting if future.done()}
                 for future in done:
                     future.result()  # which raises what went wrong there
                 waiting -= done
                 if len(waiting) < _WAITING * others:
-                    found.append(pool.submit(torch.no_grad()(self._compiled), *draw, *given))
-                    waiting.add(found[-1])
+                    waiting.add(pool.submit(call, *given))
                     continue
                 torch.set_num_threads(1)
-                found.append(Future())
-                found[-1].set_result(self._compiled(*draw, *given))
+                call(*given)
                 torch.set_num_threads(threads)
-            return [future.result() for future in found]
+            for future in waiting:
+                future.result()
         finally:
             pool.shutdown(cancel_futures=True)
             torch.set_num_threads(threads)  # what was set last is that of every new thread

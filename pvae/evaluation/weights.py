@@ -52,9 +52,8 @@ def log_weights(
     # All of one size, for a compiled score; what the last has too many is left out.
     times = math.ceil(num_samples / max(1, at_once // len(x)))
     draw, density = _drawing(proposal, math.ceil(num_samples / times))
-    draws = (draw() for _ in range(times))
     with pyro.validation_enabled(False):  # of z, which the parts themselves have drawn
-        return score(draws, density, x, y)[:num_samples]
+        return score(draw, density, times, x, y).flatten(0, 1)[:num_samples]
 
 
 def _drawing(q: dist.TorchDistribution, k: int) -> tuple[Callable[[], Draw], Density]:
