@@ -16,6 +16,9 @@ Backend = Literal["inductor", "graph"]
 # Random numbers are drawn by torch's own operators and, since some versions reorder these, in the
 # order of the graph.
 _OPTIONS = {"fallback_random": True, "reorder_for_peak_memory": False}
+if torch.__version__ < (2, 7):
+    # Before, its cache of graphs asks for a context that only torch.compile enters.
+    _OPTIONS["fx_graph_cache"] = False
 
 
 def best_backend(device: torch.device) -> Backend:
