@@ -148,7 +148,9 @@ def _estimate(
         log_w = weigh(proposal(x, y), x, y)
         return LogLikelihood(log_mean(log_w), standard_error(log_w), effective_sample_size(log_w))
 
-    return per_datum(estimate, vae, x, y, at_once=at_once, seed=seed, progress=progress)
+    return per_datum(
+        estimate, vae, x, y, memory=memory, at_once=at_once, seed=seed, progress=progress
+    )
 
 
 def weigher(

@@ -88,7 +88,9 @@ def pareto_smoothed(
         log_prob = log_mean(torch.stack(smoothed, 1))
         return ParetoSmoothed(log_prob.to(log_w), torch.tensor(k).to(log_w))
 
-    return per_datum(estimate, vae, x, y, at_once=at_once, seed=seed, progress=progress)
+    return per_datum(
+        estimate, vae, x, y, memory=memory, at_once=at_once, seed=seed, progress=progress
+    )
 
 
 def smooth(log_w: Tensor) -> tuple[Tensor, float]:

@@ -255,17 +255,13 @@ def test_bad_input(vae, x, estimator):
     for seed in (1.5, 2**70):
         with pytest.raises(ValueError, match=f"seed is {seed}: give a whole number"):
             estimator(vae, x, seed=seed)
+    with pytest.raises(ValueError, match="x is sparse: give a dense tensor"):
+        estimator(vae, x.to_sparse())
+    with pytest.raises(ValueError, match="values outside the support"):
+        estimator(vae, x * 2)
     with torch.no_grad():
         next(vae.likelihood.parameters())[0] = math.nan
     with pytest.raises(
         ValueError, match=r"parameter likelihood.* is not finite, as after a training"
     ):
         estimator(vae, x)
-
-
-def test_bad_data(vae, x):
-    estimator = log_likelihood
-    with pytest.raises(ValueError, match="x is sparse: give a dense tensor"):
-        estimator(vae, x.to_sparse())
-    with pytest.raises(ValueError, match="values outside the support"):
-        estimator(vae, x * 2)
