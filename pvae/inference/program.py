@@ -14,6 +14,7 @@ from torch.utils import _pytree as pytree
 
 from pvae.inference.backends import best_backend, compile_graph
 from pvae.inference.captured import CapturedStep
+from pvae.inference.checks import Checks
 from pvae.inference.executed import Executed, recorded
 from pvae.inference.stand_in import StandIn
 from pvae.inference.tracing import Graph, difference, marked, trace
@@ -29,12 +30,20 @@ TRIES = 3  # a discrete draw may fall on the other side of an edge by rounding, 
 
 
 class Run:
-    """What a run of the programs used: parameters by name, modules, and code of the user's own."""
+    """What a run of the programs used.
+
+    Attributes:
+        named: parameters by name.
+        modules: modules that were called.
+        executed: code of the user's own.
+        checks: what checks of values found.
+    """
 
     def __init__(self) -> None:
         self.named: dict[str, Tensor] = {}
         self.modules: list[nn.Module] = []
         self.executed = Executed()
+        self.checks = Checks()
 
 
 @contextmanager
@@ -46,7 +55,7 @@ def observed() -> Iterator[Run]:
         lambda module, _: called.setdefault(id(module), module) and None
     )
     try:
-        with recorded() as run.executed, poutine.trace(param_only=True) as params:
+        with run.checks, recorded() as run.executed, poutine.trace(param_only=True) as params:
             yield run
     finally:
         hook.remove()
@@ -104,6 +113,7 @@ class Program:
             StandIn(self.watch.place(self.constants if holder is None else holder), key, tensors)
             for holder, key in varying
         ]
+        self.checks = run.checks
         self.graph = self._trace(inputs)
         self.watch.read(self.graph.read)
         self.watch.lay([*self.parameters, *self.graph.live])
@@ -242,7 +252,7 @@ class Program:
         hooks = {n: v for n, v in vars(nn.modules.module).items() if n.startswith("_global_")}
         return Watch(
             {
-                "the arguments": self.constants,
+                "an argument": self.constants,
                 "the model": svi.model,
                 "the guide": svi.guide,
                 "the model within": poutine.unwrap(svi.model),
@@ -285,6 +295,7 @@ class Program:
                 self._arguments,
                 self.scale,
                 reached,
+                self.checks,
             )
         if not {id(t) for t in varying} <= {id(t) for t in graph.live}:
             raise Untraceable("a value that changes at every step is more than computed with")

@@ -2,6 +2,7 @@
 
 import random
 import re
+import sys
 import sysconfig
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import _disable_current_modes
 
+from pvae.inference.checks import Checks
 from pvae.inference.coins import draw_as_torch_does
 from pvae.inference.undo import is_plain
 from pvae.inference.untraceable import Untraceable, brief
@@ -90,6 +92,7 @@ def trace(
     arguments: Callable[[Sequence[Tensor]], tuple[tuple, dict]],
     scale: float | None,
     reached: Sequence[Tensor] = (),
+    checks: Checks | None = None,
 ) -> Graph:
     """Trace a loss, and the gradients of whatever it calls ``backward`` on.
 
@@ -107,13 +110,15 @@ def trace(
         scale: factor of the gradients; ``None`` for no gradients.
         reached: tensors that the programs may reach by themselves, as far as they are known; others
             cost another run.
+        checks: what the programs' checks of values found in another run, which they are taken to
+            find in each.
 
     Raises:
         Untraceable: if the programs' operations depend on values.
     """
     # Tensors of their own: the programs may reach an argument by another way as well.
     inputs = [x.detach().clone() for x in inputs]
-    run = partial(_trace, call, model, guide, parameters, inputs, arguments, scale)
+    run = partial(_trace, call, model, guide, parameters, inputs, arguments, scale, checks)
     others = set(map(id, parameters))
     known = [t for t in reached if id(t) not in others and is_plain(t) and t.is_leaf]
     states = random.getstate(), np.random.get_state()
@@ -157,6 +162,7 @@ def _trace(
     inputs: Sequence[Tensor],
     arguments: Callable[[Sequence[Tensor]], tuple[tuple, dict]],
     scale: float | None,
+    checks: Checks | None,
     known: Sequence[Tensor],
 ) -> tuple[Graph, list[Tensor]]:
     """Trace once; return also the tensors that were met and not known."""
@@ -166,7 +172,7 @@ def _trace(
     def run(*tensors: Tensor) -> list[Tensor]:
         leaves, rest = tensors[: len(parameters)], tensors[len(parameters) :]
         args, others = rest[: len(inputs)], rest[len(inputs) :]
-        mode = _Symbolic(parameters, leaves, known, others)
+        mode = _Symbolic(parameters, leaves, known, others, checks)
         modes.append(mode)
         positional, named = arguments(args)
         with _traceable(mode), torch.set_grad_enabled(scale is not None):
@@ -217,6 +223,7 @@ class _Symbolic(TorchFunctionMode):
         leaves: their symbols.
         known: other tensors that were there before.
         symbols: their symbols.
+        checks: what checks of values found in another run.
 
     Attributes:
         unknown: the other tensors that were met, and copies of the single numbers among them, which
@@ -232,8 +239,10 @@ class _Symbolic(TorchFunctionMode):
         leaves: Sequence[Tensor],
         known: Sequence[Tensor],
         symbols: Sequence[Tensor],
+        checks: Checks | None,
     ) -> None:
         super().__init__()
+        self.checks = checks
         pairs = zip((*parameters, *known), (*leaves, *symbols), strict=True)
         self.symbols = {id(tensor): symbol for tensor, symbol in pairs}
         self.unreadable = set(map(id, parameters))  # changed by every step, or already by this one
@@ -253,6 +262,10 @@ class _Symbolic(TorchFunctionMode):
             self.read.append(given[0])
             with _disable_current_modes():
                 return function(*args, **(kwargs or {}))
+        if function is torch.Tensor.__bool__ and self.checks is not None:
+            answer = self.checks.answer(sys._getframe(1))
+            if answer is not None:
+                return answer
         args, kwargs = pytree.tree_map_only(
             Tensor,
             self._symbol,
@@ -296,6 +309,8 @@ class _Symbolic(TorchFunctionMode):
         return not isinstance(tensor, FakeTensor) and id(tensor) not in self.unreadable
 
     def _symbol(self, tensor: Tensor) -> Tensor:
+        if isinstance(tensor, provenance.ProvenanceTensor):
+            raise Untraceable("it keeps a tensor of an earlier run, as averaging baselines do")
         symbol = self.symbols.get(id(tensor), tensor)
         known = isinstance(symbol, FakeTensor) or symbol.is_meta or id(symbol) in self.unknown
         if not known:
@@ -347,10 +362,12 @@ def _traceable(mode: _Symbolic) -> Iterator[None]:
         return data if torch.is_tensor(data) else convert(data)
 
     def tracing() -> bool | None:  # Pyro's objectives ask, on account of TorchScript
-        return None if mode.in_program else True
+        asks = sys._getframe(1).f_globals.get("__name__", "")
+        return True if asks.startswith("pyro.") and not mode.in_program else None
 
     with (
         pyro.validation_enabled(False),
+        _without_mkldnn(),
         mock.patch.object(Distribution, "__init__", unchecked),
         mock.patch.object(Distribution, "_validate_sample", return_value=None),
         mock.patch.object(provenance.ProvenanceTensor, "__new__", tracked),
@@ -363,6 +380,17 @@ def _traceable(mode: _Symbolic) -> Iterator[None]:
         mock.patch.object(pyro.util, "torch_isinf", return_value=False),
     ):
         yield
+
+
+@contextmanager
+def _without_mkldnn() -> Iterator[None]:
+    """Have recurrent networks be the operators that they are made of, which can be traced."""
+    before = torch._C._get_mkldnn_enabled()
+    torch._C._set_mkldnn_enabled(False)
+    try:
+        yield
+    finally:
+        torch._C._set_mkldnn_enabled(before)
 
 
 def _seed(seed: int) -> None:

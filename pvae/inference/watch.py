@@ -267,6 +267,8 @@ class Watch:
             self._add(Entries(vars(thing), owner))
         elif isinstance(thing, contextvars.ContextVar):
             self.places.append(Content(thing, owner, _value_of, _set_value, operator.is_))
+        elif isinstance(thing, Iterator):
+            raise Untraceable(f"{owner} is a {type(thing).__name__}, which no run can turn back")
         elif isinstance(thing, operator.attrgetter):
             self.executed.names.update(n for name in thing.__reduce__()[1] for n in name.split("."))
         elif isinstance(thing, types.MethodType):
