@@ -354,9 +354,6 @@ def _describe(
     described["objective"] = _try(lambda: factories.describe_instance("objective", objective))
     described["optimizer"] = _try(lambda: factories.describe("optimizer", optimizer))
     described["scheduler"] = scheduler and _try(lambda: factories.describe("scheduler", scheduler))
-    if described["objective"]:
-        # Pyro finds it out from the programs, and writes it over what was given.
-        described["objective"]["init_args"].pop("max_plate_nesting", None)
     return {
         "data": None,
         **data.arguments,
