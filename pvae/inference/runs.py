@@ -44,6 +44,7 @@ FILES = (
     "last.safetensors",
     "state.pt",
 )
+BEFORE = {"warmup": 0, "monitor": "neg_elbo", "keep": "best"}  # what there was before these were
 FREE_ON_RESUME = {"epochs", "patience", "compile", "device", "data", "labels", "root"}
 
 
@@ -161,6 +162,15 @@ class Run:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The configuration, as the command line reads it."""
+        return {**self.lacking, **self._written}
+
+    @cached_property
+    def lacking(self) -> dict[str, Any]:
+        """What the version that began the run did not have, as it is without."""
+        return {k: v for k, v in BEFORE.items() if k not in self._written}
+
+    @cached_property
+    def _written(self) -> dict[str, Any]:
         needed = {"event_shape", "latent_dim", "data"}
         return _read(self.path / "config.yaml", yaml.safe_load, needed)
 
@@ -173,7 +183,11 @@ class Run:
             rows = [json.loads(line) for line in lines]
         except json.JSONDecodeError as error:
             raise ValueError(f"{path} is damaged: {error}.") from error
-        return History(rows, self.info.get("stopped") or "interrupted")
+        stopped = self.info.get("stopped") or "interrupted"
+        monitor = f"validation/{self.config['monitor']}"
+        if rows and monitor not in rows[-1]:  # an objective that is the −ELBO
+            monitor = "validation/neg_elbo"
+        return History(rows, stopped, monitor, self.config["keep"])
 
     @property
     def state(self) -> Path:

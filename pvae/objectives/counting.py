@@ -17,7 +17,10 @@ class Counting(ELBO):
 
     Attributes:
         step: gradient steps taken so far; counted by `loss_and_grads`.
+        warmup_steps: gradient steps over which a weight rises, which a subclass sets.
     """
+
+    warmup_steps = 0
 
     def __init__(self, **elbo: Any) -> None:
         super().__init__(**elbo)
@@ -57,15 +60,25 @@ class Counting(ELBO):
 @contextmanager
 def settled(objective: ELBO) -> Iterator[None]:
     """Have an objective be what it is when all that rises in it has risen, while entered."""
-    counting = []
-    while objective is not None:
-        if isinstance(objective, Counting):
-            counting.append((objective, objective._settled))
-        objective = vars(objective).get("objective")
-    for each, _ in counting:
+    counting = list(_counting(objective))
+    before = [each._settled for each in counting]
+    for each in counting:
         each._settled = True
     try:
         yield
     finally:
-        for each, before in counting:
-            each._settled = before
+        for each, was in zip(counting, before, strict=True):
+            each._settled = was
+
+
+def risen_after(objective: ELBO) -> int:
+    """The gradient steps after which all that rises in an objective has risen, at first."""
+    return max((each.warmup_steps for each in _counting(objective)), default=0)
+
+
+def _counting(objective: ELBO | None) -> Iterator[Counting]:
+    """The objectives that count, of one around another."""
+    while objective is not None:
+        if isinstance(objective, Counting):
+            yield objective
+        objective = vars(objective).get("objective")

@@ -39,26 +39,28 @@ class Warmup(Counting, Wrapper):
 
     Args:
         objective: any Pyro ELBO, such as ``FreeBits()`` or ``Denoising()``.
-        steps: gradient steps w until the weight is 1.
+        warmup_steps: gradient steps w until the weight is 1.
 
     Attributes:
         step: gradient steps taken so far, the t above; counted by `loss_and_grads`.
 
     Raises:
         TypeError: if the objective is not an instance of a Pyro ELBO.
-        ValueError: if steps is below 1.
+        ValueError: if warmup_steps is below 1.
 
     Example:
         >>> from pvae.objectives import FreeBits, Warmup
-        >>> objective = Warmup(FreeBits(0.1), steps=100)
+        >>> objective = Warmup(FreeBits(0.1), warmup_steps=100)
         >>> objective.step = 25
         >>> objective.weight
         0.25
     """
 
-    def __init__(self, objective: ELBO, steps: int = 1000) -> None:
+    warms_up = False  # it does so itself
+
+    def __init__(self, objective: ELBO, warmup_steps: int = 1000) -> None:
         super().__init__(objective=objective)
-        self.steps = check_size("steps", steps)
+        self.warmup_steps = check_size("warmup_steps", warmup_steps)
 
     @property
     def step(self) -> int:
@@ -74,11 +76,11 @@ class Warmup(Counting, Wrapper):
     @property
     def weight(self) -> float:
         """The weight of the KL at the present step."""
-        return float(self._rise(self._step.device, self.steps))
+        return float(self._rise(self._step.device, self.warmup_steps))
 
     def _programs(self, model: Callable, guide: Callable, args: tuple) -> tuple[Callable, Callable]:
         device = next((x.device for x in args if torch.is_tensor(x)), self._step.device)
-        weighted = ScaleLatents(self._rise(device, self.steps))
+        weighted = ScaleLatents(self._rise(device, self.warmup_steps))
         return weighted(model), weighted(guide)
 
 
@@ -89,8 +91,10 @@ def can_warm_up(objective: ELBO) -> bool:
     that have a KL and no schedule of their own. A subclass of Pyro's may do anything, and is left
     as it is; so is what Pyro has beyond these.
     """
+    if isinstance(objective, Warmup):
+        return False
     if isinstance(objective, Wrapper):
-        return not isinstance(objective, Counting) and can_warm_up(objective.objective)
+        return can_warm_up(objective.objective)
     return getattr(objective, "warms_up", type(objective) in WEIGHTED)
 
 
