@@ -19,7 +19,7 @@ from pvae.vae import VAE
 Figure = Literal["objective", "neg_elbo", "log_likelihood", "bits_per_dim"]
 Keep = Literal["best", "last"]
 # What is planned where nothing is asked for, as measured by results/defaults.py
-WARMUP_SHARE = 0.25  # of the steps
+WARMUP_SHARE = 0.1  # of the steps
 PATIENCE_SHARE = 0.2  # of the epochs, but no fewer than
 FEWEST_EPOCHS = 10
 
