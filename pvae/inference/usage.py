@@ -12,7 +12,7 @@ from pvae.vae import VAE
 MOST_LOOKED_AT = 1000  # items
 MOST_SHOWN = 10  # latents
 UNUSED = 0.01  # nats of a latent
-ADVICE = "a longer warmup, objectives.FreeBits, a smaller BetaELBO beta, or fewer latents"
+ADVICE = "more epochs, a longer warmup, objectives.FreeBits, BetaELBO with a beta below 1"
 
 
 def unused_latents(vae: VAE, batches: Batches) -> str | None:
@@ -47,8 +47,8 @@ def unused_latents(vae: VAE, batches: Batches) -> str | None:
     used = f"Only {count} of {len(active)} latents are" if count else "No latent is"
     said = f"{used} used{by_latent}"
     if count > len(active) // 2:
-        return f"{said}, which is as many as these data ask for, or else try {ADVICE}."
-    return f"{said}; to have more used, try {ADVICE}."
+        return f"{said}; where these data should need more, try {ADVICE}."
+    return f"{said}; to use more, try {ADVICE}, or fewer latents."
 
 
 def _kl_by_latent(vae: VAE, arguments: tuple[Tensor, ...]) -> Tensor | None:
