@@ -5,7 +5,7 @@ from typing import Any
 
 import pyro
 import torch
-from pyro.optim import PyroOptim
+from pyro.optim import PyroLRScheduler, PyroOptim
 from pyro.optim.optim import _load_state_dict, is_scheduler
 from torch import Tensor
 
@@ -217,7 +217,9 @@ def update_of(optim: PyroOptim) -> Update:
     """The fastest update that does what an optimizer does."""
     if isinstance(optim, Optimizer):
         return OwnUpdate(optim)
-    if optim.pt_optim_constructor in FUSED:
+    # A subclass, or an object given methods of its own, does more than what is done here.
+    plain = type(optim) in (PyroOptim, PyroLRScheduler) and not vars(PyroOptim).keys() & vars(optim)
+    if plain and optim.pt_optim_constructor in FUSED:
         return FusedUpdate(optim)
     return Update(optim)
 
