@@ -18,6 +18,8 @@ from pvae.priors.standard_normal import StandardNormal
 from pvae.seeds import seeded
 from pvae.vae import PARTS, VAE
 
+DROPOUT = {"counts": 0.3}  # of an MLP, by the domain of the likelihood
+
 
 def build(
     event_shape: Shape,
@@ -44,6 +46,8 @@ def build(
         posterior: called as ``posterior(event_shape, latent_dim, network=network)``.
         network: called as ``network(in_shape, out_shape)``, once for the encoder and once for the
             decoder. A likelihood or posterior whose factory sets a network of its own keeps it.
+            An `MLP` whose dropout is not set gets 0.3 where the likelihood is of counts, which are
+            soon learned by heart, and 0 elsewhere (measured by results/defaults.py).
         conditional: the parts that see labels, of ``"prior"``, ``"likelihood"``, ``"posterior"``;
             ``True`` for the last two, ``False`` for a VAE without labels. A prior that sees labels
             is of a posterior's family, called as ``prior((size,), latent_dim)`` with the length
@@ -81,6 +85,7 @@ def build(
     factories = {"prior": prior, "likelihood": likelihood, "posterior": posterior}
     for name, factory in (factories | {"network": network}).items():
         _check_factory(name, factory)
+    network = _suited(network, likelihood)
     if isinstance(conditional, str):
         conditional = [conditional]
     seen = ("likelihood", "posterior") if conditional is True else tuple(conditional or ())
@@ -127,12 +132,26 @@ def _check_factory(name: str, factory: object) -> None:
         if isinstance(factory, str | type(None)):
             given = repr(factory)[:60]
         raise TypeError(f"{name} is {given}: {advice} functools.partial of one.")
-    cls = factory.func if isinstance(factory, partial) else factory
+    cls, _ = _parts_of(factory)
     if isinstance(cls, type) and not issubclass(cls, nn.Module):
         raise TypeError(
             f"{name} is the class {cls.__name__}, which is no torch.nn.Module: {advice} module of "
             "your own whose forward returns a distribution."
         )
+
+
+def _suited(network: Callable[..., nn.Module], likelihood: Callable[..., nn.Module]) -> Callable:
+    """The network with what suits the kind of data, where that was left open."""
+    cls, given = _parts_of(network)
+    kind = getattr(_parts_of(likelihood)[0], "domain", None)
+    if cls is MLP and given.get("dropout") is None and kind in DROPOUT:
+        return partial(network, dropout=DROPOUT[kind])
+    return network
+
+
+def _parts_of(factory: Any) -> tuple[Any, dict[str, Any]]:
+    """The class of a factory, and the arguments that it sets."""
+    return (factory.func, factory.keywords) if isinstance(factory, partial) else (factory, {})
 
 
 def _make(name: str, factory: Callable[..., nn.Module], *sizes: Any, **network: Any) -> nn.Module:
@@ -157,13 +176,13 @@ def _make(name: str, factory: Callable[..., nn.Module], *sizes: Any, **network: 
 
 
 def _name_of(factory: Any) -> str:
-    cls = factory.func if isinstance(factory, partial) else factory
+    cls, _ = _parts_of(factory)
     return getattr(cls, "__name__", type(cls).__name__)
 
 
 def _prior_given(prior: Callable[..., nn.Module], size: int, latent_dim: int) -> nn.Module:
     """A prior p(z|y), which is a posterior with labels for data."""
-    family = prior.func if isinstance(prior, partial) else prior
+    family, _ = _parts_of(prior)
     prior = DiagonalNormal if family is StandardNormal else prior
     if "event_shape" not in inspect.signature(prior).parameters:
         raise ValueError(

@@ -96,7 +96,7 @@ def runs(held: dict[str, tuple[Any, dict[str, Any], int]]) -> Iterator[tuple[str
         for share in SHARES:
             yield f"warm-up/digits/conditional/{share}/{seed}", {"share": share}
         for name in held:
-            for dropout, decay in ((0.1, 0.0), (0.0, 0.05), (0.1, 0.05), (0.3, 0.0)):
+            for dropout, decay in ((0.1, 0.0), (0.0, 0.05), (0.1, 0.05), (0.3, 0.0), (0.5, 0.0)):
                 regularized = {"dropout": dropout, "decay": decay, "share": 0.1}
                 yield f"network/{name}/{dropout}/{decay}/{seed}", regularized
         for part in CATALOGUE:

@@ -45,6 +45,7 @@ FILES = (
     "state.pt",
 )
 BEFORE = {"warmup": 0, "monitor": "neg_elbo", "keep": "best"}  # what there was before these were
+MLP_PATH = "pvae.networks.MLP"
 FREE_ON_RESUME = {"epochs", "patience", "compile", "device", "data", "labels", "root"}
 
 
@@ -146,7 +147,7 @@ class Run:
         """
         given = yaml.safe_load(_yaml(config))
         for name in self.config.keys() | given.keys():
-            if name in FREE_ON_RESUME or self.config.get(name) == given.get(name):
+            if name in FREE_ON_RESUME or self._same(self.config.get(name), given.get(name)):
                 continue
             raise ValueError(
                 f"{self.path} cannot be resumed with {name} {given.get(name)!r}: it was begun "
@@ -159,10 +160,24 @@ class Run:
                 f"{self.info['data']['items']} training items of {self.info['data']['name']}."
             )
 
+    def _same(self, own: Any, given: Any) -> bool:
+        """Whether an entry of the configuration is as it was, by what there was of it then."""
+        if not (self.lacking and isinstance(own, dict) and isinstance(given, dict)):
+            return own == given
+        before, now = own.get("init_args") or {}, given.get("init_args") or {}
+        alike = all(before[k] == now[k] for k in before.keys() & now.keys())
+        return alike and own.get("class_path") == given.get("class_path")
+
     @cached_property
     def config(self) -> dict[str, Any]:
         """The configuration, as the command line reads it."""
-        return {**self.lacking, **self._written}
+        config = {**self.lacking, **self._written}
+        network = config.get("network")
+        if self.lacking and isinstance(network, dict) and network["class_path"] == MLP_PATH:
+            # Its dropout was 0 where it was not given.
+            arguments = {"dropout": 0.0} | (network.get("init_args") or {})
+            config["network"] = network | {"init_args": arguments}
+        return config
 
     @cached_property
     def lacking(self) -> dict[str, Any]:

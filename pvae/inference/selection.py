@@ -21,7 +21,7 @@ Keep = Literal["best", "last"]
 # What is planned where nothing is asked for, as measured by results/defaults.py
 WARMUP_SHARE = 0.1  # of the steps
 PATIENCE_SHARE = 0.2  # of the epochs, but no fewer than
-FEWEST_EPOCHS = 10
+FEWEST_EPOCHS = 20
 
 
 @dataclass

@@ -118,15 +118,16 @@ def fit(
             `functools.partial` of one; it steps once an epoch.
         clip_norm: largest norm of the gradient; ``None`` for no clipping.
         warmup: gradient steps over which the weight of the KL rises from 0; 0 for none. ``"auto"``
-            is a WARMUPTEXT of the planned steps where the objective has a KL that this is right
-            for (see `pvae.objectives.can_warm_up`) and no schedule of its own, and else 0.
+            is a tenth of the planned steps where the objective has a KL that this is right
+            for (see `pvae.objectives.warmup.can_warm_up`) and no schedule of its own, and else 0.
         monitor: the figure of the validation part that the best epoch is chosen by: the
             ``"objective"``, all that rises in it counting in full; ``"neg_elbo"``;
             ``"log_likelihood"``, the highest; or ``"bits_per_dim"``.
         keep: whose weights the VAE is left with: of the ``"best"`` epoch or the ``"last"``.
         patience: stop after so many epochs without a better figure, counted from the end of the
-            warm-up; ``None`` for never. ``"auto"`` is a PATIENCETEXT, and never without a
-            validation part, or with a schedule of the learning rate, which is made for all epochs.
+            warm-up; ``None`` for never. ``"auto"`` is a fifth of the epochs, but at least 20, and
+            never without a validation part, or with a schedule of the learning rate, which is
+            made for all epochs.
         compile: ``True`` runs `CompiledSVI`, ``False`` `pyro.infer.SVI`; ``"auto"`` takes what a
             few measured steps say that the planned ones repay, and falls back to SVI where the
             programs have no static graph.

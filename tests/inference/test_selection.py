@@ -143,7 +143,7 @@ def test_a_warm_up_stays_what_it_was_when_the_run_began(digits, tmp_path):
     fit(build(), digits, epochs=2, run=tmp_path / "run")
     begun = Run(tmp_path / "run").config
     assert begun["warmup"] == round(0.1 * 24)
-    assert begun["patience"] == 10
+    assert begun["patience"] == 20
     fit(build(), digits, epochs=9, run=tmp_path / "run", resume=True)
     found = Run(tmp_path / "run").config
     assert {**found, "epochs": 2} == begun
@@ -173,7 +173,7 @@ def test_what_is_planned_by_default():
     assert choose_warmup("auto", BetaELBO(warmup_steps=5), 1000) == 0
     assert choose_warmup(50, Denoising(), 1000) == 50
     assert choose_patience("auto", 200, True, None) == 40
-    assert choose_patience("auto", 5, True, None) == 10
+    assert choose_patience("auto", 5, True, None) == 20
     assert choose_patience("auto", 200, False, None) is None
     assert choose_patience("auto", 200, True, torch.optim.lr_scheduler.StepLR) is None
     assert choose_patience(None, 200, True, None) is None
@@ -199,7 +199,7 @@ def test_what_was_decided_is_said(digits, capsys):
     history = fit(build(), digits, epochs=3, progress=True)
     err = capsys.readouterr().err
     assert "The KL warms up over the first 4 of 36 planned steps (warmup 0 for none)." in err
-    assert "Training stops early after 10 epochs" in err
+    assert "Training stops early after 20 epochs" in err
     assert "Kept: epoch 3 of 3, with the lowest validation −ELBO, " in err
     assert all(note in err for note in history.notes)
     quiet = fit(build(), digits, epochs=3, warmup=0, patience=None)
