@@ -147,3 +147,16 @@ def test_factories_of_another_kind(arguments, sentence):
         pvae.build(**{"event_shape": (1, 8, 8), "latent_dim": 2} | arguments)
     assert "\n" not in str(raised.value)
     assert len(str(raised.value)) < 300
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (StandardNormal, Bernoulli, DiagonalNormal),
+        (dist.Normal(0.0, 1.0), Bernoulli(2, (1, 8, 8)), DiagonalNormal((1, 8, 8), 2)),
+        (StandardNormal(2), Bernoulli(2, (1, 8, 8)), "DiagonalNormal"),
+    ],
+)
+def test_parts_of_another_kind(parts):
+    with pytest.raises(TypeError, match=r"(prior|posterior) is .*: it must be a torch.nn.Module"):
+        pvae.VAE(*parts)

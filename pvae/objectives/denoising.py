@@ -1,5 +1,6 @@
 """Any objective, with a posterior that is shown corrupted data."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -71,10 +72,12 @@ class Denoising(Wrapper):
                 + ("a standard deviation, " if kind == "gaussian" else "a probability, ")
                 + ("finite and at least 0." if kind == "gaussian" else "from 0 to 1.")
             )
-        if objective is not None and elbo:
+        known = inspect.signature(Trace_ELBO).parameters
+        misplaced = [k for k, v in elbo.items() if k not in known or v != known[k].default]
+        if objective is not None and misplaced:
             raise TypeError(
-                f"{', '.join(elbo)} belongs to the Trace_ELBO that Denoising is around where no "
-                "objective is given: give it to the objective."
+                f"{misplaced[0]} is an argument of the Trace_ELBO that Denoising is around where "
+                "no objective is given: give it to the objective."
             )
         super().__init__(Trace_ELBO(**elbo) if objective is None else objective)
         self.noise = noise

@@ -184,5 +184,5 @@ def test_only_objectives_are_wrapped(given, wrapper):
 def test_bad_arguments():
     with pytest.raises(ValueError, match="warmup_steps is 0"):
         Warmup(Trace_ELBO(), 0)
-    with pytest.raises(TypeError, match="num_particles belongs to the Trace_ELBO"):
+    with pytest.raises(TypeError, match="num_particles is an argument of the Trace_ELBO"):
         Denoising(objective=FreeBits(), num_particles=2)
