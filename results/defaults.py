@@ -112,9 +112,8 @@ def train(name: str, how: dict[str, Any], held: dict[str, Any]) -> dict[str, Any
     arguments, objective = CATALOGUE[part] if kind == "warm-up" else ({}, None)
     network = partial(pvae.networks.MLP, dropout=how.get("dropout", 0.0))
     seed = int(name.rpartition("/")[2])
-    torch.manual_seed(seed)
     built = {"latent_dim": 10, "network": network} | sizes | arguments
-    vae = pvae.build(data.event_shape, **built)
+    vae = pvae.build(data.event_shape, **built, seed=seed)
     size = 128
     steps = epochs * -(-len(data.train) // size)
     optimizer = torch.optim.Adam
