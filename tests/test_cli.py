@@ -254,7 +254,11 @@ def test_a_part_of_ones_own_beside_the_command(tmp_path):
     command = Path(sys.executable).with_name("pvae")
     part = ["--prior", "my_module.Cauchy", "--prior.scale", "0.5"]
     for argv in (["train", *QUICK, *part, "--run", "run"], ["sample", "run"]):
-        subprocess.run([command, *argv], cwd=tmp_path, check=True, capture_output=True)
+        done = subprocess.run([command, *argv], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == (0 if argv[0] == "train" else 2)
+        assert "--trust my_module" in done.stdout + done.stderr
+    argv = ["sample", "run", "--trust", "my_module"]
+    subprocess.run([command, *argv], cwd=tmp_path, check=True, capture_output=True)
 
 
 def test_ctrl_c_ends_cleanly_and_can_be_continued(tmp_path):

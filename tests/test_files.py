@@ -54,21 +54,21 @@ except OSError as error:
 
 def test_a_folder_appears_complete_or_not_at_all(tmp_path):
     def half():
-        with files.new_folder(tmp_path / "run") as folder:
+        with files.new_folder(tmp_path / "run", last="a") as folder:
             files.write(folder / "a", b"a")
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
         half()
     assert os.listdir(tmp_path) == []
-    with files.new_folder(tmp_path / "run") as folder:
+    with files.new_folder(tmp_path / "run", last="a") as folder:
         files.write(folder / "a", b"a")
         assert not (tmp_path / "run").exists()
     assert os.listdir(tmp_path / "run") == ["a"]
 
 
 def test_permissions_are_those_of_any_new_file(tmp_path):
-    with files.new_folder(tmp_path / "run") as folder:
+    with files.new_folder(tmp_path / "run", last="a") as folder:
         files.write(folder / "a", b"a")
     (tmp_path / "plain").mkdir()
     (tmp_path / "plain" / "a").write_bytes(b"a")

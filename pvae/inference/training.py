@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -19,7 +19,6 @@ from pvae.data.dataset import Dataset
 from pvae.data.domains import Domain
 from pvae.data.loading import load
 from pvae.evaluation.summary import batches_for, summarize
-from pvae.inference import storage
 from pvae.inference.backends import best_backend
 from pvae.inference.checkpoint import Checkpoint, Position, weights_of
 from pvae.inference.compiled import CompiledSVI
@@ -30,6 +29,7 @@ from pvae.inference.optimizer import Optimizer
 from pvae.inference.repay import Mode, choose_mode
 from pvae.inference.report import Report
 from pvae.inference.runs import Run, snapshot_name
+from pvae.inference.storage import pack_weights
 from pvae.networks.shapes import check_size
 from pvae.seeds import seeded
 from pvae.vae import VAE
@@ -147,6 +147,7 @@ def fit(
     }
     if resume:
         folder = Run(run)
+        folder.check()
         folder.check_same(config, data)
     elif run is not None:
         Run.check_new(run)
@@ -166,11 +167,9 @@ def fit(
     _look(objective, vae, train)
 
     if resume:
-        position = checkpoint.restore(storage.read_state(folder.state), folder.state)
+        position = checkpoint.restore(folder.state(), folder.path / "state.pt")
         if position.epoch > epochs:
             raise ValueError(f"epochs is {epochs}: the run in {run} has {position.epoch} already.")
-        folder.write_config(config)
-        folder.clean()
     else:
         pyro.set_rng_seed(int(seed))
         if hasattr(objective, "step"):
@@ -185,10 +184,6 @@ def fit(
     else:
         mode = "inductor" if compile else "eager"
     svi, drawn = _inference(mode, compile is True, vae, optim, objective, train)
-    if folder:
-        made = getattr(vae, "arguments", {})
-        sizes = {name: made.get(name) for name in ("classes", "label_dim")}
-        folder.update(mode=mode, labels=sizes)
     vae.train()
     good = checkpoint.state(position)
     stopped = None
@@ -196,11 +191,18 @@ def fit(
     saved = time.monotonic()
     report = Report(epochs, len(train), position, progress)
     with (
+        folder.lock() if folder else nullcontext(),
         Interrupt() as interrupt,
         report,
         pyro.validation_enabled(False),  # of the programs, which have been looked at
         _deterministic(),
     ):
+        if folder:
+            if resume:
+                folder.write_config(config)
+            made = getattr(vae, "arguments", {})
+            sizes = {name: made.get(name) for name in ("classes", "label_dim")}
+            folder.update(mode=mode, labels=sizes)
         while stopped is None:
             if position.epoch >= epochs:
                 stopped = "finished"
@@ -271,9 +273,8 @@ def fit(
             good = checkpoint.state(position)
             if folder:
                 if position.epoch & (position.epoch - 1) == 0:  # a power of two
-                    storage.write_weights(
-                        folder.path / snapshot_name(position.epoch), good["weights"]
-                    )
+                    snapshot = {snapshot_name(position.epoch): pack_weights(good["weights"])}
+                    folder.write_files(snapshot)
                 if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
                     checkpoint.save(folder, position, None)
                     saved = time.monotonic()

@@ -22,7 +22,7 @@ def trained(tmp_path_factory):
     network = partial(pvae.networks.Conv, channels=[4], hidden=8)
     likelihood = partial(pvae.likelihoods.Gaussian, scale=0.3)
     vae = pvae.build(data.event_shape, 3, likelihood=likelihood, network=network)
-    pvae.fit(vae, data, epochs=2, run=folder, progress=False)
+    pvae.fit(vae, data, epochs=2, batch_size=256, run=folder, progress=False)
     return folder, vae
 
 
@@ -88,7 +88,11 @@ def test_a_part_of_ones_own_comes_back(tmp_path, monkeypatch):
     data = pvae.data.load("digits")
     vae = pvae.build(data.event_shape, 2, network=Squeeze)
     pvae.fit(vae, data, epochs=1, run=tmp_path / "run", progress=False)
-    assert isinstance(pvae.load(tmp_path / "run").posterior.network, Squeeze)
+    with pytest.raises(ValueError, match=re.escape(f"trust=['{__name__}']")):
+        pvae.load(tmp_path / "run")
+    for trust in (__name__, [__name__], [Squeeze.__module__ + ".Squeeze"]):
+        loaded = pvae.load(tmp_path / "run", trust=trust)
+        assert isinstance(loaded.posterior.network, Squeeze)
 
 
 def test_a_vae_that_no_configuration_can_name(tmp_path):
@@ -142,8 +146,10 @@ def remove(name):
         (damage("weights.safetensors", b"junk"), ValueError, "not a whole safetensors file"),
         (damage("weights.safetensors", pickle.dumps(0)), ValueError, "not a whole safetensors"),
         (change("latent_dim", 4), ValueError, "does not match the model"),
-        (change("prior", {"class_path": "os.system"}), ValueError, "not a class derived from"),
-        (change("network", {"class_path": "no.Such"}), ValueError, "cannot be imported"),
+        (change("prior", {"class_path": "os.system"}), ValueError, "outside of pvae, torch and"),
+        (change("network", {"class_path": "no.Such"}), ValueError, "outside of pvae, torch and"),
+        (change("network", {"class_path": "pvae.Such"}), ValueError, "cannot be imported"),
+        (change("network", {"class_path": "pvae.data.load"}), ValueError, "not a class derived"),
         (
             change("network", {"class_path": "pvae.networks.MLP", "init_args": {"hiden": [3]}}),
             ValueError,
@@ -166,10 +172,63 @@ def test_weights_of_another_model_change_nothing(run):
     assert all(torch.equal(before[name], w) for name, w in other.state_dict().items())
 
 
+def forget(run):
+    """Take the checksums out, as who forges a run can, and as earlier versions wrote it."""
+    info = json.loads((run / "run.json").read_text())
+    del info["checksums"], info["dtype"]
+    (run / "run.json").write_text(json.dumps(info))
+
+
+def resume(run, epochs=3):
+    vae = pvae.load(run)
+    return pvae.fit(
+        vae, Run(run).data(), epochs=epochs, batch_size=256, run=run, resume=True, progress=False
+    )
+
+
+def contents(run):
+    return {path: path.read_bytes() for path in sorted(run.rglob("*")) if path.is_file()}
+
+
+def test_runs_of_earlier_versions_are_loaded_and_resumed(run):
+    forget(run)
+    assert resume(run).stopped == "finished"
+    assert Run(run).info["epochs"] == 3
+    resume(run, 4)
+
+
+FILES = [
+    "config.yaml",
+    "run.json",
+    "metrics.jsonl",
+    "weights.safetensors",
+    "last.safetensors",
+    "snapshots/epoch-000001.safetensors",
+    "state.pt",
+]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_flipped_bit_is_named_and_nothing_is_rewritten(run, name):
+    path = run / name
+    content = bytearray(path.read_bytes())
+    known = {"config.yaml": b"seed: 0", "run.json": b'"epochs": 2', "metrics.jsonl": b"0."}
+    at = known.get(name, content[-20:])
+    place = content.index(at) + len(at) - 1
+    content[place] ^= 1
+    path.write_bytes(content)
+    before = contents(run)
+    with pytest.raises(ValueError, match=re.escape(name)):
+        resume(run)
+    assert contents(run) == before
+
+
 def test_a_state_that_lacks_something(run):
     state = storage.read_state(run / "state.pt")
     del state["optimizer"]
     storage.write_state(run / "state.pt", state)
-    config = Run(run)
-    with pytest.raises(ValueError, match="not a checkpoint of this run"):
-        pvae.fit(pvae.load(run), config.data(), epochs=2, run=run, resume=True, progress=False)
+    with pytest.raises(ValueError, match="its checksum differs"):
+        resume(run)
+    forget(run)
+    with pytest.raises(ValueError, match="is incomplete: it lacks optimizer"):
+        resume(run)

@@ -1,0 +1,65 @@
+"""Configurations: YAML that may be anybody's, read within bounds."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pvae import files
+from pvae.messages import brief
+
+MOST_BYTES = 2**20
+MOST_VALUES = 20_000
+MOST_DEPTH = 50
+
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, some ten times as fast
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """Read a YAML file of named values.
+
+    Aliases are followed, but count as often as they occur: a file of a kilobyte could otherwise
+    stand for billions of values.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no such file, or longer, deeper or of more values than any
+            configuration.
+    """
+    path = Path(path)
+    try:
+        text = files.read(path, MOST_BYTES).decode()
+        _check_bounds(path, text)
+        found = yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged and cannot be read: {brief(error)}.") from error
+    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
+        raise ValueError(f"{path} is incomplete: it holds no values by name.")
+    return found
+
+
+def _check_bounds(path: Path, text: str) -> None:
+    depth = 0
+    sizes: dict[str, int] = {}  # of the values under each anchor
+    opened: list[tuple[str | None, int]] = []  # anchors of the collections we are in
+    count = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.AliasEvent):
+            count += sizes.get(event.anchor, 1)
+        elif isinstance(event, yaml.NodeEvent):
+            count += 1
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+                opened.append((event.anchor, count))
+            elif event.anchor:
+                sizes[event.anchor] = 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+            anchor, before = opened.pop()
+            if anchor:
+                sizes[anchor] = count - before + 1
+        if count > MOST_VALUES or depth > MOST_DEPTH:
+            raise ValueError(
+                f"{path} is no configuration: it holds more than {MOST_VALUES:,} values, or "
+                f"values nested deeper than {MOST_DEPTH}."
+            )
