@@ -24,7 +24,7 @@ def one_line(error: object) -> str:
 
 def brief(error: object, most: int = 120) -> str:
     """What an error of another library says, to be quoted within a sentence of ours."""
-    return shorten(one_line(error).rstrip("."), most)
+    return shorten(one_line(error).rstrip(".").replace(". ", "; "), most)
 
 
 def shorten(text: str, most: int = MOST) -> str:

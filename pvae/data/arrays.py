@@ -13,6 +13,9 @@ from pvae.data.domains import detect
 from pvae.data.labels import Labels, encode
 
 _CHANNELS = (1, 3, 4)
+_REAL = {torch.bool, torch.float16, torch.bfloat16, torch.float32, torch.float64} | {
+    getattr(torch, f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64)
+}
 
 
 class Arrays(NamedTuple):
@@ -92,6 +95,12 @@ def from_arrays(
         'unit interval'
     """
     items = {part: as_items(arrays.x, event_shape) for part, arrays in parts.items()}
+    for part, x in items.items():
+        if not len(x):
+            raise ValueError(
+                f"The {part} data of shape {tuple(x.shape)} hold no values; give at least one item"
+                f"{'' if part == 'train' else ', or leave the part out'}."
+            )
     kinds = {part: (tuple(x.shape[1:]), str(x.dtype)) for part, x in items.items()}
     for part, kind in kinds.items():
         if kind != kinds["train"]:
@@ -131,7 +140,7 @@ def _real(x: np.ndarray | Tensor) -> Tensor:
         # Torch takes arrays that are contiguous and writeable, in the byte order of the machine.
         dtype = x.dtype.newbyteorder("=")
         x = torch.from_numpy(np.require(x, dtype, ["C_CONTIGUOUS", "WRITEABLE"]))
-    if x.is_complex():
+    if x.dtype not in _REAL:
         raise ValueError(f"The data are of dtype {x.dtype}; expected real numbers.")
     x = x.detach().cpu()
     if x.is_floating_point():

@@ -2,8 +2,6 @@
 
 import hashlib
 import io
-import pickle
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from pvae import files
+from pvae import archives, files
 from pvae.messages import brief
 
 
@@ -79,25 +77,15 @@ def read_state(path: Path, checksums: Sequence[str] = ()) -> Any:
         raise FileNotFoundError(f"{path} is missing: there is nothing to continue from.")
     content = files.read(path)
     check_sum(path, content, checksums)
-    return unpickle(path, content)
-
-
-def unpickle(path: Path, content: bytes) -> Any:
-    """Read what `torch.save` has written, without running code or taking more memory than it has.
-
-    Raises:
-        ValueError: if it is anything else.
-    """
     try:
-        _check_archive(content)
-        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+        return archives.load_torch(io.BytesIO(content))
+    except archives.Objects as error:
         raise ValueError(
             f"{path} is refused: it holds more than tensors and plain values, and reading it "
             "could run code."
         ) from error
-    except Exception as error:  # of the many types that torch raises for damaged archives
-        raise ValueError(f"{path} is not a whole checkpoint: {brief(error)}.") from error
+    except ValueError as error:
+        raise ValueError(f"{path} is not a whole checkpoint: {error}.") from error
 
 
 def check_sum(path: Path, content: bytes, checksums: Sequence[str]) -> None:
@@ -111,11 +99,3 @@ def check_sum(path: Path, content: bytes, checksums: Sequence[str]) -> None:
             f"{path} is not what the run wrote: its checksum differs, so that at least one bit "
             "has changed; restore the file from a copy."
         )
-
-
-def _check_archive(content: bytes) -> None:
-    """Check that nothing in an archive of torch, which stores all as it is, expands."""
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        members = archive.infolist()
-    if sum(member.file_size for member in members) > len(content):
-        raise ValueError("its members are larger than the file")
