@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from math import prod
@@ -43,7 +44,9 @@ def load_torch(file: BinaryIO) -> Any:
             if sum(member.file_size for member in archive.infolist()) > file.seek(0, io.SEEK_END):
                 raise ValueError("its members are larger than the file")
         file.seek(0)
-        return torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # such as that it checks the indices of sparse tensors
+            warnings.simplefilter("ignore")
+            return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise Objects("it holds Python objects") from error
     except Exception as error:  # of the many types that torch raises for damaged archives

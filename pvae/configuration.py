@@ -27,39 +27,43 @@ def read(path: str | Path) -> dict[str, Any]:
             configuration.
     """
     path = Path(path)
+    content = files.read(path, MOST_BYTES)
     try:
-        text = files.read(path, MOST_BYTES).decode()
-        _check_bounds(path, text)
-        found = yaml.load(text, Loader=_Loader)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        text = content.decode()
+        within = _within_bounds(text)
+        found = yaml.load(text, Loader=_Loader) if within else None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: of endless numbers
         raise ValueError(f"{path} is damaged and cannot be read: {brief(error)}.") from error
+    if not within:
+        raise ValueError(
+            f"{path} is no configuration: it holds more than {MOST_VALUES:,} values, or values "
+            f"nested deeper than {MOST_DEPTH}."
+        )
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
         raise ValueError(f"{path} is incomplete: it holds no values by name.")
     return found
 
 
-def _check_bounds(path: Path, text: str) -> None:
-    depth = 0
+def _within_bounds(text: str) -> bool:
+    """Whether a text has no more values, with those that aliases repeat, than a configuration."""
     sizes: dict[str, int] = {}  # of the values under each anchor
     opened: list[tuple[str | None, int]] = []  # anchors of the collections we are in
     count = 0
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.AliasEvent):
-            count += sizes.get(event.anchor, 1)
+            if event.anchor not in sizes:  # within itself, and so without end
+                return False
+            count += sizes[event.anchor]
         elif isinstance(event, yaml.NodeEvent):
             count += 1
             if isinstance(event, yaml.CollectionStartEvent):
-                depth += 1
                 opened.append((event.anchor, count))
             elif event.anchor:
                 sizes[event.anchor] = 1
         elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
             anchor, before = opened.pop()
             if anchor:
                 sizes[anchor] = count - before + 1
-        if count > MOST_VALUES or depth > MOST_DEPTH:
-            raise ValueError(
-                f"{path} is no configuration: it holds more than {MOST_VALUES:,} values, or "
-                f"values nested deeper than {MOST_DEPTH}."
-            )
+        if count > MOST_VALUES or len(opened) > MOST_DEPTH:
+            return False
+    return True

@@ -132,6 +132,7 @@ def from_arrays(
 
 
 def _real(x: np.ndarray | Tensor) -> Tensor:
+    """Values as a tensor that torch computes with, each as it was."""
     if isinstance(x, np.ndarray):
         if x.dtype.kind not in "biuf":
             raise ValueError(f"The data are of dtype {x.dtype}; expected real numbers.")
@@ -142,7 +143,14 @@ def _real(x: np.ndarray | Tensor) -> Tensor:
         x = torch.from_numpy(np.require(x, dtype, ["C_CONTIGUOUS", "WRITEABLE"]))
     if x.dtype not in _REAL:
         raise ValueError(f"The data are of dtype {x.dtype}; expected real numbers.")
+    if x.layout != torch.strided or x.is_nested or x.device.type == "meta":
+        raise ValueError(
+            "The data are a sparse, nested or meta tensor; expected a dense one, such as "
+            ".to_dense() gives."
+        )
     x = x.detach().cpu()
+    if x.dtype == torch.uint64 and bool((x.view(torch.int64) < 0).any()):
+        raise ValueError("The data hold whole numbers from 2**63, which are too large.")
     if x.is_floating_point():
         return x.float()
     if x.dtype == torch.bool:

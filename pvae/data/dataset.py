@@ -16,6 +16,8 @@ from pvae.data.domains import Binarization, Domain, describe
 if TYPE_CHECKING:
     from pvae.data.folder import ImageFiles
 
+_MOST_CLASSES = 2**20
+
 
 @dataclass(eq=False, repr=False)
 class Part:
@@ -129,6 +131,11 @@ class Dataset:
                     "part its labels."
                 )
         most = max(int(part.y.max()) for part in parts.values() if part is not None)
+        if most >= _MOST_CLASSES:
+            raise ValueError(
+                f"The labels of {self.name} go up to {most:,}, which is no number of a class; "
+                "number the classes from 0, or give their names."
+            )
         return {"classes": max(most + 1, len(self.classes or ())), "label_dim": None}
 
     def with_classes(self, classes: Sequence[str]) -> Dataset:

@@ -20,7 +20,6 @@ from pvae.data.dataset import Dataset, Part
 from pvae.data.images import Channels, common_shape, is_grey, shape_of, to_bytes
 from pvae.data.labels import encode
 from pvae.data.workers import ignore_interrupts, worker_count
-from pvae.files import check_regular
 from pvae.progress import bar
 
 if TYPE_CHECKING:
@@ -281,7 +280,8 @@ def _opened(path: str) -> Iterator[Image]:
     """Open an image of a kind that is expected, and of no more pixels than Pillow deems safe."""
     from PIL import Image
 
-    check_regular(path)
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise ValueError("a folder, pipe or device")
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with Image.open(path, formats=_FORMATS) as image:

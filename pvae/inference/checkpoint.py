@@ -36,6 +36,7 @@ _STATE = {
     "random": Tensor,
     "random_cuda": Tensor | None,
 }
+_FORMS = {"foreach", "fused", "capturable"}  # how an optimizer computes, not what
 
 
 @dataclass
@@ -122,6 +123,7 @@ class Checkpoint:
                 self.objective.step = state["objective_step"]
             if state.get("objective"):
                 self.objective.load_state_dict(state["objective"])
+            _check_random(state["random"], torch.get_rng_state())
             torch.set_rng_state(state["random"])
             if self.device.type == "cuda" and state["random_cuda"] is not None:
                 torch.cuda.set_rng_state(state["random_cuda"], self.device)
@@ -173,11 +175,19 @@ def weights_of(vae: VAE) -> dict[str, Tensor]:
 
 
 def _check_like(own: dict[str, Any], found: dict[str, Any] | None, name: str) -> None:
-    """Check that a state has the entries of one that we have, each of the same kind."""
-    if found is None or own.keys() != found.keys():
-        raise TypeError(f"the {name} has other entries")
+    """Check that a state has the entries of ours: numbers that may differ, all else of its kind."""
+    if found is None or own.keys() - found.keys():
+        raise TypeError(f"the {name} lacks entries")
     for entry, value in own.items():
+        if entry in _FORMS or value is None:
+            continue
         number = isinstance(value, int | float | Tensor) and not isinstance(value, bool)
-        kinds = (int, float, Tensor) if number else type(value)
-        if not isinstance(found[entry], kinds):
-            raise TypeError(f"{entry} of the {name} is {found[entry]!r}")
+        if not isinstance(found[entry], (int, float, Tensor) if number else type(value)) or (
+            isinstance(value, bool | str) and value != found[entry]
+        ):
+            raise TypeError(f"{entry} of the {name} is {brief(repr(found[entry]), 60)}")
+
+
+def _check_random(found: Tensor, own: Tensor) -> None:
+    if found.dtype != own.dtype or found.shape != own.shape:
+        raise TypeError(f"random has shape {tuple(found.shape)}, not {tuple(own.shape)}")

@@ -21,6 +21,7 @@ import inspect
 import itertools
 import json
 import platform
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -98,6 +99,7 @@ _CONFIG = {
     "scheduler?": _PART,
 }
 _ROW = {"epoch": int, "step": int, "seconds": Number, "loss": Number, "*": Number | None}
+_SNAPSHOT = re.compile(r"epoch-(\d{6,12})\.safetensors")
 _FLOATING = {"float16", "bfloat16", "float32", "float64"}
 _MOST_INFO = 2**24
 _MOST_METRICS = 2**30
@@ -325,8 +327,10 @@ class Run:
     @property
     def snapshots(self) -> dict[int, str]:
         """The names of the weights kept during training, by epoch."""
-        paths = (self.path / "snapshots").glob("epoch-[0-9]*.safetensors")
-        epochs = sorted(int(path.stem.removeprefix("epoch-")) for path in paths)
+        folder = self.path / "snapshots"
+        names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        found = [_SNAPSHOT.fullmatch(name) for name in names if (folder / name).is_file()]
+        epochs = sorted(int(match[1]) for match in found if match)
         return {epoch: snapshot_name(epoch) for epoch in epochs}
 
     def write(self, name: str, record: Mapping[str, Any]) -> None:
