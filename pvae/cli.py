@@ -35,7 +35,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             stream.reconfigure(errors="pvae.plain")
     try:
         try:
-            _run(argv)
+            with _safe_path():
+                _run(argv)
         finally:
             if sys.stdout is not None:  # as when it was closed
                 sys.stdout.flush()
@@ -173,6 +174,23 @@ def _named(argv: Sequence[str]) -> list[str]:
                 raise ValueError(f"The part {value} is a file: give its content by --config.")
             named += PATH.findall(value)
     return named
+
+
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """Have Python processes that libraries start look for no modules in the current folder.
+
+    Those of Python 3.10 look there still.
+    """
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = before
 
 
 @contextmanager

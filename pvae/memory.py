@@ -5,16 +5,23 @@ held must be refused before.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pyro
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-MOST_OPERATIONS = 100_000
-"""Operators of torch that no model needs to be built, which takes a few seconds for as many."""
+try:
+    import resource
+except ImportError:  # not on Windows
+    resource = None
+
+_MOST_OPERATIONS = 20_000  # of torch, which no model needs to be built
+_LITTLE = 2**29
 
 
 def available() -> int:
@@ -55,29 +62,55 @@ def check(what: str, size: int) -> None:
         )
 
 
-def check_model(make: Callable[[], nn.Module]) -> None:
+def check_model(make: Callable[[], nn.Module]) -> dict[str, Tensor] | None:
     """Check that the weights of a model, and what it computes as it is made, can be held.
 
-    The model is made without memory, on the device ``meta``. Parts that cannot be made there are
-    not checked.
+    The model is made without memory, on the device ``meta``.
+
+    Returns:
+        Its state on that device, which has names and shapes; ``None`` where a part cannot be made
+        there, which is then not checked.
 
     Raises:
         ValueError: if it takes more memory than there is, or has no end of layers.
     """
     meter = _Meter()
     try:
-        with torch.random.fork_rng([]), torch.device("meta"), meter:
-            model = make()
-    except _TooMany:
+        with (
+            _little_memory(),
+            torch.random.fork_rng([]),
+            pyro.validation_enabled(False),  # which asks for values
+            torch.device("meta"),
+            meter,
+        ):
+            state = make().state_dict()
+    except (_TooMany, MemoryError):
         raise ValueError(
-            f"The model takes more than {MOST_OPERATIONS:,} operations to build: choose fewer "
-            "layers or components."
+            "The model has more layers or components than can be built: choose fewer."
         ) from None
     except Exception:  # it is then made in earnest, and says what is wrong with it
-        model = nn.Module()
-    held = [*model.parameters(), *model.buffers()]
-    weights = sum(tensor.numel() * tensor.element_size() for tensor in held)
+        state = None
+    weights = sum(w.numel() * w.element_size() for w in (state or {}).values())
     check("The model", max(weights, meter.largest))
+    return state
+
+
+@contextmanager
+def _little_memory() -> Iterator[None]:
+    """Let Python allocate no more than a model without its weights may need."""
+    if resource is None or not Path("/proc/self/statm").exists():
+        yield
+        return
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limit = used + _LITTLE
+    if soft != resource.RLIM_INFINITY:
+        limit = min(limit, soft)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 class _TooMany(Exception):
@@ -96,8 +129,10 @@ class _Meter(TorchFunctionMode):
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         self.count += 1
-        if self.count > MOST_OPERATIONS:
+        if self.count > _MOST_OPERATIONS:
             raise _TooMany
+        if function is Tensor.__bool__:  # of what is checked, as that supports agree
+            return True
         out = function(*args, **(kwargs or {}))
         if isinstance(out, Tensor):
             self.largest = max(self.largest, out.numel() * out.element_size())

@@ -367,32 +367,38 @@ class Run:
                 those of this model.
         """
         labels = self.info.get("labels", {})
-        sizes = {name: labels.get(name) for name in ("classes", "label_dim")}
+        config = self.config | {name: labels.get(name) for name in ("classes", "label_dim")}
+        found = self._weights(weights)
         with seeded(0, torch.device("cpu")):  # the first weights are drawn, and replaced
             try:
                 with trust.trusting(self.trust):
-                    vae = build_from(self.config | sizes)
+                    vae = build_from(config, found)
             except ValueError as error:
                 raise ValueError(f"{self.path}: {error}") from error
-        vae = self.restore(vae, weights)
+        self._put(vae, found, weights)
         self._check_config()
         return vae
 
     def restore(self, vae: VAE, weights: str = "weights.safetensors") -> VAE:
         """Put weights of this run into a model of the same parts."""
-        path = self.path / weights
-        if not path.is_file():
+        return self._put(vae, self._weights(weights), weights)
+
+    def _weights(self, name: str) -> dict[str, torch.Tensor]:
+        path = self.path / name
+        if not path.exists():
             raise FileNotFoundError(
                 f"{path} is missing: training stopped before its first checkpoint, or the file "
                 "was removed; resume the run, or train anew."
             )
-        found = storage.read_weights(path, self.checksums.get(weights, ()))
+        return storage.read_weights(path, self.checksums.get(name, ()))
+
+    def _put(self, vae: VAE, found: dict[str, torch.Tensor], name: str) -> VAE:
         dtype = self.info.get("dtype")
         if dtype is None and len(dtypes := _floating(found)) == 1:
             (dtype,) = dtypes
         if dtype is not None:
             vae.to(getattr(torch, dtype))
-        load_weights(vae, found, path)
+        load_weights(vae, found, self.path / name)
         return vae.eval()
 
     def _read_info(self) -> dict[str, Any]:
@@ -462,11 +468,16 @@ def load(run: str | Path, vae: VAE | None = None, trust: str | Iterable[str] | N
     return found.vae() if vae is None else found.restore(vae)
 
 
-def build_from(config: Mapping[str, Any]) -> VAE:
+def build_from(config: Mapping[str, Any], weights: Mapping[str, torch.Tensor] | None = None) -> VAE:
     """Build the VAE that a configuration describes.
 
+    Args:
+        config: as `Run.config`.
+        weights: those that it is built for, whose shapes it must have.
+
     Raises:
-        ValueError: if a part is missing, cannot be imported, or refuses its arguments.
+        ValueError: if a part is missing, cannot be imported, or refuses its arguments, or the model
+            is not that of the weights or too large for the memory.
     """
     arguments = select(config, build)
     for name in arguments.keys() & {"prior", "likelihood", "posterior", "network"}:
@@ -477,7 +488,10 @@ def build_from(config: Mapping[str, Any]) -> VAE:
             )
         arguments[name] = factories.restore(name, arguments[name], torch.nn.Module)
     try:
-        memory.check_model(lambda: build(**arguments))
+        state = memory.check_model(lambda: build(**arguments))
+        if weights is not None and state is not None:
+            own, found = ({n: tuple(w.shape) for n, w in s.items()} for s in (state, weights))
+            _check_same(own, found, "The file of weights")
         return build(**arguments)
     except ValueError:
         raise
@@ -529,11 +543,15 @@ def check_tensors(
     Raises:
         ValueError: if not; the first that differs is named.
     """
+    _check_same(*({n: _kind(w) for n, w in side.items()} for side in (own, found)), source)
+
+
+def _check_same(own: Mapping[str, Any], found: Mapping[str, Any], source: object) -> None:
     differing = [
-        f"{brief(name, 60)}: {_kind(found.get(name))} in the file, {_kind(own.get(name))} in the "
-        "model"
+        f"{brief(name, 60)}: {found.get(name, 'absent')} in the file, {own.get(name, 'absent')} "
+        "in the model"
         for name in sorted(own.keys() | found.keys())
-        if _kind(found.get(name)) != _kind(own.get(name))
+        if found.get(name) != own.get(name)
     ]
     if differing:
         more = f" (and {len(differing) - 1} more)" if len(differing) > 1 else ""
@@ -609,7 +627,5 @@ def _floating(weights: Mapping[str, torch.Tensor]) -> set[str]:
     return {str(dtype).removeprefix("torch.") for dtype in dtypes}
 
 
-def _kind(tensor: torch.Tensor | None) -> str:
-    if tensor is None:
-        return "absent"
+def _kind(tensor: torch.Tensor) -> str:
     return f"{tuple(tensor.shape)} of {str(tensor.dtype).removeprefix('torch.')}"
