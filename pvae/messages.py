@@ -33,9 +33,9 @@ def shorten(text: str, most: int = MOST) -> str:
     Example:
         >>> from pvae.messages import shorten
         >>> shorten("a" * 50 + "b" * 50, 21)
-        'aaaaaaaaa … bbbbbbbbb'
+        'aaaaaaaa ... bbbbbbbb'
     """
     if len(text) <= most:
         return text
-    half = (most - 3) // 2
-    return f"{text[: most - 3 - half]} … {text[-half:]}"
+    half = (most - 5) // 2
+    return f"{text[: most - 5 - half]} ... {text[-half:]}"

@@ -93,7 +93,8 @@ def check_configuration(config: Mapping[str, Any]) -> None:
 def outside(config: Mapping[str, Any]) -> list[str]:
     """The modules besides pvae, torch and pyro that the parts of a configuration are from."""
     paths = {path for name, value in config.items() for path in _paths(value) if name not in _PLAIN}
-    return sorted({p.rpartition(".")[0] for p in paths if p.partition(".")[0] not in PACKAGES})
+    modules = {path.rpartition(".")[0] for path in paths if "." in path}
+    return sorted(m for m in modules if m.partition(".")[0] not in PACKAGES)
 
 
 def _check_all(name: str, value: Any) -> None:

@@ -7,8 +7,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pvae.messages import brief
-
 Labels = np.ndarray | Tensor | Sequence[Any]
 """One label per item: whole numbers of any dtype, strings, or one or more real numbers."""
 
@@ -52,7 +50,8 @@ def _flat(labels: Labels) -> np.ndarray:
         array = labels.numpy(force=True) if isinstance(labels, Tensor) else np.asarray(labels)
     except (ValueError, TypeError, RuntimeError) as error:  # ragged lists, sparse tensors
         raise ValueError(
-            f"The labels are no array ({brief(error)}); expected (N,), one label per item."
+            "The labels are no array, such as lists of different lengths; expected (N,), one label "
+            "per item."
         ) from error
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
