@@ -123,9 +123,13 @@ def test_an_interrupt_while_a_folder_is_filled(tmp_path, monkeypatch, exists, fa
 
     monkeypatch.setattr(os, "rename", interrupted)
 
-    with pytest.raises(KeyboardInterrupt), files.new_folder(tmp_path / "run", last="b") as folder:
-        for name in ("b", "a", "c"):
-            (folder / name).write_bytes(b"")
+    def fill():
+        with files.new_folder(tmp_path / "run", last="b") as folder:
+            for name in ("b", "a", "c"):
+                (folder / name).write_bytes(b"")
+
+    with pytest.raises(KeyboardInterrupt):
+        fill()
     assert not any(path.name.endswith(".part") for path in tmp_path.rglob("*"))
     found = sorted(path.name for path in (tmp_path / "run").iterdir())
     assert found == ([] if exists else ["a", "b", "c"])  # one rename, which was made
