@@ -147,6 +147,7 @@ def evaluate(
     estimator: Literal["all", "elbo", "importance", "ais"] = "all",
     num_samples: int = 5000,
     items: int | Literal["all"] = 1000,
+    seconds: float = 60.0,
     device: str = "auto",
     seed: int = 0,
 ) -> None:
@@ -155,7 +156,8 @@ def evaluate(
     The ELBO and its parts are of one sample of z for every item. log p(x) is of some items of one
     part, by importance sampling from the posterior, with how far it is to be trusted (k-hat), and
     of twenty-five of them by annealed importance sampling, with a sandwich of bounds on data drawn
-    from the model.
+    from the model. Each figure is printed when it is there. What takes longer than --seconds is of
+    fewer items, chains and steps, which are printed beside it, or left out with a sentence.
 
     Args:
         run: the run folder.
@@ -166,25 +168,35 @@ def evaluate(
             by ais, or both.
         num_samples: importance samples for each item.
         items: items that log p(x) is of, a fixed random choice, or all.
+        seconds: about how long log p(x) may take.
         device: auto, cpu, cuda, cuda:1, ...
         seed: of the random draws.
     """
     from pvae import reports
+    from pvae.evaluation.chunks import check_seconds
     from pvae.networks.shapes import check_size
 
     check_size("num_samples", num_samples)
+    check_seconds(seconds)
     most = None if items == "all" else check_size("items", items)
     opened, vae, dataset = _open(run, data, device)
     parts = [part] if part else reports.parts_of(dataset)
     if part is None and data is not None and dataset.test is not None:
         parts = ["test"]
-    record = reports.bounds(vae, dataset, parts, seed)
-    print(reports.bounds_table(record))
+    record = {}
+    for name in parts:
+        bounds = reports.bounds(vae, dataset, [name], seed)
+        header = [] if record else [reports.bounds_header(bounds)]
+        print(*header, *reports.bounds_rows(bounds), sep="\n", flush=True)
+        record = bounds | {"parts": record.get("parts", {}) | bounds["parts"]}
     if estimator != "elbo":
-        record["evidence"] = reports.evidence(
-            vae, dataset, parts[-1], estimator, num_samples, most, seed
+        known = reports.evidence(
+            vae, dataset, parts[-1], estimator, num_samples, most, seconds, seed
         )
-        print("\n" + reports.evidence_table(record["evidence"]))
+        record["evidence"] = next(known)
+        print(f"\n{reports.evidence_header(record['evidence'])}", flush=True)
+        for found in known:
+            print(*reports.evidence_lines(found), sep="\n", flush=True)
     if data is None:
         opened.write("evaluation.json", record)
 
@@ -221,7 +233,6 @@ def score(
 
     from pvae import files, gallery, plots, reports
     from pvae.evaluation import anomaly_score, roc
-    from pvae.evaluation.evidence import some
     from pvae.evaluation.summary import batches_for, part_of
 
     if (background is None) != (correction != "background"):
@@ -238,7 +249,7 @@ def score(
         reference = gallery.head(vae, opened.data(), 1000, "train")
     found = anomaly_score(
         vae,
-        *some(batches_for(vae, dataset, held, reports.BATCH), None, seed),
+        *batches_for(vae, dataset, held, reports.BATCH).choose(None, seed),
         num_samples=num_samples,
         correction=correction,
         reference=reference,

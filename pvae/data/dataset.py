@@ -105,6 +105,56 @@ class Dataset:
         """Number of levels a value can take if the values are bytes, else None."""
         return int(self.value_range[1]) + 1 if self.domain == "bytes" else None
 
+    def part(self, name: str) -> Part:
+        """Return a part by its name.
+
+        Raises:
+            ValueError: if there is no such part.
+        """
+        if name not in ("train", "validation", "test"):
+            raise ValueError(f"part is {name!r}: choose train, validation or test.")
+        held = getattr(self, name)
+        if held is None:
+            raise ValueError(
+                f"The data set {self.name} has no {name} part: choose another part, or load it "
+                f"with {name}= a fraction or number of items."
+            )
+        return held
+
+    def batch(
+        self, vae: Any, part: str = "test", n: int | None = None, seed: int = 0
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        r"""Return items of a part as a VAE takes them: in the domain of its likelihood.
+
+        Bytes become binary or dequantized values as in training (see `pvae.data.domains.convert`),
+        and all values are of the VAE's type, on its device.
+
+        Args:
+            vae: the VAE.
+            part: train, validation or test.
+            n: how many items, a choice that the seed makes, or all if there are fewer; ``None``
+                for all of them in their order.
+            seed: of that choice, and of what is drawn: binarization and dequantization.
+
+        Returns:
+            x of shape (n, \*event_shape); for a conditional VAE the pair (x, y), with labels.
+
+        Raises:
+            TypeError: if ``vae`` is none.
+            ValueError: if there is no such part, n is below 1, or the data do not fit the VAE.
+
+        Example:
+            >>> import pvae
+            >>> data = pvae.data.load("digits")
+            >>> vae = pvae.build(data.event_shape, latent_dim=2)
+            >>> x = data.batch(vae, "test", n=5)
+            >>> x.shape, x.unique(), vae.encode(x).mean.shape
+            (torch.Size([5, 1, 8, 8]), tensor([0., 1.]), torch.Size([5, 2]))
+        """
+        from pvae.data.batches import batch
+
+        return batch(self, vae, part, n, seed)
+
     def label_sizes(self) -> dict[str, int | None]:
         """How many classes the labels have, or how many numbers each, as `pvae.build` takes it.
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, kl_divergence
 
-from pvae.evaluation.chunks import MEMORY, per_datum, portions
+from pvae.evaluation.chunks import MEMORY, as_batch, per_datum, portions
 from pvae.networks.shapes import check_size
 from pvae.seeds import seeded
 from pvae.vae import VAE
@@ -92,6 +92,8 @@ def refine(
         torch.Size([5, 2])
     """
     check_size("num_samples", num_samples)
+    check_size("steps", steps)
+    x = as_batch(vae, x)
 
     def estimate(x: Tensor, y: Tensor | None) -> _Raw:
         return _Raw(best_raw(vae, x, y, steps, num_samples, lr))
@@ -111,7 +113,6 @@ def best_raw(
     vae: VAE, x: Tensor, y: Tensor | None, steps: int, num_samples: int, lr: float
 ) -> Tensor:
     """The numbers that the network should have returned for a chunk of data."""
-    check_size("steps", steps)
     p = vae.p_z(y)
     start = _start(vae, x, y)
     raw = start.clone().requires_grad_()

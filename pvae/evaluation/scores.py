@@ -10,6 +10,7 @@ from torch import Tensor
 from pvae.evaluation.chunks import MEMORY
 from pvae.evaluation.code_length import png
 from pvae.evaluation.likelihood import log_likelihood
+from pvae.evaluation.results import described
 from pvae.vae import VAE
 
 CORRECTIONS = ("typicality", "background", "complexity")
@@ -26,6 +27,8 @@ class AnomalyScore(NamedTuple):
     score: Tensor
     log_prob: Tensor
 
+    __repr__ = described
+
 
 class ROC(NamedTuple):
     """The receiver operating characteristic of a score, threshold by threshold.
@@ -40,6 +43,8 @@ class ROC(NamedTuple):
     false_positive_rate: Tensor
     true_positive_rate: Tensor
     area: float
+
+    __repr__ = described
 
 
 def anomaly_score(

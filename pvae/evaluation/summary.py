@@ -8,6 +8,7 @@ from pvae.data.batches import Batches
 from pvae.data.dataset import Dataset, Part
 from pvae.data.domains import DEQUANTIZED
 from pvae.evaluation.bound import elbo
+from pvae.inputs import kind_of
 from pvae.seeds import seeded
 from pvae.vae import VAE
 
@@ -49,17 +50,14 @@ def part_of(data: Dataset, part: str) -> Part:
     """The part of that name.
 
     Raises:
+        TypeError: if the data are no data set.
         ValueError: if there is none.
     """
-    if part not in ("train", "validation", "test"):
-        raise ValueError(f"part is {part!r}: choose train, validation or test.")
-    held = getattr(data, part)
-    if held is None:
-        raise ValueError(
-            f"The data set {data.name} has no {part} part: choose another part, or load it with "
-            f"{part}= a fraction or number of items."
+    if not isinstance(data, Dataset):
+        raise TypeError(
+            f"data is {kind_of(data)}: expected a data set, as pvae.data.load(...) returns."
         )
-    return held
+    return data.part(part)
 
 
 def batches_for(vae: VAE, data: Dataset, part: Part, most: int) -> Batches:
