@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Callable, Sequence
+from textwrap import shorten
 from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
@@ -46,7 +47,8 @@ def _parse(argv: list[str]) -> tuple[Callable[..., None], dict[str, Any]]:
             subparser.add_argument("--config", action="config", help="YAML file of arguments.")
         subparser.add_function_arguments(command, as_positional=True)
         subcommands.add_subcommand(name, subparser, help=summary)
-    config = parser.parse_args(argv)
+    _list_parts(argv)
+    config = _parsed(parser, argv)
     chosen: Namespace = config[config.command]
     if config.command == "train" and chosen.resume and "--config" not in argv:
         from pvae.inference import Run
@@ -56,6 +58,40 @@ def _parse(argv: list[str]) -> tuple[Callable[..., None], dict[str, Any]]:
     arguments = chosen.as_dict()
     arguments.pop("config", None)
     return commands[config.command], arguments
+
+
+def _list_parts(argv: list[str]) -> None:
+    """For --prior.help and its like alone, print what there is, and exit."""
+    for option, value in zip(argv, [*argv[1:], "-"], strict=False):
+        name = option.removeprefix("--").removesuffix(".help")
+        kind = getattr(kinds, name.capitalize(), None)
+        if option != f"--{name}.help" or kind is None or not value.startswith("-"):
+            continue
+        known = sorted(kind.__subclasses__(), key=lambda c: c.__name__)
+        print(f"--{name} is one of these, or the import path of a class of your own:\n")
+        width = max(len(c.__name__) for c in known)
+        for c in known:
+            summary = (c.__doc__ or "").strip().split("\n\n")[0]
+            print(f"  {c.__name__:<{width}}  {shorten(summary, 96 - width, placeholder=' ...')}")
+        print(f"\nThe options of one of them: pvae train --{name}.help {known[0].__name__}")
+        sys.exit(0)
+
+
+def _parsed(parser: ArgumentParser, argv: list[str]) -> Namespace:
+    """Parse; parameters of the user's own parts that have no annotation take any value."""
+    while True:
+        try:
+            return parser.parse_args(argv)
+        except (ArgumentError, ValueError) as error:
+            untyped = re.search(r"'(\w+)' from '([\w.]+)\.__init__' does not specify", str(error))
+            if not untyped:
+                raise
+            name, path = untyped.groups()
+            module, _, cls = path.rpartition(".")
+            annotations = getattr(sys.modules[module], cls).__init__.__annotations__
+            if name in annotations:
+                raise
+            annotations[name] = Any
 
 
 def _one_line(error: ArgumentError) -> str:
@@ -73,12 +109,15 @@ def _one_line(error: ArgumentError) -> str:
         reason,
     ).replace(" - Expected a ", " or ")
     reason = re.sub(r"Expected a dot import path string: ([^. ]+).*", r"there is no \1", reason)
+    reason = re.sub(
+        r"the following arguments are required: (\w+)", rf"it needs --{key}.\1 as well", reason
+    )
     reason = re.sub(r"[. ]+Got value: Namespace\(.*", "", reason)
     reason = re.sub(r"Expected an? (.*?)[. ]+Got value: (.*)", r"expected \1, got \2", reason)
     reason = re.sub(r"[. ]+Got value: .*", "", reason)
     reason = reason.replace("typing.", "").replace("collections.abc.", "")
     kind = getattr(kinds, key.rpartition(".")[2].capitalize(), None)
-    if kind and ("Option" not in reason and "Parser key" not in reason):
+    if kind and not re.search("it needs|Option|Parser key", reason):
         known = sorted(c.__name__ for c in kind.__subclasses__())
         reason += f"; choose {', '.join(known)}, or the import path of a class of your own"
     return f"--{key}: {reason}"

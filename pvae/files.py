@@ -1,5 +1,6 @@
 """Files and folders that are whole or absent, whatever interrupts their writing."""
 
+import itertools
 import os
 import shutil
 import tempfile
@@ -32,6 +33,12 @@ def write(path: Path, content: bytes) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def free(path: Path) -> Path:
+    """The path, or where there is something already, one beside it: name-2, name-3, ..."""
+    others = (path.with_stem(f"{path.stem}-{i}") for i in itertools.count(2))
+    return next(p for p in itertools.chain([path], others) if not p.exists())
 
 
 def temporary_name(name: str) -> str:

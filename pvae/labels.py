@@ -81,7 +81,8 @@ class Labels(nn.Module):
         wanted = f"vectors of {self.size} number(s)"
         if self.classes is not None:
             wanted = f"whole numbers from 0 to {self.size - 1}"
-            wanted += f" or names of {_few(self.names)}" if self.names else ""
+            if self.names and self.names != tuple(map(str, range(len(self.names)))):
+                wanted += f", or names: {_few(self.names)}"
         if y is None:
             raise ValueError(f"This VAE is conditional: give its labels y, {wanted}.")
         try:

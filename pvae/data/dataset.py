@@ -175,13 +175,17 @@ class Dataset:
         most = max(int(part.y.max()) for part in parts if part is not None)
         return {"classes": max(most + 1, len(self.classes or ())), "label_dim": None}
 
-    def with_classes(self, classes: Sequence[str]) -> Dataset:
+    def with_classes(
+        self, classes: Sequence[str], among: Sequence[str] = ("train", "validation", "test")
+    ) -> Dataset:
         """Return the data with their labels numbered as in these classes, by name.
 
         Data without names of classes are returned as they are.
 
         Args:
             classes: names, of which those of the data are some.
+            among: the parts of which that is asked; an unknown class in another part has the
+                number after the last.
 
         Raises:
             ValueError: if a class of the data is not among them.
@@ -189,12 +193,13 @@ class Dataset:
         if self.classes is None:
             return self
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
-        used = {int(i) for part in parts.values() if part is not None for i in part.y.unique()}
+        asked = [parts[name] for name in among if parts[name] is not None]
+        used = {int(i) for part in asked for i in part.y.unique()}
         unknown = [self.classes[i] for i in sorted(used) if self.classes[i] not in classes]
         if unknown:
             raise ValueError(
                 f"The data {self.name} have a class {unknown[0]!r}, which is none of those trained "
-                f"on: {', '.join(classes)}."
+                f"on: {', '.join(classes[:8])}{', ...' if len(classes) > 8 else ''}."
             )
         numbers = torch.tensor([[*classes, name].index(name) for name in self.classes])
         renumbered = {

@@ -60,10 +60,15 @@ def part_of(data: Dataset, part: str) -> Part:
     return data.part(part)
 
 
-def batches_for(vae: VAE, data: Dataset, part: Part, most: int) -> Batches:
-    """Minibatches of a part of the data, as a VAE takes them, of ``most`` items or fewer."""
+def batches_for(
+    vae: VAE, data: Dataset, part: Part, most: int, labels: bool | None = None
+) -> Batches:
+    """Minibatches of a part of the data, as a VAE takes them, of ``most`` items or fewer.
+
+    Labels are drawn too, if the VAE has any, unless ``labels`` is false.
+    """
     size = min(most, len(part))
-    labels = vae.labels is not None
+    labels = vae.labels is not None if labels is None else labels
     return Batches(data, part, vae.likelihood.domain, size, vae.device, vae.dtype, labels)
 
 

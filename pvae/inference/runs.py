@@ -237,6 +237,8 @@ class Run:
         if len(dtypes) == 1:
             vae.to(dtypes.pop())
         load_weights(vae, weights_read, path)
+        if vae.labels is not None:
+            vae.labels.name(self.info.get("data", {}).get("classes"))
         return vae.eval()
 
 

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Integral
 from pathlib import Path
@@ -153,6 +153,8 @@ def fit(
 
     device = choose_device(str(device))
     vae.to(device)
+    if vae.labels is not None:
+        vae.labels.name(data.classes)
     labels = vae.labels is not None
     train = Batches(data, data.train, vae.likelihood.domain, batch_size, device, vae.dtype, labels)
     validation = data.validation and batches_for(vae, data, data.validation, EVALUATION_BATCH)
@@ -306,8 +308,15 @@ def choose_device(device: str) -> torch.device:
     return chosen
 
 
-def check_fit(vae: VAE, data: Dataset) -> None:
+def check_fit(
+    vae: VAE, data: Dataset, labelled: Sequence[str] = ("train", "validation", "test")
+) -> None:
     """Check that data are of the event shape of a VAE, whose likelihood has a domain.
+
+    Args:
+        vae: the VAE.
+        data: the data set.
+        labelled: the parts whose labels the VAE must know.
 
     Raises:
         ValueError: if not; both shapes are named.
@@ -330,7 +339,7 @@ def check_fit(vae: VAE, data: Dataset) -> None:
             f"{type(vae.likelihood).__name__} {levels}: make it with levels={data.levels}."
         )
     if vae.labels is not None:
-        for part in (data.train, data.validation, data.test):
+        for part in (getattr(data, name) for name in labelled):
             if part is not None:
                 vae.labels.check(part.y)
 

@@ -258,7 +258,7 @@ def test_bad_input(vae, x, estimator):
             estimator(vae, x, seed=seed)
     with pytest.raises(ValueError, match="x is sparse: give a dense tensor"):
         estimator(vae, x.to_sparse())
-    with pytest.raises(ValueError, match="x holds 2, .* Bernoulli is over binary"):
+    with pytest.raises(ValueError, match=r"x holds 2, .* Bernoulli is over binary"):
         estimator(vae, x * 2)
     with torch.no_grad():
         next(vae.likelihood.parameters())[0] = math.nan
