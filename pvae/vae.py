@@ -1,6 +1,7 @@
 """The variational autoencoder: two Pyro programs, and what one asks of a trained one."""
 
 import itertools
+import pickle
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -353,6 +354,23 @@ class VAE(nn.Module):
             for module, mode in training.items():
                 module.training = mode
 
+    def __copy__(self) -> "VAE":
+        """Return a VAE of the same parts, of which one may be replaced without the other's."""
+        twin = type(self).__new__(type(self))
+        own = {k: self.__dict__[k].copy() for k in ("_modules", "_parameters", "_buffers")}
+        twin.__dict__.update(self.__dict__ | own)
+        return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Pyro leaves a weak reference at each parameter that it has seen, and makes it anew when it
+        # sees it again. Neither that nor a factory that has no name can be pickled.
+        for parameter in self.parameters():
+            parameter.__dict__.pop("unconstrained", None)
+        state = self.__dict__.copy()
+        if "arguments" in state:
+            state["arguments"] = {k: v for k, v in self.arguments.items() if _is_picklable(v)}
+        return state
+
     # Behind the scenes -------------------------------------------------------------------------
 
     @property
@@ -429,6 +447,14 @@ class VAE(nn.Module):
                     if held.get(full_name, parameter) is not parameter:
                         del store[full_name]
                     pyro.param(full_name, parameter)
+
+
+def _is_picklable(value: object) -> bool:
+    try:
+        pickle.dumps(value)
+    except (pickle.PicklingError, TypeError, AttributeError):
+        return False
+    return True
 
 
 def _try(

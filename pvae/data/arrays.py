@@ -131,6 +131,8 @@ def _real(x: np.ndarray | Tensor) -> Tensor:
         # Torch takes arrays that are contiguous and writeable, in the byte order of the machine.
         dtype = x.dtype.newbyteorder("=")
         x = torch.from_numpy(np.require(x, dtype, ["C_CONTIGUOUS", "WRITEABLE"]))
+    if x.layout != torch.strided:
+        raise ValueError("The data are a sparse tensor, which is not supported: give x.to_dense().")
     if x.is_complex():
         raise ValueError(f"The data are of dtype {x.dtype}; expected real numbers.")
     x = x.detach().cpu()

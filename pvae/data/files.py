@@ -50,6 +50,11 @@ def read_file(path: Path, key: str | None = None) -> dict[str, Arrays]:
         arrays = read_table(path)
     else:
         arrays = _read_numpy(path) if suffix in (".npy", ".npz") else _read_torch(path)
+    if isinstance(arrays, Mapping) and {"format", "shape", "data"} <= arrays.keys():
+        raise ValueError(
+            f"{path} holds a sparse matrix of SciPy, which is not supported: save it dense, "
+            f"numpy.save(file, matrix.toarray())."
+        )
     if isinstance(arrays, Mapping):
         return _choose(path, arrays, key)
     if key is not None:
