@@ -186,7 +186,8 @@ class VAE(nn.Module):
             ValueError: if z has another event shape, or y is missing or not a label.
         """
         z = as_latents(self, z)
-        c = self._checked(y) if "likelihood" in self.conditional else None
+        batch = z.shape[: z.dim() - len(self.latent_shape)]
+        c = self._checked(y, batch) if "likelihood" in self.conditional else None
         return self._likelihood(z, c, like)
 
     def reconstruct(self, x: Tensor, y: object = None, draw: bool = False) -> Tensor:
@@ -397,13 +398,25 @@ class VAE(nn.Module):
 
     def _encode(self, x: Tensor, y: object = None) -> dist.TorchDistribution:
         """`encode` without a look at x."""
-        return self._posterior(x, self._checked(y) if "posterior" in self.conditional else None)
+        batch = x.shape[: x.dim() - len(self.event_shape)]
+        return self._posterior(
+            x, self._checked(y, batch) if "posterior" in self.conditional else None
+        )
 
     def _context(self, y: Tensor | None) -> Tensor | None:
-        return None if self.labels is None else self.labels(y)
+        if self.labels is None:
+            return None
+        # Only what costs nothing is looked at in a step of training.
+        return self.labels(y if isinstance(y, Tensor) else self.labels.check(y))
 
-    def _checked(self, y: object) -> Tensor:
-        return self.labels(self.labels.check(y))
+    def _checked(self, y: object, batch: torch.Size | None = None) -> Tensor:
+        c = self.labels(self.labels.check(y))
+        if batch is not None and not _broadcasts(c.shape[:-1], batch):
+            raise ValueError(
+                f"y has labels of shape {tuple(c.shape[:-1])} for a batch of shape "
+                f"{tuple(batch)}: give one label, or one for each."
+            )
+        return c
 
     def _connect(self) -> tuple[torch.Size, torch.Size]:
         """Pass zeros through the parts, to meet a misfit here and not in training."""
@@ -447,6 +460,11 @@ class VAE(nn.Module):
                     if held.get(full_name, parameter) is not parameter:
                         del store[full_name]
                     pyro.param(full_name, parameter)
+
+
+def _broadcasts(shape: torch.Size, to: torch.Size) -> bool:
+    pairs = zip(reversed(shape), reversed(to), strict=False)
+    return len(shape) <= len(to) and all(a in (1, b) for a, b in pairs)
 
 
 def _is_picklable(value: object) -> bool:

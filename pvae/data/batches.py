@@ -70,12 +70,17 @@ class Batches:
         dtype: torch.dtype = torch.float32,
         labels: bool = False,
     ) -> None:
+        if not isinstance(dataset, Dataset) or not isinstance(part, Part):
+            raise TypeError(
+                f"dataset and part are of type {type(dataset).__name__} and {type(part).__name__}: "
+                "give a Dataset, as pvae.data.load returns, and one of its parts, as data.train."
+            )
         if len(part) == 0:
             raise ValueError(f"The part of {dataset.name} is empty; give one with items.")
-        if not 1 <= batch_size <= len(part):
+        if not isinstance(batch_size, Integral) or not 1 <= batch_size <= len(part):
             raise ValueError(
-                f"batch_size={batch_size} is not possible; expected 1 to {len(part):,}, the number "
-                f"of items."
+                f"batch_size={batch_size!r} is not possible; expected 1 to {len(part):,}, the "
+                f"number of items."
             )
         if labels and part.y is None:
             raise ValueError(
@@ -243,7 +248,7 @@ def batch(
 ) -> Tensor | tuple[Tensor, Tensor]:
     """Return items of a part as a VAE takes them; what `Dataset.batch` does."""
     domain = getattr(getattr(vae, "likelihood", None), "domain", None)
-    if not hasattr(vae, "event_shape"):
+    if isinstance(vae, type) or not hasattr(vae, "latent_shape"):
         kind = f"the class {vae.__name__}" if isinstance(vae, type) else f"a {type(vae).__name__}"
         raise TypeError(f"vae is {kind}: give the VAE that the batch is for.")
     if domain not in get_args(Domain):
@@ -259,6 +264,8 @@ def batch(
     held = dataset.part(part)
     if n is not None and (isinstance(n, bool) or not isinstance(n, Integral) or n < 1):
         raise ValueError(f"n is {n!r}: it must be a whole number of at least 1, or None for all.")
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 2**63:
+        raise ValueError(f"seed is {seed!r}: it must be a whole number from 0 to 2**63 - 1.")
     labels = vae.labels is not None
     size = min(_TAKEN, len(held))
     batches = Batches(dataset, held, domain, size, vae.device, vae.dtype, labels)

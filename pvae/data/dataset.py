@@ -39,6 +39,13 @@ class Part:
     y: Tensor | None = None
     files: Sequence[str] | None = None
 
+    def __post_init__(self) -> None:
+        if not hasattr(self.x, "shape"):
+            raise TypeError(
+                f"x is of type {type(self.x).__name__}: expected a tensor of shape "
+                "(N, *event_shape) or image files; pvae.data.load makes a data set of arrays, files and folders."
+            )
+
     @property
     def event_shape(self) -> tuple[int, ...]:
         """Shape of one item."""
@@ -192,6 +199,9 @@ class Dataset:
         """
         if self.classes is None:
             return self
+        if isinstance(classes, str) or not isinstance(classes, Sequence):
+            kind = type(classes).__name__
+            raise TypeError(f"classes are of type {kind}: give a sequence of names.")
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
         asked = [parts[name] for name in among if parts[name] is not None]
         used = {int(i) for part in asked for i in part.y.unique()}

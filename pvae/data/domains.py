@@ -172,6 +172,10 @@ def check(domain_from: Domain, value_range: tuple[float, float], domain_to: Doma
         >>> from pvae.data.domains import check
         >>> check("bytes", (0, 255), "binary")
     """
+    if domain_to not in _SOURCES:
+        raise ValueError(
+            f"The domain {domain_to!r} is none of {', '.join(map(repr, get_args(Domain)))}."
+        )
     if domain_from not in _SOURCES[domain_to]:
         raise ValueError(
             f"The data are {describe(domain_from, value_range)} but the likelihood needs "

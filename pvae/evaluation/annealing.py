@@ -208,9 +208,9 @@ def bidirectional(
         >>> found.gap.shape, found.x.shape
         (torch.Size([5]), torch.Size([5, 1, 8, 8]))
     """
+    check_vae(vae)
     check_size("n", n)
     _check_sizes(num_chains, num_steps, num_leapfrog)
-    check_vae(vae)
     if vae.labels is not None:
         y = vae.labels.check(y)
         if y.shape[:1] != (n,):

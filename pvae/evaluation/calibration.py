@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pvae.evaluation.chunks import MEMORY, check_density, counted, portions, rows_within
+from pvae.evaluation.chunks import MEMORY, check_density, check_vae, counted, portions, rows_within
 from pvae.evaluation.results import described
 from pvae.networks.shapes import check_size
 from pvae.seeds import seeded
@@ -79,6 +79,7 @@ def simulation_based_calibration(
         >>> found.ranks.shape, found.p_value.shape
         (torch.Size([100, 2]), torch.Size([2]))
     """
+    check_vae(vae)
     if check_size("n", n) < 2 * IN_A_BIN:
         raise ValueError(f"n is {n}: a test of uniformity needs at least {2 * IN_A_BIN}.")
     check_size("num_samples", num_samples)

@@ -1,6 +1,7 @@
 """What the KL of a VAE is made of, and which of its latents carry information."""
 
 import math
+from numbers import Real
 from typing import NamedTuple
 
 import pyro.distributions as dist
@@ -228,6 +229,8 @@ def active_units(
         0
     """
     x = as_batch(vae, x)
+    if isinstance(threshold, bool) or not isinstance(threshold, Real):
+        raise ValueError(f"threshold is {threshold!r}: give a number.")
     if len(x) == 1:
         raise ValueError("x has 1 datum, over which nothing varies: give at least 2.")
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pvae.evaluation.chunks import MEMORY, per_datum
 from pvae.evaluation.likelihood import weigher
-from pvae.evaluation.refinement import best_raw, refined
+from pvae.evaluation.refinement import best_raw, check_rate, refined
 from pvae.evaluation.results import described
 from pvae.evaluation.weights import log_mean, proposal_of
 from pvae.networks.shapes import check_size
@@ -94,6 +94,7 @@ def inference_gap(
         True
     """
     check_size("steps", steps)
+    check_rate(lr)
     weigh, _ = weigher(vae, x, num_samples, memory)
 
     def estimate(x: Tensor, y: Tensor | None) -> InferenceGap:

@@ -1,6 +1,8 @@
 """The best that a posterior can do for given data, with its network out of the way."""
 
 import copy
+import math
+from numbers import Real
 from typing import NamedTuple
 
 import pyro.distributions as dist
@@ -93,6 +95,7 @@ def refine(
     """
     check_size("num_samples", num_samples)
     check_size("steps", steps)
+    check_rate(lr)
     x = as_batch(vae, x)
 
     def estimate(x: Tensor, y: Tensor | None) -> _Raw:
@@ -102,6 +105,16 @@ def refine(
     found = per_datum(estimate, vae, x, y, rows=rows, memory=memory, seed=seed, progress=progress)
     with vae.evaluating():
         return refined(vae, found.raw).encode(x.to(vae.device, vae.dtype), y)
+
+
+def check_rate(lr: object) -> None:
+    """Raise if this is no learning rate.
+
+    Raises:
+        ValueError: if it is not a positive number.
+    """
+    if isinstance(lr, bool) or not isinstance(lr, Real) or not 0 < lr < math.inf:
+        raise ValueError(f"lr is {lr!r}: give a positive number.")
 
 
 def refined(vae: VAE, raw: Tensor) -> VAE:

@@ -8,7 +8,9 @@ from pvae.data.batches import Batches
 from pvae.data.dataset import Dataset, Part
 from pvae.data.domains import DEQUANTIZED
 from pvae.evaluation.bound import elbo
+from pvae.evaluation.chunks import check_vae
 from pvae.inputs import kind_of
+from pvae.networks.shapes import check_size
 from pvae.seeds import seeded
 from pvae.vae import VAE
 
@@ -42,7 +44,9 @@ def evaluate(
         >>> sorted(pvae.evaluation.evaluate(vae, data))
         ['kl', 'log_likelihood', 'neg_elbo']
     """
-    batches = batches_for(vae, data, part_of(data, part), batch_size)
+    check_vae(vae)
+    held = part_of(data, part)
+    batches = batches_for(vae, data, held, check_size("batch_size", batch_size))
     return summarize(vae, batches, seed=seed)
 
 

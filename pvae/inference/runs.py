@@ -59,6 +59,11 @@ class Run:
     """
 
     def __init__(self, path: str | Path) -> None:
+        if not isinstance(path, str | Path):
+            raise TypeError(
+                f"run is of type {type(path).__name__}: give the path of a run folder, such as "
+                "'runs/digits'."
+            )
         self.path = Path(path)
         if not self.path.is_dir():
             raise FileNotFoundError(f"There is no run folder {self.path}.")
@@ -268,6 +273,10 @@ def load(run: str | Path, vae: VAE | None = None) -> VAE:
         torch.Size([3, 1, 8, 8])
     """
     found = Run(run)
+    if vae is not None and not isinstance(vae, VAE):
+        raise TypeError(
+            f"vae is of type {type(vae).__name__}: give the VAE to put the weights into, or none."
+        )
     return found.vae() if vae is None else found.restore(vae)
 
 
