@@ -85,8 +85,9 @@ class Labels(nn.Module):
                 wanted += f", or names: {_few(self.names)}"
         if y is None:
             raise ValueError(f"This VAE is conditional: give its labels y, {wanted}.")
+        y = self._numbered(y)
         try:
-            y = torch.as_tensor(self._numbered(y), device=self.loc.device)
+            y = torch.as_tensor(y, device=self.loc.device)
         except (TypeError, ValueError, RuntimeError) as error:
             raise ValueError(
                 f"The labels y must be {wanted}; these are not: {repr(y)[:40]}."
@@ -117,7 +118,10 @@ class Labels(nn.Module):
     def _numbered(self, y: object) -> object:
         """The numbers of classes that are given by name; all else as it is."""
         names = y if isinstance(y, str | list | tuple | np.ndarray) else ()
-        given = np.asarray(names)
+        try:
+            given = np.asarray(names)
+        except ValueError:  # nested lists of unequal lengths, which are no names
+            return y
         if given.dtype.kind not in "UO" or given.size == 0:
             return y
         numbers = {name: i for i, name in enumerate(self.names or ())}

@@ -103,20 +103,21 @@ def evidence(
         return max(1.0, seconds - (time.monotonic() - began))
 
     estimators = {
-        "importance": lambda share: importance(vae, x, label, num_samples, seed, share * left()),
-        "ais": lambda share: annealed(vae, x, label, seed, share * left()),
+        "importance": lambda available: importance(vae, x, label, num_samples, seed, available),
+        "ais": lambda available: annealed(vae, x, label, seed, available),
     }
     names = [*estimators] if estimator == "all" else [estimator]
     if estimator == "all" and not _relied_on(vae, x, label, seed):
         names.reverse()
     shares = [FIRST, 1.0] if len(names) > 1 else [1.0]
     for name, share in zip(names, shares, strict=True):
+        available = share * left()
         try:
-            figures = estimators[name](share)
+            figures = estimators[name](available)
             bits = bits_per_dim(-figures["log_likelihood"], vae, batches)
             record[name] = figures if bits is None else figures | {"bits_per_dim": bits}
         except OutOfTime:
-            record[name] = {"out_of_time": share * seconds}
+            record[name] = {"out_of_time": available}
         except ValueError as error:
             if estimator != "all":
                 raise
@@ -133,7 +134,7 @@ def _relied_on(vae: VAE, x: Tensor, label: Tensor | None, seed: int) -> bool:
 
 def evidence_header(record: dict[str, Any]) -> str:
     """What the figures of log p(x) depend on."""
-    return f"{_named(record)}, {record['part']}, log p(x) within {record['seconds']:g} s"
+    return f"{_named(record)}, {record['part']}"
 
 
 def evidence_lines(record: dict[str, Any]) -> list[str]:
@@ -144,8 +145,8 @@ def evidence_lines(record: dict[str, Any]) -> list[str]:
         return [f"No estimate by {how}: {figures['not_applicable']}"]
     if "out_of_time" in figures:
         return [
-            f"No estimate by {how} and no sandwich: even 2 items by 4 chains of 25 steps take more "
-            f"than the {figures['out_of_time']:.0f} s left for them; give --seconds more."
+            f"No estimate by {how} and no sandwich: they were not done in the "
+            f"{figures['out_of_time']:.0f} s left for them; give --seconds more."
         ]
     lines = _importance_lines(figures) if key == "importance" else _ais_lines(figures)
     if "bits_per_dim" in figures:

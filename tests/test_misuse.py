@@ -1,4 +1,4 @@
-"""Calls with a class, an instance, a string or an array in place of another: a sentence for each."""
+"""A class, an instance, a string or an array in place of another: a sentence for each."""
 
 import re
 from functools import partial

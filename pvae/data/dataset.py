@@ -43,7 +43,8 @@ class Part:
         if not hasattr(self.x, "shape"):
             raise TypeError(
                 f"x is of type {type(self.x).__name__}: expected a tensor of shape "
-                "(N, *event_shape) or image files; pvae.data.load makes a data set of arrays, files and folders."
+                "(N, *event_shape) or image files; pvae.data.load makes a data set of arrays, "
+                "files and folders."
             )
 
     @property

@@ -1,6 +1,7 @@
 """What is reported of the evidence of a part of the data, with all that it depends on."""
 
 import math
+import statistics
 import time
 from typing import Any
 
@@ -19,7 +20,8 @@ from pvae.vae import VAE
 PARETO_SAMPLES = 1000  # by which it is told beforehand whether importance sampling is reliable
 ITEMS = 25  # that AIS is of
 LEAPFROG = 10  # steps of a transition, the default of `ais`
-SHARE = 0.7  # of the time that may be planned with: machines are at times slower
+SHARE = 0.8  # of the time that may be planned with: machines are at times slower
+FIRST_TRY = 0.7  # of the time, after which a smaller plan is tried
 
 # Data, chains and steps of AIS, from what is the least of use to what is wanted.
 BUDGETS = [(2, 4, 25), (5, 4, 50), (5, 8, 100), (5, 16, 200), (10, 16, 200), (ITEMS, 16, 200)]
@@ -108,15 +110,27 @@ def annealed(
         OutOfTime: if even the least of them takes longer.
     """
     began, asked = time.monotonic(), min(len(x), ITEMS)
-    with stop_after(seconds):
-        n, chains, steps = _affordable(vae, x[:asked], y, seconds)
-        x, y = x[:n], None if y is None else y[:n]
-        budget = {"num_chains": chains, "num_steps": steps}
-        common = {"seed": seed, "progress": progress}
-        found = ais(vae, x, y, **budget, **common)
-        both = bidirectional(vae, n, y, **budget, **common)
+
+    def left() -> float:
+        return max(0.0, seconds - (time.monotonic() - began))
+
+    common, below = {"seed": seed, "progress": progress}, len(BUDGETS)
+    for share in (FIRST_TRY, 1.0):  # a plan that does not hold is followed by a smaller one
+        available = share * left()
+        try:
+            with stop_after(available):
+                below = _affordable(vae, x[:asked], y, available, below)
+                items, chains, steps = BUDGETS[below]
+                n = min(items, asked)
+                given, labels = x[:n], None if y is None else y[:n]
+                budget = {"num_chains": chains, "num_steps": steps}
+                found = ais(vae, given, labels, **budget, **common)
+                both = bidirectional(vae, n, labels, **budget, **common)
+            break
+        except OutOfTime:
+            if share == 1.0:
+                raise
     few = found.effective_sample_size.median().item() <= FEW_CHAINS
-    left = max(1.0, seconds - (time.monotonic() - began))
     error = None if few else _known(found.standard_error.double().norm().item() / n)
     return {
         **_mean(found.log_prob),
@@ -127,7 +141,7 @@ def annealed(
         "sandwich": {
             "items": n,
             "lower": both.lower.mean().item(),
-            "importance": _importance(vae, both.x, y, left, common),
+            "importance": _importance(vae, both.x, labels, max(1.0, left()), common),
             "upper": both.upper.mean().item(),
             "gap": both.gap.mean().item(),
             "gap_standard_error": _error(both.gap),
@@ -135,21 +149,21 @@ def annealed(
     }
 
 
-def _affordable(vae: VAE, x: Tensor, y: Tensor | None, seconds: float) -> tuple[int, int, int]:
-    """How many data, chains and steps there is time for, most of it by what a few steps take.
+def _affordable(vae: VAE, x: Tensor, y: Tensor | None, seconds: float, below: int) -> int:
+    """Which of the first `BUDGETS` there is time for, by what a few steps take.
 
     Raises:
         OutOfTime: if there is not even time for the least.
     """
     chosen = None
-    for items, chains, steps in BUDGETS:
-        n = min(items, len(x))
+    for index, (items, chains, steps) in enumerate(BUDGETS[:below]):
         if seconds < math.inf:
+            n = min(items, len(x))
             took = _gradient_seconds(vae, x[:n], None if y is None else y[:n], chains)
             # Adaptation and run for the estimate; adaptation, run and reverse run for the sandwich.
             if 5 * steps * LEAPFROG * took > SHARE * seconds:
                 break
-        chosen = n, chains, steps
+        chosen = index
     if chosen is None:
         raise OutOfTime
     return chosen
@@ -160,11 +174,11 @@ def _gradient_seconds(vae: VAE, x: Tensor, y: Tensor | None, chains: int) -> flo
     with vae.evaluating(), seeded(0, vae.device), pyro.validation_enabled(False):
         path = Path(vae, x.to(vae.device, vae.dtype), y, None, 1, 1)
         u, took = path.start(chains), []
-        for _ in range(3):  # the first has to be prepared for
+        for _ in range(5):  # the first has to be prepared for
             began = time.monotonic()
             float(path.point(u).log_likelihood.sum())
             took.append(time.monotonic() - began)
-    return min(took)
+    return statistics.median(took)
 
 
 def _importance(

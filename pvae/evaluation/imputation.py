@@ -387,7 +387,8 @@ def _check_parts(vae: VAE, x: Tensor, y: Tensor | None, method: str) -> None:
     if _elements(p).event_shape or getattr(vae.likelihood, "takes_total", False):
         raise ValueError(
             f"{type(vae.likelihood).__name__} needs all elements of x at once to score any: impute "
-            "with a likelihood of independent elements, of counts one without an observed exposure."
+            "with a likelihood of independent elements, of counts one without exposure='observed', "
+            "the total of each datum."
         )
     if method == "nuts" and not _is_smooth(prior):
         raise ValueError(

@@ -43,7 +43,7 @@ def percentiles(k: int) -> torch.Tensor:
         tensor([-0.9674,  0.0000,  0.9674])
     """
     if isinstance(k, bool) or not isinstance(k, Integral) or k < 1:
-        raise ValueError(f"k must be a whole number of at least 1, but it is {k!r}.")
+        raise ValueError(f"k must be at least 1 and whole, but it is {k!r}.")
     probability = (torch.arange(k, dtype=torch.float64) + 0.5) / k
     return torch.special.ndtri(probability).to(torch.get_default_dtype())
 
