@@ -160,7 +160,7 @@ def _importance_lines(figures: dict[str, Any]) -> list[str]:
         _line(
             f"log p(x), {_done(figures)}, {figures['num_samples']:,} importance samples",
             estimate(figures["log_likelihood"], figures["standard_error"], share or 0.0, n)
-            + _within(figures["standard_error_of_data"], " (items)"),
+            + _of_items(figures),
         ),
         _line("  effective sample size, median", f"{figures['effective_sample_size']:,.1f}"),
     ]
@@ -180,8 +180,7 @@ def _ais_lines(figures: dict[str, Any]) -> list[str]:
         _line(
             f"log p(x), {_done(figures)}, AIS, {figures['num_chains']} chains of "
             f"{figures['num_steps']} steps",
-            f"{figures['log_likelihood']:.3f}{bound}"
-            f"{_within(figures['standard_error_of_data'], ' (items)')}",
+            f"{figures['log_likelihood']:.3f}{bound}{_of_items(figures)}",
         ),
         _line(
             f"  sandwich on {s['items']} data drawn from the model",
@@ -197,6 +196,13 @@ def _ais_lines(figures: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _of_items(figures: dict[str, Any]) -> str:
+    """The error by the choice of the items, apart from a bound whose own error is unknown."""
+    error = figures["standard_error_of_data"]
+    apart = ";" if figures["standard_error"] is None and error is not None else ""
+    return apart + _within(error, " (items)")
+
+
 def _done(figures: dict[str, Any]) -> str:
     """How many items there was time for."""
     n, asked = figures["items"], figures["asked"]
@@ -204,7 +210,7 @@ def _done(figures: dict[str, Any]) -> str:
 
 
 def _line(name: str, value: str) -> str:
-    return f"{name:<62}{value}"
+    return f"{name:<62} {value}"
 
 
 def _within(error: float | None, of: str = "") -> str:
