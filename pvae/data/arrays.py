@@ -93,6 +93,9 @@ def from_arrays(
     """
     items = {part: as_items(arrays.x, event_shape) for part, arrays in parts.items()}
     kinds = {part: (tuple(x.shape[1:]), str(x.dtype)) for part, x in items.items()}
+    for part, x in items.items():
+        if part != "train" and len(x) == 0:
+            raise ValueError(f"The {part} part of {name} is empty: give it items, or leave it out.")
     for part, kind in kinds.items():
         if kind != kinds["train"]:
             raise ValueError(

@@ -131,3 +131,10 @@ def test_parts_must_be_alike(fails):
 def test_labels_must_be_as_many_as_items(fails):
     with fails(ValueError, "3 labels for 2 train items"):
         from_arrays("pairs", {"train": Arrays(np.ones((2, 3)), [1, 2, 3])})
+
+
+@pytest.mark.parametrize("part", ["validation", "test"])
+def test_an_empty_part_is_refused(part):
+    full = Arrays(np.zeros((4, 3)))
+    with pytest.raises(ValueError, match=f"The {part} part of some is empty: give it items"):
+        from_arrays("some", {"train": full, part: Arrays(np.zeros((0, 3)))})

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+import scipy.sparse
 import torch
 
+import pvae
 from pvae.data.files import read_file
 
 X = np.arange(12.0).reshape(4, 3)
@@ -164,3 +166,12 @@ def test_damaged_files_are_named(tmp_path, suffix, damage, fails):
 def test_other_files_are_refused(tmp_path, fails):
     with fails(ValueError, "a.xlsx", ".npy, .npz, .pt, .csv"):
         read_file(tmp_path / "a.xlsx")
+
+
+def test_a_sparse_matrix_of_scipy_is_refused_by_name(tmp_path):
+    scipy.sparse.save_npz(tmp_path / "cells.npz", scipy.sparse.eye(5, format="csr"))
+    with pytest.raises(ValueError, match=r"holds a sparse matrix of SciPy.*toarray"):
+        read_file(tmp_path / "cells.npz")
+    for data in (scipy.sparse.eye(5, format="csr"), torch.eye(5).to_sparse()):
+        with pytest.raises((TypeError, ValueError), match=r"sparse .*which is not supported"):
+            pvae.data.load(data)
