@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
-from numbers import Integral
+from numbers import Integral, Number
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,8 @@ def check_size(name: str, size: int) -> int:
         ValueError: if it is not.
     """
     if not _is_size(size):
-        raise ValueError(f"{name} is {size}: it must be a whole number of at least 1.")
+        found = size if isinstance(size, Number) else f"of type {type(size).__name__}"
+        raise ValueError(f"{name} is {found}: it must be a whole number of at least 1.")
     return size
 
 
