@@ -128,7 +128,7 @@ def _sound() -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
         ),
         "BetaELBO": (pvae.objectives.BetaELBO, {"beta": 0.5}),
         "FreeBits": (pvae.objectives.FreeBits, {}),
-        "ImportanceWeighted": (pvae.objectives.ImportanceWeighted, {"num_particles": 5}),
+        "ImportanceWeighted": (pvae.objectives.ImportanceWeighted, {"num_samples": 5}),
         "CompiledSVI": (
             pvae.inference.CompiledSVI,
             {"model": vae.model, "guide": vae.guide}
@@ -174,7 +174,8 @@ def _called(function: Callable[..., Any], arguments: dict[str, Any]) -> str:
 
 def _train(run: str) -> None:
     pvae.gallery.draw = lambda *_, **__: []
-    command("train", *"--latent_dim 2 --epochs 1 --compile false --device cpu".split(), "--run", run)
+    options = "--latent_dim 2 --epochs 1 --compile false --device cpu --run"
+    command("train", *options.split(), run)
 
 
 def _wrong_command(rng: random.Random, run: str) -> list[str]:

@@ -116,14 +116,19 @@ def command(*argv: str) -> str:
     return out.getvalue()
 
 
-def _run(call: Callable[[], Any], folder: Path, sender: int) -> None:
-    """The forked process; it never returns."""
-    os.setpgid(0, 0)
+def silence(folder: Path) -> None:
+    """Stand in a folder, and neither read nor print: of a forked process."""
     os.chdir(folder)
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in range(3):
         os.dup2(null, descriptor)
     sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115
+
+
+def _run(call: Callable[[], Any], folder: Path, sender: int) -> None:
+    """The forked process; it never returns."""
+    os.setpgid(0, 0)
+    silence(folder)
     most = _virtual() + MOST * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
     try:

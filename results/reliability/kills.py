@@ -1,0 +1,219 @@
+"""Training that is killed at random moments and resumed: it must end with the same bits."""
+
+import contextlib
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyro
+import torch
+from PIL import Image
+from torch.optim import lr_scheduler
+
+import pvae
+from pvae import objectives
+from pvae.inference import Run, storage, training
+from results.reliability.watch import Outcome, attempt, silence
+
+KILLS = 4  # of each run
+SIGNALS = (*[signal.SIGKILL] * 8, signal.SIGINT, signal.SIGTERM)
+BETWEEN_CHECKPOINTS = 0.02  # seconds: so often that many kills meet one that is being written
+LONGEST = 120.0  # seconds until a run hangs
+
+
+@dataclass
+class Configuration:
+    """What is trained, and how.
+
+    Attributes:
+        parts: of `pvae.build`.
+        options: of `pvae.fit`.
+        data: of `pvae.data.load`.
+        objective: called without arguments.
+        streamed: whether the data are images that are decoded as they are drawn.
+        waiting: whether the run folder is there before, empty.
+    """
+
+    parts: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    objective: Callable[[], Any] | None = None
+    streamed: bool = False
+    waiting: bool = False
+
+
+CONFIGURATIONS = {
+    "MLP": Configuration(options={"clip_norm": 1.0}),
+    "convolutional": Configuration(
+        {
+            "network": partial(pvae.networks.Conv, channels=[4], hidden=8),
+            "likelihood": partial(pvae.likelihoods.Gaussian, scale="learned"),
+        }
+    ),
+    "conditional": Configuration({"conditional": True, "classes": 10}, waiting=True),
+    "VampPrior": Configuration({"prior": partial(pvae.priors.VampPrior, components=5)}),
+    "KL warm-up": Configuration(
+        objective=partial(objectives.BetaELBO, beta=2.0, warmup_steps=50),
+        options={"optimizer": partial(torch.optim.AdamW, weight_decay=0.01)},
+    ),
+    "schedule": Configuration(
+        options={
+            "optimizer": partial(torch.optim.SGD, lr=1e-3, momentum=0.9),
+            "scheduler": partial(lr_scheduler.ReduceLROnPlateau, patience=1),
+        }
+    ),
+    "IWAE": Configuration(objective=partial(objectives.ImportanceWeighted, num_samples=5)),
+    "static binarization": Configuration(
+        data={"binarization": "static"},
+        options={"scheduler": partial(lr_scheduler.StepLR, step_size=2)},
+    ),
+    "FactorVAE": Configuration(objective=partial(objectives.FactorVAE, latent_dim=2, hidden=(8,))),
+    "early stopping": Configuration(
+        options={"patience": 1, "epochs": 30, "optimizer": partial(torch.optim.Adam, lr=0.05)}
+    ),
+    "streamed images": Configuration(streamed=True),
+}
+
+
+class Kills:
+    """The campaign: one run, killed several times."""
+
+    name = "kills"
+    count = 220
+
+    def prepare(self, folder: Path) -> None:
+        """Draw the images, and train each configuration without a kill."""
+        pictures = np.random.default_rng(0).integers(0, 256, (64, 8, 8), dtype=np.uint8)
+        self.pictures = folder / "pictures"
+        self.pictures.mkdir()
+        for i, picture in enumerate(pictures):
+            Image.fromarray(picture).save(self.pictures / f"{i:03d}.png")
+        self.expected, self.seconds = {}, {}
+        for name, configuration in CONFIGURATIONS.items():
+            (folder / name).mkdir()
+            began = time.monotonic()
+            found = attempt(partial(self._whole, configuration), folder / name, LONGEST)
+            self.seconds[name] = time.monotonic() - began
+            if found.kind != "returned":
+                raise RuntimeError(f"{name} cannot be trained: {found}")
+            self.expected[name] = found.said
+
+    def attack(self, number: int, folder: Path) -> tuple[str, Outcome]:
+        """Train one configuration, kill it until that was done often enough, and compare."""
+        rng = random.Random(number)
+        name = list(CONFIGURATIONS)[number % len(CONFIGURATIONS)]
+        configuration = CONFIGURATIONS[name]
+        run, began = folder / "run", time.monotonic()
+        left = KILLS
+        while left:
+            if configuration.waiting and not run.exists():
+                run.mkdir()
+            moment = rng.uniform(0, self.seconds[name])
+            if self._killed(configuration, folder, moment, rng.choice(SIGNALS)):
+                left -= 1
+            elif left:  # it came to its end: once more
+                outcome = self._compare(name, configuration, folder)
+                if not outcome.held:
+                    break
+                shutil.rmtree(run)
+        else:
+            outcome = self._compare(name, configuration, folder)
+        outcome.attacks, outcome.seconds = KILLS, time.monotonic() - began
+        return name, outcome
+
+    def _compare(self, name: str, configuration: Configuration, folder: Path) -> Outcome:
+        """Let a run come to its end: is it that of a run without a kill?"""
+        outcome = attempt(partial(self._whole, configuration), folder, LONGEST)
+        if outcome.kind == "returned":
+            different = [k for k, v in self.expected[name].items() if outcome.said.get(k) != v]
+            outcome.said = ", ".join(different)
+            outcome.kind = "silently different" if different else "returned equal bits"
+        elif outcome.kind == "refused":
+            outcome.kind = "could not go on"
+        return outcome
+
+    def _killed(
+        self, configuration: Configuration, folder: Path, moment: float, kind: signal.Signals
+    ) -> bool:
+        """Train, or go on, and kill it after so many seconds, unless it has ended before."""
+        child = os.fork()
+        if not child:
+            silence(folder)
+            with contextlib.suppress(BaseException):
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+                self._train(configuration)
+            os._exit(0)
+        time.sleep(moment)
+        ended = os.waitpid(child, os.WNOHANG)[0] != 0
+        if not ended:
+            os.kill(child, kind)
+            os.waitpid(child, 0)
+        return not ended
+
+    def _whole(self, configuration: Configuration) -> dict[str, str]:
+        """Train to the end, and return digests of what the run folder holds."""
+        self._train(configuration)
+        run = Run("run")
+        state = storage.read_state(run.state)
+        state["position"].pop("seconds")
+        rows = [{k: v for k, v in r.items() if k != "seconds"} for r in run.history.rows]
+        state["position"]["rows"] = rows
+        weights = ("weights.safetensors", "last.safetensors", *run.snapshots.values())
+        found = {n: hashlib.sha256((run.path / n).read_bytes()).hexdigest() for n in weights}
+        found["metrics"] = json.dumps(rows)
+        found["stopped"] = run.info["stopped"]
+        found["state"] = _digest(state)
+        found["left over"] = str(sorted(p.name for p in Path().rglob(".*")))
+        return found
+
+    def _train(self, configuration: Configuration) -> None:
+        """Train in the folder ``run``, or go on if a run was begun there."""
+        training.SECONDS_BETWEEN_CHECKPOINTS = BETWEEN_CHECKPOINTS
+        if configuration.streamed:
+            pvae.data.folder.RESIDENT_LIMIT = 0
+            data = pvae.data.load(self.pictures)
+        else:
+            data = pvae.data.load("digits", test=0.8, **configuration.data)
+        pyro.set_rng_seed(0)
+        network = partial(pvae.networks.MLP, hidden=[8])
+        vae = pvae.build(data.event_shape, 2, **{"network": network} | configuration.parts)
+        objective = configuration.objective and configuration.objective()
+        fixed = {"compile": False, "device": "cpu", "progress": False, "batch_size": 32}
+        options = {"epochs": 5} | fixed | configuration.options
+        try:
+            Run("run")
+            begun = True
+        except FileNotFoundError:
+            begun = False
+        pvae.fit(vae, data, objective=objective, run="run", resume=begun, **options)
+
+
+def _digest(content: Any) -> str:
+    """A digest of nested dicts, lists, tensors and numbers."""
+    found = hashlib.sha256()
+
+    def add(value: Any) -> None:
+        if isinstance(value, torch.Tensor):
+            found.update(repr((value.dtype, value.shape)).encode() + value.numpy().tobytes())
+        elif isinstance(value, dict):
+            for key in value:
+                found.update(repr(key).encode())
+                add(value[key])
+        elif isinstance(value, (list, tuple)):
+            for item in value:
+                add(item)
+        else:
+            found.update(repr(value).encode())
+
+    add(content)
+    return found.hexdigest()
