@@ -2,13 +2,14 @@
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import random
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -86,10 +87,17 @@ CONFIGURATIONS = {
 
 
 class Kills:
-    """The campaign: one run, killed several times."""
+    """The campaign: one run, killed several times.
+
+    Args:
+        names: the configurations, all of them otherwise.
+    """
 
     name = "kills"
     count = 220
+
+    def __init__(self, *names: str) -> None:
+        self.configurations = {name: CONFIGURATIONS[name] for name in names or CONFIGURATIONS}
 
     def prepare(self, folder: Path) -> None:
         """Draw the images, and train each configuration without a kill."""
@@ -99,7 +107,7 @@ class Kills:
         for i, picture in enumerate(pictures):
             Image.fromarray(picture).save(self.pictures / f"{i:03d}.png")
         self.expected, self.seconds = {}, {}
-        for name, configuration in CONFIGURATIONS.items():
+        for name, configuration in self.configurations.items():
             (folder / name).mkdir()
             began = time.monotonic()
             found = attempt(partial(self._whole, configuration), folder / name, LONGEST)
@@ -111,15 +119,14 @@ class Kills:
     def attack(self, number: int, folder: Path) -> tuple[str, Outcome]:
         """Train one configuration, kill it until that was done often enough, and compare."""
         rng = random.Random(number)
-        name = list(CONFIGURATIONS)[number % len(CONFIGURATIONS)]
-        configuration = CONFIGURATIONS[name]
+        name = list(self.configurations)[number % len(self.configurations)]
+        configuration = self.configurations[name]
         run, began = folder / "run", time.monotonic()
         left = KILLS
         while left:
             if configuration.waiting and not run.exists():
                 run.mkdir()
-            moment = rng.uniform(0, self.seconds[name])
-            if self._killed(configuration, folder, moment, rng.choice(SIGNALS)):
+            if self._killed(name, folder, rng):
                 left -= 1
             elif left:  # it came to its end: once more
                 outcome = self._compare(name, configuration, folder)
@@ -137,28 +144,30 @@ class Kills:
         if outcome.kind == "returned":
             different = [k for k, v in self.expected[name].items() if outcome.said.get(k) != v]
             outcome.said = ", ".join(different)
-            outcome.kind = "silently different" if different else "returned equal bits"
+            kinds = {"": "returned equal bits", "left over": "left files behind"}
+            outcome.kind = kinds.get(outcome.said, "silently different")
         elif outcome.kind == "refused":
             outcome.kind = "could not go on"
         return outcome
 
-    def _killed(
-        self, configuration: Configuration, folder: Path, moment: float, kind: signal.Signals
-    ) -> bool:
-        """Train, or go on, and kill it after so many seconds, unless it has ended before."""
+    def _killed(self, name: str, folder: Path, rng: random.Random) -> bool:
+        """Train, or go on, and kill it at a moment or as it writes a file, if it lasts so long."""
+        kind, writes = rng.choice(SIGNALS), rng.choice((None, "fsync", "replace"))
+        moment, write = rng.uniform(0, self.seconds[name]), rng.randrange(80)
         child = os.fork()
         if not child:
             silence(folder)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            counted = _deadly(writes, write, kind) if writes else itertools.count()
             with contextlib.suppress(BaseException):
-                signal.signal(signal.SIGINT, signal.default_int_handler)
-                self._train(configuration)
-            os._exit(0)
-        time.sleep(moment)
-        ended = os.waitpid(child, os.WNOHANG)[0] != 0
-        if not ended:
+                self._train(self.configurations[name])
+            os._exit(next(counted) > write)  # an interrupted one ends by itself
+        if not writes:
+            time.sleep(moment)
+            if os.waitpid(child, os.WNOHANG)[0]:
+                return False
             os.kill(child, kind)
-            os.waitpid(child, 0)
-        return not ended
+        return os.waitpid(child, 0)[1] != 0 or not writes
 
     def _whole(self, configuration: Configuration) -> dict[str, str]:
         """Train to the end, and return digests of what the run folder holds."""
@@ -196,6 +205,19 @@ class Kills:
         except FileNotFoundError:
             begun = False
         pvae.fit(vae, data, objective=objective, run="run", resume=begun, **options)
+
+
+def _deadly(function: str, number: int, kind: signal.Signals) -> Iterator[int]:
+    """Have a signal sent to this process before a function of `os` is called for such a time."""
+    original, calls = getattr(os, function), itertools.count()
+
+    def deadly(*arguments: Any) -> None:
+        if next(calls) == number:
+            os.kill(os.getpid(), kind)
+        original(*arguments)
+
+    setattr(os, function, deadly)
+    return calls
 
 
 def _digest(content: Any) -> str:

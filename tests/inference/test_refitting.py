@@ -17,15 +17,23 @@ def digits():
     return pvae.data.load("digits")
 
 
-@pytest.fixture
-def trained(digits):
+@pytest.fixture(scope="module")
+def once(digits):
     pyro.set_rng_seed(0)
     vae = pvae.build(digits.event_shape, 2, network=NETWORK)
     rate = partial(torch.optim.Adam, lr=5e-3)
     # With a small weight of the KL, the aggregate posterior is far from N(0, I).
     objective = pvae.objectives.BetaELBO(0.01)
     pvae.fit(vae, digits, epochs=60, objective=objective, optimizer=rate, progress=False)
-    return vae
+    return vae.state_dict()
+
+
+@pytest.fixture
+def trained(digits, once):
+    """One of its own for each test."""
+    vae = pvae.build(digits.event_shape, 2, network=NETWORK)
+    vae.load_state_dict(once)
+    return vae.eval()
 
 
 PRIORS = {
