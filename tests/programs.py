@@ -12,6 +12,7 @@ from pyro.infer import (
     ReweightedWakeSleep,
     Trace_ELBO,
     TraceEnum_ELBO,
+    TraceGraph_ELBO,
     TraceMeanField_ELBO,
     config_enumerate,
 )
@@ -197,6 +198,7 @@ PROGRAMS = {
         lambda: particles(vectorize_particles=True),
     ),
     "score function, Rényi": (score_function, lambda: RenyiELBO(0.5, num_particles=4)),
+    "score function, by the graph of the trace": (score_function, TraceGraph_ELBO),
     "hierarchical, subsampled": (hierarchical, Trace_ELBO),
     "module with state": (module, TraceMeanField_ELBO),
     "VAE": (vae, Trace_ELBO),

@@ -13,7 +13,8 @@ from torch.distributions import Bernoulli, Independent
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from pvae.inference.backends import best_backend, compile_graph
-from pvae.inference.tracing import Untraceable, trace
+from pvae.inference.tracing import trace
+from pvae.inference.untraceable import Untraceable
 from pvae.vae import VAE
 
 Draw = tuple[Tensor, ...]

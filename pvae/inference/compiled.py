@@ -1,13 +1,13 @@
 """Stochastic variational inference, compiled."""
 
+import time
 import warnings
 from collections.abc import Callable, Hashable, Sequence
-from contextlib import nullcontext
 from typing import Any, Literal
 
+import numpy as np
 import pyro
 import torch
-from pyro import poutine
 from pyro.infer import (
     ELBO,
     SVI,
@@ -15,28 +15,22 @@ from pyro.infer import (
     JitTraceEnum_ELBO,
     JitTraceGraph_ELBO,
     JitTraceMeanField_ELBO,
-    TraceGraph_ELBO,
 )
 from pyro.optim import PyroOptim
-from pyro.util import warn_if_nan
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from pvae.inference.backends import Backend, best_backend, compile_graph
-from pvae.inference.captured import CapturedStep
-from pvae.inference.tracing import Graph, Untraceable, trace
-from pvae.inference.undo import same_noise, undone
+from pvae.inference.backends import Backend
+from pvae.inference.program import Program, observed
+from pvae.inference.stand_in import replaceable
+from pvae.inference.undo import is_plain, undone
+from pvae.inference.untraceable import Disagreement, Untraceable, brief
 from pvae.inference.update import update_of
-from pvae.inference.watch import PLAIN, Watch
 
-CONSTANTS = (*PLAIN, torch.dtype, torch.device)  # arguments that cannot change unnoticed
-UNTRACEABLE = (
-    *(JitTrace_ELBO, JitTraceEnum_ELBO, JitTraceGraph_ELBO, JitTraceMeanField_ELBO),
-    TraceGraph_ELBO,
-)
-MOST_PROGRAMS = 8  # graphs of one signature, before what changes is taken to change for ever
-TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-3}  # of a graph, relative to the eager program
-TRIES = 3  # a discrete draw may fall on the other side of an edge by rounding, but not every time
+WITH_GRAPHS = (JitTrace_ELBO, JitTraceEnum_ELBO, JitTraceGraph_ELBO, JitTraceMeanField_ELBO)
+MOST_KINDS = 8  # of arguments that graphs are made for
+MOST_PROGRAMS = 8  # graphs of one kind, before what changes is taken to change for ever
+MOST_SECONDS = 60.0  # spent on making graphs, after which a third one is not made
 
 
 class CompiledSVI(SVI):
@@ -108,22 +102,28 @@ class CompiledSVI(SVI):
         guide: Callable,
         optim: PyroOptim,
         loss: ELBO | Callable,
-        *,
+        *args: Any,
         compile: Literal["auto", True] = "auto",
         backend: Literal["auto"] | Backend = "auto",
+        warm_up: bool = True,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(model, guide, optim, loss)
+        super().__init__(model, guide, optim, loss, *args, **kwargs)
         if compile not in ("auto", True):
             raise ValueError(f"compile is {compile!r}: it must be 'auto' or True; SVI is eager.")
         if backend not in ("auto", "inductor", "graph"):
             raise ValueError(f"backend is {backend!r}: it must be 'auto', 'inductor' or 'graph'.")
         self.strict = compile is True
         self.backend = backend
+        self.warm_up = warm_up
         self.objective = loss
         self.update = update_of(optim)
-        self._programs: dict[Hashable, dict[Hashable, list[_Program]]] = {}
-        self._eager: set[Hashable] = set()
         self.learned: dict[int, Tensor] = {}  # parameters that have had gradients
+        self._programs: dict[Hashable, list[Program]] = {}
+        self._eager: set[Hashable] = set()
+        self._fixed: set[tuple[int, Any]] = set()  # values that cannot be inputs of a graph
+        self._made_anew: set[Hashable] = set()  # kinds whose graph has once proved wrong
+        self._seconds = 0.0
         self._warned = False
 
     def step(self, *args: Any, **kwargs: Any) -> float | Tensor:
@@ -143,6 +143,33 @@ class CompiledSVI(SVI):
         """Evaluate the loss; arguments and result are those of `step`."""
         return self._run(args, kwargs, gradients=False)
 
+    def check(self, *args: Any, **kwargs: Any) -> None:
+        """Run the eager program, with Pyro's validation of values, and compare it with the graph.
+
+        Nothing is updated. Steps do this by themselves at growing intervals.
+
+        Args:
+            *args: arguments as of `step`.
+            **kwargs: more of them.
+
+        Raises:
+            RuntimeError: if graph and eager program disagree.
+            ValueError: if a value is outside of its support, as SVI raises it.
+        """
+        leaves, structure = _flatten(args, kwargs)
+        programs = self._programs.get(self._kind(leaves, structure, True), [])
+        inputs = [leaf for leaf in leaves if torch.is_tensor(leaf)]
+        with pyro.validation_enabled(True):
+            program = self._find(programs, leaves, inputs)
+            if program is None:
+                with undone():
+                    self.loss_and_grads(self.model, self.guide, *args, **kwargs)
+                return
+            try:
+                program.check(inputs)
+            except Disagreement as error:
+                raise _wrong(error) from error
+
     def _run(self, args: tuple, kwargs: dict, gradients: bool) -> Any:
         # With handlers around a step the programs need to be run; without gradients none is taken.
         if pyro.poutine.runtime._PYRO_STACK or (gradients and not torch.is_grad_enabled()):
@@ -150,66 +177,70 @@ class CompiledSVI(SVI):
         if self.optim is not self.update.optim:  # another was put in its place
             self.update = update_of(self.optim)
             self._programs.clear()
-        leaves, structure = pytree.tree_flatten((args, kwargs))
-        # One graph for all strides.
-        leaves = [leaf.contiguous() if torch.is_tensor(leaf) else leaf for leaf in leaves]
-        kind, constants = self._signature(leaves, structure, gradients)
+        leaves, structure = _flatten(args, kwargs)
+        kind = self._kind(leaves, structure, gradients)
         if kind in self._eager:
             return self._run_eagerly(args, kwargs, gradients)
         inputs = [leaf for leaf in leaves if torch.is_tensor(leaf)]
+        new = kind not in self._programs
         try:
-            if kind not in self._programs:
+            if new:
                 self._check_arguments(leaves)
-            versions = self._programs.setdefault(kind, {})
-            programs = versions.setdefault(constants, [])
-            program = self._find(programs, inputs)
-            if program is None:
-                if len(versions) > MOST_PROGRAMS:
-                    raise Untraceable(
-                        "an argument that is no tensor changes again and again; what is to change "
-                        "from step to step must be a tensor"
-                    )
-                program = self._make(programs, leaves, structure, gradients)
+            if not new or not self.warm_up:
+                program = self._program(kind, leaves, structure, gradients)
+                return program.run(inputs)
         except Untraceable as error:
             self._refuse(error)
             self._eager.add(kind)
             return self._run_eagerly(args, kwargs, gradients)
-        return program.run(inputs)
+        # The first step is SVI's own: what programs make when they are first run is made there.
+        self.update.fit()
+        with observed() as run:
+            loss = self._run_eagerly(args, kwargs, gradients)
+        for p in run.named.values():
+            if gradients and p.grad is not None:
+                self.learned[id(p)] = p
+                p.grad = None
+        try:
+            self._make(kind, leaves, structure, gradients, run)
+        except Untraceable as error:
+            self._refuse(error)
+            self._eager.add(kind)
+        return loss
 
     def _check_arguments(self, leaves: list) -> None:
-        if isinstance(self.objective, UNTRACEABLE):
+        if isinstance(self.objective, WITH_GRAPHS):
             raise Untraceable(f"{type(self.objective).__name__} makes a graph of its own")
         if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
             raise Untraceable("autocast is on, under which numbers have no type of their own")
         for leaf in leaves:
-            if torch.is_tensor(leaf):
-                if leaf.requires_grad:
-                    raise Untraceable(
-                        "an argument requires a gradient, which only an eager step gives"
-                    )
-            elif not isinstance(leaf, CONSTANTS):
-                raise Untraceable(
-                    f"an argument of type {type(leaf).__name__} cannot be told from what it was"
-                )
+            if torch.is_tensor(leaf) and leaf.requires_grad:
+                raise Untraceable("an argument requires a gradient, which only an eager step gives")
+            if torch.is_tensor(leaf) and not is_plain(leaf):
+                raise Untraceable(f"an argument is a {leaf.layout} tensor")
+        if len(self._programs) >= MOST_KINDS:
+            raise Untraceable(
+                f"its arguments are of more than {MOST_KINDS} kinds (shapes and types), of which "
+                "each needs a graph of its own"
+            )
 
-    def _signature(self, leaves: list, structure: Any, gradients: bool) -> tuple:
-        """What a graph is for: kinds of arguments, and the values of those that are no tensors."""
-        tensors = tuple(
+    def _kind(self, leaves: list, structure: Any, gradients: bool) -> Hashable:
+        """What a graph is for: the kinds of arguments, and what is called with them."""
+        kinds = tuple(
             (leaf.shape, leaf.dtype, leaf.device, leaf.requires_grad)
             if torch.is_tensor(leaf)
             else type(leaf)
             for leaf in leaves
         )
-        values = tuple(leaf for leaf in leaves if isinstance(leaf, CONSTANTS))
-        calls = self.model, self.guide, self.loss_and_grads, self.loss
+        calls = map(_Identity, (self.model, self.guide, self.loss_and_grads, self.loss))
         autocast = torch.is_autocast_enabled("cpu"), torch.is_autocast_enabled("cuda")
         # As text, since a structure has a hash only in recent versions of torch.
-        key = (tensors, str(structure), gradients, self.update.batch_size, autocast, *calls)
-        return key, values
+        return (kinds, str(structure), gradients, self.update.batch_size, autocast, *calls)
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy is made of: all but graphs, which it makes for itself."""
-        return vars(self) | {"_programs": {}, "learned": {}, "update": None}
+        fresh = {"_programs": {}, "learned": {}, "update": None, "_eager": set(), "_fixed": set()}
+        return vars(self) | fresh | {"_made_anew": set()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
@@ -239,8 +270,39 @@ class CompiledSVI(SVI):
             )
         self._warned = True
 
-    def _find(self, programs: list["_Program"], inputs: Sequence[Tensor]) -> "_Program | None":
-        """The graph that holds, among those of one signature."""
+    # Graphs --------------------------------------------------------------------------------------
+
+    def _program(self, kind: Hashable, leaves: list, structure: Any, gradients: bool) -> Program:
+        """The graph that holds, made if there is none, and checked if that is due."""
+        inputs = [leaf for leaf in leaves if torch.is_tensor(leaf)]
+        program = self._find(self._programs.get(kind, []), leaves, inputs)
+        if program is None:
+            return self._make(kind, leaves, structure, gradients)
+        if not program.is_due:
+            return program
+        try:
+            program.check(inputs)
+        except Disagreement as error:
+            # Something that it reads has changed unseen, or its code is wrong.
+            self._programs[kind].remove(program)
+            if self.strict and kind in self._made_anew:
+                raise _wrong(error) from error
+            if kind in self._made_anew:
+                raise Untraceable(
+                    f"its graph disagrees with it again and again, {error}"
+                ) from error
+            self._made_anew.add(kind)
+            return self._make(kind, leaves, structure, gradients)
+        return program
+
+    def _find(
+        self, programs: list[Program], leaves: list, inputs: Sequence[Tensor]
+    ) -> Program | None:
+        """The graph that holds, among those of one kind."""
+        for program in programs:
+            program.take(leaves)
+            if program.watch.same() and program.registered(inputs):
+                return program
         for program in list(programs):
             if program.watch.changed() is None:
                 if program.registered(inputs):
@@ -249,241 +311,90 @@ class CompiledSVI(SVI):
         return None
 
     def _make(
-        self, programs: list["_Program"], leaves: list, structure: Any, gradients: bool
-    ) -> "_Program":
-        """Trace, compile and check a graph for arguments like these."""
+        self, kind: Hashable, leaves: list, structure: Any, gradients: bool, *run: Any
+    ) -> Program:
+        """Make a graph: trace, compile and check it."""
+        programs = self._programs.setdefault(kind, [])
+        graphs = sum(map(len, self._programs.values()))
         if len(programs) >= MOST_PROGRAMS:
             raise Untraceable(
                 f"{programs[-1].watch.changed()} changes again and again; what is to change from "
                 "step to step must be a tensor that is changed in place"
             )
-        program = _Program(self, leaves, structure, gradients)
+        if graphs > 1 and self._seconds > MOST_SECONDS:
+            raise Untraceable(
+                f"its {graphs} graphs took {self._seconds:.0f} seconds to make, and another is due"
+            )
+        began = time.perf_counter()
+        try:
+            program = self._varying(programs, leaves, structure, gradients, *run)
+            if program is None:
+                program = Program(self, leaves, structure, gradients, *run)
+        except Disagreement as error:
+            if self.strict:
+                raise _wrong(error) from error
+            raise Untraceable(f"its graph disagrees with it, {error}") from error
+        except Untraceable:
+            raise
+        except Exception as error:
+            raise Untraceable(f"its graph cannot be made, {brief(error)}") from error
+        finally:
+            self._seconds += time.perf_counter() - began
         programs.append(program)
         return program
 
-
-class _Program:
-    """The graph of one signature, and what it takes to run it."""
-
-    def __init__(self, svi: CompiledSVI, leaves: list, structure: Any, gradients: bool) -> None:
-        self.svi = svi
-        self.gradients = gradients
-        self.scale = 1 / svi.update.batch_size if gradients else None
-        self.leaves = [None if torch.is_tensor(leaf) else leaf for leaf in leaves]
-        self.holes = [i for i, leaf in enumerate(leaves) if torch.is_tensor(leaf)]
-        self.structure = structure
-        inputs = [leaf for leaf in leaves if torch.is_tensor(leaf)]
-        found, modules = self._look(inputs)
-        self.named = found
-        self.parameters = list({id(p): p for p in found.values()}.values())
-        if any(p._backward_hooks for p in self.parameters):
-            raise Untraceable("a parameter has a hook on its gradient, which only eager steps call")
-        self.constraints = {name: pyro.get_param_store()._constraints[name] for name in found}
-        self.owns: bool | None = None
-        self.watch = self._watch(modules)
-        self.graph = self._trace(inputs)
-        self.watch.versions = self.graph.read
-        device = next((t.device for t in (*self.parameters, *inputs)), torch.device("cpu"))
-        backend = best_backend(device) if svi.backend == "auto" else svi.backend
-        order = [*self.parameters, *inputs, *self.graph.live]
-        self.function = compile_graph(self.graph.module, order, backend)
-        pairs = list(zip(self.parameters, self.graph.reached, strict=True))
-        self.reached = [p for p, reached in pairs if reached]
-        self.unreached = [p for p, reached in pairs if not reached]
-        self._check(inputs)
-        if gradients:
-            svi.learned |= {id(p): p for p in self.reached}
-            svi.update.prepare(self.parameters)
-        self.captured = None
-        can = device.type == "cuda" and all(t.device == device for t in order)
-        if can and (svi.update.capturable or not gradients):
-            self.captured = CapturedStep(self._compute_and_update, inputs, svi.update)
-
-    # Running -----------------------------------------------------------------------------------
-
-    def run(self, inputs: Sequence[Tensor]) -> Any:
-        """Take a step, or evaluate the loss, and return the loss."""
-        if self.captured is not None:
-            return self._joined(self.captured(inputs))
-        loss = self._compute_and_update(inputs)
-        if loss[0].is_cuda:
-            return self._joined(loss)
-        loss = self._joined([value.item() for value in loss])
-        if isinstance(loss, float):
-            warn_if_nan(loss, "loss")
-        return loss
-
-    def _joined(self, values: Sequence[Any]) -> Any:
-        return pytree.tree_unflatten(values, self.graph.loss)
-
-    def _compute_and_update(self, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
-        loss, gradients = self._compute(inputs)
-        if self.gradients:
-            for parameter, gradient in gradients:
-                parameter.grad = gradient
-            # SVI leaves zeros behind, by which momentum goes on.
-            learned = self.svi.learned
-            idle = [p for p in self.unreached if p.grad is None and id(p) in learned]
-            for parameter in idle:
-                parameter.grad = torch.zeros_like(parameter)
-            self.svi.update(self.parameters)
-            for parameter in (*(p for p, _ in gradients), *idle):
-                parameter.grad = None
-        return loss
-
-    def _compute(
-        self, inputs: Sequence[Tensor]
-    ) -> tuple[Sequence[Tensor], list[tuple[Tensor, Tensor]]]:
-        with torch.no_grad():
-            values = self.function(*self.parameters, *inputs, *self.graph.live)
-        numbers = self.graph.loss.num_leaves
-        return values[:numbers], list(zip(self.reached, values[numbers:], strict=True))
-
-    def registered(self, inputs: Sequence[Tensor]) -> bool:
-        """Whether the program's parameters are in the store, or are its own to put there again.
-
-        Two models whose parameters have the same names take turns in the store, where each puts its
-        own when it is run. Whether this one does, an eager run tells, once.
-        """
-        store = pyro.get_param_store()
-        lost = [(n, p) for n, p in self.named.items() if store._params.get(n) is not p]
-        if not lost:
-            return True
-        if self.owns is None:
-            found, _ = self._look(inputs)
-            self.owns = all(found.get(name) is p for name, p in lost)
-        if self.owns:
-            for name, p in lost:
-                if name in store:
-                    del store[name]
-                store._params[name], store._param_to_name[p] = p, name
-                store._constraints[name] = self.constraints[name]
-        return self.owns
-
-    # Making ------------------------------------------------------------------------------------
-
-    def _arguments(self, inputs: Sequence[Tensor]) -> tuple[tuple, dict]:
-        leaves = list(self.leaves)
-        for place, x in zip(self.holes, inputs, strict=True):
-            leaves[place] = x
-        return pytree.tree_unflatten(leaves, self.structure)
-
-    def _eager(self, inputs: Sequence[Tensor]) -> Any:
-        svi = self.svi
-        args, kwargs = self._arguments(inputs)
-        call = svi.loss_and_grads if self.gradients else svi.loss
-        with nullcontext() if self.gradients else torch.no_grad():
-            return call(svi.model, svi.guide, *args, **kwargs)
-
-    def _look(self, inputs: Sequence[Tensor]) -> tuple[dict[str, Tensor], list[nn.Module]]:
-        """Run the eager program, for the parameters and modules that it uses.
-
-        What is made when first used, such as the sites of an autoguide, is made here.
-        """
-        called: dict[int, nn.Module] = {}
-        hook = nn.modules.module.register_module_forward_pre_hook(
-            lambda module, _: called.setdefault(id(module), module) and None
-        )
+    def _varying(
+        self, programs: list[Program], leaves: list, structure: Any, gradients: bool, *run: Any
+    ) -> Program | None:
+        """A graph with what changes as inputs, where tensors can stand in for all that changed."""
+        if programs:
+            last = programs[-1]
+            changes = last.watch.changes()
+            if not changes or not all(replaceable(v) for c in changes for v in (c.before, c.now)):
+                return None
+            places = [*((s.place.holder, s.key) for s in last.varying)]
+            places += [(change.place.holder, change.key) for change in changes]
+            places = [(None if h is last.constants else h, key) for h, key in places]
+        else:
+            # Arrays among the arguments are data, which change.
+            places = [(None, i) for i, x in enumerate(leaves) if _is_array(x) and replaceable(x)]
+        keys = {(id(holder), key) for holder, key in places}
+        if not places or keys & self._fixed:
+            return None
         try:
-            with undone(), poutine.trace(param_only=True) as params:
-                self._eager(inputs)
-        finally:
-            hook.remove()
-        sites = params.trace.nodes.items()
-        found = {name: site["value"].unconstrained() for name, site in sites}
-        for leaf in found.values():
-            leaf.grad = None  # of this run
-        return found, list(called.values())
-
-    def _watch(self, modules: list[nn.Module]) -> Watch:
-        svi, watch = self.svi, Watch()
-        for program in (svi.model, svi.guide, svi.objective):
-            bare = poutine.unwrap(program)
-            owner = getattr(bare, "__self__", bare)
-            if isinstance(owner, nn.Module):
-                modules = [*modules, *owner.modules()]
-            watch.follow(program, "the program")
-            watch.follow(bare, "the program")
-        for module in modules:
-            watch.follow(module, type(module).__name__)
-        for parameter in self.parameters:
-            watch.add_tensor(parameter)
-        return watch
-
-    def _trace(self, inputs: Sequence[Tensor]) -> Graph:
-        svi = self.svi
-        call = svi.loss_and_grads if self.gradients else svi.loss
-        read: list[Tensor] = []
-        try:
-            graph = trace(
-                call, svi.model, svi.guide, self.parameters, inputs, self._arguments, self.scale
-            )
-            read = graph.live
-        finally:
-            changed = self.watch.settle(read)
-        if changed is not None:
-            raise Untraceable(
-                f"{changed} is given another value at each run; what is to change from step to "
-                "step must be a tensor that is changed in place"
-            )
-        return graph
-
-    def _check(self, inputs: Sequence[Tensor]) -> None:
-        """Compare loss and gradients with the eager program's, under the same noise."""
-        with same_noise():
-            for attempt in range(TRIES):
-                if attempt:
-                    pyro.set_rng_seed(attempt)
-                found = self._compare(inputs)
-                if found is None:
-                    return
-        raise RuntimeError(
-            f"The compiled graph disagrees with the eager program on the same random numbers: "
-            f"{found}; try backend='graph', or run it by pyro.infer.SVI (pvae.fit: compile=False)."
-        )
-
-    def _compare(self, inputs: Sequence[Tensor]) -> str | None:
-        with undone(self.parameters) as written:
-            loss = pytree.tree_leaves(self._eager(inputs))
-            eager = [None if p.grad is None else p.grad * self.scale for p in self.parameters]
-            changing = [t for t in self.graph.live if written(t)]
-            if any(written(x) for x in inputs):
-                raise Untraceable("it changes an argument in place")
-            after = [t.clone() for t in changing]
-        before = [t.clone() for t in changing]
-        with same_noise(), torch.no_grad():
-            values, gradients = self._compute(inputs)
-            compiled = {id(p): gradient.clone() for p, gradient in gradients}
-            ours = [t.clone() for t in changing]
-            for tensor, value in zip(changing, before, strict=True):
-                tensor.copy_(value)
-        for value, reference in zip(values, loss, strict=True):
-            if not _close(value, torch.as_tensor(reference), float(abs(reference))):
-                return f"the loss is {float(value):.8g} against {float(reference):.8g}"
-        largest = max((float(g.abs().max()) for g in eager if g is not None), default=0.0)
-        for p, gradient in zip(self.parameters, eager, strict=True):
-            if not _close_or_none(compiled.get(id(p)), gradient, largest):
-                name = next(name for name, other in self.named.items() if other is p)
-                return f"the gradient of {name} differs"
-        if not all(_close(a, b, float(b.abs().max())) for a, b in zip(ours, after, strict=True)):
-            return "a tensor that it changes in place differs"
-        return None
+            return Program(self, leaves, structure, gradients, *run, varying=places)
+        except Exception:  # it is no input, for whatever reason, but may be a constant
+            self._fixed |= keys
+            return None
 
 
-def _close(value: Tensor, reference: Tensor, scale: float) -> bool:
-    if value.numel() == 0:
-        return True
-    tolerance = TOLERANCES.get(reference.dtype, 0.05) * scale
-    difference = (value.to(reference) - reference).abs()
-    same = (difference <= tolerance) | (value.to(reference) == reference)
-    return bool((same | (value.isnan() & reference.isnan())).all())
+class _Identity:
+    """Stands for an object by its identity, whether or not it has a hash."""
+
+    def __init__(self, thing: Any) -> None:
+        self.thing = thing
+
+    def __hash__(self) -> int:
+        return id(self.thing)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Identity) and self.thing is other.thing
 
 
-def _close_or_none(value: Tensor | None, reference: Tensor | None, largest: float) -> bool:
-    """Compare gradients; none and zero are the same."""
-    if value is None or reference is None:
-        given = value if reference is None else reference
-        return given is None or not given.any()
-    # What cancels in one gradient is as large as rounding in the others.
-    scale = max(float(reference.abs().max()) if reference.numel() else 0.0, 1e-3 * largest)
-    return _close(value, reference, scale)
+def _flatten(args: tuple, kwargs: dict) -> tuple[list, Any]:
+    """Arguments as a list, and how to put them together; tensors without strides of their own."""
+    leaves, structure = pytree.tree_flatten((args, kwargs))
+    plain = (torch.is_tensor(leaf) and is_plain(leaf) for leaf in leaves)
+    leaves = [x.contiguous() if p else x for x, p in zip(leaves, plain, strict=True)]
+    return leaves, structure
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray)
+
+
+def _wrong(error: Disagreement) -> RuntimeError:
+    return RuntimeError(
+        f"The compiled graph disagrees with the eager program on the same random numbers: {error}; "
+        "try backend='graph', or run it by pyro.infer.SVI (pvae.fit: compile=False)."
+    )

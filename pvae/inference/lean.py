@@ -29,6 +29,7 @@ class LeanAdam:
         self.kernel = _KERNELS[type(optimizer)]
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.groups: list[tuple[dict[str, Any], list, list, torch.Tensor]] = []
+        self.steps: list[tuple[dict[str, Any], torch.Tensor]] = []
         for group in optimizer.param_groups:
             members = [p for p in group["params"] if "step" in optimizer.state[p]]
             if members:
@@ -37,6 +38,7 @@ class LeanAdam:
                 steps = torch.stack([state["step"] for state in states])
                 for state, step in zip(states, steps.unbind(), strict=True):
                     state["step"] = step
+                    self.steps.append((state, step))
                 self.groups.append((group, members, states, steps))
 
     @staticmethod
@@ -54,7 +56,13 @@ class LeanAdam:
         )
 
     def step(self) -> bool:
-        """Update by the gradients; or tell that other parameters have one than before."""
+        """Update by the gradients; or tell that this is not the update that it was made for.
+
+        Other parameters may have gradients than before, and other optimizers may have taken over
+        the counts of steps, where a Pyro optimizer is shared.
+        """
+        if not all(state.get("step") is step for state, step in self.steps):
+            return False
         due = {id(p) for p in self.parameters if p.grad is not None}
         if due != {id(p) for _, members, _, _ in self.groups for p in members}:
             return False

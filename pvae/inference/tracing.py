@@ -2,6 +2,7 @@
 
 import random
 import re
+import sys
 import sysconfig
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +16,7 @@ from unittest import mock
 import numpy as np
 import pyro.util
 import torch
-from pyro import poutine
+from pyro.ops import provenance
 from torch import Tensor, fx
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.distributions import Distribution
@@ -24,7 +25,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import _disable_current_modes
 
+from pvae.inference.checks import Checks
 from pvae.inference.coins import draw_as_torch_does
+from pvae.inference.undo import is_plain
+from pvae.inference.untraceable import Untraceable, brief
 
 _READS = {
     torch.Tensor.item,
@@ -55,20 +59,6 @@ _LIBRARIES = tuple(
 )
 
 
-class Untraceable(Exception):
-    """A program whose operations are not the same at every step.
-
-    Attributes:
-        cause: what was met, as a clause.
-        place: where, as ``file:line: code``; empty where no line is to blame.
-    """
-
-    def __init__(self, cause: str, place: str = "") -> None:
-        self.cause = cause
-        self.place = place
-        super().__init__(f"{cause} ({place})" if place else cause)
-
-
 @dataclass
 class Graph:
     """A loss, and the gradients of its surrogate, as one graph of torch operators.
@@ -82,15 +72,15 @@ class Graph:
             written, where they lie: what changes in place needs no new graph.
         loss: how many numbers the loss is, and what puts them together.
         reached: for each parameter, whether the loss depends on it.
-        read: tensors whose values Python read, with the versions they had. They are constants of
-            the graph, which must not be used when they change.
+        read: tensors whose values Python read. They are constants of the graph, which must not be
+            used when they change.
     """
 
     module: fx.GraphModule
     live: list[Tensor]
     loss: pytree.TreeSpec
     reached: list[bool] = field(default_factory=list)
-    read: list[tuple[Tensor, int]] = field(default_factory=list)
+    read: list[Tensor] = field(default_factory=list)
 
 
 def trace(
@@ -101,6 +91,8 @@ def trace(
     inputs: Sequence[Tensor],
     arguments: Callable[[Sequence[Tensor]], tuple[tuple, dict]],
     scale: float | None,
+    reached: Sequence[Tensor] = (),
+    checks: Checks | None = None,
 ) -> Graph:
     """Trace a loss, and the gradients of whatever it calls ``backward`` on.
 
@@ -116,29 +108,50 @@ def trace(
         inputs: the tensors among the arguments.
         arguments: from tensors in place of the inputs to arguments of the programs.
         scale: factor of the gradients; ``None`` for no gradients.
+        reached: tensors that the programs may reach by themselves, as far as they are known; others
+            cost another run.
+        checks: what the programs' checks of values found in another run, which they are taken to
+            find in each.
 
     Raises:
-        Untraceable: if the programs' operations depend on values, or differ between two runs.
+        Untraceable: if the programs' operations depend on values.
     """
     # Tensors of their own: the programs may reach an argument by another way as well.
     inputs = [x.detach().clone() for x in inputs]
-    run = partial(_trace, call, model, guide, parameters, inputs, arguments, scale)
-    # What the programs reach by themselves shows in a first run, and is a symbol in the next. Were
-    # it none, torch would take single numbers for constants.
+    run = partial(_trace, call, model, guide, parameters, inputs, arguments, scale, checks)
+    others = set(map(id, parameters))
+    known = [t for t in reached if id(t) not in others and is_plain(t) and t.is_leaf]
     states = random.getstate(), np.random.get_state()
     try:
-        met = run(None).live
-        graph = run(met)
+        graph, unknown = run(known)
+        if unknown:
+            # Tensors that the programs reach by a way that was not found. In another run they are
+            # symbols: were they none, torch would take single numbers for constants.
+            graph, _ = run([*graph.live, *unknown])
         drawn = random.getstate() != states[0] or _drawn(np.random.get_state(), states[1])
-        again = run(met)
     finally:
         random.setstate(states[0]), np.random.set_state(states[1])
     if drawn:
         raise Untraceable("it draws random numbers by Python or NumPy, not by torch")
-    _check_same(graph, again)
+    if any(isinstance(tensor, FakeTensor) for tensor in graph.live):
+        raise Untraceable("it keeps tensors of one run for the next")
     draw_as_torch_does(graph.module)
     _simplify(graph.module)
     return graph
+
+
+def difference(graph: Graph, again: Graph) -> str | None:
+    """Say how the graphs of two runs differ, of a program whose operations are not the same."""
+    before, after = (g.module.code.splitlines() for g in (graph, again))
+    for one, other in zip(before, after, strict=False):
+        if one != other:
+            return f"its operations differ between two runs: {one.strip()} became {other.strip()}"
+    if len(before) != len(after):
+        return "its operations differ between two runs: one run has more than the other"
+    for one, other in zip(graph.live, again.live, strict=False):
+        if one is not other and not torch.equal(one, other):
+            return "it makes a tensor of numbers that torch did not draw"
+    return None
 
 
 def _trace(
@@ -149,16 +162,18 @@ def _trace(
     inputs: Sequence[Tensor],
     arguments: Callable[[Sequence[Tensor]], tuple[tuple, dict]],
     scale: float | None,
-    met: list[Tensor] | None,
-) -> Graph:
+    checks: Checks | None,
+    known: Sequence[Tensor],
+) -> tuple[Graph, list[Tensor]]:
+    """Trace once; return also the tensors that were met and not known."""
     graph = Graph(fx.GraphModule({}, fx.Graph()), [], pytree.tree_structure(0.0))
-    known = [*parameters, *(met or [])]
-    seen: dict[int, tuple[Tensor, Tensor]] = {}
+    modes: list[_Symbolic] = []
 
     def run(*tensors: Tensor) -> list[Tensor]:
         leaves, rest = tensors[: len(parameters)], tensors[len(parameters) :]
         args, others = rest[: len(inputs)], rest[len(inputs) :]
-        mode = _Symbolic(dict(zip(map(id, known), (*leaves, *others), strict=True)), seen)
+        mode = _Symbolic(parameters, leaves, known, others, checks)
+        modes.append(mode)
         positional, named = arguments(args)
         with _traceable(mode), torch.set_grad_enabled(scale is not None):
             with mode:
@@ -179,42 +194,63 @@ def _trace(
 
     try:
         tracer = make_fx(run, tracing_mode="fake", _allow_non_fake_inputs=True)
-        graph.module = tracer(*parameters, *inputs, *(met or []))
+        graph.module = tracer(*parameters, *inputs, *known)
     except Untraceable as error:
         raise Untraceable(error.cause, _place(error)) from error
     except Exception as error:
         raise Untraceable(_cause(error), _place(error)) from error
     finally:
-        for tensor, before in seen.values():
+        unknown = list(modes[0].unknown.values()) if modes else []
+        for tensor, before in unknown:
             if tensor is not before and not torch.equal(tensor, before):
                 with torch.no_grad():
                     tensor.copy_(before)
     held = _lift(graph.module)
-    read = {id(tensor) for tensor, _ in graph.read}
-    found = [tensor for tensor, _ in seen.values() if id(tensor) not in read]
-    graph.live = found if met is None else [*met, *held]
-    return graph
+    used = _keep_used(graph.module, len(parameters) + len(inputs), len(known))
+    graph.live = [*(known[i] for i in used), *held]
+    read = {id(tensor) for tensor in graph.read}
+    return graph, [tensor for tensor, _ in unknown if id(tensor) not in read]
 
 
 class _Symbolic(TorchFunctionMode):
     """Have Pyro programs and objectives run on symbols.
 
-    Wherever a parameter is met, in a module, in the parameter store or in a closure, its symbol
-    takes its place.
+    Wherever a tensor is met that has a symbol, in a module, in the parameter store or in a closure,
+    its symbol takes its place.
 
     Args:
-        symbols: those of known tensors, by their identity.
-        met: gathers the other tensors that were there before, and copies of the single numbers
-            among them, which torch takes for constants and computes with.
+        parameters: the parameters.
+        leaves: their symbols.
+        known: other tensors that were there before.
+        symbols: their symbols.
+        checks: what checks of values found in another run.
+
+    Attributes:
+        unknown: the other tensors that were met, and copies of the single numbers among them, which
+            torch takes for constants and computes with.
+        surrogates: what is to be differentiated.
+        read: tensors whose values were read.
+        in_program: whether model or guide is running.
     """
 
-    def __init__(self, symbols: dict[int, Tensor], met: dict[int, tuple[Tensor, Tensor]]) -> None:
+    def __init__(
+        self,
+        parameters: Sequence[Tensor],
+        leaves: Sequence[Tensor],
+        known: Sequence[Tensor],
+        symbols: Sequence[Tensor],
+        checks: Checks | None,
+    ) -> None:
         super().__init__()
-        self.symbols = symbols
-        self.met = met
+        self.checks = checks
+        pairs = zip((*parameters, *known), (*leaves, *symbols), strict=True)
+        self.symbols = {id(tensor): symbol for tensor, symbol in pairs}
+        self.unreadable = set(map(id, parameters))  # changed by every step, or already by this one
+        self.unknown: dict[int, tuple[Tensor, Tensor]] = {}
         self.surrogates: list[Tensor] = []
-        self.read: list[tuple[Tensor, int]] = []
+        self.read: list[Tensor] = []
         self.in_program = False
+        self._origins: dict[int, tuple[Tensor, frozenset]] = {}
 
     def __torch_function__(
         self, function: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
@@ -222,16 +258,20 @@ class _Symbolic(TorchFunctionMode):
         given = args
         if kwargs and kwargs.get("generator") is not None:
             raise Untraceable("it draws from a torch.Generator of its own")
+        if function in _READS and self._can_read(given[0]):
+            self.read.append(given[0])
+            with _disable_current_modes():
+                return function(*args, **(kwargs or {}))
+        if function is torch.Tensor.__bool__ and self.checks is not None:
+            answer = self.checks.answer(sys._getframe(1))
+            if answer is not None:
+                return answer
         args, kwargs = pytree.tree_map_only(
             Tensor,
             self._symbol,
             (args, kwargs or {}),
             is_leaf=lambda value: isinstance(value, torch.Size),  # it would become a tuple
         )
-        if function in _READS and not isinstance(args[0], FakeTensor):
-            self.read.append((args[0], args[0]._version))
-            with _disable_current_modes():
-                return function(*args, **kwargs)
         if not self.in_program:
             if function is torch.Tensor.item:
                 return args[0].detach().clone()
@@ -242,29 +282,64 @@ class _Symbolic(TorchFunctionMode):
                 # Pyro's enumeration selects terms in order to sum them, where zeros do as well.
                 return torch.where(args[1], args[0], torch.zeros_like(args[0]))
         result = function(*args, **kwargs)
-        # `count += 1` names the tensor anew, which must not come to be called a symbol.
-        return given[0] if _IN_PLACE.fullmatch(getattr(function, "__name__", "")) else result
+        if self._origins:
+            self.derive(result, self.origin((args, kwargs)))
+        if _IN_PLACE.fullmatch(getattr(function, "__name__", "")):
+            # `count += 1` names the tensor anew, which must not come to be called a symbol.
+            self.unreadable.add(id(given[0]))
+            return given[0]
+        return result
+
+    # Pyro tracks which sites a tensor depends on by a subclass of tensors, which symbols cannot be.
+
+    def origin(self, value: Any) -> frozenset:
+        """The names of the sites that the tensors in a value depend on."""
+        found = (self._origins.get(id(x)) for x in pytree.tree_leaves(value) if torch.is_tensor(x))
+        return frozenset().union(*(origin for _, origin in filter(None, found)))
+
+    def derive(self, value: Any, origin: frozenset) -> Any:
+        """Say what the tensors in a value depend on besides, and return it."""
+        for x in pytree.tree_leaves(value) if origin else ():
+            if torch.is_tensor(x):
+                self._origins[id(x)] = x, self.origin(x) | origin
+        return value
+
+    def _can_read(self, tensor: Tensor) -> bool:
+        """Whether a tensor has a value, which is that before the run."""
+        return not isinstance(tensor, FakeTensor) and id(tensor) not in self.unreadable
 
     def _symbol(self, tensor: Tensor) -> Tensor:
+        if isinstance(tensor, provenance.ProvenanceTensor):
+            raise Untraceable("it keeps a tensor of an earlier run, as averaging baselines do")
         symbol = self.symbols.get(id(tensor), tensor)
-        known = isinstance(symbol, FakeTensor) or symbol.is_meta or id(symbol) in self.met
+        known = isinstance(symbol, FakeTensor) or symbol.is_meta or id(symbol) in self.unknown
         if not known:
+            if not is_plain(symbol):
+                raise Untraceable(f"it computes with a {symbol.layout} tensor")
+            if not symbol.is_leaf:
+                raise Untraceable("it computes with the result of an earlier run, and its history")
             with _disable_current_modes(), torch.no_grad():
-                self.met[id(symbol)] = symbol, symbol.clone() if symbol.numel() == 1 else symbol
+                copy = symbol.clone() if symbol.numel() == 1 else symbol
+                self.unknown[id(symbol)] = symbol, copy
         return symbol
 
     def program(self, program: Callable) -> Callable:
         """Mark what runs inside a program, which may not take numbers for tensors."""
+        return marked(self, program)
 
-        def run(*args: Any, **kwargs: Any) -> Any:
-            before, self.in_program = self.in_program, True
-            try:
-                return program(*args, **kwargs)
-            finally:
-                self.in_program = before
 
-        run.__wrapped__ = poutine.unwrap(program)  # some ELBOs look what kind of a guide it is
-        return run
+def marked(mode: Any, program: Callable) -> Callable:
+    """A program that says to a mode, by its attribute ``in_program``, when it is running."""
+    # In the form of Pyro's handlers, for objectives that look what kind of a guide it is.
+    return partial(_run_inside, mode, program)
+
+
+def _run_inside(mode: Any, program: Callable, *args: Any, **kwargs: Any) -> Any:
+    before, mode.in_program = mode.in_program, True
+    try:
+        return program(*args, **kwargs)
+    finally:
+        mode.in_program = before
 
 
 @contextmanager
@@ -275,19 +350,47 @@ def _traceable(mode: _Symbolic) -> Iterator[None]:
     def unchecked(self: Distribution, *args: Any, validate_args: Any = None, **kwargs: Any) -> None:
         begin(self, *args[:2], validate_args=False, **kwargs)
 
+    def tracked(cls: type, data: Tensor, provenance: frozenset = frozenset()) -> Tensor:
+        return mode.derive(data, provenance)
+
+    make, convert = torch.tensor, torch.from_numpy
+
+    def tensor(data: Any, **kwargs: Any) -> Tensor:  # where a tensor stands in for an array
+        return data.detach().clone().to(**kwargs) if torch.is_tensor(data) else make(data, **kwargs)
+
+    def from_numpy(data: Any) -> Tensor:
+        return data if torch.is_tensor(data) else convert(data)
+
     def tracing() -> bool | None:  # Pyro's objectives ask, on account of TorchScript
-        return None if mode.in_program else True
+        asks = sys._getframe(1).f_globals.get("__name__", "")
+        return True if asks.startswith("pyro.") and not mode.in_program else None
 
     with (
         pyro.validation_enabled(False),
+        _without_mkldnn(),
         mock.patch.object(Distribution, "__init__", unchecked),
         mock.patch.object(Distribution, "_validate_sample", return_value=None),
+        mock.patch.object(provenance.ProvenanceTensor, "__new__", tracked),
+        mock.patch.object(provenance, "extract_provenance", lambda x: (x, mode.origin(x))),
         mock.patch.object(torch._C, "_get_tracing_state", tracing),
         mock.patch.object(torch, "manual_seed", _seed),
+        mock.patch.object(torch, "tensor", tensor),
+        mock.patch.object(torch, "from_numpy", from_numpy),
         mock.patch.object(pyro.util, "torch_isnan", return_value=False),
         mock.patch.object(pyro.util, "torch_isinf", return_value=False),
     ):
         yield
+
+
+@contextmanager
+def _without_mkldnn() -> Iterator[None]:
+    """Have recurrent networks be the operators that they are made of, which can be traced."""
+    before = torch._C._get_mkldnn_enabled()
+    torch._C._set_mkldnn_enabled(False)
+    try:
+        yield
+    finally:
+        torch._C._set_mkldnn_enabled(before)
 
 
 def _seed(seed: int) -> None:
@@ -333,21 +436,17 @@ def _lift(module: fx.GraphModule) -> list[Tensor]:
     return held
 
 
-def _check_same(graph: Graph, again: Graph) -> None:
-    """Refuse a program whose operations or constants differ between two runs."""
-    before, after = (g.module.code.splitlines() for g in (graph, again))
-    for one, other in zip(before, after, strict=False):
-        if one != other:
-            raise Untraceable(
-                f"its operations differ between two runs: {one.strip()} became {other.strip()}"
-            )
-    if len(before) != len(after):
-        raise Untraceable("its operations differ between two runs: one run has more than the other")
-    if any(isinstance(tensor, FakeTensor) for tensor in (*graph.live, *again.live)):
-        raise Untraceable("it keeps tensors of one run for the next")
-    for one, other in zip(graph.live, again.live, strict=True):
-        if one is not other and not torch.equal(one, other):
-            raise Untraceable("it makes a tensor of numbers that torch did not draw")
+def _keep_used(module: fx.GraphModule, first: int, count: int) -> list[int]:
+    """Remove those of some inputs that nothing uses, and return which are left."""
+    inputs = [node for node in module.graph.nodes if node.op == "placeholder"]
+    used = []
+    for number, node in enumerate(inputs[first : first + count]):
+        if node.users:
+            used.append(number)
+        else:
+            module.graph.erase_node(node)
+    module.recompile()
+    return used
 
 
 def _simplify(module: fx.GraphModule) -> None:
@@ -375,7 +474,7 @@ def _cause(error: Exception) -> str:
         return "Python asks for the value of a tensor there, which only a run can tell"
     if "DynamicOutputShape" in type(error).__name__:
         return "the shape of a tensor depends on values there, which only a run can tell"
-    return f"it raises {type(error).__name__} when traced: {said[:200]}"
+    return f"it raises an error when traced, {brief(error)}"
 
 
 def _place(error: Exception) -> str:

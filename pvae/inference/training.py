@@ -412,6 +412,7 @@ def _inference(
         Drawn(objective, train) if drawn else objective,
         compile=strict or "auto",
         backend=backend,
+        warm_up=False,  # a resumed run takes the same steps as one that was not stopped
     )
     return svi, drawn
 

@@ -1,38 +1,75 @@
 """Running a program and then having it not have been run."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
+import pyro
 import pyro.util
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from pvae.inference.state import Entries
+from pvae.inference.untraceable import Untraceable
+from pvae.inference.watch import Watch
+
 
 @contextmanager
-def undone(leaves: Sequence[Tensor] = ()) -> Iterator[Callable[[Tensor], bool]]:
-    """Undo, on leaving, what was done to tensors in place, to gradients and to random states.
+def undone(
+    leaves: Sequence[Tensor] = (), watch: Watch | None = None, record: bool = True
+) -> Iterator[Callable[[Tensor], bool]]:
+    """Undo, on leaving, what was done to tensors, to gradients, to random states and in Python.
 
     Args:
         leaves: tensors whose gradients are none while entered, and after as before.
+        watch: the Python state to put back, with the parameter store.
+        record: whether tensors are written to, as they are unless a run is traced.
 
     Yields:
         A function that tells whether a tensor has been written to.
+
+    Raises:
+        Untraceable: if the run changed Python state, as every run would.
     """
     gradients = [leaf.grad for leaf in leaves]
     for leaf in leaves:
         leaf.grad = None
-    record = _Record()
+    recorder = _Record()
+    tensors = [] if watch is None else [(t, t.detach()) for t in watch.tensors if is_plain(t)]
+    store = [] if watch is None else _store()
     with same_noise():
         try:
-            with record:
-                yield record.wrote
+            with recorder if record else nullcontext():
+                yield recorder.wrote
         finally:
-            record.restore()
+            for tensor, before in tensors:  # which may have been given other memory
+                if tensor.data_ptr() != before.data_ptr() or tensor.shape != before.shape:
+                    tensor.data = before
+            recorder.restore()
             for leaf, gradient in zip(leaves, gradients, strict=True):
                 leaf.grad = gradient
+            changes = [] if watch is None else watch.restore()
+            for place in store:
+                changes += place.changes()
+                place.restore()
+    if changes:
+        raise Untraceable(
+            f"{changes[0]} is given another value at each run; what is to change from step to "
+            "step must be a tensor that is changed in place"
+        )
+
+
+def is_plain(tensor: Tensor) -> bool:
+    """Whether a tensor is of numbers that lie in memory, as a graph takes them."""
+    return tensor.layout is torch.strided and not tensor.is_meta and not tensor.is_quantized
+
+
+def _store() -> list[Entries]:
+    store = pyro.get_param_store()
+    entries = store._params, store._constraints, store._param_to_name
+    return [Entries(one, "the parameter store") for one in entries]
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from typing import Any
 
 import pyro
 import torch
-from pyro.optim import PyroOptim
+from pyro.optim import PyroLRScheduler, PyroOptim
 from pyro.optim.optim import _load_state_dict, is_scheduler
 from torch import Tensor
 
@@ -38,6 +38,9 @@ class Update:
     def refresh(self) -> None:
         """Bring settings that were changed from outside to where they are read."""
 
+    def fit(self) -> None:
+        """Have states follow parameters that were given another dtype, device or shape."""
+
     def __call__(self, parameters: Sequence[Tensor]) -> None:
         """Update parameters by their gradients."""
         self.optim(parameters)
@@ -63,10 +66,14 @@ class OwnUpdate(Update):
         """How often its state has been replaced by another."""
         return self.optim.moved
 
-    def prepare(self, parameters: Sequence[Tensor]) -> None:
-        """Get to know the parameters of a new graph."""
+    def fit(self) -> None:
+        """Have states follow parameters that were given another dtype, device or shape."""
         fit_states(self.optim.torch_optimizer)
         self.optim.reset()
+
+    def prepare(self, parameters: Sequence[Tensor]) -> None:
+        """Get to know the parameters of a new graph."""
+        self.fit()
 
     def __call__(self, parameters: Sequence[Tensor]) -> None:
         """Update parameters by their gradients."""
@@ -95,12 +102,16 @@ class FusedUpdate(Update):
         assert self.torch_optimizer is not None
         return _capturable(self.torch_optimizer)
 
-    def prepare(self, parameters: Sequence[Tensor]) -> None:
-        """Have the Pyro optimizer meet new parameters, and group all by their settings."""
-        optim = self.optim
+    def fit(self) -> None:
+        """Have states follow parameters that were given another dtype, device or shape."""
         if self.torch_optimizer is not None:
             fit_states(self.torch_optimizer)
             self._stepper.reset()
+
+    def prepare(self, parameters: Sequence[Tensor]) -> None:
+        """Have the Pyro optimizer meet new parameters, and group all by their settings."""
+        self.fit()
+        optim = self.optim
         known = {id(p) for p in self.parameters}
         new = [p for p in parameters if id(p) not in known]
         if not new:
@@ -206,7 +217,9 @@ def update_of(optim: PyroOptim) -> Update:
     """The fastest update that does what an optimizer does."""
     if isinstance(optim, Optimizer):
         return OwnUpdate(optim)
-    if optim.pt_optim_constructor in FUSED:
+    # A subclass, or an object given methods of its own, does more than what is done here.
+    plain = type(optim) in (PyroOptim, PyroLRScheduler) and not vars(PyroOptim).keys() & vars(optim)
+    if plain and optim.pt_optim_constructor in FUSED:
         return FusedUpdate(optim)
     return Update(optim)
 

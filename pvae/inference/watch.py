@@ -1,227 +1,456 @@
-"""What a traced program took for constant, and whether it still is."""
+"""What programs read from Python, and whether it still is what it was."""
 
-import functools
-import sysconfig
+import array
+import contextvars
+import enum
+import operator
+import os
+import random
+import sys
+import threading
 import types
-from collections.abc import Callable, Iterable, MutableMapping
-from pathlib import Path
+import weakref
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date, time, timedelta, tzinfo
+from decimal import Decimal
+from fractions import Fraction
+from functools import cached_property, partial
+from itertools import chain
+from operator import is_
+from pathlib import PurePath
 from typing import Any
 
-import pyro
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-PLAIN = (bool, int, float, complex, str, bytes, type(None))
-_CALLED = (types.FunctionType, types.MethodType, types.BuiltinFunctionType, functools.partial)
-_INTERNAL = set(vars(nn.Module())) - {"training"}
-_DEEPEST = 4  # objects in objects, of which more are hardly a program's own settings
-_LIBRARIES = tuple(
-    str(path)
-    for path in (
-        Path(torch.__file__).parent,
-        Path(pyro.__file__).parent,
-        sysconfig.get_path("stdlib"),
-    )
+from pvae.inference.executed import Executed, is_library
+from pvae.inference.state import (
+    ABSENT,
+    Cells,
+    Change,
+    Content,
+    Elements,
+    Entries,
+    Names,
+    OfClass,
+    Place,
+    Readable,
+    Slots,
+    slots,
 )
+from pvae.inference.untraceable import Untraceable
+
+MOST_VALUES = 20_000  # that are compared at every step
+MOST_BYTES = 2**20  # of arrays that are
+
+# Values that do not change in place: the same if they are equal.
+ATOMS = (
+    *(bool, int, float, complex, str, bytes, type(None), type(...), range, slice, enum.Enum),
+    *(np.generic, np.dtype, Decimal, Fraction, PurePath, date, time, timedelta, tzinfo),
+    *(torch.dtype, torch.device, torch.layout, torch.memory_format, torch.Size),
+)
+_VALUES = (*ATOMS, list, dict, tuple, set)
+# Modules of the standard library whose objects hold what their user puts there.
+_CONTAINERS = {"argparse", "types", "collections", "functools", "os"}
+# Classes that read no attributes but those that they define themselves.
+_GENERIC = {"object", "Module", "PyroModule", "ABC", "Generic", "Protocol", "Namespace"}
+_GENERIC |= {"SimpleNamespace", "ELBO", "PyroOptim"}
+_VIEWS = type({}.keys()), type({}.values()), type({}.items())
+_READ_BY_LIBRARIES = {*vars(nn.Module()), "forward", "model", "guide"}
 
 
 class Watch:
-    """Names that must go on meaning what they meant.
+    """What programs read from Python, as it was when this was made.
 
-    A graph holds Python's numbers as constants, and tensors by identity: a number that is changed,
-    or a name that is given another tensor, module or function, makes it the graph of another
-    program. Attributes, closures and globals are followed into containers, objects and functions
-    of the user's own.
+    A graph holds Python's values as constants, and tensors by identity: where a name means another
+    value, tensor, module or function than before, it is the graph of another program. Attributes,
+    elements, closures, defaults, classes and globals are followed from the programs on. Of a user's
+    own objects and modules only that matters which some executed code names.
+
+    Args:
+        roots: what the programs begin with, such as themselves, by what to call it.
+        executed: the code that a run of them has executed.
+        ignored: objects that are no matter.
 
     Attributes:
-        entries: namespaces, names in them, and what these meant.
-        containers: lists and dictionaries, and copies of them.
-        tensors: tensors, and how they lay in memory.
-        versions: tensors whose values must stay, and their versions.
+        tensors: the tensors that are reached.
+
+    Raises:
+        Untraceable: if there is more than can be compared at every step.
     """
 
-    def __init__(self) -> None:
-        self.entries: list[tuple[MutableMapping[str, Any], str, Any, str]] = []
-        self.containers: list[tuple[list | dict, list | dict, str]] = []
-        self.tensors: list[tuple[Tensor, tuple]] = []
-        self.versions: list[tuple[Tensor, int]] = []
-        self._seen: dict[int, object] = {}
-
-    def add(
-        self, namespace: MutableMapping[str, Any], names: Iterable[str], owner: str, depth: int = 0
+    def __init__(
+        self, roots: Mapping[str, Any], executed: Executed, ignored: Iterable[Any] = ()
     ) -> None:
-        """Watch names, of which it matters what they mean."""
-        for name in names:
-            value = namespace.get(name)
-            if isinstance(value, (*PLAIN, Tensor, nn.Module, *_CALLED)):
-                self.entries.append((namespace, name, value, owner))
-            self.follow(value, f"{name} of {owner}", depth + 1)
+        self.roots = dict(roots)
+        self.executed = executed
+        self.ignored = list(ignored)
+        self._layouts: list[tuple[Tensor, tuple]] = []
+        self._read: list[tuple[Tensor, int, Tensor]] = []
+        self._find()
 
-    def follow(self, value: object, owner: str, depth: int = 0) -> None:
-        """Watch what is in a container, an object or a function, of the user's own."""
-        if isinstance(value, (*PLAIN, Tensor, type, types.ModuleType)) or id(value) in self._seen:
-            return
-        self._seen[id(value)] = value
-        if depth > _DEEPEST:
-            return
-        if isinstance(value, list | dict):
-            self.containers.append((value, value.copy(), owner))
-            for one in value.values() if isinstance(value, dict) else value:
-                self.follow(one, owner, depth + 1)
-        elif isinstance(value, tuple | set | frozenset):
-            for one in value:
-                self.follow(one, owner, depth + 1)
-        elif isinstance(value, functools.partial):
-            for one in (value.func, *value.args, *value.keywords.values()):
-                self.follow(one, owner, depth + 1)
-        elif isinstance(value, types.MethodType):
-            self.follow(value.__self__, owner, depth + 1)
-            self.follow(value.__func__, owner, depth + 1)
-        elif isinstance(value, types.FunctionType):
-            self._add_function(value, depth)
-        else:
-            self._add_object(value, depth)
+    # Tensors -----------------------------------------------------------------------------------
 
-    def _add_object(self, thing: object, depth: int) -> None:
-        owner = type(thing).__name__
-        if isinstance(thing, nn.Module):
-            for namespace in (thing._parameters, thing._buffers, thing._modules):
-                self.add(namespace, list(namespace), owner, depth)
-        names = getattr(thing, "__dict__", {})
-        self.add(names, [n for n in names if n not in _INTERNAL], owner, depth)
-        classes = [c for c in type(thing).__mro__ if not _in_library(c)]
-        shadowed = {n for c in classes for n, v in vars(c).items() if isinstance(v, PLAIN)}
-        own = [n for n in shadowed - names.keys() if not n.startswith("__")]
-        self.add(_Attributes(thing), own, owner, depth)
-        for c in classes:
-            for function in (vars(c).get("forward"), vars(c).get("__call__")):
-                if isinstance(function, types.FunctionType):
-                    self.follow(function, owner, depth + 1)
+    def lay(self, tensors: Iterable[Tensor]) -> None:
+        """Watch where tensors lie, and whether they are learned."""
+        self._layouts = [(tensor, _layout(tensor)) for tensor in tensors]
 
-    def _add_function(self, function: Callable, depth: int) -> None:
-        code = function.__code__
-        if code.co_filename.startswith(_LIBRARIES):
-            return
-        owner = getattr(function, "__qualname__", "the program")
-        for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
-            self.add(_Cell(cell), [name], owner, depth)
-        used = [n for n in _names(code) if n in function.__globals__ and n != "__name__"]
-        self.add(function.__globals__, used, owner, depth)
+    def read(self, tensors: Iterable[Tensor]) -> None:
+        """Watch the values of tensors, which Python has read."""
+        self._read = [(tensor, tensor._version, tensor.clone()) for tensor in tensors]
 
-    def add_tensor(self, tensor: Tensor) -> None:
-        """Watch where a tensor lies, and whether it is learned."""
-        self.tensors.append((tensor, _layout(tensor)))
+    # Comparing ---------------------------------------------------------------------------------
+
+    def same(self) -> bool:
+        """Whether everything is as it was, by identity, as quickly as that can be told."""
+        return (
+            list(map(len, self._sized)) == self._sizes
+            and all(map(is_, self._flat(), self._expected))
+            and all(place.same() for place in self._others)
+            and self._changed_tensor() is None
+        )
 
     def changed(self) -> str | None:
-        """Say what is not as it was, or nothing."""
-        for namespace, name, value, owner in self.entries:
-            now = namespace.get(name)
-            if now is not value and not _equal(now, value):
-                return f"{name} of {owner}"
-        for container, before, owner in self.containers:
-            if not _same(container, before):
-                return owner
-        for tensor, layout in self.tensors:
+        """Say what is not as it was, or nothing. What is equal is taken for what was."""
+        found = self._changed_tensor()
+        if found is not None:
+            return found
+        stale = [place for place in self.places if not place.same()]
+        changes = [change for place in stale for change in place.changes()]
+        for change in changes:
+            if self._matters(change) and not _equal(change.now, change.before):
+                return str(change)
+        if all(isinstance(c.now, ATOMS) or not self._matters(c) for c in changes):
+            for place in stale:
+                place.remember()
+            self._expected = list(self._flat())
+        else:  # equal, but other objects, which are watched from now on
+            self._find()
+        return None
+
+    def changes(self) -> list[Change]:
+        """All that is not as it was and matters, where no tensor has changed."""
+        changes = [c for p in self.places if not p.same() for c in p.changes()]
+        return [c for c in changes if self._matters(c) and not _equal(c.now, c.before)]
+
+    def place(self, holder: Any) -> Place:
+        """The place that something holds its values in."""
+        return self._where[id(holder)][0]
+
+    def accept(self, holder: Any, key: Any, value: Any) -> None:
+        """Take a value that is there now for what was."""
+        place, start = self._where[id(holder)]
+        index = list(place.keys).index(key)
+        place.values[index] = value
+        if start is not None:
+            self._expected[start + index] = value
+
+    def restore(self) -> list[Change]:
+        """Put everything back after a run, and return what the run has changed.
+
+        What the code of a library keeps for itself is put back, and is no change.
+        """
+        found = []
+        for place in self.places:
+            if not place.same():
+                changes = list(place.changes())
+                found += [
+                    c
+                    for c in changes
+                    if not place.library and self._matters(c) and not _equal(*c[2:])
+                ]
+                place.restore()
+        return found
+
+    def _changed_tensor(self) -> str | None:
+        for tensor, layout in self._layouts:
             if _layout(tensor) != layout:
-                return "the memory of a parameter"
-        for tensor, version in self.versions:
-            if tensor._version != version:
+                return "the memory of a tensor"
+        for tensor, version, value in self._read:
+            # Some ways to write a tensor leave its version as it is.
+            if tensor._version != version or not torch.equal(tensor, value):
                 return "a tensor whose value Python reads"
         return None
 
-    def settle(self, read: Iterable[Tensor]) -> str | None:
-        """Put names back after a run, and say which of them the run gave another meaning.
+    def _matters(self, change: Change) -> bool:
+        key, executed = change.key, self.executed
+        if not change.place.named or executed.reflection or key in executed.names:
+            return True
+        # What is read without being named.
+        return key in _READ_BY_LIBRARIES or key.startswith(("__", "_pyro"))
 
-        A tensor that a run keeps under a name, and has not read before, is a cache: it is put back,
-        and not watched from then on.
+    def _flat(self) -> Iterator[Any]:
+        values = chain.from_iterable(map(dict.values, self._dicts))
+        return chain(chain.from_iterable(self._sized), values)
 
-        Args:
-            read: the tensors that the run has read.
-        """
-        seen = {id(tensor) for tensor in read}
-        told, kept = None, []
-        for entry in self.entries:
-            namespace, name, value, owner = entry
-            now = namespace.get(name)
-            if now is value or _equal(now, value):
-                kept.append(entry)
+    # Finding -----------------------------------------------------------------------------------
+
+    def _find(self) -> None:
+        """Find all places from the roots on."""
+        named = -1
+        while named < len(self.executed.names):  # which grow by what is found
+            named = len(self.executed.names)
+            self._find_by_names()
+        # Most places are dictionaries and lists, which are compared all at once.
+        quick = [p for p in self.places if type(p) in (Entries, Elements)]
+        self._others = [p for p in self.places if type(p) not in (Entries, Elements)]
+        self._sized = [p.holder for p in quick]
+        self._sizes = list(map(len, self._sized))
+        self._dicts = [p.holder for p in quick if type(p) is Entries]
+        self._expected = list(self._flat())
+        self._index(quick)
+
+    def _find_by_names(self) -> None:
+        self.places: list[Place] = []
+        self.tensors: list[Tensor] = []
+        # It keeps them, so that no other object has their identity.
+        self._seen: dict[int, Any] = {id(thing): thing for thing in self.ignored}
+        self._globals: dict[int, tuple[dict, set[str], str]] = {}
+        self._modules: dict[int, types.ModuleType] = {}
+        self._count = self._bytes = 0
+        self._queue: list[tuple[Any, str, bool]] = [(r, n, False) for n, r in self.roots.items()]
+        executed = self.executed
+        for code, (namespace, names) in executed.reads.items():
+            self._add_names(namespace, names, code.co_name)
+        self._follow((sys.modules.get(name) for name in executed.modules), "an import", False)
+        if not executed.names.isdisjoint(("environ", "getenv")):
+            self._follow((os.environ,), "os.environ", False)
+        self._visit_all()
+        for module in self._modules.values():
+            values = [n for n, v in vars(module).items() if isinstance(v, _VALUES)]
+            names = executed.names.union(values if executed.reflection else ())
+            self._add_names(vars(module), names, module.__name__)
+        self._visit_all()
+        self.places += [Names(*entry) for entry in self._globals.values()]
+        del self._queue, self._globals, self._modules
+
+    def _index(self, quick: list[Place]) -> None:
+        """Find each place by what it is of, with where its values are among those expected."""
+        starts = dict.fromkeys(map(id, self._sized), 0)
+        start = 0
+        for place in quick:
+            starts[id(place.holder)] = start
+            start += len(place.values)
+        for holder in self._dicts:
+            starts[id(holder)] = start
+            start += len(holder)
+        self._where = {id(p.holder): (p, starts.get(id(p.holder))) for p in self.places}
+
+    def _visit_all(self) -> None:
+        while self._queue:
+            thing, owner, library = self._queue.pop()
+            if isinstance(thing, ATOMS) or id(thing) in self._seen:
                 continue
-            namespace[name] = value
-            if not torch.is_tensor(value) or id(value) in seen:
-                told = f"{name} of {owner}"
-        self.entries = kept
-        for container, before, owner in self.containers:
-            if not _same(container, before):
-                container.clear()
-                container.update(before) if isinstance(container, dict) else container.extend(
-                    before
-                )
-                told = owner
-        return told
+            self._seen[id(thing)] = thing
+            self._visit(thing, owner, library)
+
+    def _visit(self, thing: Any, owner: str, library: bool) -> None:
+        if isinstance(thing, Tensor):
+            self.tensors.append(thing)
+        elif isinstance(thing, tuple | frozenset):
+            self._follow(thing, owner, library)
+        elif isinstance(thing, list | deque | set):
+            self._add(Elements(thing, owner, library=library))
+        elif isinstance(thing, dict):
+            self._add(Entries(thing, owner, library=library))
+        elif isinstance(thing, np.ndarray | bytearray | array.array):
+            self._add_array(thing, owner)
+        elif isinstance(thing, types.MappingProxyType):
+            self._add(Readable(thing, owner, library=library))
+        elif isinstance(thing, _VIEWS):
+            self._follow((thing.mapping,), owner, library)
+        elif isinstance(thing, weakref.ref):
+            self._follow((thing(),), owner, library)
+        elif isinstance(thing, threading.local):
+            self._add(Entries(vars(thing), owner))
+        elif isinstance(thing, contextvars.ContextVar):
+            self.places.append(Content(thing, owner, _value_of, _set_value, operator.is_))
+        elif isinstance(thing, Iterator):
+            raise Untraceable(f"{owner} is a {type(thing).__name__}, which no run can turn back")
+        elif isinstance(thing, operator.attrgetter):
+            self.executed.names.update(n for name in thing.__reduce__()[1] for n in name.split("."))
+        elif isinstance(thing, types.MethodType):
+            self._follow((thing.__self__, thing.__func__), owner, library)
+        elif isinstance(thing, types.FunctionType):
+            self._visit_function(thing)
+        elif isinstance(thing, staticmethod | classmethod):
+            self._follow((thing.__func__,), owner, library)
+        elif isinstance(thing, property):
+            self._follow((thing.fget,), owner, library)
+        elif isinstance(thing, cached_property):
+            self._follow((thing.func,), owner, library)
+        elif isinstance(thing, partial):
+            self._follow((thing.func, thing.args, thing.keywords), owner, library)
+        elif isinstance(thing, types.BuiltinMethodType):
+            self._follow((thing.__self__,), owner, library)
+        elif isinstance(thing, types.ModuleType):
+            if not is_library(thing.__name__):
+                self._modules[id(thing)] = thing
+        elif isinstance(thing, type):
+            self._visit_class(thing)
+        else:
+            self._visit_object(thing, owner)
+
+    def _add(self, place: Place) -> None:
+        self.places.append(place)
+        self._count += len(place.values)
+        if self._count > MOST_VALUES:
+            raise Untraceable(
+                f"it reaches more than {MOST_VALUES:,} Python values, the last of them by "
+                f"{place.owner}, too many to compare at every step: hold them in a tensor"
+            )
+        for key, value in zip(place.keys, place.values, strict=True):
+            if self._matters(Change(place, key, None, None)):
+                owner = f"{key} of {place.owner}" if isinstance(key, str) else place.owner
+                self._queue.append((value, owner, place.library))
+
+    def _follow(self, things: Iterable[Any], owner: str, library: bool) -> None:
+        self._queue += [(thing, owner, library) for thing in things]
+
+    def _add_names(self, namespace: dict, names: Iterable[str], owner: str) -> None:
+        _, known, _ = self._globals.setdefault(id(namespace), (namespace, set(), owner))
+        known.update(names)
+        self._queue += [(namespace[n], n, False) for n in names if n in namespace]
+
+    def _visit_function(self, function: types.FunctionType) -> None:
+        if is_library(function.__globals__.get("__name__")):
+            return
+        owner = function.__qualname__
+        if function.__closure__:
+            self._add(Cells(function, owner))
+        if vars(function):
+            self._add(Entries(vars(function), owner))
+        self._add(Slots(function, ("__code__", "__defaults__", "__kwdefaults__"), owner, False))
+
+    def _visit_class(self, cls: type) -> None:
+        for base in (*cls.__mro__, type(cls)):
+            if not is_library(base.__module__) and base is not object:
+                self._add(OfClass(base, base.__name__, named=True))
+
+    def _visit_object(self, thing: Any, owner: str) -> None:
+        cls = type(thing)
+        name, root = cls.__name__, cls.__module__.partition(".")[0]
+        if isinstance(thing, random.Random | np.random.Generator | np.random.RandomState):
+            self._add_generator(thing, owner)
+        elif is_library(root) and root not in (*_CONTAINERS, "torch", "pyro", "pvae"):
+            return  # locks, loggers, files, and the like
+        generic = all(is_library(c.__module__) <= (c.__name__ in _GENERIC) for c in cls.__mro__)
+        library = is_library(root) and root not in _CONTAINERS
+        if isinstance(getattr(thing, "__dict__", None), dict):
+            self._add(Entries(vars(thing), name, named=generic, library=library))
+        if slots(cls):
+            self._add(Slots(thing, slots(cls), name, named=generic))
+        if not is_library(root):
+            self._queue.append((cls, name, False))
+
+    def _add_array(self, values: np.ndarray | bytearray | array.array, owner: str) -> None:
+        self._bytes += getattr(values, "nbytes", 0) or len(bytes(values))
+        if self._bytes > MOST_BYTES:
+            raise Untraceable(
+                f"{owner} is an array of {self._bytes:,} bytes, too many to compare at every "
+                "step: make it a tensor"
+            )
+        copy = np.copy if isinstance(values, np.ndarray) else operator.itemgetter(slice(None))
+        self.places.append(Content(values, owner, copy, _put_array, _equal))
+
+    def _add_generator(self, generator: Any, owner: str) -> None:
+        owner = f"the random state of {owner}"
+        if isinstance(generator, random.Random):
+            place = Content(generator, owner, _state_of, random.Random.setstate, _equal)
+        elif isinstance(generator, np.random.RandomState):
+            place = Content(generator, owner, _state_of, type(generator).set_state, _equal)
+        else:
+            place = Content(generator, owner, _state_of, _put_state, _equal)
+        self.places.append(place)
 
 
-def _names(code: types.CodeType) -> set[str]:
-    """The names that code uses, with those of the functions and expressions inside it."""
-    inner = [c for c in code.co_consts if isinstance(c, types.CodeType)]
-    return set(code.co_names).union(*map(_names, inner))
+def _state_of(generator: Any) -> Any:
+    if isinstance(generator, random.Random):
+        return generator.getstate()
+    if isinstance(generator, np.random.RandomState):
+        return generator.get_state(legacy=False)
+    return generator.bit_generator.state
 
 
-def _in_library(cls: type) -> bool:
-    return cls.__module__.split(".")[0] in ("torch", "pyro", "builtins", "abc")
+def _put_state(generator: np.random.Generator, state: Any) -> None:
+    generator.bit_generator.state = state
+
+
+def _put_array(values: Any, copy: Any) -> None:
+    values[... if isinstance(values, np.ndarray) else slice(None)] = copy
+
+
+def _value_of(variable: contextvars.ContextVar) -> Any:
+    return variable.get(ABSENT)
+
+
+def _set_value(variable: contextvars.ContextVar, value: Any) -> None:
+    if value is not ABSENT:
+        variable.set(value)
 
 
 def _layout(tensor: Tensor) -> tuple:
     return (
-        tensor.data_ptr(),
+        tensor.data_ptr() if tensor.is_cuda else None,  # which a CUDA graph remembers
         tensor.dtype,
         tensor.requires_grad,
         tensor.shape,
         tensor.stride(),
-        bool(tensor._backward_hooks),
+        bool(tensor._backward_hooks or getattr(tensor, "_post_accumulate_grad_hooks", None)),
     )
 
 
-def _same(now: list | dict, before: list | dict) -> bool:
-    if len(now) != len(before):
+def _equal(now: Any, before: Any, pairs: set[tuple[int, int]] | None = None) -> bool:
+    """Whether two values mean the same to a program."""
+    pairs = set() if pairs is None else pairs
+    if now is before or (id(now), id(before)) in pairs:
+        return True
+    if type(now) is not type(before):
         return False
-    pairs = (
-        ((now.get(key), value) for key, value in before.items())
-        if isinstance(before, dict)
-        else zip(now, before, strict=True)
-    )
-    return all(a is b or _equal(a, b) for a, b in pairs)
+    pairs.add((id(now), id(before)))
 
+    def all_equal(*both: Sequence) -> bool:
+        return len(both[0]) == len(both[1]) and all(
+            _equal(a, b, pairs) for a, b in zip(*both, strict=True)
+        )
 
-def _equal(now: Any, value: Any) -> bool:
-    if isinstance(now, types.MethodType):  # made anew whenever it is asked for
-        return now == value
-    return type(now) is type(value) and isinstance(now, PLAIN) and now == value
-
-
-class _Attributes:
-    """The namespace of the attributes that an object has from its class."""
-
-    def __init__(self, thing: object) -> None:
-        self.thing = thing
-
-    def get(self, name: str) -> Any:
-        return getattr(self.thing, name, None)
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        setattr(self.thing, name, value)
-
-
-class _Cell:
-    """The namespace of one closed-over name."""
-
-    def __init__(self, cell: types.CellType) -> None:
-        self.cell = cell
-
-    def get(self, name: str) -> Any:
+    if isinstance(now, ATOMS):
+        return bool(now == before) or (now != now and before != before)
+    if isinstance(now, np.ndarray):
+        return now.dtype == before.dtype and np.array_equal(now, before, equal_nan=_real(now))
+    if isinstance(now, dict):
+        return all_equal(list(now), list(before)) and all_equal(
+            list(now.values()), list(before.values())
+        )
+    if isinstance(now, tuple | list | deque):
+        return all_equal(now, before)
+    if isinstance(now, set | frozenset | bytearray | array.array):
+        return now == before
+    if isinstance(now, types.MethodType):
+        return now.__self__ is before.__self__ and _equal(now.__func__, before.__func__, pairs)
+    if isinstance(now, types.FunctionType):
+        if now.__code__ is not before.__code__ or now.__globals__ is not before.__globals__:
+            return False
+        parts = [(f.__closure__ or (), f.__defaults__, f.__kwdefaults__) for f in (now, before)]
+        return all_equal(*parts) and _equal(vars(now), vars(before), pairs)
+    if isinstance(now, types.CellType):
         try:
-            return self.cell.cell_contents
+            return _equal(now.cell_contents, before.cell_contents, pairs)
         except ValueError:  # not bound yet
-            return None
+            return False
+    if isinstance(now, partial):
+        return all_equal(*((p.func, p.args, p.keywords) for p in (now, before)))
+    if isinstance(now, Tensor | type | types.ModuleType) or not (
+        hasattr(now, "__dict__") or slots(type(now))
+    ):
+        return False
+    names = slots(type(now))
+    return _equal(getattr(now, "__dict__", None), getattr(before, "__dict__", None), pairs) and (
+        all_equal(*([getattr(t, n, None) for n in names] for t in (now, before)))
+    )
 
-    def __setitem__(self, name: str, value: Any) -> None:
-        self.cell.cell_contents = value
+
+def _real(array: np.ndarray) -> bool:
+    return array.dtype.kind in "fc"

@@ -1,0 +1,421 @@
+"""The graph of a step's loss and gradients, made for arguments of one kind, and what runs it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import pyro
+import torch
+from pyro import poutine
+from pyro.util import warn_if_nan
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
+
+from pvae.inference.backends import best_backend, compile_graph
+from pvae.inference.captured import CapturedStep
+from pvae.inference.checks import Checks
+from pvae.inference.executed import Executed, recorded
+from pvae.inference.stand_in import StandIn
+from pvae.inference.tracing import Graph, difference, marked, trace
+from pvae.inference.undo import same_noise, undone
+from pvae.inference.untraceable import Disagreement, Untraceable, brief
+from pvae.inference.watch import ATOMS, Watch
+
+if TYPE_CHECKING:
+    from pvae.inference.compiled import CompiledSVI
+
+TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-3}  # of a graph, relative to the eager program
+TRIES = 3  # a discrete draw may fall on the other side of an edge by rounding, but not every time
+
+
+class Run:
+    """What a run of the programs used.
+
+    Attributes:
+        named: parameters by name.
+        modules: modules that were called.
+        executed: code of the user's own.
+        checks: what checks of values found.
+    """
+
+    def __init__(self) -> None:
+        self.named: dict[str, Tensor] = {}
+        self.modules: list[nn.Module] = []
+        self.executed = Executed()
+        self.checks = Checks()
+
+
+@contextmanager
+def observed() -> Iterator[Run]:
+    """Observe a run of the programs."""
+    run = Run()
+    called: dict[int, nn.Module] = {}
+    hook = nn.modules.module.register_module_forward_pre_hook(
+        lambda module, _: called.setdefault(id(module), module) and None
+    )
+    try:
+        with run.checks, recorded() as run.executed, poutine.trace(param_only=True) as params:
+            yield run
+    finally:
+        hook.remove()
+    run.modules = list(called.values())
+    run.named = {name: site["value"].unconstrained() for name, site in params.trace.nodes.items()}
+
+
+class Program:
+    """The graph for one kind of arguments, and what it takes to run it.
+
+    Args:
+        svi: whose programs these are.
+        leaves: the arguments, flattened.
+        structure: how to put them together.
+        gradients: whether a step is to be taken, or the loss alone evaluated.
+        run: a run of the programs on such arguments; ``None`` to have one made, and undone.
+        varying: values that are to be inputs of the graph and not constants: what holds them,
+            ``None`` for the arguments, and by what name.
+
+    Raises:
+        Untraceable: if the programs have no graph.
+        Disagreement: if graph and eager program disagree.
+    """
+
+    def __init__(
+        self,
+        svi: "CompiledSVI",
+        leaves: list,
+        structure: Any,
+        gradients: bool,
+        run: Run | None = None,
+        varying: Sequence[tuple[Any, Any]] = (),
+    ) -> None:
+        self.svi = svi
+        self.gradients = gradients
+        self.scale = 1 / svi.update.batch_size if gradients else None
+        self.holes = [i for i, leaf in enumerate(leaves) if torch.is_tensor(leaf)]
+        self.constants = [None if torch.is_tensor(leaf) else leaf for leaf in leaves]
+        self.structure = structure
+        self.steps = 0
+        inputs = [leaf for leaf in leaves if torch.is_tensor(leaf)]
+        run = self._look(inputs) if run is None else run
+        self.named = run.named
+        self.parameters = list({id(p): p for p in run.named.values()}.values())
+        if not self.parameters and gradients:
+            raise Untraceable("it has no parameters")
+        if any(_hooked(p) for p in self.parameters):
+            raise Untraceable("a parameter has a hook on its gradient, which only eager steps call")
+        self.constraints = {name: pyro.get_param_store()._constraints[name] for name in run.named}
+        self.owns: bool | None = None
+        arrays = [leaf for i, leaf in enumerate(leaves) if (None, i) in varying]
+        self.watch = self._watch(run, arrays)
+        tensors = *self.parameters, *inputs
+        self.varying = [
+            StandIn(self.watch.place(self.constants if holder is None else holder), key, tensors)
+            for holder, key in varying
+        ]
+        self.checks = run.checks
+        self.graph = self._trace(inputs)
+        self.watch.read(self.graph.read)
+        self.watch.lay([*self.parameters, *self.graph.live])
+        device = next((t.device for t in (*self.parameters, *inputs)), torch.device("cpu"))
+        backend = best_backend(device) if svi.backend == "auto" else svi.backend
+        order = [*self.parameters, *inputs, *self.graph.live]
+        self.function = compile_graph(self.graph.module, order, backend)
+        pairs = list(zip(self.parameters, self.graph.reached, strict=True))
+        self.reached = [p for p, reached in pairs if reached]
+        self.unreached = [p for p, reached in pairs if not reached]
+        self._check_new(inputs, backend)
+        if gradients:
+            svi.learned |= {id(p): p for p in self.reached}
+            svi.update.prepare(self.parameters)
+        self.captured = None
+        can = device.type == "cuda" and all(t.device == device for t in order)
+        if can and (svi.update.capturable or not gradients):
+            self.captured = CapturedStep(self._compute_and_update, inputs, svi.update)
+
+    # Running -----------------------------------------------------------------------------------
+
+    def run(self, inputs: Sequence[Tensor]) -> Any:
+        """Take a step, or evaluate the loss, and return the loss.
+
+        Raises:
+            Untraceable: if the graph cannot be run; nothing has then been updated.
+        """
+        self.steps += 1
+        if self.captured is not None:
+            return self._joined(self.captured(inputs))
+        loss = self._compute_and_update(inputs)
+        if loss[0].is_cuda:
+            return self._joined(loss)
+        loss = self._joined([value.item() for value in loss])
+        if isinstance(loss, float):
+            warn_if_nan(loss, "loss")
+        return loss
+
+    def _joined(self, values: Sequence[Any]) -> Any:
+        return pytree.tree_unflatten(values, self.graph.loss)
+
+    def _compute_and_update(self, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
+        loss, gradients = self._compute(inputs)
+        if self.gradients:
+            for parameter, gradient in gradients:
+                parameter.grad = gradient
+            # SVI leaves zeros behind, by which momentum goes on.
+            learned = self.svi.learned
+            idle = [p for p in self.unreached if p.grad is None and id(p) in learned]
+            for parameter in idle:
+                parameter.grad = torch.zeros_like(parameter)
+            self.svi.update(self.parameters)
+            for parameter in (*(p for p, _ in gradients), *idle):
+                parameter.grad = None
+        return loss
+
+    def _compute(
+        self, inputs: Sequence[Tensor]
+    ) -> tuple[Sequence[Tensor], list[tuple[Tensor, Tensor]]]:
+        try:
+            with torch.no_grad():
+                values = self.function(*self.parameters, *inputs, *self.graph.live)
+        except Exception as error:
+            raise Untraceable(f"its graph fails: {brief(error)}") from error
+        numbers = self.graph.loss.num_leaves
+        return values[:numbers], list(zip(self.reached, values[numbers:], strict=True))
+
+    # Whether it still holds ----------------------------------------------------------------------
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the next run is to be compared with the eager program: the 2nd, 4th, 8th, ..."""
+        return self.steps & (self.steps + 1) == 0 and self.steps > 0
+
+    def take(self, leaves: list) -> None:
+        """Take over the arguments that are no tensors, and what varies."""
+        for place, leaf in enumerate(leaves):
+            old = self.constants[place]
+            if torch.is_tensor(leaf) or leaf is old:
+                continue
+            if not (isinstance(leaf, ATOMS) and type(leaf) is type(old) and leaf == old):
+                self.constants[place] = leaf
+        for stand_in in self.varying:
+            stand_in.take(self.watch)
+
+    def registered(self, inputs: Sequence[Tensor]) -> bool:
+        """Whether the program's parameters are in the store, or are its own to put there again.
+
+        Two models whose parameters have the same names take turns in the store, where each puts its
+        own when it is run. Whether this one does, an eager run tells, once.
+        """
+        store = pyro.get_param_store()
+        lost = [(n, p) for n, p in self.named.items() if store._params.get(n) is not p]
+        if not lost:
+            return True
+        if self.owns is None:
+            found = self._look(inputs).named
+            self.owns = all(found.get(name) is p for name, p in lost)
+        if self.owns:
+            for name, p in lost:
+                if name in store:
+                    del store[name]
+                store._params[name], store._param_to_name[p] = p, name
+                store._constraints[name] = self.constraints[name]
+        return self.owns
+
+    # Making ------------------------------------------------------------------------------------
+
+    def _arguments(self, inputs: Sequence[Tensor]) -> tuple[tuple, dict]:
+        leaves = list(self.constants)
+        for place, x in zip(self.holes, inputs, strict=True):
+            leaves[place] = x
+        return pytree.tree_unflatten(leaves, self.structure)
+
+    def _eager(self, inputs: Sequence[Tensor], mark: Callable = lambda program: program) -> Any:
+        svi = self.svi
+        args, kwargs = self._arguments(inputs)
+        call = svi.loss_and_grads if self.gradients else svi.loss
+        with nullcontext() if self.gradients else torch.no_grad():
+            return call(mark(svi.model), mark(svi.guide), *args, **kwargs)
+
+    def _look(self, inputs: Sequence[Tensor]) -> Run:
+        """Run the eager program, for what it uses.
+
+        What is made when first used, such as the sites of an autoguide, is made here.
+        """
+        with undone(), observed() as run:
+            self._eager(inputs)
+        for leaf in run.named.values():
+            leaf.grad = None  # of this run
+        return run
+
+    def _watch(self, run: Run, ignored: list) -> Watch:
+        svi = self.svi
+        modules = {f"module {i}": module for i, module in enumerate(run.modules)}
+        hooks = {n: v for n, v in vars(nn.modules.module).items() if n.startswith("_global_")}
+        return Watch(
+            {
+                "an argument": self.constants,
+                "the model": svi.model,
+                "the guide": svi.guide,
+                "the model within": poutine.unwrap(svi.model),
+                "the guide within": poutine.unwrap(svi.guide),
+                "the loss": svi.objective,
+                "the loss's gradients": svi.loss_and_grads,
+                "the hooks of all modules": hooks,
+                **modules,
+            },
+            run.executed,
+            ignored,
+        )
+
+    @contextmanager
+    def _with_tensors(self) -> Iterator[None]:
+        """With tensors in the place of what varies."""
+        before = [(one, one.place.get(one.key)) for one in self.varying]
+        try:
+            for one in self.varying:
+                one.place.write(one.key, one.tensor)
+                self.watch.accept(one.place.holder, one.key, one.tensor)
+            yield
+        finally:
+            for one, value in before:
+                one.place.write(one.key, value)
+                self.watch.accept(one.place.holder, one.key, value)
+
+    def _trace(self, inputs: Sequence[Tensor]) -> Graph:
+        svi = self.svi
+        call = svi.loss_and_grads if self.gradients else svi.loss
+        varying = [one.tensor for one in self.varying]
+        reached = [*self.watch.tensors, *varying]
+        with self._with_tensors(), undone(self.parameters, self.watch, record=False):
+            graph = trace(
+                call,
+                svi.model,
+                svi.guide,
+                self.parameters,
+                inputs,
+                self._arguments,
+                self.scale,
+                reached,
+                self.checks,
+            )
+        if not {id(t) for t in varying} <= {id(t) for t in graph.live}:
+            raise Untraceable("a value that changes at every step is more than computed with")
+        return graph
+
+    # Checking ------------------------------------------------------------------------------------
+
+    def check(self, inputs: Sequence[Tensor]) -> None:
+        """Compare loss and gradients with the eager program's, under the same noise.
+
+        Raises:
+            Disagreement: if they differ by more than rounding.
+            Exception: whatever the eager program raises, such as on values that Pyro refuses.
+        """
+        with same_noise():
+            for attempt in range(TRIES):
+                if attempt:
+                    pyro.set_rng_seed(attempt)
+                found = self._compare(inputs)
+                if found is None:
+                    return
+        raise Disagreement(found)
+
+    def _check_new(self, inputs: Sequence[Tensor], backend: str) -> None:
+        try:
+            self.check(inputs)
+        except Disagreement as error:
+            graph = self.graph
+            if backend == "inductor":  # whose code may be wrong where the graph is right
+                self.function = graph.module.forward
+                try:
+                    self.check(inputs)
+                    return
+                except Disagreement:
+                    pass
+            said = difference(graph, self._trace(inputs))
+            raise (Untraceable(said) if said else error) from error
+
+    def _compare(self, inputs: Sequence[Tensor]) -> str | None:
+        terms = _Terms()
+        with undone(self.parameters, self.watch) as written:
+            with terms:
+                loss = pytree.tree_leaves(self._eager(inputs, terms.program))
+            eager = [None if p.grad is None else p.grad * self.scale for p in self.parameters]
+            changing = [t for t in self.graph.live if written(t)]
+            replaced = [one.place.get(one.key) for one in self.varying]
+            if any(written(x) for x in (*inputs, *filter(torch.is_tensor, replaced))):
+                raise Untraceable("it changes an argument in place")
+            after = [t.clone() for t in changing]
+        before = [t.clone() for t in changing]
+        with same_noise(), torch.no_grad():
+            values, gradients = self._compute(inputs)
+            compiled = {id(p): gradient.clone() for p, gradient in gradients}
+            ours = [t.clone() for t in changing]
+            for tensor, value in zip(changing, before, strict=True):
+                tensor.copy_(value)
+        for value, reference in zip(values, loss, strict=True):
+            if not _close(value, torch.as_tensor(reference), max(abs(reference), terms.largest)):
+                return f"the loss is {float(value):.8g} against {float(reference):.8g}"
+        largest = max(
+            (float(g.abs().max()) for g in eager if g is not None and g.numel()), default=0
+        )
+        for p, gradient in zip(self.parameters, eager, strict=True):
+            if not _close_or_none(compiled.get(id(p)), gradient, largest):
+                name = next(name for name, other in self.named.items() if other is p)
+                return f"the gradient of {name} differs"
+        if not all(_close(a, b, _size(b)) for a, b in zip(ours, after, strict=True)):
+            return "a tensor that it changes in place differs"
+        return None
+
+
+class _Terms(TorchFunctionMode):
+    """Observes how large the terms are that a loss is the sum of, beside which it may be small.
+
+    Attributes:
+        largest: the largest sum of absolute values that was taken outside of the programs.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.largest = 0.0
+        self.in_program = False
+
+    def __torch_function__(
+        self, function: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        if function in (torch.sum, torch.Tensor.sum) and not self.in_program:
+            x = args[0].detach()
+            if x.is_floating_point() and x.numel():
+                self.largest = max(self.largest, float(x.abs().sum()))
+        return function(*args, **(kwargs or {}))
+
+    def program(self, program: Callable) -> Callable:
+        """Mark what runs inside a program."""
+        return marked(self, program)
+
+
+def _hooked(parameter: Tensor) -> bool:
+    # A hook after accumulation is an attribute that older versions of torch lack.
+    after = getattr(parameter, "_post_accumulate_grad_hooks", None)
+    return bool(parameter._backward_hooks or after)
+
+
+def _size(tensor: Tensor) -> float:
+    return float(tensor.abs().max()) if tensor.numel() and tensor.dtype != torch.bool else 0.0
+
+
+def _close(value: Tensor, reference: Tensor, scale: float) -> bool:
+    value = value.to(reference)
+    same = (value == reference) | (value.isnan() & reference.isnan())
+    if reference.is_floating_point() or reference.is_complex():
+        tolerance = TOLERANCES.get(reference.dtype, 0.05) * scale
+        same |= (value - reference).abs() <= tolerance
+    return bool(same.all())
+
+
+def _close_or_none(value: Tensor | None, reference: Tensor | None, largest: float) -> bool:
+    """Compare gradients; none and zero are the same."""
+    if value is None or reference is None:
+        given = value if reference is None else reference
+        return given is None or not given.any()
+    # What cancels in one gradient is as large as rounding in the others.
+    return _close(value, reference, max(_size(reference), 1e-3 * largest))

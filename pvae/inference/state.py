@@ -1,0 +1,299 @@
+"""Places where Python keeps values, as they were, so that they can be compared and put back."""
+
+import types
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import is_, itemgetter
+from typing import Any, NamedTuple
+
+ABSENT = type("Absent", (), {"__repr__": lambda self: "nothing"})()
+
+_OF_NO_MATTER = {  # in a class
+    *("__doc__", "__annotations__", "__annotate__", "__annotations_cache__", "__module__"),
+    *("__dict__", "__weakref__", "__abstractmethods__", "_abc_impl"),
+}
+
+
+class Change(NamedTuple):
+    """A name that no longer means what it meant."""
+
+    place: "Place"
+    key: Any
+    before: Any
+    now: Any
+
+    def __str__(self) -> str:
+        if self.key is None or isinstance(self.place, Elements):
+            return self.place.owner
+        return f"{self.key if isinstance(self.key, str) else repr(self.key)} of {self.place.owner}"
+
+
+class Place:
+    """Something that holds values by name or position, and what it held when this was made.
+
+    Args:
+        holder: what holds them.
+        owner: what to call it.
+        named: whether only code that names a value reads it, as with a user's own attributes.
+        library: whether the code of a library may change it for its own purposes.
+    """
+
+    def __init__(self, holder: Any, owner: str, named: bool = False, library: bool = False) -> None:
+        self.holder = holder
+        self.owner = owner
+        self.named = named
+        self.library = library
+        self.remember()
+
+    def remember(self) -> None:
+        """Take what is there now for what was."""
+        self.keys, self.values = self.read()
+
+    def read(self) -> tuple[Sequence, Sequence]:
+        """Keys and values as they are now."""
+        raise NotImplementedError
+
+    def get(self, key: Any) -> Any:
+        """A value as it is now."""
+        return dict(zip(*self.read(), strict=True)).get(key, ABSENT)
+
+    def write(self, key: Any, value: Any) -> None:
+        """Set a value, or remove what is to be absent."""
+        raise NotImplementedError
+
+    def same(self) -> bool:
+        """Whether all is as it was, by identity."""
+        keys, values = self.read()
+        return (
+            len(keys) == len(self.keys)
+            and all(map(is_, values, self.values))
+            and all(map(is_, keys, self.keys))
+        )
+
+    def changes(self) -> Iterator[Change]:
+        """What is not as it was, by identity."""
+        before = dict(zip(self.keys, self.values, strict=True))
+        now = dict(zip(*self.read(), strict=True))
+        for key in {**before, **now}:
+            old, new = before.get(key, ABSENT), now.get(key, ABSENT)
+            if old is not new:
+                yield Change(self, key, old, new)
+
+    def restore(self) -> None:
+        """Put everything back."""
+        for change in list(self.changes()):
+            self.write(change.key, change.before)
+
+
+class Entries(Place):
+    """The entries of a dictionary, such as that of an object's attributes."""
+
+    def read(self) -> tuple[Sequence, Sequence]:
+        """Keys and values as they are now."""
+        return list(dict.keys(self.holder)), list(dict.values(self.holder))
+
+    def get(self, key: Any) -> Any:
+        """A value as it is now."""
+        return dict.get(self.holder, key, ABSENT)
+
+    def write(self, key: Any, value: Any) -> None:
+        """Set a value, or remove what is to be absent."""
+        dict.pop(self.holder, key) if value is ABSENT else dict.__setitem__(self.holder, key, value)
+
+    def restore(self) -> None:
+        """Put everything back."""
+        if not self.same():  # in their order
+            dict.clear(self.holder)
+            dict.update(self.holder, zip(self.keys, self.values, strict=True))
+
+
+class Elements(Place):
+    """The elements of a list, a deque or a set."""
+
+    def read(self) -> tuple[Sequence, Sequence]:
+        """Keys and values as they are now."""
+        values = list(self.holder)
+        return range(len(values)), values
+
+    def write(self, key: Any, value: Any) -> None:
+        """Set a value, or remove what is to be absent."""
+        self.holder[key] = value
+
+    def same(self) -> bool:
+        """Whether all is as it was."""
+        return len(self.holder) == len(self.values) and all(map(is_, self.holder, self.values))
+
+    def restore(self) -> None:
+        """Put everything back."""
+        if not self.same():
+            self.holder.clear()
+            add = self.holder.update if isinstance(self.holder, set) else self.holder.extend
+            add(self.values)
+
+
+class Names(Place):
+    """Some names in a dictionary, such as the globals that code loads, absent ones included."""
+
+    def __init__(self, holder: dict, names: Iterable[str], owner: str) -> None:
+        self.names = set(names)
+        super().__init__(holder, owner)
+
+    def remember(self) -> None:
+        """Take what is there now for what was."""
+        super().remember()
+        self._absent = self.names.difference(self.keys)
+        self._get = itemgetter(*self.keys) if self.keys else None
+
+    def read(self) -> tuple[Sequence, Sequence]:
+        """Keys and values as they are now."""
+        keys = [name for name in self.names if name in self.holder]
+        return keys, [self.holder[key] for key in keys]
+
+    def write(self, key: Any, value: Any) -> None:
+        """Set a value, or remove what is to be absent."""
+        self.holder.pop(key, None) if value is ABSENT else self.holder.__setitem__(key, value)
+
+    def same(self) -> bool:
+        """Whether all is as it was."""
+        try:
+            values = self._get(self.holder) if self._get else ()
+        except KeyError:
+            return False
+        values = (values,) if len(self.keys) == 1 else values
+        return all(map(is_, values, self.values)) and self._absent.isdisjoint(self.holder)
+
+
+class OfClass(Place):
+    """The attributes of a class."""
+
+    def read(self) -> tuple[Sequence, Sequence]:
+        """Keys and values as they are now."""
+        found = {k: v for k, v in vars(self.holder).items() if k not in _OF_NO_MATTER}
+        return list(found), list(found.values())
+
+    def remember(self) -> None:
+        """Take what is there now for what was."""
+        super().remember()
+        self._all = list(vars(self.holder).values())
+
+    def same(self) -> bool:
+        """Whether all is as it was."""
+        now = vars(self.holder).values()
+        same = len(now) == len(self._all) and all(map(is_, now, self._all))
+        return same or super().same()
+
+    def write(self, key: Any, value: Any) -> None:
+        """Set a value, or remove what is to be absent."""
+        delattr(self.holder, key) if value is ABSENT else setattr(self.holder, key, value)
+
+
+class Slots(Place):
+    """The attributes of an object that has slots for them."""
+
+    def __init__(self, holder: Any, names: Iterable[str], owner: str, named: bool) -> None:
+        self.names = tuple(names)
+        super().__init__(holder, owner, named)
+
+    def read(self) -> tuple[Sequence, Sequence]:
+        """Keys and values as they are now."""
+        found = {n: getattr(self.holder, n, ABSENT) for n in self.names}
+        return list(found), list(found.values())
+
+    def same(self) -> bool:
+        """Whether all is as it was."""
+        return all(map(is_, self.read()[1], self.values))
+
+    def write(self, key: Any, value: Any) -> None:
+        """Set a value, or remove what is to be absent."""
+        if value is ABSENT:
+            object.__delattr__(self.holder, key)
+        else:
+            object.__setattr__(self.holder, key, value)
+
+
+class Cells(Place):
+    """The names that a function closes over."""
+
+    def read(self) -> tuple[Sequence, Sequence]:
+        """Keys and values as they are now."""
+        found = {}
+        for name, cell in zip(
+            self.holder.__code__.co_freevars, self.holder.__closure__, strict=True
+        ):
+            try:
+                found[name] = cell.cell_contents
+            except ValueError:  # not bound yet
+                found[name] = ABSENT
+        return list(found), list(found.values())
+
+    def same(self) -> bool:
+        """Whether all is as it was."""
+        return all(map(is_, self.read()[1], self.values))
+
+    def write(self, key: Any, value: Any) -> None:
+        """Set a value, or remove what is to be absent."""
+        cell = self.holder.__closure__[self.holder.__code__.co_freevars.index(key)]
+        if value is ABSENT:
+            del cell.cell_contents
+        else:
+            cell.cell_contents = value
+
+
+class Readable(Place):
+    """Entries that are read here and written elsewhere, as of a read-only view."""
+
+    def read(self) -> tuple[Sequence, Sequence]:
+        """Keys and values as they are now."""
+        return list(self.holder), [self.holder[key] for key in self.holder]
+
+    def write(self, key: Any, value: Any) -> None:
+        """Leave that to the dictionary itself, which is a place of its own."""
+
+
+class Content(Place):
+    """A state that can be copied, such as the numbers of an array or the state of a generator.
+
+    Args:
+        holder: what has it.
+        owner: what to call it.
+        copy: from the holder to a copy of its state.
+        put: from the holder and such a copy to nothing.
+        equal: whether two copies are equal.
+    """
+
+    def __init__(
+        self,
+        holder: Any,
+        owner: str,
+        copy: Callable[[Any], Any],
+        put: Callable[[Any, Any], None],
+        equal: Callable[[Any, Any], bool],
+    ) -> None:
+        self._copy, self._put, self._equal = copy, put, equal
+        super().__init__(holder, owner)
+
+    def read(self) -> tuple[Sequence, Sequence]:
+        """Keys and values as they are now."""
+        return (None,), (self._copy(self.holder),)
+
+    def same(self) -> bool:
+        """Whether all is as it was."""
+        return self._equal(self._copy(self.holder), self.values[0])
+
+    def changes(self) -> Iterator[Change]:
+        """What is not as it was."""
+        if not self.same():
+            yield Change(self, None, self.values[0], self._copy(self.holder))
+
+    def write(self, key: Any, value: Any) -> None:
+        """Set a value, or remove what is to be absent."""
+        self._put(self.holder, value)
+
+
+def slots(cls: type) -> list[str]:
+    """The names of the slots of a class and its bases."""
+    found = []
+    for base in cls.__mro__:
+        names = vars(base).get("__slots__", ())
+        found += [names] if isinstance(names, str) else list(names)
+    members = types.MemberDescriptorType
+    return [n for n in found if isinstance(getattr(cls, n, None), members)]
