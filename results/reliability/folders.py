@@ -17,6 +17,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 import pvae
+from pvae.inference import storage
 from results.reliability.watch import CANARY, Outcome, attempt, command
 
 QUICK = "--latent_dim 2 --epochs 2 --compile false --device cpu --network.hidden [8]"
@@ -57,14 +58,17 @@ class Folders:
             self.expected[name] = {op: attempt(call, spare).said for op, call in READERS.items()}
 
     def attack(self, number: int, folder: Path) -> tuple[str, Outcome]:
-        """Damage one folder and read it in every way; the first failure is the outcome."""
+        """Damage one folder and read it in every way; the first failure is the outcome.
+
+        Every other has its checksums made anew, as somebody who means harm would.
+        """
         rng = random.Random(number)
         damage = DAMAGES[number % len(DAMAGES)]
         base = rng.choice(list(RUNS))
         shutil.copytree(self.base / base, folder, dirs_exist_ok=True)
         shutil.copytree(self.base / "other" / "run", folder / "other")
         damage(rng, folder)
-        edited = _config(folder / "run") != _config(self.base / base / "run")
+        forged = rng.random() < 0.5 and _forge(folder / "run")
         found = []
         for reader, call in READERS.items():
             before = _tree(folder / "run")
@@ -72,13 +76,12 @@ class Folders:
             if outcome.kind == "refused" and _tree(folder / "run") != before:
                 outcome.kind = "changed a folder that it refused"
             if outcome.kind == "returned" and outcome.said != self.expected[base][reader]:
-                outcome.kind = "silently different"
-                if edited:
-                    outcome.kind = "returned by the edited configuration"
+                # Checksums tell damage, not who wrote a folder: what a forger writes is his own.
+                outcome.kind = "returned what was forged" if forged else "silently different"
             found.append((reader, outcome))
         worst = max(found, key=lambda f: (not f[1].held, f[1].kind == "refused", f[1].kind))
         worst[1].said = f"{worst[0]}: {worst[1].said}"
-        return f"{damage.__name__}, {base}", worst[1]
+        return f"{damage.__name__}, {base}{', forged' * forged}", worst[1]
 
 
 # What reads a run folder --------------------------------------------------------------------------
@@ -528,9 +531,17 @@ def _write(name: str, content: Any) -> str:
     return yaml.safe_dump(content) if name == "config.yaml" else json.dumps(content)
 
 
-def _config(run: Path) -> bytes | None:
-    file = run / "config.yaml"
-    return file.read_bytes() if file.is_file() and not file.is_symlink() else None
+def _forge(run: Path) -> bool:
+    """Give the files the checksums that they now have, where run.json can still be read."""
+    try:
+        info = json.loads((run / "run.json").read_bytes())
+        for name in info["checksums"]:
+            if (run / name).is_file() and "/dev" not in os.path.realpath(run / name):
+                info["checksums"][name] = [storage.checksum((run / name).read_bytes())]
+        (run / "run.json").write_text(json.dumps(info))
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+    return True
 
 
 def _digest(weights: dict[str, torch.Tensor]) -> str:
