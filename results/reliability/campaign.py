@@ -1,6 +1,5 @@
 """Campaigns: many attacks, numbered, each the same whenever its number comes up."""
 
-import importlib
 import json
 import multiprocessing
 import tempfile
@@ -32,7 +31,10 @@ class Campaign(Protocol):
     count: int
 
     def prepare(self, folder: Path) -> None:
-        """Make what all attacks start from, in a folder of their own."""
+        """Make what all attacks start from, in a folder of their own.
+
+        What is imported and cached here, in the process that they are forked from, is there.
+        """
 
     def attack(self, number: int, folder: Path) -> tuple[str, Outcome]:
         """Attack once, with the number as the seed: what was done, and the outcome."""
@@ -64,18 +66,12 @@ class Row:
         self.numbers += 1
 
 
-# What every attack would import anew: forked processes find it there.
-PRELOADED = ("torch._dynamo", "pvae.gallery", "pvae.reports", "sklearn.datasets", "PIL.Image")
-
-
 def run(campaign: Campaign, count: int, row: Row) -> Iterator[Row]:
     """Attack until there have been so many, from where the row stands."""
     torch.set_num_threads(1)
-    for module in PRELOADED:
-        importlib.import_module(module)
     with tempfile.TemporaryDirectory() as base:
         campaign.prepare(Path(base))
-        context = multiprocessing.get_context("fork")  # what is imported and prepared comes along
+        context = multiprocessing.get_context("fork")
         with ProcessPoolExecutor(TOGETHER, context) as pool:
             while row.trials < count:
                 first = row.numbers

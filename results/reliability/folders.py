@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 import pvae
 from pvae.inference import storage
-from results.reliability.watch import CANARY, Outcome, attempt, command
+from results.reliability.watch import CANARY, Outcome, attempt, command, standing
 
 QUICK = "--latent_dim 2 --epochs 2 --compile false --device cpu --network.hidden [8]"
 RUNS = {
@@ -38,24 +38,31 @@ Damage = Callable[[random.Random, Path], None]
 
 
 class Folders:
-    """The campaign: one damaged folder, through everything that reads one."""
+    """The campaign: one damaged folder, through everything that reads one.
+
+    Args:
+        names: the runs that are damaged, all of them otherwise.
+    """
 
     name = "folders"
     count = 1000
 
+    def __init__(self, *names: str) -> None:
+        self.runs = {name: RUNS[name] for name in names or RUNS}
+
     def prepare(self, folder: Path) -> None:
         """Train the runs, and keep what reading them undamaged gives."""
+        pvae.gallery.draw = lambda *_, **__: []  # pictures only take time
         self.base = folder
         self.expected = {}
-        for name, options in (RUNS | {"other": OTHER}).items():
+        for name, options in (self.runs | {"other": OTHER}).items():
             (folder / name).mkdir()
-            trained = attempt(lambda options=options: _train(options), folder / name, 120)
-            if trained.kind != "returned":
-                raise RuntimeError(f"{name} cannot be trained: {trained}")
-        for name in RUNS:
+            with standing(folder / name):
+                command("train", *options.split(), "--run", "run")
             spare = folder / f"{name} read"
             shutil.copytree(folder / name, spare)
-            self.expected[name] = {op: attempt(call, spare).said for op, call in READERS.items()}
+            with standing(spare):
+                self.expected[name] = {reader: call() for reader, call in READERS.items()}
 
     def attack(self, number: int, folder: Path) -> tuple[str, Outcome]:
         """Damage one folder and read it in every way; the first failure is the outcome.
@@ -64,7 +71,7 @@ class Folders:
         """
         rng = random.Random(number)
         damage = DAMAGES[number % len(DAMAGES)]
-        base = rng.choice(list(RUNS))
+        base = rng.choice(list(self.runs))
         shutil.copytree(self.base / base, folder, dirs_exist_ok=True)
         shutil.copytree(self.base / "other" / "run", folder / "other")
         damage(rng, folder)
@@ -87,11 +94,6 @@ class Folders:
 # What reads a run folder --------------------------------------------------------------------------
 
 
-def _train(options: str) -> None:
-    _without_pictures()
-    command("train", *options.split(), "--run", "run")
-
-
 def load() -> str:
     """Load the model."""
     return _digest(pvae.load("run").state_dict())
@@ -110,7 +112,6 @@ def evaluate() -> str:
 
 def resume() -> str:
     """Resume by command, for one more epoch."""
-    _without_pictures()
     command("train", "--resume", "run", "--epochs", "3")
     rows = [json.loads(line) for line in Path("run/metrics.jsonl").read_text().splitlines()]
     figures = [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
@@ -118,10 +119,6 @@ def resume() -> str:
 
 
 READERS = {"load": load, "look": look, "evaluate": evaluate, "resume": resume}
-
-
-def _without_pictures() -> None:
-    pvae.gallery.draw = lambda *_, **__: []  # in a process of its own: they only take time
 
 
 # What happens to them: any file -------------------------------------------------------------------

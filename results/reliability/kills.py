@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pyro
@@ -23,8 +24,9 @@ from torch.optim import lr_scheduler
 
 import pvae
 from pvae import objectives
+from pvae.data.folder import RESIDENT_LIMIT
 from pvae.inference import Run, storage, training
-from results.reliability.watch import Outcome, attempt, silence
+from results.reliability.watch import Outcome, attempt, silence, standing
 
 KILLS = 4  # of each run
 SIGNALS = (*[signal.SIGKILL] * 8, signal.SIGINT, signal.SIGTERM)
@@ -109,12 +111,10 @@ class Kills:
         self.expected, self.seconds = {}, {}
         for name, configuration in self.configurations.items():
             (folder / name).mkdir()
-            began = time.monotonic()
-            found = attempt(partial(self._whole, configuration), folder / name, LONGEST)
-            self.seconds[name] = time.monotonic() - began
-            if found.kind != "returned":
-                raise RuntimeError(f"{name} cannot be trained: {found}")
-            self.expected[name] = found.said
+            with standing(folder / name):
+                began = time.monotonic()
+                self.expected[name] = self._whole(configuration)
+                self.seconds[name] = time.monotonic() - began
 
     def attack(self, number: int, folder: Path) -> tuple[str, Outcome]:
         """Train one configuration, kill it until that was done often enough, and compare."""
@@ -187,24 +187,24 @@ class Kills:
 
     def _train(self, configuration: Configuration) -> None:
         """Train in the folder ``run``, or go on if a run was begun there."""
-        training.SECONDS_BETWEEN_CHECKPOINTS = BETWEEN_CHECKPOINTS
-        if configuration.streamed:
-            pvae.data.folder.RESIDENT_LIMIT = 0
-            data = pvae.data.load(self.pictures)
-        else:
-            data = pvae.data.load("digits", test=0.8, **configuration.data)
+        limit = 0 if configuration.streamed else RESIDENT_LIMIT
+        with patch.object(pvae.data.folder, "RESIDENT_LIMIT", limit):
+            named = "digits", {"test": 0.8, **configuration.data}
+            data, options = (self.pictures, {}) if configuration.streamed else named
+            loaded = pvae.data.load(data, **options)
         pyro.set_rng_seed(0)
         network = partial(pvae.networks.MLP, hidden=[8])
-        vae = pvae.build(data.event_shape, 2, **{"network": network} | configuration.parts)
-        objective = configuration.objective and configuration.objective()
-        fixed = {"compile": False, "device": "cpu", "progress": False, "batch_size": 32}
-        options = {"epochs": 5} | fixed | configuration.options
+        vae = pvae.build(loaded.event_shape, 2, **{"network": network} | configuration.parts)
         try:
             Run("run")
             begun = True
         except FileNotFoundError:
             begun = False
-        pvae.fit(vae, data, objective=objective, run="run", resume=begun, **options)
+        objective = configuration.objective and configuration.objective()
+        fixed = {"compile": False, "device": "cpu", "progress": False, "batch_size": 32}
+        options = {"epochs": 5, "run": "run", "resume": begun} | fixed | configuration.options
+        with patch.object(training, "SECONDS_BETWEEN_CHECKPOINTS", BETWEEN_CHECKPOINTS):
+            pvae.fit(vae, loaded, objective=objective, **options)
 
 
 def _deadly(function: str, number: int, kind: signal.Signals) -> Iterator[int]:

@@ -11,7 +11,7 @@ import select
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -92,6 +92,17 @@ def attempt(call: Callable[[], Any], folder: Path, seconds: float = SECONDS) -> 
     if outcome.kind == "refused" and outcome.megabytes > MEGABYTES:
         outcome.kind = "took too much memory"
     return outcome
+
+
+@contextlib.contextmanager
+def standing(folder: Path) -> Iterator[None]:
+    """Stand in a folder."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 def command(*argv: str) -> str:
