@@ -17,6 +17,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 import pvae
+from pvae import gallery
 from pvae.inference import storage
 from results.reliability.watch import CANARY, Outcome, attempt, command, standing
 
@@ -52,7 +53,7 @@ class Folders:
 
     def prepare(self, folder: Path) -> None:
         """Train the runs, and keep what reading them undamaged gives."""
-        pvae.gallery.draw = lambda *_, **__: []  # pictures only take time
+        gallery.draw = lambda *_, **__: []  # pictures only take time
         self.base = folder
         self.expected = {}
         for name, options in (self.runs | {"other": OTHER}).items():
