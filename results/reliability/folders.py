@@ -129,12 +129,13 @@ READERS = {"load": load, "look": look, "evaluate": evaluate, "resume": resume}
 
 def _anew(*argv: str) -> None:
     """Run a command in a fresh interpreter, as its script would."""
-    Path("pvae-script").write_text(f"import sys; sys.path.append({ROOT!r})\n{SCRIPT}")
+    Path("pvae-script").write_text(SCRIPT)
     subprocess.run([sys.executable, "pvae-script", *argv], check=True, capture_output=True)
 
 
-ROOT = str(Path(pvae.__file__).parents[1])
-SCRIPT = "sys.path[:1] = []\nfrom pvae.cli import main\nmain()\n"
+# What pip installs: it stands in another folder than the current one.
+SCRIPT = f"import sys\nsys.path[:1] = [{str(Path(pvae.__file__).parents[1])!r}]\n"
+SCRIPT += "from pvae.cli import main\nmain()\n"
 ANEW = {
     "evaluate anew": partial(_anew, "evaluate", "run", "--estimator", "elbo"),
     "resume anew": partial(_anew, "train", "--resume", "run", "--epochs", "3"),
