@@ -163,7 +163,8 @@ class Calls:
             return f"pvae {' '.join(argv)}"[:120], attempt(partial(command, *argv), folder)
         name = self.calls[number % len(self.calls)]
         function, arguments = _sound()[name]
-        wrong = rng.choice([n for n in inspect.signature(function).parameters if n != "self"])
+        parameters = inspect.signature(function).parameters.values()
+        wrong = rng.choice([p.name for p in parameters if p.kind is not p.VAR_KEYWORD])
         what = rng.choice([*WRONG])
         call = partial(_called, function, arguments | {wrong: WRONG[what]})
         return f"{name}({wrong}={what})", attempt(call, folder)

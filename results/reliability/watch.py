@@ -17,9 +17,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import pyro
+import torch
+
 import pvae
 
-PACKAGE = str(Path(pvae.__file__).parent)
+CHECKED = tuple(str(Path(package.__file__).parent) for package in (pvae, pyro, torch))
 DOCUMENTED = (TypeError, ValueError, OSError, FloatingPointError, NotImplementedError)
 LONGEST = 300  # characters of an error message
 SECONDS = 20.0  # that a call may compute, or sleep at a stretch
@@ -166,16 +169,16 @@ def _judge(error: BaseException) -> dict[str, str]:
 
 
 def _on_purpose(error: BaseException) -> bool:
-    """Whether a ``raise`` of this package's said it, or Python, where arguments do not bind."""
+    """Whether a ``raise`` said it, or Python, where arguments do not bind."""
     if isinstance(error, OSError) and error.filename is not None:
         return True
     last: TracebackType | None = error.__traceback__
     while last is not None and last.tb_next is not None:
         last = last.tb_next
     file, line = last.tb_frame.f_code.co_filename, last.tb_lineno
-    if not file.startswith(PACKAGE):
-        return isinstance(error, TypeError) and "argument" in str(error) and "()" in str(error)
-    return any(first <= line <= end for first, end in _raises(file))
+    if file.startswith(CHECKED):
+        return any(first <= line <= end for first, end in _raises(file))
+    return isinstance(error, TypeError) and "argument" in str(error) and "()" in str(error)
 
 
 @functools.cache
