@@ -5,7 +5,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import torch
 from torch import nn
+from torch.distributions import Distribution
 
 from pvae.labels import Labels
 from pvae.likelihoods.bernoulli import Bernoulli
@@ -13,7 +15,10 @@ from pvae.networks.mlp import MLP
 from pvae.networks.shapes import Shape, check_shape, check_size
 from pvae.posteriors.diagonal_normal import DiagonalNormal
 from pvae.priors.standard_normal import StandardNormal
+from pvae.seeds import seeded
 from pvae.vae import PARTS, VAE
+
+DROPOUT = {"counts": 0.3}  # of an MLP, by the domain of the likelihood
 
 
 def build(
@@ -26,6 +31,7 @@ def build(
     conditional: bool | Sequence[str] = False,
     classes: int | None = None,
     label_dim: int | None = None,
+    seed: int | None = 0,
 ) -> VAE:
     """Size the parts of a VAE and connect them.
 
@@ -40,6 +46,8 @@ def build(
         posterior: called as ``posterior(event_shape, latent_dim, network=network)``.
         network: called as ``network(in_shape, out_shape)``, once for the encoder and once for the
             decoder. A likelihood or posterior whose factory sets a network of its own keeps it.
+            An `MLP` whose dropout is not set gets 0.3 where the likelihood is of counts, which are
+            soon learned by heart, and 0 elsewhere (measured by results/defaults.py).
         conditional: the parts that see labels, of ``"prior"``, ``"likelihood"``, ``"posterior"``;
             ``True`` for the last two, ``False`` for a VAE without labels. A prior that sees labels
             is of a posterior's family, called as ``prior((size,), latent_dim)`` with the length
@@ -47,11 +55,17 @@ def build(
             a `DiagonalNormal`.
         classes: the number of classes, where labels are classes.
         label_dim: how many numbers a label holds, where labels are continuous.
+        seed: of the first weights, which are the same for the same seed, whatever
+            `torch.manual_seed` was called with before; torch's random state is left as it was.
+            ``None`` draws them from that state instead. `pvae.fit` takes a seed for the rest, and
+            the command line gives both the same.
 
     Returns:
         The VAE; its ``arguments`` hold what it was built from.
 
     Raises:
+        TypeError: if a factory is none, such as an instance or a name, or fails when it is called
+            as above, or makes no module.
         ValueError: if a size is below 1, or parts and networks do not fit.
 
     Example:
@@ -68,6 +82,12 @@ def build(
     """
     event_shape = check_shape("event_shape", event_shape)
     check_size("latent_dim", latent_dim)
+    factories = {"prior": prior, "likelihood": likelihood, "posterior": posterior}
+    for name, factory in (factories | {"network": network}).items():
+        _check_factory(name, factory)
+    network = _suited(network, likelihood)
+    if isinstance(conditional, str):
+        conditional = [conditional]
     seen = ("likelihood", "posterior") if conditional is True else tuple(conditional or ())
     if bool(seen) != (classes is not None or label_dim is not None):
         raise ValueError(
@@ -78,13 +98,16 @@ def build(
     size = {part: labels.size if part in seen else 0 for part in PARTS}
     z_size, (channels, *rest) = latent_dim + size["likelihood"], event_shape
     x_shape = (channels + size["posterior"], *rest)
-    vae = VAE(
-        _prior_given(prior, size["prior"], latent_dim) if "prior" in seen else prior(latent_dim),
-        likelihood(z_size, event_shape, **_network_for(likelihood, network)),
-        posterior(x_shape, latent_dim, **_network_for(posterior, network)),
-        labels,
-        seen or ("likelihood", "posterior"),
-    )
+    with seeded(seed, torch.get_default_device()):
+        vae = VAE(
+            _prior_given(prior, size["prior"], latent_dim)
+            if "prior" in seen
+            else _make("prior", prior, latent_dim),
+            _make("likelihood", likelihood, z_size, event_shape, network=network),
+            _make("posterior", posterior, x_shape, latent_dim, network=network),
+            labels,
+            seen or ("likelihood", "posterior"),
+        )
     vae.arguments = {
         "event_shape": event_shape,
         "latent_dim": latent_dim,
@@ -95,17 +118,75 @@ def build(
         "conditional": list(seen),
         "classes": classes,
         "label_dim": label_dim,
+        "seed": seed,
     }
     return vae
 
 
+def _check_factory(name: str, factory: object) -> None:
+    """Refuse what cannot be a factory of modules."""
+    rooms = {"prior": "priors", "likelihood": "likelihoods", "posterior": "posteriors"}
+    advice = f"give a class, such as those in pvae.{rooms.get(name, 'networks')}, or a"
+    if isinstance(factory, nn.Module | Distribution) or not callable(factory):
+        given = f"an object of type {type(factory).__name__}"
+        if isinstance(factory, str | type(None)):
+            given = repr(factory)[:60]
+        raise TypeError(f"{name} is {given}: {advice} functools.partial of one.")
+    cls, _ = _parts_of(factory)
+    if isinstance(cls, type) and not issubclass(cls, nn.Module):
+        raise TypeError(
+            f"{name} is the class {cls.__name__}, which is no torch.nn.Module: {advice} module of "
+            "your own whose forward returns a distribution."
+        )
+
+
+def _suited(network: Callable[..., nn.Module], likelihood: Callable[..., nn.Module]) -> Callable:
+    """The network with what suits the kind of data, where that was left open."""
+    cls, given = _parts_of(network)
+    kind = getattr(_parts_of(likelihood)[0], "domain", None)
+    if cls is MLP and given.get("dropout") is None and kind in DROPOUT:
+        return partial(network, dropout=DROPOUT[kind])
+    return network
+
+
+def _parts_of(factory: Any) -> tuple[Any, dict[str, Any]]:
+    """The class of a factory, and the arguments that it sets."""
+    return (factory.func, factory.keywords) if isinstance(factory, partial) else (factory, {})
+
+
+def _make(name: str, factory: Callable[..., nn.Module], *sizes: Any, **network: Any) -> nn.Module:
+    """Call the factory of a part, and say which it was where that fails."""
+    sizes_shown = ", ".join(map(str, sizes))
+    try:
+        inspect.signature(factory).bind(*sizes)
+    except TypeError as error:
+        raise TypeError(
+            f"The {name} {_name_of(factory)} is called with ({sizes_shown}), which it does not "
+            f"take: {error}."
+        ) from error
+    except ValueError:  # it has no signature
+        pass
+    part = factory(*sizes, **_network_for(factory, **network) if network else {})
+    if not isinstance(part, nn.Module):
+        raise TypeError(
+            f"The {name} {_name_of(factory)} makes an object of type {type(part).__name__}: it "
+            "must make a torch.nn.Module whose forward returns a distribution."
+        )
+    return part
+
+
+def _name_of(factory: Any) -> str:
+    cls, _ = _parts_of(factory)
+    return getattr(cls, "__name__", type(cls).__name__)
+
+
 def _prior_given(prior: Callable[..., nn.Module], size: int, latent_dim: int) -> nn.Module:
     """A prior p(z|y), which is a posterior with labels for data."""
-    family = prior.func if isinstance(prior, partial) else prior
+    family, _ = _parts_of(prior)
     prior = DiagonalNormal if family is StandardNormal else prior
     if "event_shape" not in inspect.signature(prior).parameters:
         raise ValueError(
-            f"The prior {getattr(family, '__name__', family)} cannot see labels: choose a family "
+            f"The prior {_name_of(family)} cannot see labels: choose a family "
             "of pvae.posteriors, such as DiagonalNormal, for p(z|y)."
         )
     return prior((size,), latent_dim)

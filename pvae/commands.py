@@ -45,7 +45,10 @@ def train(
     epochs: int = 200,
     batch_size: int = 128,
     clip_norm: float | None = None,
-    patience: int | None = None,
+    warmup: int | Literal["auto"] = "auto",
+    monitor: Literal["objective", "neg_elbo", "log_likelihood", "bits_per_dim"] = "objective",
+    keep: Literal["best", "last"] = "best",
+    patience: int | Literal["auto"] | None = "auto",
     compile: bool | Literal["auto"] = "auto",
     device: str = "auto",
     seed: int = 0,
@@ -84,10 +87,15 @@ def train(
         epochs: passes over the train part.
         batch_size: data per gradient step.
         clip_norm: largest norm of the gradient of the mean loss.
-        patience: epochs without a better validation −ELBO before training stops.
+        warmup: gradient steps over which the weight of the KL rises from 0; 0 for none, auto for a
+            share of those planned.
+        monitor: validation figure that the best epoch is chosen by.
+        keep: whose weights are kept, of the best epoch or the last.
+        patience: epochs without a better figure before training stops early; null for never, auto
+            for a share of those planned.
         compile: true, false, or auto for what the planned steps repay.
         device: auto, cpu, cuda, cuda:1, ...
-        seed: of everything random in training.
+        seed: of everything random, first weights and training.
         run: new folder to keep the run in; runs/ and the name of the data otherwise.
         resume: run folder to continue; takes all its arguments from there, but for --epochs,
             --patience, --compile and --device where they are given.
@@ -121,6 +129,9 @@ def train(
         epochs=epochs,
         batch_size=batch_size,
         clip_norm=clip_norm,
+        warmup=warmup,
+        monitor=monitor,
+        keep=keep,
         patience=patience,
         compile=compile,
         device=device,

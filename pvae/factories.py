@@ -14,7 +14,11 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from pyro.infer import ELBO
 from torch import nn
+
+# Pyro finds it out from the programs and writes it over what was given; and its old name.
+FOUND_OUT = {"max_plate_nesting", "max_iarange_nesting"}
 
 
 def describe(name: str, factory: Callable[..., Any]) -> dict[str, Any]:
@@ -72,13 +76,15 @@ def describe_instance(name: str, instance: object) -> dict[str, Any]:
             parameters = inspect.signature(base).parameters.values()
             named = [p for p in parameters if p.kind is not p.VAR_KEYWORD]
             unknown = [p.name for p in named if not hasattr(instance, p.name)]
-            if set(unknown) - {"max_iarange_nesting"}:  # Pyro's old name of another argument
+            if set(unknown) - FOUND_OUT:
                 raise ValueError(
                     f"The {name} {cls.__name__} cannot be written down: it does not keep "
                     f"{', '.join(unknown)} as an attribute of that name."
                 )
             arguments = {
-                p.name: getattr(instance, p.name) for p in named if p.name not in unknown
+                p.name: getattr(instance, p.name)
+                for p in named
+                if p.name not in (*unknown, *FOUND_OUT)
             } | arguments
             if not any(p.kind is p.VAR_KEYWORD for p in parameters):
                 break  # it hands no further arguments to its bases
@@ -89,7 +95,7 @@ def restore(name: str, description: Mapping[str, Any], base: type) -> partial:
     """Make the factory that `describe` wrote down.
 
     The module of the class is imported, which runs it: restore only what you trust. An argument
-    that is itself a description must be of a torch module.
+    that is itself a description must be of a torch module, or for an objective of another one.
 
     Args:
         name: what it makes, for the error message.
@@ -116,9 +122,18 @@ def restore(name: str, description: Mapping[str, Any], base: type) -> partial:
     return partial(
         cls,
         **{
-            k: restore(f"{name}.{k}", v, nn.Module) if _is_description(v) else v
+            k: _restore_nested(f"{name}.{k}", v, base) if _is_description(v) else v
             for k, v in arguments.items()
         },
+    )
+
+
+def _restore_nested(name: str, description: Mapping[str, Any], base: type) -> Any:
+    """An argument that is an objective around which another is, or else a factory of a module."""
+    return (
+        restore(name, description, ELBO)()
+        if base is ELBO
+        else restore(name, description, nn.Module)
     )
 
 
@@ -147,4 +162,6 @@ def _plain(name: str, value: Any) -> Any:
         return [_plain(name, v) for v in value]
     if isinstance(value, Mapping):
         return {str(k): _plain(name, v) for k, v in value.items()}
+    if isinstance(value, ELBO):
+        return describe_instance(name, value)
     return describe(name, value)

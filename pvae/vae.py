@@ -61,6 +61,7 @@ class VAE(nn.Module):
         conditional: the parts that see them, of ``"prior"``, ``"likelihood"``, ``"posterior"``.
 
     Raises:
+        TypeError: if a part is no module, such as a class or a distribution.
         ValueError: if the event shapes or the supports of the parts do not fit each other.
 
     Example:
@@ -90,6 +91,14 @@ class VAE(nn.Module):
                 f"conditional is {conditional!r}: it must name parts that see the labels, of "
                 f"{', '.join(PARTS)}."
             )
+        for name, part in zip(PARTS, (prior, likelihood, posterior), strict=True):
+            if not isinstance(part, nn.Module):
+                kind = part if isinstance(part, type) else type(part)
+                raise TypeError(
+                    f"{name} is {'the class' if kind is part else 'an object of type'} "
+                    f"{kind.__name__}: it must be a torch.nn.Module whose forward returns a "
+                    "distribution."
+                )
         self.prior = prior
         self.likelihood = likelihood
         self.posterior = posterior

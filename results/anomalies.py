@@ -56,6 +56,7 @@ from pvae.evaluation import (
 )
 from pvae.plots.style import PALETTE, WIDTH, Canvas, Figure, style
 from pvae.seeds import seeded
+from results.as_measured import AS_MEASURED
 from results.machine import machine
 from results.parts import options_of, read, run
 
@@ -133,6 +134,7 @@ def train(kind: Kind, data: Dataset) -> pvae.VAE:
         compile=kind.compile,
         seed=0,
         progress=False,
+        **AS_MEASURED,
     )
     return vae
 

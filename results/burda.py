@@ -31,6 +31,7 @@ from pvae.files import write
 from pvae.networks import MLP
 from pvae.networks.shapes import Shape
 from pvae.objectives import ImportanceWeighted
+from results.as_measured import AS_MEASURED
 from results.machine import machine
 
 OUT = Path(__file__).with_suffix(".json")
@@ -72,8 +73,7 @@ def network(in_shape: Shape, out_shape: Shape) -> nn.Module:
 
 def train(name: str, epochs: int, seed: int, folder: Path, data: pvae.data.Dataset) -> pvae.VAE:
     """Train a row's model, or go on with it."""
-    torch.manual_seed(seed)
-    vae = pvae.build(data.event_shape, 50, network=network)
+    vae = pvae.build(data.event_shape, 50, network=network, seed=seed)
     pvae.fit(
         vae,
         data,
@@ -86,6 +86,7 @@ def train(name: str, epochs: int, seed: int, folder: Path, data: pvae.data.Datas
         seed=seed,
         run=folder,
         resume=folder.exists(),
+        **AS_MEASURED,
     )
     return vae
 

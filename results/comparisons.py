@@ -44,6 +44,7 @@ from pvae.files import write
 from pvae.plots import save
 from pvae.plots.style import BLUE, FAINT, WIDTH, Figure, style
 from pvae.seeds import seeded
+from results.as_measured import AS_MEASURED
 from results.machine import machine
 
 IMPORTANCE_SAMPLES = 200
@@ -168,7 +169,7 @@ def measure(comparison: Comparison, name: str, seed: int, data: pvae.data.Datase
     pyro.set_rng_seed(seed)
     parts = {**comparison.common, **comparison.cells[name]}
     objective = parts.pop("objective", Trace_ELBO)()
-    vae = pvae.build(data.event_shape, comparison.latent_dim, **parts)
+    vae = pvae.build(data.event_shape, comparison.latent_dim, **parts, seed=seed)
     began = time.monotonic()
     history = pvae.fit(
         vae,
@@ -179,6 +180,7 @@ def measure(comparison: Comparison, name: str, seed: int, data: pvae.data.Datase
         compile=True,
         seed=seed,
         progress=False,
+        **AS_MEASURED,
     )
     trained = time.monotonic()
     figures = {"train_loss": history["loss"][-1]}

@@ -57,6 +57,7 @@ from pvae.evaluation.summary import batches_for
 from pvae.plots import save
 from pvae.plots.style import FAINT, PALETTE, WIDTH, Figure, style
 from pvae.seeds import seeded
+from results.as_measured import AS_MEASURED
 from results.machine import machine
 from results.parts import options_of, read, run
 
@@ -79,8 +80,8 @@ COLOURS = dict(zip(KINDS, PALETTE, strict=False))
 
 def train(data: pvae.data.Dataset) -> pvae.VAE:
     """Train the model on the first images."""
-    torch.manual_seed(TRAINING["seed"])
-    vae = pvae.build(data.event_shape, 20, network=partial(networks.MLP, hidden=[400]))
+    network = partial(networks.MLP, hidden=[400])
+    vae = pvae.build(data.event_shape, 20, network=network, seed=TRAINING["seed"])
     pvae.fit(
         vae,
         replace(data, train=data.train.subset(range(TRAINING["training_images"]))),
@@ -89,6 +90,7 @@ def train(data: pvae.data.Dataset) -> pvae.VAE:
         compile=True,
         seed=TRAINING["seed"],
         progress=False,
+        **AS_MEASURED,
     )
     return vae
 

@@ -81,6 +81,7 @@ OBJECTIVES = {
     "WAE": pvae.objectives.WAE,
     "FactorVAE": partial(pvae.objectives.FactorVAE, latent_dim=LATENT, hidden=[8]),
     "Denoising": pvae.objectives.Denoising,
+    "Warmup": lambda: pvae.objectives.Warmup(pvae.objectives.Trace_ELBO(), 3),
 }
 
 SPACES = {  # of the priors and posteriors that are not over real vectors

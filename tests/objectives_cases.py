@@ -18,6 +18,7 @@ from pvae.objectives import (
     RenyiELBO,
     Trace_ELBO,
     TraceMeanField_ELBO,
+    Warmup,
 )
 
 OBJECTIVES = {
@@ -47,7 +48,9 @@ OBJECTIVES = {
     "InfoVAE, RBF": partial(InfoVAE, 1.0, 20.0, kernel="rbf"),
     "WAE": WAE,
     "FactorVAE": partial(FactorVAE, latent_dim=2, hidden=[8, 8]),
+    "warmed up": partial(Warmup, FreeBits(0.1), 3),
     "denoising": Denoising,
+    "denoising, beta": partial(Denoising, objective=BetaELBO(4.0)),
     "denoising, mask": partial(Denoising, 0.3, kind="mask"),
     "denoising, salt and pepper": partial(Denoising, 0.3, kind="salt and pepper"),
 }

@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,44 @@ def test_train_leaves_figures_and_pictures(run, capsys, tmp_path):
         assert (run / name).read_bytes() == (tmp_path / "run" / name).read_bytes()
 
 
+def test_the_same_seed_in_python_gives_the_same_weights(run):
+    network = partial(pvae.networks.MLP, hidden=[16])
+    vae = pvae.build((1, 8, 8), latent_dim=2, network=network)
+    pvae.fit(vae, "digits", epochs=2, progress=False)
+    loaded = pvae.load(run).state_dict()
+    assert all(torch.equal(loaded[name], w) for name, w in vae.state_dict().items())
+
+
+def test_noise_around_another_objective(tmp_path, capsys):
+    inner = ["--objective.objective", "BetaELBO", "--objective.objective.beta", "0.3"]
+    denoising = ["--objective", "Denoising", "--objective.noise", "0.2", *inner]
+    run = str(tmp_path / "run")
+    main(["train", *QUICK, *denoising, "--keep", "last", "--warmup", "5", "--run", run])
+    main(["train", "--resume", run, "--epochs", "3"])
+    saved = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert saved["objective"]["class_path"] == "pvae.objectives.Denoising"
+    assert saved["objective"]["init_args"]["objective"]["init_args"]["beta"] == 0.3
+    assert (saved["warmup"], saved["keep"], saved["epochs"]) == (5, "last", 3)
+    assert "Kept: epoch 3, the last" in capsys.readouterr().err
+    assert pvae.inference.Run(run).history.monitor == "validation/objective"
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--scheduler", "StepLR", "--scheduler.step_size", "0"], "The scheduler cannot be used"),
+        (["--warmup", "soon"], "--warmup: expected int or"),
+        (["--warmup", "-1"], "warmup is -1"),
+        (["--monitor", "loss"], "--monitor: expected"),
+        (["--keep", "first"], "--keep: expected"),
+        (["--patience", "0"], "patience is 0"),
+    ],
+)
+def test_what_training_refuses(options, sentence, capsys, tmp_path):
+    assert sentence in refused(["train", *QUICK, *options, "--run", str(tmp_path / "r")], capsys)
+    assert not (tmp_path / "r").exists()
+
+
 def test_parts_with_arguments_and_yaml(tmp_path):
     config = tmp_path / "config.yaml"
     config.write_text(
@@ -139,8 +178,8 @@ def test_print_config(capsys):
 
 def test_resume_with_more_epochs(tmp_path):
     once, twice = tmp_path / "once", tmp_path / "twice"
-    main(["train", *QUICK, "--epochs", "3", "--run", str(once)])
-    main(["train", *QUICK, "--run", str(twice)])
+    main(["train", *QUICK, "--epochs", "3", "--warmup", "9", "--run", str(once)])
+    main(["train", *QUICK, "--warmup", "9", "--run", str(twice)])
     main(["train", "--resume", str(twice), "--epochs", "3"])
     for name in ("weights.safetensors", "last.safetensors", "config.yaml"):
         assert (once / name).read_bytes() == (twice / name).read_bytes()
@@ -315,7 +354,7 @@ def test_data_that_do_not_fit_are_refused_in_one_line(command, run, capsys, tmp_
         (["train", "--latent_dim", "0"], "latent_dim is 0"),
         (["train", "--latent_dim", "two"], "--latent_dim: "),
         (["train", "--epochs", "0"], "epochs is 0"),
-        (["train", "--batch_size", "1000000"], "batch"),
+        (["train", "--batch_size", "0"], "batch_size is 0"),
         (["train", "--device", "cuda:77"], "device 'cuda:77' is not to be had here"),
         (["train", "--resume", "nowhere"], "There is no run folder nowhere"),
         (["train", "--nonsense"], "--nonsense"),

@@ -68,12 +68,7 @@ class Optimizer(PyroOptim):
         self.torch_optimizer = factory(self.parameters, **self._forms)
         place_rates(self.torch_optimizer)
         self._stepper = Stepper(self.torch_optimizer)
-        closure = inspect.signature(self.torch_optimizer.step).parameters.get("closure")
-        if closure is not None and closure.default is closure.empty:
-            raise ValueError(
-                f"{type(self.torch_optimizer).__name__} evaluates the loss several times a step, "
-                "which stochastic gradients do not allow: choose an optimizer such as Adam."
-            )
+        check_closure(self.torch_optimizer)
 
     def __call__(self, params: Iterable[torch.Tensor], *args: Any, **kwargs: Any) -> None:
         """Take one step with the gradients that SVI has accumulated."""
@@ -104,6 +99,20 @@ class Optimizer(PyroOptim):
         """Have all who hold on to tensors of the state look for them anew."""
         self._stepper.reset()
         self.moved += 1
+
+
+def check_closure(optimizer: torch.optim.Optimizer) -> None:
+    """Refuse an optimizer that evaluates the loss by itself.
+
+    Raises:
+        ValueError: if it does.
+    """
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    if closure is not None and closure.default is closure.empty:
+        raise ValueError(
+            f"{type(optimizer).__name__} evaluates the loss several times a step, which stochastic "
+            "gradients do not allow: choose an optimizer such as Adam."
+        )
 
 
 def forms(factory: Callable[..., Any], parameters: Sequence[Tensor]) -> dict[str, bool]:

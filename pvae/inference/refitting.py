@@ -8,6 +8,7 @@ from torch import nn
 
 from pvae.inference.history import History
 from pvae.inference.training import fit
+from pvae.seeds import seeded
 from pvae.vae import VAE
 
 
@@ -53,7 +54,8 @@ def refit_prior(
     """
     if "prior" in vae.conditional:
         raise ValueError("The prior of this VAE sees its labels, which a new one would not.")
-    new = prior(vae.latent_shape.numel()).to(vae.device, vae.dtype)
+    with seeded(arguments.get("seed", 0), vae.device):
+        new = prior(vae.latent_shape.numel()).to(vae.device, vae.dtype)
     seen = vae.conditional or ("likelihood", "posterior")
     refitted = VAE(new, vae.likelihood, vae.posterior, vae.labels, seen)
     if not any(p.requires_grad for p in new.parameters()):
@@ -62,7 +64,9 @@ def refit_prior(
     if hasattr(vae, "arguments"):
         refitted.arguments = vae.arguments | {"prior": prior}
     with _frozen(vae.likelihood), _frozen(vae.posterior):
-        history = fit(refitted, data, epochs=epochs, **arguments)
+        # There is no KL to warm up: it is all that is trained.
+        planned = {"epochs": epochs, "warmup": 0, "patience": None}
+        history = fit(refitted, data, **planned | arguments)
     vae.prior = new
     if hasattr(vae, "arguments"):
         vae.arguments = refitted.arguments

@@ -3,15 +3,61 @@
 import math
 import sys
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from torch import Tensor
 
 from pvae.inference.checkpoint import Position
+from pvae.inference.history import HIGHER, History
 from pvae.progress import bar, in_notebook
 
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BETWEEN_FIGURES = 0.1
+NAMES = {
+    "objective": "objective",
+    "neg_elbo": "−ELBO",
+    "log_likelihood": "log-likelihood",
+    "bits_per_dim": "bits per dimension",
+}
+
+
+def planned_notes(steps: int, warmup: int, patience: int | None) -> list[str]:
+    """Say what a run is going to do that its user may not have asked for."""
+    notes = []
+    if warmup:
+        notes.append(
+            f"The KL warms up over the first {warmup:,} of {steps:,} planned steps (warmup 0 for "
+            "none)."
+        )
+    if patience is not None:
+        notes.append(
+            f"Training stops early after {patience} epochs without a better validation figure "
+            "(patience None for never)."
+        )
+    return notes
+
+
+def kept_note(history: History) -> str:
+    """Say whose weights were kept, and why."""
+    kept, last = history.kept_epoch, history.rows[-1]["epoch"]
+    if history.monitor not in history:
+        return f"Kept: epoch {kept}, the last, since there is no validation part to choose by."
+    figure = history.monitor.removeprefix("validation/")
+    order = "highest" if figure in HIGHER else "lowest"
+    unit = "" if figure == "bits_per_dim" else " nats"
+    best = history.rows[history["epoch"].index(history.best_epoch)][history.monitor]
+    said = f"{order} validation {NAMES[figure]}, {best:.2f}{unit}"
+    early = ", where training stopped early" if history.stopped == "early" else ""
+    if history.keep == "last":
+        return f"Kept: epoch {kept}, the last{early}; epoch {history.best_epoch} had the {said}."
+    return f"Kept: epoch {kept} of {last}{early}, with the {said}."
+
+
+def say(sentences: Iterable[str]) -> None:
+    """Print sentences, one a line: under a cell in a notebook, to standard error elsewhere."""
+    for sentence in sentences:
+        print(sentence, file=sys.stdout if in_notebook() else sys.stderr, flush=True)
 
 
 class Report:
@@ -65,6 +111,8 @@ class Report:
         self.text = f"−ELBO train {row['train/neg_elbo']:.2f}"
         if "validation/neg_elbo" in row:
             self.text += f", validation {row['validation/neg_elbo']:.2f}"
+        if "validation/objective" in row:
+            self.text += f", objective {row['validation/objective']:.2f}"
         if self.bar is not None:
             self.bar.set_description(f"epoch {row['epoch']}/{self.epochs}", refresh=False)
             self.bar.set_postfix_str(f"loss {row['loss']:.2f}, {self.text}", refresh=False)

@@ -44,6 +44,8 @@ FILES = (
     "last.safetensors",
     "state.pt",
 )
+BEFORE = {"warmup": 0, "monitor": "neg_elbo", "keep": "best"}  # what there was before these were
+MLP_PATH = "pvae.networks.MLP"
 FREE_ON_RESUME = {"epochs", "patience", "compile", "device", "data", "labels", "root"}
 
 
@@ -145,7 +147,7 @@ class Run:
         """
         given = yaml.safe_load(_yaml(config))
         for name in self.config.keys() | given.keys():
-            if name in FREE_ON_RESUME or self.config.get(name) == given.get(name):
+            if name in FREE_ON_RESUME or self._same(self.config.get(name), given.get(name)):
                 continue
             raise ValueError(
                 f"{self.path} cannot be resumed with {name} {given.get(name)!r}: it was begun "
@@ -158,9 +160,32 @@ class Run:
                 f"{self.info['data']['items']} training items of {self.info['data']['name']}."
             )
 
+    def _same(self, own: Any, given: Any) -> bool:
+        """Whether an entry of the configuration is as it was, by what there was of it then."""
+        if not (self.lacking and isinstance(own, dict) and isinstance(given, dict)):
+            return own == given
+        before, now = own.get("init_args") or {}, given.get("init_args") or {}
+        alike = all(before[k] == now[k] for k in before.keys() & now.keys())
+        return alike and own.get("class_path") == given.get("class_path")
+
     @cached_property
     def config(self) -> dict[str, Any]:
         """The configuration, as the command line reads it."""
+        config = {**self.lacking, **self._written}
+        network = config.get("network")
+        if self.lacking and isinstance(network, dict) and network["class_path"] == MLP_PATH:
+            # Its dropout was 0 where it was not given.
+            arguments = {"dropout": 0.0} | (network.get("init_args") or {})
+            config["network"] = network | {"init_args": arguments}
+        return config
+
+    @cached_property
+    def lacking(self) -> dict[str, Any]:
+        """What the version that began the run did not have, as it is without."""
+        return {k: v for k, v in BEFORE.items() if k not in self._written}
+
+    @cached_property
+    def _written(self) -> dict[str, Any]:
         needed = {"event_shape", "latent_dim", "data"}
         return _read(self.path / "config.yaml", yaml.safe_load, needed)
 
@@ -173,7 +198,11 @@ class Run:
             rows = [json.loads(line) for line in lines]
         except json.JSONDecodeError as error:
             raise ValueError(f"{path} is damaged: {error}.") from error
-        return History(rows, self.info.get("stopped") or "interrupted")
+        stopped = self.info.get("stopped") or "interrupted"
+        monitor = f"validation/{self.config['monitor']}"
+        if rows and monitor not in rows[-1]:  # an objective that is the −ELBO
+            monitor = "validation/neg_elbo"
+        return History(rows, stopped, monitor, self.config["keep"])
 
     @property
     def state(self) -> Path:

@@ -4,14 +4,15 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from numbers import Integral
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import pyro
 import torch
 from pyro.infer import ELBO, SVI, Trace_ELBO
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim.lr_scheduler import LRScheduler
+from torch.utils.flop_counter import FlopCounterMode
 
 from pvae import factories
 from pvae.data.batches import Batches
@@ -20,6 +21,17 @@ from pvae.data.domains import Domain
 from pvae.data.loading import load
 from pvae.evaluation.summary import batches_for, summarize
 from pvae.inference import storage
+from pvae.inference.arguments import (
+    check_auto,
+    check_factory,
+    check_numbers,
+    check_places,
+    check_vae,
+    make_optimizer,
+    make_schedule,
+    short,
+    step,
+)
 from pvae.inference.backends import best_backend
 from pvae.inference.checkpoint import Checkpoint, Position, weights_of
 from pvae.inference.compiled import CompiledSVI
@@ -28,9 +40,21 @@ from pvae.inference.history import History
 from pvae.inference.interrupt import Interrupt
 from pvae.inference.optimizer import Optimizer
 from pvae.inference.repay import Mode, choose_mode
-from pvae.inference.report import Report
+from pvae.inference.report import Report, kept_note, planned_notes, say
 from pvae.inference.runs import Run, snapshot_name
-from pvae.networks.shapes import check_size
+from pvae.inference.selection import (
+    Figure,
+    Keep,
+    Monitor,
+    check_monitor,
+    choose_patience,
+    choose_warmup,
+)
+from pvae.inference.threads import threads_for
+from pvae.inference.usage import unused_latents
+from pvae.objectives.counting import risen_after
+from pvae.objectives.warmup import Warmup
+from pvae.objectives.wrapper import check_objective
 from pvae.seeds import seeded
 from pvae.vae import VAE
 
@@ -51,7 +75,10 @@ def fit(
     optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
     scheduler: Callable[..., LRScheduler] | None = None,
     clip_norm: float | None = None,
-    patience: int | None = None,
+    warmup: int | Literal["auto"] = "auto",
+    monitor: Figure = "objective",
+    keep: Keep = "best",
+    patience: int | Literal["auto"] | None = "auto",
     compile: bool | Literal["auto"] = "auto",
     device: str = "auto",
     seed: int = 0,
@@ -63,10 +90,16 @@ def fit(
 
     Runs `pyro.infer.SVI`, or `CompiledSVI`, over shuffled minibatches, from a decoder whose output
     begins at the mean of the data (where likelihood and network offer that, as ours do). The VAE is
-    left with the weights of its best epoch, by the −ELBO of the validation part where there is one.
-    The same seed on the same machine gives the same weights, bit for bit, whether or not the run
-    was stopped and resumed. (With ``compile="auto"`` a clock has a say: where compiling hardly
-    repays, two runs may choose differently, and round differently.)
+    left with the weights of its best epoch, by the objective that is trained, evaluated on the
+    validation part where there is one. The same seed on the same machine gives the same weights,
+    bit for bit, whether or not the run was stopped and resumed; the first weights are those that
+    `pvae.build` drew, by a seed of its own. (With ``compile="auto"`` a clock has a say: where
+    compiling hardly repays, two runs may choose differently, and round differently.)
+
+    So that latents are not given up before they are of use, the weight of the KL rises over the
+    first steps (see `pvae.objectives.Warmup`); so that few data are not learned by heart, training
+    stops early. What was decided so, which epoch was kept and why, and which latents are not used
+    is said where progress is shown, and stands in the history's ``notes``.
 
     Ctrl-C ends training after the step in hand, with everything saved. Without a terminal or
     notebook to draw a progress bar in, a line is printed every ten seconds at the most.
@@ -75,7 +108,8 @@ def fit(
         vae: the VAE; it is moved to the device.
         data: a `pvae.data.Dataset`, or anything that `pvae.data.load` takes.
         epochs: passes over the train part, in all.
-        batch_size: data per gradient step; the last step of an epoch may have fewer.
+        batch_size: data per gradient step, or all where there are fewer; the last step of an epoch
+            may have fewer.
         objective: a Pyro ELBO whose loss is one number; ``None`` for `Trace_ELBO`. Its warm-up
             begins anew.
         optimizer: called with the parameters: a torch optimizer, or a `functools.partial` of one.
@@ -83,7 +117,17 @@ def fit(
         scheduler: called with the torch optimizer: a learning-rate schedule, or a
             `functools.partial` of one; it steps once an epoch.
         clip_norm: largest norm of the gradient; ``None`` for no clipping.
-        patience: stop after so many epochs without a better validation −ELBO.
+        warmup: gradient steps over which the weight of the KL rises from 0; 0 for none. ``"auto"``
+            is a tenth of the planned steps where the objective has a KL that this is right
+            for (see `pvae.objectives.warmup.can_warm_up`) and no schedule of its own, and else 0.
+        monitor: the figure of the validation part that the best epoch is chosen by: the
+            ``"objective"``, all that rises in it counting in full; ``"neg_elbo"``;
+            ``"log_likelihood"``, the highest; or ``"bits_per_dim"``.
+        keep: whose weights the VAE is left with: of the ``"best"`` epoch or the ``"last"``.
+        patience: stop after so many epochs without a better figure, counted from the end of the
+            warm-up; ``None`` for never. ``"auto"`` is a fifth of the epochs, but at least 20, and
+            never without a validation part, or with a schedule of the learning rate, which is
+            made for all epochs.
         compile: ``True`` runs `CompiledSVI`, ``False`` `pyro.infer.SVI`; ``"auto"`` takes what a
             few measured steps say that the planned ones repay, and falls back to SVI where the
             programs have no static graph.
@@ -91,15 +135,17 @@ def fit(
         seed: of everything random in training.
         run: folder to keep the run in, new or empty; ``None`` keeps nothing on disk.
         resume: continue the run in that folder, with the same arguments but for ``epochs``,
-            ``patience``, ``compile`` and ``device``.
+            ``patience``, ``compile`` and ``device``. What is ``"auto"`` stays what it was, whatever
+            the epochs; what the version that began the run did not have yet is left out.
         progress: whether progress is shown.
 
     Returns:
         The history of the run, one row an epoch.
 
     Raises:
-        TypeError: if the objective is no ELBO.
-        ValueError: if an argument is out of range, the data do not fit the VAE, or a resumed run
+        TypeError: if an argument is of another kind, such as a class in place of an instance.
+        ValueError: if an argument is out of range, optimizer or scheduler fail when their steps are
+            rehearsed, the data do not fit the VAE, or a resumed run
             was made with other arguments or data.
         FileExistsError: if the run folder is not empty.
         FileNotFoundError: if there is no run to resume.
@@ -115,38 +161,45 @@ def fit(
         >>> len(history["validation/neg_elbo"])
         2
     """
-    for name, value in {"epochs": epochs, "batch_size": batch_size, "patience": patience}.items():
-        if value is not None:
-            check_size(name, value)
+    check_vae(vae)
+    check_numbers(epochs=epochs, batch_size=batch_size, clip_norm=clip_norm, seed=seed)
+    check_auto("warmup", warmup, 0)
+    check_auto("patience", patience, 1)
+    monitor, keep = check_monitor(monitor, keep)
     if not isinstance(compile, bool) and compile != "auto":
-        raise ValueError(f"compile is {compile!r}: it must be 'auto', True or False.")
-    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 2**32:
-        raise ValueError(f"seed is {seed!r}: it must be a whole number from 0 to 2**32 - 1.")
+        raise ValueError(f"compile is {short(compile)}: it must be 'auto', True or False.")
+    check_places(run, device)
     if resume and run is None:
         raise ValueError("resume needs the run folder to continue: pass run=.")
-    objective = Trace_ELBO() if objective is None else objective
-    if not isinstance(objective, ELBO):
-        raise TypeError(
-            f"The objective is {objective!r}: it must be an instance of a Pyro ELBO, such as "
-            "pyro.infer.Trace_ELBO()."
-        )
+    objective = Trace_ELBO() if objective is None else check_objective(objective)
+    check_factory("optimizer", optimizer)
+    if scheduler is not None:
+        check_factory("scheduler", scheduler)
     data = load(data)
     check_fit(vae, data)
-    if patience is not None and data.validation is None:
-        raise ValueError(
-            "Early stopping needs a validation part: load the data with validation= a fraction."
+    folder = Run(run) if resume else None
+    if folder:
+        begun = folder.config
+        warmup = begun["warmup"] if warmup == "auto" else warmup
+        patience = begun.get("patience") if patience == "auto" else patience
+        monitor, keep = (
+            folder.lacking.get(k, v) for k, v in (("monitor", monitor), ("keep", keep))
         )
+    warmup = choose_warmup(warmup, objective, epochs * -(-len(data.train) // batch_size))
+    patience = choose_patience(patience, epochs, data.validation is not None, scheduler)
     config = _describe(data, vae, objective, optimizer, scheduler) | {
         "epochs": int(epochs),
         "batch_size": int(batch_size),
         "clip_norm": None if clip_norm is None else float(clip_norm),
-        "patience": None if patience is None else int(patience),
+        "warmup": warmup,
+        "monitor": monitor,
+        "keep": keep,
+        "patience": patience,
         "compile": compile,
         "device": str(device),
         "seed": int(seed),
     }
-    if resume:
-        folder = Run(run)
+    if folder:
         folder.check_same(config, data)
     elif run is not None:
         Run.check_new(run)
@@ -154,16 +207,22 @@ def fit(
     device = choose_device(str(device))
     vae.to(device)
     labels = vae.labels is not None
-    train = Batches(data, data.train, vae.likelihood.domain, batch_size, device, vae.dtype, labels)
+    size = min(batch_size, len(data.train))
+    train = Batches(data, data.train, vae.likelihood.domain, size, device, vae.dtype, labels)
     validation = data.validation and batches_for(vae, data, data.validation, EVALUATION_BATCH)
     learned = [*vae.parameters()]
     if hasattr(objective, "parameters"):  # such as a discriminator's
         objective.to(device=device, dtype=vae.dtype)
         learned += objective.parameters()
-    optim = Optimizer(learned, optimizer, clip_norm)
-    schedule = scheduler(optim.torch_optimizer) if scheduler else None
+    optim = make_optimizer(learned, optimizer, clip_norm)
+    schedule = make_schedule(optim, optimizer, scheduler, epochs)
+    if warmup:
+        objective = Warmup(objective, warmup)
+    monitored = data.validation and batches_for(vae, data, data.validation, size)
+    monitor = Monitor(monitor, objective, monitored)
+    monitor.check(vae)
     checkpoint = Checkpoint(vae, optim, schedule, objective, device)
-    _look(objective, vae, train)
+    threads = partial(threads_for, size * _look(objective, vae, train))
 
     if resume:
         position = checkpoint.restore(storage.read_state(folder.state), folder.state)
@@ -181,7 +240,8 @@ def fit(
     if compile == "auto" and resume:
         mode = folder.info.get("mode", "eager")
     elif compile == "auto":
-        mode = choose_mode(vae, objective, train, epochs * len(train))
+        with threads():
+            mode = choose_mode(vae, objective, train, epochs * len(train))
     else:
         mode = "inductor" if compile else "eager"
     svi, drawn = _inference(mode, compile is True, vae, optim, objective, train)
@@ -194,8 +254,12 @@ def fit(
     stopped = None
     began = time.monotonic() - position.seconds
     saved = time.monotonic()
+    notes = planned_notes(epochs * len(train), warmup, patience)
+    if progress:
+        say(notes)
     report = Report(epochs, len(train), position, progress)
     with (
+        threads(),
         Interrupt() as interrupt,
         report,
         pyro.validation_enabled(False),  # of the programs, which have been looked at
@@ -247,24 +311,24 @@ def fit(
                 "seconds": round(position.seconds, 3),
                 "loss": position.loss / len(data.train),
             }
-            followed = len(data.validation) if validation else MOST_EVALUATED
-            figures = summarize(vae, train, items=followed)
+            items = len(data.validation) if validation else MOST_EVALUATED
+            figures = summarize(vae, train, items=items)
             row |= {f"train/{name}": value for name, value in figures.items()}
             if validation:
-                figures = summarize(vae, validation)
+                figures = summarize(vae, validation) | monitor.figures(vae)
                 row |= {f"validation/{name}": value for name, value in figures.items()}
-            if not math.isfinite(figures["neg_elbo"]):
-                _refuse(figures["neg_elbo"], checkpoint, good, position, folder)
+            followed = monitor.loss(row) if validation else figures["neg_elbo"]
+            for figure in (figures["neg_elbo"], followed):
+                if not math.isfinite(figure):
+                    _refuse(figure, checkpoint, good, position, folder)
             position.rows.append(row)
             position.batch, position.loss = 0, 0.0
-            position.stale += 1
-            if validation is None or figures["neg_elbo"] < position.best:
-                position.best, position.best_weights = figures["neg_elbo"], weights_of(vae)
-                position.stale = 0
-            if isinstance(schedule, ReduceLROnPlateau):
-                schedule.step(figures["neg_elbo"])
-            elif schedule:
-                schedule.step()
+            position.stale += position.step > risen_after(objective)
+            if validation is None or followed < position.best:
+                position.best, position.stale = followed, 0
+                position.best_weights = weights_of(vae) if keep == "best" else {}
+            if schedule:
+                step(schedule, followed)
             report.epoch(row)
 
             # Its traces.
@@ -281,10 +345,16 @@ def fit(
         position.seconds = time.monotonic() - began
         if folder:
             checkpoint.save(folder, position, stopped)
-    if position.best_weights:
-        vae.load_state_dict(position.best_weights)
-    vae.eval()
-    return History(position.rows, stopped)
+        if position.best_weights:
+            vae.load_state_dict(position.best_weights)
+        vae.eval()
+        history = History(position.rows, stopped, monitor.name(), keep, notes)
+        if position.rows:
+            ending = [kept_note(history), unused_latents(vae, validation or train)]
+            history.notes += filter(None, ending)
+    if progress:
+        say(history.notes[len(notes) :])
+    return history
 
 
 def choose_device(device: str) -> torch.device:
@@ -354,9 +424,6 @@ def _describe(
     described["objective"] = _try(lambda: factories.describe_instance("objective", objective))
     described["optimizer"] = _try(lambda: factories.describe("optimizer", optimizer))
     described["scheduler"] = scheduler and _try(lambda: factories.describe("scheduler", scheduler))
-    if described["objective"]:
-        # Pyro finds it out from the programs, and writes it over what was given.
-        described["objective"]["init_args"].pop("max_plate_nesting", None)
     return {
         "data": None,
         **data.arguments,
@@ -387,14 +454,20 @@ def _begin_at_data(vae: VAE, train: Batches, seed: int) -> None:
             part.initialize(data())
 
 
-def _look(objective: ELBO, vae: VAE, train: Batches) -> None:
+def _look(objective: ELBO, vae: VAE, train: Batches) -> float:
     """Let Pyro check the programs and find their plates, without a trace on the run that follows.
 
     Some objectives draw random numbers to find the plates when they are first called. A resumed
     run would draw them again, and go on differently.
+
+    Returns:
+        The operations that a datum takes in matrix products.
     """
-    with seeded(0, train.device), vae.evaluating(), pyro.validation_enabled(True):
-        objective.loss(vae.model, vae.guide, *train.first(2))
+    arguments = train.first(2)
+    counter = FlopCounterMode(display=False)
+    with seeded(0, train.device), vae.evaluating(), pyro.validation_enabled(True), counter:
+        objective.loss(vae.model, vae.guide, *arguments)
+    return counter.get_total_flops() / len(arguments[0])
 
 
 def _inference(

@@ -21,7 +21,8 @@ class MLP(nn.Module):
         out_shape: event shape of the output.
         hidden: sizes of the hidden layers; empty for a linear map.
         activation: relu, leaky_relu, elu, gelu, silu, softplus, tanh or sigmoid.
-        dropout: probability that a hidden unit is dropped in training.
+        dropout: probability that a hidden unit is dropped in training; ``None`` for 0, or for what
+            `pvae.build` finds right for the kind of data.
 
     Shape:
         (\\*batch, \\*in_shape) to (\\*batch, \\*out_shape), with any batch dimensions.
@@ -42,13 +43,13 @@ class MLP(nn.Module):
         out_shape: Shape,
         hidden: Sequence[int] = (400,),
         activation: str = "relu",
-        dropout: float = 0.0,
+        dropout: float | None = None,
     ) -> None:
         super().__init__()
         self.in_shape = check_shape("in_shape", in_shape)
         self.out_shape = check_shape("out_shape", out_shape)
         hidden = check_shape("hidden", hidden) if hidden else ()
-        drop = make_dropout(dropout)
+        drop = make_dropout(dropout or 0.0)
         layers: list[nn.Module] = [nn.Flatten()]
         size = math.prod(self.in_shape)
         for width in hidden:

@@ -13,3 +13,4 @@ from .info_vae import InfoVAE as InfoVAE
 from .miwae import MIWAE as MIWAE
 from .piwae import PIWAE as PIWAE
 from .wae import WAE as WAE
+from .warmup import Warmup as Warmup

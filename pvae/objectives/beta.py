@@ -4,9 +4,9 @@ from typing import Any
 
 import torch
 from pyro.infer import TraceMeanField_ELBO
-from pyro.poutine.messenger import Messenger
 
-from pvae.objectives.counting import Counting, rise
+from pvae.objectives.counting import Counting
+from pvae.objectives.warmup import ScaleLatents
 
 
 class BetaELBO(Counting, TraceMeanField_ELBO):
@@ -66,31 +66,21 @@ class BetaELBO(Counting, TraceMeanField_ELBO):
         self.cycle_steps = cycle_steps
 
     @property
+    def warms_up(self) -> bool:
+        """Whether `pvae.fit` may warm up its KL: it does so itself otherwise."""
+        return self.warmup_steps == 0
+
+    @property
     def weight(self) -> float:
         """The weight beta_t of the KL at the present step."""
         return float(self._weight(self._step.device))
 
     def _weight(self, device: torch.device) -> float | torch.Tensor:
-        steps = self._steps_on(device)
-        if self.cycle_steps is not None:
-            steps = steps % self.cycle_steps
-        return self.beta * rise(steps, self.warmup_steps)
+        return self.beta * self._rise(device, self.warmup_steps, self.cycle_steps)
 
     def _get_trace(self, model: Any, guide: Any, args: tuple, kwargs: dict) -> tuple:
         # Both programs are run with their latent sites scaled, so log p(z) and log q(z|x), or
         # their analytic KL, carry the weight, and the likelihood does not.
         device = next((x.device for x in args if torch.is_tensor(x)), self._step.device)
-        weighted = _ScaleLatents(self._weight(device))
+        weighted = ScaleLatents(self._weight(device))
         return super()._get_trace(weighted(model), weighted(guide), args, kwargs)
-
-
-class _ScaleLatents(Messenger):
-    """Scale the log-probability of every site that is not observed."""
-
-    def __init__(self, scale: float | torch.Tensor) -> None:
-        super().__init__()
-        self.scale = scale
-
-    def _pyro_sample(self, msg: dict) -> None:
-        if not msg["is_observed"]:
-            msg["scale"] = msg["scale"] * self.scale

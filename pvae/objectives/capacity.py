@@ -3,7 +3,7 @@
 from pyro.poutine import Trace
 from torch import Tensor
 
-from pvae.objectives.counting import Counting, rise
+from pvae.objectives.counting import Counting
 from pvae.objectives.objective import Objective, kl, latents, log_likelihood
 
 
@@ -36,6 +36,8 @@ class CapacityELBO(Counting, Objective):
         2.5
     """
 
+    warms_up = False  # its KL has a target of its own
+
     def __init__(
         self, capacity: float = 25.0, gamma: float = 1000.0, warmup_steps: int = 100_000
     ) -> None:
@@ -52,9 +54,9 @@ class CapacityELBO(Counting, Objective):
     @property
     def target(self) -> float:
         """The target C_t at the present step."""
-        return float(self.capacity * rise(self._step, self.warmup_steps))
+        return float(self.capacity * self._rise(self._step.device, self.warmup_steps))
 
     def _loss(self, model_trace: Trace, guide_trace: Trace) -> Tensor:
         divergence = sum(kl(q, p) for q, p in latents(model_trace, guide_trace))
-        target = self.capacity * rise(self._steps_on(divergence.device), self.warmup_steps)
+        target = self.capacity * self._rise(divergence.device, self.warmup_steps)
         return self.gamma * (divergence - target).abs().sum() - log_likelihood(model_trace)

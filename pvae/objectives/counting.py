@@ -1,5 +1,7 @@
 """Objectives that change from step to step."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -15,12 +17,16 @@ class Counting(ELBO):
 
     Attributes:
         step: gradient steps taken so far; counted by `loss_and_grads`.
+        warmup_steps: gradient steps over which a weight rises, which a subclass sets.
     """
+
+    warmup_steps = 0
 
     def __init__(self, **elbo: Any) -> None:
         super().__init__(**elbo)
         # A tensor, so that a compiled step counts for itself.
         self._step = torch.zeros((), dtype=torch.float64)
+        self._settled = False
 
     @property
     def step(self) -> int:
@@ -37,6 +43,13 @@ class Counting(ELBO):
             self._step = self._step.to(device)
         return self._step
 
+    def _rise(self, device: torch.device, over: int, cycle: int | None = None) -> Tensor | float:
+        """What rises linearly from 0 to 1 over so many steps, and then stays, or begins anew."""
+        if not over or self._settled:
+            return 1.0
+        steps = self._steps_on(device)
+        return ((steps if cycle is None else steps % cycle) / over).clamp(max=1.0)
+
     def loss_and_grads(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> float:
         """Estimate the loss, add its gradients, and count the step."""
         loss = super().loss_and_grads(model, guide, *args, **kwargs)
@@ -44,6 +57,28 @@ class Counting(ELBO):
         return loss
 
 
-def rise(steps: Tensor, over: int) -> Tensor | float:
-    """What rises linearly from 0 to 1 over so many steps, and then stays."""
-    return (steps / over).clamp(max=1.0) if over else 1.0
+@contextmanager
+def settled(objective: ELBO) -> Iterator[None]:
+    """Have an objective be what it is when all that rises in it has risen, while entered."""
+    counting = list(_counting(objective))
+    before = [each._settled for each in counting]
+    for each in counting:
+        each._settled = True
+    try:
+        yield
+    finally:
+        for each, was in zip(counting, before, strict=True):
+            each._settled = was
+
+
+def risen_after(objective: ELBO) -> int:
+    """The gradient steps after which all that rises in an objective has risen, at first."""
+    return max((each.warmup_steps for each in _counting(objective)), default=0)
+
+
+def _counting(objective: ELBO | None) -> Iterator[Counting]:
+    """The objectives that count, of one around another."""
+    while objective is not None:
+        if isinstance(objective, Counting):
+            yield objective
+        objective = vars(objective).get("objective")

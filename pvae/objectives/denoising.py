@@ -1,26 +1,32 @@
-"""The ELBO of a posterior that is shown corrupted data."""
+"""Any objective, with a posterior that is shown corrupted data."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from pyro.infer import Trace_ELBO
-from pyro.poutine import Trace
 from torch import Tensor
+
+from pvae.kinds import Objective
+from pvae.objectives.wrapper import Wrapper
 
 KINDS = ("gaussian", "mask", "salt and pepper")
 
 
-class Denoising(Trace_ELBO):
-    r"""The ELBO with noise at the input: the guide sees a corrupted x, the model the clean one.
+class Denoising(Wrapper):
+    r"""An objective with noise at the input: the guide sees a corrupted x, the model the clean one.
+
+    With the ELBO, which it is around where no other objective is given,
 
     .. math::
         E_{\tilde x \sim c(\tilde x|x)} E_{q(z|\tilde x)} \bigl[ \log p(x, z)
         - \log q(z|\tilde x) \bigr]
 
     Denoising autoencoders learn so (Vincent et al. 2008, 2010); here it is still a lower bound of
-    log p(x), with the mixture of all q(z|x~) as its posterior (Im et al. 2017). Evaluation, by
-    `pvae.evaluation`, sees clean data.
+    log p(x), with the mixture of all q(z|x~) as its posterior (Im et al. 2017). Around another
+    objective it does the same for that one, ``Denoising(objective=BetaELBO(beta=4.0))``.
+    Evaluation, by `pvae.evaluation`, sees clean data.
 
     ===================  =====================================================================
     kind                 each element of x, the first argument of the programs
@@ -35,9 +41,12 @@ class Denoising(Trace_ELBO):
     Args:
         noise: how much of it, at least 0; a probability for the last two kinds.
         kind: one of the above.
-        elbo: further arguments of `pyro.infer.Trace_ELBO`, such as ``num_particles``.
+        objective: the objective that the noise is added to; ``None`` for `Trace_ELBO`.
+        elbo: arguments of that `pyro.infer.Trace_ELBO`, such as ``num_particles``.
 
     Raises:
+        TypeError: if the objective is not an instance of a Pyro ELBO, or is given beside arguments
+            of Trace_ELBO.
         ValueError: if the kind is unknown, or noise out of range.
 
     Example:
@@ -47,7 +56,13 @@ class Denoising(Trace_ELBO):
         >>> loss = Denoising(0.3, "mask").loss(vae.model, vae.guide, torch.ones(5, 1, 8, 8))
     """
 
-    def __init__(self, noise: float = 0.3, kind: str = "gaussian", **elbo: Any) -> None:
+    def __init__(
+        self,
+        noise: float = 0.3,
+        kind: str = "gaussian",
+        objective: Objective | None = None,
+        **elbo: Any,
+    ) -> None:
         if kind not in KINDS:
             raise ValueError(f"kind is {kind!r}: it must be one of {', '.join(map(repr, KINDS))}.")
         most = float("inf") if kind == "gaussian" else 1
@@ -57,17 +72,22 @@ class Denoising(Trace_ELBO):
                 + ("a standard deviation, " if kind == "gaussian" else "a probability, ")
                 + ("finite and at least 0." if kind == "gaussian" else "from 0 to 1.")
             )
-        super().__init__(**elbo)
+        known = inspect.signature(Trace_ELBO).parameters
+        misplaced = [k for k, v in elbo.items() if k not in known or v != known[k].default]
+        if objective is not None and misplaced:
+            raise TypeError(
+                f"{misplaced[0]} is an argument of the Trace_ELBO that Denoising is around where "
+                "no objective is given: give it to the objective."
+            )
+        super().__init__(Trace_ELBO(**elbo) if objective is None else objective)
         self.noise = noise
         self.kind = kind
 
-    def _get_trace(
-        self, model: Callable, guide: Callable, args: tuple, kwargs: dict
-    ) -> tuple[Trace, Trace]:
+    def _programs(self, model: Callable, guide: Callable, args: tuple) -> tuple[Callable, Callable]:
         def shown(x: Tensor, *rest: Any, **named: Any) -> Any:
             return guide(self._corrupt(x), *rest, **named)
 
-        return super()._get_trace(model, shown, args, kwargs)
+        return model, shown
 
     def _corrupt(self, x: Tensor) -> Tensor:
         if self.noise == 0:

@@ -21,6 +21,7 @@ from pvae.objectives.objective import (
     rows,
     with_gradient_of,
 )
+from pvae.seeds import seeded
 
 
 class FactorVAE(Objective):
@@ -44,6 +45,7 @@ class FactorVAE(Objective):
         latent_dim: the number of latents.
         gamma: the weight of the total correlation, at least 0.
         hidden: sizes of the discriminator's hidden layers.
+        seed: of the discriminator's first weights, as in `pvae.build`.
 
     Attributes:
         discriminator: maps z of shape (\*batch, latent_dim) to a logit of shape (\*batch, 1).
@@ -62,7 +64,11 @@ class FactorVAE(Objective):
     """
 
     def __init__(
-        self, latent_dim: int, gamma: float = 10.0, hidden: Sequence[int] = (256, 256, 256)
+        self,
+        latent_dim: int,
+        gamma: float = 10.0,
+        hidden: Sequence[int] = (256, 256, 256),
+        seed: int | None = 0,
     ) -> None:
         check_size("latent_dim", latent_dim)
         if not 0 <= gamma < float("inf"):
@@ -74,7 +80,9 @@ class FactorVAE(Objective):
         self.latent_dim = latent_dim
         self.gamma = gamma
         self.hidden = hidden
-        self.discriminator = MLP((latent_dim,), (1,), hidden, activation="leaky_relu")
+        self.seed = seed
+        with seeded(seed, torch.get_default_device()):
+            self.discriminator = MLP((latent_dim,), (1,), hidden, activation="leaky_relu")
 
     # What it learns ----------------------------------------------------------------------------
 

@@ -140,7 +140,11 @@ class ImportanceWeighted(Objective):
         """What has the gradient of the bound, with log p and log q cut off from the draws."""
         log_w = log_p - log_q
         shares = self._shares(log_w.detach())
-        along = self._shares(log_w.detach(), power=2) if self.gradient == "dreg" else shares
+        along = shares
+        if self.gradient == "dreg":
+            # Squared in so far as log q(z|x) counts, which it does not in full in a warm-up.
+            squares = self._shares(log_w.detach(), power=2)
+            along = shares + sites[0].get("kl_weight", 1.0) * (squares - shares)
         surrogate = (self._model_shares(log_w.detach()) * log_p).sum()
         surrogate = surrogate + _through_draws((along * log_w).sum(), sites)
         return surrogate - (shares * log_q).sum() if self.gradient == "plain" else surrogate

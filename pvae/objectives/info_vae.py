@@ -68,6 +68,11 @@ class InfoVAE(Objective):
         self.lambda_ = lambda_
         self.kernel = kernel
 
+    @property
+    def warms_up(self) -> bool:
+        """Whether it has a KL that `pvae.fit` may warm up."""
+        return self.alpha != 1
+
     def _get_trace(
         self, model: Callable, guide: Callable, args: tuple, kwargs: dict
     ) -> tuple[Trace, Trace]:

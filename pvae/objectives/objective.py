@@ -25,7 +25,13 @@ class Objective(ELBO):
     Args:
         num_particles: draws of the latents for each datum; more than one are a plate to the left
             of all others.
+
+    Attributes:
+        warms_up: whether `pvae.fit` may warm up its KL, see `pvae.objectives.Warmup`; the loss must
+            then take log p(z) and log q(z|x) as the traces have them, with their scale.
     """
+
+    warms_up = True
 
     def __init__(self, num_particles: int = 1) -> None:
         super().__init__(num_particles=num_particles, vectorize_particles=num_particles > 1)

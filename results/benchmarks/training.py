@@ -44,6 +44,7 @@ import pvae
 from pvae.inference.training import choose_device
 from pvae.plots import save
 from pvae.plots.style import BLUE, WIDTH, Figure, style
+from results.as_measured import AS_MEASURED
 from results.machine import machine
 
 POOL = 32  # minibatches that are gone through over and over
@@ -504,6 +505,7 @@ def our_epochs(
         device=str(device),
         compile=compiled,
         progress=False,
+        **AS_MEASURED,
     )
     return [after - before for before, after in pairwise(history["seconds"])]
 

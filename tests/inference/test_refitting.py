@@ -24,7 +24,8 @@ def once(digits):
     rate = partial(torch.optim.Adam, lr=5e-3)
     # With a small weight of the KL, the aggregate posterior is far from N(0, I).
     objective = pvae.objectives.BetaELBO(0.01)
-    pvae.fit(vae, digits, epochs=60, objective=objective, optimizer=rate, progress=False)
+    arguments = {"objective": objective, "optimizer": rate, "monitor": "neg_elbo"}
+    pvae.fit(vae, digits, epochs=60, progress=False, **arguments)
     return vae.state_dict()
 
 

@@ -80,7 +80,7 @@ def test_the_best_epoch_is_kept(digits):
 
 def test_early_stopping(digits):
     rate = partial(torch.optim.Adam, lr=0.1)
-    history = fit(build(), digits, epochs=50, optimizer=rate, patience=2)
+    history = fit(build(), digits, epochs=50, optimizer=rate, patience=2, warmup=0)
     assert history.stopped == "early"
     assert len(history.rows) == history.best_epoch + 2 < 50
 
@@ -163,7 +163,8 @@ def test_an_epoch_by_hand(clip_norm):
     data = pvae.data.load(torch.rand(50, 1, 8, 8), validation=0, test=0, binarization="threshold")
     vae, by_hand = build().double(), build().double()
     rate = partial(torch.optim.SGD, lr=0.01)
-    fit(vae, data, epochs=2, batch_size=20, optimizer=rate, clip_norm=clip_norm, seed=3)
+    arguments = {"optimizer": rate, "clip_norm": clip_norm, "seed": 3, "warmup": 0}
+    fit(vae, data, epochs=2, batch_size=20, **arguments)
 
     x = (data.train.x > 0.5).double()
     by_hand.likelihood.initialize(x.mean(0))
@@ -245,10 +246,10 @@ def test_dropout_in_training_only(digits):
 def test_an_objective_can_be_used_again(digits, tmp_path, objective):
     used = objective()
     first, second, resumed = build(), build(), build()
-    fit(first, digits, objective=used)
-    fit(build(), digits, objective=used, epochs=1, run=tmp_path / "run")
+    fit(first, digits, objective=used, warmup=0)
+    fit(build(), digits, objective=used, epochs=1, run=tmp_path / "run", warmup=0)
     fit(resumed, digits, objective=used, run=tmp_path / "run", resume=True)
-    fit(second, digits, objective=used)
+    fit(second, digits, objective=used, warmup=0)
     assert same(weights(first), weights(second))
     assert same(weights(first), weights(resumed))
 
@@ -287,8 +288,11 @@ def test_interrupted_and_resumed_equals_uninterrupted(digits, tmp_path):
         "epochs": 3,
         "optimizer": torch.optim.AdamW,
         "scheduler": partial(lr_scheduler.StepLR, step_size=1),
+        "warmup": 20,
     }
-    fit(build(), digits, objective=CtrlC.__base__(), run=straight, **arguments)
+    objective = CtrlC()
+    objective.steps = 100  # past the keys
+    fit(build(), digits, objective=objective, run=straight, **arguments)
     objective = CtrlC()
     history = fit(build(), digits, objective=objective, run=stopped, **arguments)
     assert history.stopped == Run(stopped).info["stopped"] == "interrupted"
@@ -350,8 +354,8 @@ def test_killed_at_several_moments_and_resumed_equals_uninterrupted(tmp_path):
 
 def test_more_epochs_on_resuming(digits, tmp_path):
     once, twice = tmp_path / "once", tmp_path / "twice"
-    fit(build(), digits, epochs=4, run=once)
-    fit(build(), digits, epochs=2, run=twice)
+    fit(build(), digits, epochs=4, run=once, warmup=20)
+    fit(build(), digits, epochs=2, run=twice, warmup=20)
     fit(build(), digits, epochs=4, run=twice, resume=True)
     for name in ("last.safetensors", "config.yaml"):
         assert (once / name).read_bytes() == (twice / name).read_bytes()
@@ -430,7 +434,6 @@ def test_float64(digits):
         ({"objective": Trace_ELBO}, TypeError, "must be an instance of a Pyro ELBO"),
         ({"optimizer": torch.optim.LBFGS}, ValueError, "LBFGS evaluates the loss several times"),
         ({"batch_size": 0}, ValueError, "batch"),
-        ({"batch_size": 100_000}, ValueError, "batch"),
         ({"patience": 0}, ValueError, "patience is 0"),
         ({"clip_norm": 0.0}, ValueError, "clip_norm is 0.0"),
         ({"device": "cuda:99"}, ValueError, "device 'cuda:99' is not to be had here"),
@@ -519,7 +522,7 @@ def test_loading_leaves_the_random_state(digits, tmp_path):
 def test_lines_in_a_log_file(digits, capsys, monkeypatch):
     monkeypatch.setattr(report, "SECONDS_BETWEEN_LINES", 0)
     fit(build(), digits, epochs=2, progress=True)
-    lines = capsys.readouterr().err.splitlines()
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("epoch")]
     assert [line.split(":")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]
     assert all("validation" in line and "nats" in line for line in lines)
 
@@ -594,9 +597,9 @@ def test_a_discriminator_is_trained_saved_and_resumed(digits, tmp_path):
     whole, parts = build(), build()
     first = objective()
     before = [p.clone() for p in first.parameters()]
-    fit(whole, digits, epochs=2, objective=first)
+    fit(whole, digits, epochs=2, objective=first, warmup=20)
     assert not any(map(torch.equal, before, first.parameters()))
-    fit(parts, digits, epochs=1, objective=objective(), run=tmp_path / "run")
+    fit(parts, digits, epochs=1, objective=objective(), run=tmp_path / "run", warmup=20)
     second = objective()
     fit(parts, digits, epochs=2, objective=second, run=tmp_path / "run", resume=True)
     assert all(map(torch.equal, second.parameters(), first.parameters()))

@@ -1,0 +1,200 @@
+"""The arguments of `pvae.fit`, refused before anything runs rather than where they are used."""
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from numbers import Integral, Real
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from pvae.inference.optimizer import Optimizer, check_closure
+from pvae.networks.shapes import check_size
+from pvae.vae import VAE
+
+EXAMPLES = {
+    "optimizer": "functools.partial(torch.optim.Adam, lr=1e-3)",
+    "scheduler": "functools.partial(torch.optim.lr_scheduler.StepLR, step_size=10)",
+}
+
+
+def check_vae(vae: object) -> None:
+    """Refuse what is no VAE.
+
+    Raises:
+        TypeError: if it is a class, or an object of another type.
+    """
+    if not isinstance(vae, VAE):
+        raise TypeError(f"vae is {kind_of(vae)}: it must be a VAE, as pvae.build(...) returns.")
+
+
+def check_numbers(**numbers: Any) -> None:
+    """Refuse an epochs, batch_size, clip_norm or seed that is no such number.
+
+    Raises:
+        ValueError: if one is out of range or no number.
+    """
+    check_size("epochs", numbers["epochs"])
+    check_size("batch_size", numbers["batch_size"])
+    clip_norm, seed = numbers["clip_norm"], numbers["seed"]
+    if clip_norm is not None and not (_is_number(clip_norm, Real) and clip_norm > 0):
+        raise ValueError(f"clip_norm is {short(clip_norm)}: it must be a positive number, or None.")
+    if not (_is_number(seed, Integral) and 0 <= seed < 2**32):
+        raise ValueError(f"seed is {short(seed)}: it must be a whole number from 0 to 2**32 - 1.")
+
+
+def check_auto(name: str, value: Any, least: int) -> None:
+    """Refuse a number of steps or epochs that is none, nor "auto" or ``None``.
+
+    Raises:
+        ValueError: if it is none of these.
+    """
+    if value not in ("auto", None) and not (_is_number(value, Integral) and value >= least):
+        raise ValueError(
+            f"{name} is {short(value)}: it must be 'auto', None, or a whole number of at least "
+            f"{least}."
+        )
+
+
+def check_places(run: Any, device: Any) -> None:
+    """Refuse a run folder that is no path, and a device that is no name of one.
+
+    Raises:
+        TypeError: if one is of another type.
+    """
+    if run is not None and not isinstance(run, str | os.PathLike):
+        raise TypeError(f"run is {kind_of(run)}: it must be the path of a folder, or None.")
+    if not isinstance(device, str | torch.device):
+        raise TypeError(
+            f"device is {kind_of(device)}: it must be a name, such as 'auto', 'cpu' or 'cuda:1'."
+        )
+
+
+def check_factory(name: str, factory: object) -> None:
+    """Refuse what is no factory, such as an instance, a name or an optimizer of Pyro's.
+
+    Raises:
+        TypeError: if it cannot be called, or is such an object.
+    """
+    made = isinstance(factory, torch.optim.Optimizer | LRScheduler)
+    pyro_own = "pyro.optim" in type(factory).__module__
+    if made or pyro_own or not callable(factory):
+        raise TypeError(
+            f"{name} is {kind_of(factory)}: it must be a torch class, or a functools.partial of "
+            f"one, such as {EXAMPLES[name]}."
+        )
+
+
+def make_optimizer(
+    learned: Sequence[Tensor], factory: Callable[..., torch.optim.Optimizer], clip: float | None
+) -> Optimizer:
+    """Make the optimizer of a run, once a rehearsal of its steps has passed.
+
+    Raises:
+        TypeError: if the factory makes no torch optimizer.
+        ValueError: if it refuses its arguments, or its steps fail.
+    """
+    _rehearse("optimizer", lambda: _stand_in(learned, factory).step())
+    try:
+        return Optimizer(learned, factory, clip)
+    except (TypeError, RuntimeError, AttributeError) as error:
+        raise ValueError(_failed("optimizer", error)) from error
+
+
+def make_schedule(
+    optimizer: Optimizer,
+    optimizer_factory: Callable[..., torch.optim.Optimizer],
+    factory: Callable[..., LRScheduler] | None,
+    epochs: int,
+) -> LRScheduler | None:
+    """Make the learning-rate schedule of a run, once a rehearsal of all its epochs has passed.
+
+    torch accepts a ``step_size`` of 0, say, and fails at the first step; a `OneCycleLR` that is
+    shorter than the run fails at its end.
+
+    Raises:
+        TypeError: if the factory makes no schedule.
+        ValueError: if it refuses its arguments, or a step fails or leaves no finite learning rate.
+    """
+    if factory is None:
+        return None
+
+    def run() -> None:
+        stand_in = _stand_in(optimizer.parameters, optimizer_factory)
+        schedule = factory(stand_in)
+        if not isinstance(schedule, LRScheduler):
+            raise TypeError(f"it makes {kind_of(schedule)}, not a torch learning-rate schedule")
+        stand_in.step()
+        for epoch in range(epochs):
+            try:
+                step(schedule, float(-epoch))
+            except Exception as error:
+                raise ValueError(f"{_said(error)}, at epoch {epoch + 1}") from error
+            rates = [float(group["lr"]) for group in stand_in.param_groups]
+            if not all(math.isfinite(rate) and rate >= 0 for rate in rates):
+                raise ValueError(f"the learning rate becomes {rates[0]} after epoch {epoch + 1}")
+
+    _rehearse("scheduler", run)
+    return factory(optimizer.torch_optimizer)
+
+
+def step(schedule: LRScheduler, figure: float) -> None:
+    """Step a schedule after an epoch, by the monitored figure where it asks for one."""
+    schedule.step(figure) if isinstance(schedule, ReduceLROnPlateau) else schedule.step()
+
+
+def kind_of(value: object) -> str:
+    """What a value is, in a few words."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if isinstance(value, str):
+        return f"the text {short(value)}"
+    return "None" if value is None else f"an object of type {type(value).__name__}"
+
+
+def short(value: object) -> str:
+    """A value as Python writes it, or its kind where that is long."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 40 else kind_of(value) if not isinstance(value, str) else text[:40]
+
+
+def _stand_in(
+    learned: Sequence[Tensor], factory: Callable[..., torch.optim.Optimizer]
+) -> torch.optim.Optimizer:
+    """An optimizer like that of the run, of small parameters with gradients."""
+    parameters = [
+        torch.nn.Parameter(torch.ones([min(n, 2) for n in p.shape], dtype=p.dtype, device=p.device))
+        for p in learned
+        if p.requires_grad
+    ] or [torch.nn.Parameter(torch.ones(1))]
+    made = factory(parameters)
+    if not isinstance(made, torch.optim.Optimizer):
+        raise TypeError(f"it makes {kind_of(made)}, not a torch optimizer")
+    check_closure(made)
+    for p in parameters:
+        p.grad = torch.ones_like(p)
+    return made
+
+
+def _rehearse(name: str, run: Callable[[], None]) -> None:
+    try:
+        run()
+    except TypeError as error:
+        raise TypeError(_failed(name, error)) from error
+    except Exception as error:  # of code that is not ours, which may raise anything
+        raise ValueError(_failed(name, error)) from error
+
+
+def _failed(name: str, error: Exception) -> str:
+    return f"The {name} cannot be used: {_said(error)}; give one such as {EXAMPLES[name]}."
+
+
+def _said(error: Exception) -> str:
+    kind = "" if isinstance(error, ValueError | TypeError) else f"{type(error).__name__}: "
+    return kind + " ".join(str(error).split()).rstrip(".")[:140]
+
+
+def _is_number(value: object, kind: type) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)

@@ -1,0 +1,67 @@
+"""Which latents a trained VAE uses, said where some are not."""
+
+from torch import Tensor
+from torch.distributions import kl_divergence
+
+from pvae.data.batches import Batches
+from pvae.evaluation.decomposition import active_units
+from pvae.objectives.objective import factor
+from pvae.seeds import seeded
+from pvae.vae import VAE
+
+MOST_LOOKED_AT = 1000  # items
+MOST_SHOWN = 10  # latents
+UNUSED = 0.01  # nats of a latent
+ADVICE = "more epochs, a longer warmup, objectives.FreeBits, BetaELBO with a beta below 1"
+
+
+def unused_latents(vae: VAE, batches: Batches) -> str | None:
+    """Say in a sentence which latents a VAE does not use; ``None`` if it uses them all.
+
+    A latent is unused if its posterior mean does not vary over the data (see
+    `pvae.evaluation.active_units`), or if it costs less than 0.01 nats. Nothing is said of a VAE
+    whose latents cannot be told apart.
+
+    Args:
+        vae: the VAE.
+        batches: data, of which the first 1,000 are looked at.
+    """
+    if vae.latent_shape.numel() == 0 or len(batches.part) < 2:
+        return None
+    arguments = batches.first(MOST_LOOKED_AT)
+    try:
+        active = active_units(vae, *arguments, progress=False).active.flatten().cpu()
+        kl = _kl_by_latent(vae, arguments)
+    except (ValueError, NotImplementedError):
+        return None
+    if kl is not None and len(kl) == len(active):
+        active = active & (kl.cpu() >= UNUSED)
+    count = int(active.sum())
+    if count == len(active):
+        return None
+    by_latent = ""
+    if kl is not None:
+        shown = ", ".join(f"{nats:.2f}" for nats in kl.sort(descending=True).values[:MOST_SHOWN])
+        more = ", ..." if len(kl) > MOST_SHOWN else ""
+        by_latent = f" (KL by latent: {shown}{more} nats)"
+    used = f"Only {count} of {len(active)} latents are" if count else "No latent is"
+    said = f"{used} used{by_latent}"
+    if count > len(active) // 2:
+        return f"{said}; where these data should need more, try {ADVICE}."
+    return f"{said}; to use more, try {ADVICE}, or fewer latents."
+
+
+def _kl_by_latent(vae: VAE, arguments: tuple[Tensor, ...]) -> Tensor | None:
+    """The mean KL of each latent, shape (d,), where posterior and prior are independent ones."""
+    x, *y = arguments
+    with vae.evaluating(), seeded(0, vae.device):
+        q, p = vae.encode(x, *y), vae.p_z(*y)
+        of_q, of_p = factor(q), factor(p)
+        if of_q is None or of_p is None or of_q.event_shape != of_p.event_shape:
+            return None
+        try:
+            kl = kl_divergence(of_q, of_p)
+        except NotImplementedError:
+            z = q.sample()
+            kl = of_q.log_prob(z) - of_p.log_prob(z)
+        return kl.reshape(len(x), -1).mean(0)
