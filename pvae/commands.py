@@ -106,7 +106,7 @@ def train(
     import torch
     from torch.optim.lr_scheduler import LRScheduler
 
-    from pvae import gallery, reports
+    from pvae import gallery, reports, trust
     from pvae.data.loading import load
     from pvae.factories import restore
     from pvae.inference import Run, runs
@@ -139,8 +139,9 @@ def train(
         run=folder,
         resume=resume is not None,
     )
+    needed = "".join(f" --trust {module}" for module in trust.outside(config))
     if history.stopped == "interrupted":
-        print(f"Interrupted; everything is saved. Continue: pvae train --resume {folder}")
+        print(f"Interrupted; everything is saved. Continue: pvae train --resume {folder}{needed}")
         sys.exit(130)
     opened = Run(folder)
     record = reports.bounds(vae, dataset, reports.parts_of(dataset))
@@ -149,6 +150,8 @@ def train(
     pictures = gallery.draw(opened, vae, dataset)
     print(f"\nPictures: {', '.join(path.name for path in pictures)}")
     print(f"Run folder: {opened.path}")
+    if needed:
+        print(f"It has parts of your own: give every command on it{needed}")
 
 
 def evaluate(

@@ -17,6 +17,9 @@ from typing import Any
 from pyro.infer import ELBO
 from torch import nn
 
+from pvae import trust
+from pvae.messages import brief
+
 # Pyro finds it out from the programs and writes it over what was given; and its old name.
 FOUND_OUT = {"max_plate_nesting", "max_iarange_nesting"}
 
@@ -94,8 +97,9 @@ def describe_instance(name: str, instance: object) -> dict[str, Any]:
 def restore(name: str, description: Mapping[str, Any], base: type) -> partial:
     """Make the factory that `describe` wrote down.
 
-    The module of the class is imported, which runs it: restore only what you trust. An argument
-    that is itself a description must be of a torch module, or for an objective of another one.
+    The module of the class is imported, which runs it: only `pvae.trust.PACKAGES`, and what is
+    trusted besides, are imported at all. An argument that is itself a description must be of a
+    torch module, or for an objective of another one.
 
     Args:
         name: what it makes, for the error message.
@@ -103,16 +107,26 @@ def restore(name: str, description: Mapping[str, Any], base: type) -> partial:
         base: the class that it must derive from.
 
     Raises:
-        ValueError: if the path leads nowhere, or to something that is not such a class.
+        ValueError: if the path is not trusted, leads nowhere, or to something that is not such a
+            class.
     """
+    if description is None:
+        raise ValueError(
+            f"The {name} of this run was made by code that a configuration cannot name: continue "
+            "it from Python, where it was begun."
+        )
     path = description.get("class_path") if isinstance(description, Mapping) else None
     if not isinstance(path, str) or "." not in path:
-        raise ValueError(f"The {name} {description!r} has no class_path such as my_module.MyClass.")
+        raise ValueError(
+            f"The {name} {brief(repr(description), 60)} has no class_path such as "
+            "my_module.MyClass."
+        )
+    trust.check(name, path)
     module, _, qualname = path.rpartition(".")
     try:
         cls = getattr(importlib.import_module(module), qualname)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise ValueError(f"The {name} {path} cannot be imported: {error}.") from error
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"The {name} {path} cannot be imported: {brief(error)}.") from error
     # A configuration names parts; it must not be able to call just anything.
     if not isinstance(cls, type) or not issubclass(cls, base):
         raise ValueError(f"The {name} {path} is not a class derived from {base.__name__}.")

@@ -1,4 +1,6 @@
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -292,7 +294,10 @@ def test_a_part_of_ones_own_beside_the_command(tmp_path):
     )
     command = Path(sys.executable).with_name("pvae")
     part = ["--prior", "my_module.Cauchy", "--prior.scale", "0.5"]
-    for argv in (["train", *QUICK, *part, "--run", "run"], ["sample", "run"]):
+    for argv in (
+        ["train", *QUICK, *part, "--run", "run"],
+        ["sample", "run", "--trust", "my_module"],
+    ):
         subprocess.run([command, *argv], cwd=tmp_path, check=True, capture_output=True)
 
 
@@ -388,10 +393,121 @@ def test_data_that_do_not_fit_are_refused_in_one_line(command, run, capsys, tmp_
         (["interpolate", "RUN", "--steps", "1"], "steps is 1"),
         (["encode", "RUN", "--out", "x.csv"], "x.npz"),
         (["train", "--run", "RUN"], "exists already"),
+        (["train", "--run", ""], "--run is empty"),
+        (["train", "--resume", ""], "--resume is empty"),
+        (["train", "--resume", "RUN", "--run", "other"], "leave --run and --config out"),
+        (["train", "--resume", "RUN", "--config", "RUN/config.yaml"], "leave --run and --config"),
+        (["train", "--resume", "RUN", "--seed", "1"], "cannot be resumed with seed 1"),
+        (["train", "--config", ""], "folder, pipe or device"),
+        (["train", "--trust", ""], "--trust is empty"),
+        (["train", "--trust"], "--trust is empty"),
+        (["train", "--trust", "a b"], "no name of a module"),
+        (["train", "--latent_dim", "1000000000"], "would take"),
+        (["train", "--network.hidden", "[1000000000]"], "would take"),
+        (["train", "--size", "1000000"], "pixels are the most"),
+        (["train", f"--{'x' * 1000}"], "xxx"),
+        (["sample", "RUN", "--out", ""], "--out is empty"),
     ],
 )
 def test_refused_in_one_line(run, argv, sentence, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    argv = [str(run) if a == "RUN" else a for a in argv]
-    assert sentence in refused(argv, capsys)
+    argv = [a.replace("RUN", str(run)) for a in argv]
+    message = refused(argv, capsys)
+    assert sentence in message
+    assert len(message) <= 301
     assert list(tmp_path.iterdir()) == []
+
+
+EVIL = "import os, sys\nopen(os.path.join(os.path.dirname(__file__), 'ran'), 'w')\n"
+
+
+@pytest.mark.parametrize("part", ["network", "objective"])
+@pytest.mark.parametrize("name", ["evil.X", "got.evil.X", "torch.os.system", "pvae.cli.sys.exit"])
+def test_code_beside_a_run_is_not_run(run, part, name, capsys, monkeypatch, tmp_path):
+    got = shutil.copytree(run, tmp_path / "got")
+    (got / "evil.py").write_text(EVIL)
+    config = yaml.safe_load((got / "config.yaml").read_text())
+    for value in ({"class_path": name}, name):
+        (got / "config.yaml").write_text(yaml.safe_dump(config | {part: value}))
+        for folder in (tmp_path, got):
+            monkeypatch.chdir(folder)
+            refused(["train", "--resume", str(got), "--epochs", "3"], capsys)
+            refused(["train", "--config", str(got / "config.yaml"), "--run", "new"], capsys)
+            if part == "network":
+                refused(["sample", str(got)], capsys)
+    assert not (got / "ran").exists()
+    assert not {"evil", "got"} & set(sys.modules)
+
+
+def test_a_configuration_may_name_what_is_trusted(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("mine_for_config.py").write_text("import pvae\nclass Wide(pvae.networks.MLP):\n    pass\n")
+    Path("c.yaml").write_text("network: {class_path: mine_for_config.Wide}")
+    train = ["train", "--config", "c.yaml", "--epochs", "1", "--latent_dim", "2", "--run", "run"]
+    assert "--trust mine_for_config" in refused(train, capsys)
+    main([*train, "--trust", "[other_module, mine_for_config]"])
+    assert "--trust mine_for_config" in capsys.readouterr().out
+    assert "mine_for_config" in refused(["sample", "run"], capsys)
+    main(["sample", "run", "--trust=other_module", "--trust", "mine_for_config", "--n", "2"])
+    assert str(tmp_path) not in sys.path
+
+
+def test_modules_in_the_current_folder_are_not_run(run, tmp_path):
+    got = shutil.copytree(run, tmp_path / "got")
+    modules = "torch yaml pyro numpy lazy_loader jsonargparse re sklearn PIL tqdm triton"
+    for name in modules.split():
+        (got / f"{name}.py").write_text(EVIL)
+    command = [sys.executable, "-m", "pvae", "evaluate", ".", "--estimator", "elbo"]
+    done = subprocess.run(command, cwd=got, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not (got / "ran").exists()
+
+
+def test_processes_that_are_started_look_elsewhere_too(monkeypatch):
+    seen = []
+    monkeypatch.setattr("pvae.cli._run", lambda argv: seen.append(os.environ["PYTHONSAFEPATH"]))
+    main([])
+    assert seen == ["1"]
+    assert "PYTHONSAFEPATH" not in os.environ
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.6])
+def test_ctrl_c_while_modules_are_imported(seconds, tmp_path):
+    code = "import sys; print(flush=True); from pvae.cli import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "train", "--run", str(tmp_path / "run")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    process.stdout.readline()
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "")
+
+
+def test_a_pipe_that_is_closed_and_a_terminal_of_few_letters(run):
+    command = [sys.executable, "-m", "pvae", "evaluate", str(run), "--estimator", "elbo"]
+    env = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, capture_output=True, text=True, env=env, check=True)
+    assert "-ELBO" in done.stdout
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait() == 128 + signal.SIGPIPE
+
+
+def test_letters_that_a_terminal_lacks():
+    assert "−ELBO ± β, Σ … 日".encode("ascii", "pvae.plain") == b"-ELBO +/- beta, Sigma ... \\u65e5"
+
+
+def test_a_mistake_in_a_part_of_ones_own_says_where(monkeypatch, capsys):
+    def broken(argv):
+        return {}["key"]
+
+    monkeypatch.setattr("pvae.cli._parse", broken)
+    message = refused(["train"], capsys)
+    assert "KeyError: there is no 'key'" in message
+    assert "test_cli.py:" in message

@@ -58,21 +58,24 @@ def test_what_cannot_be_written_down(factory):
 @pytest.mark.parametrize(
     ("description", "sentence"),
     [
-        ({"class_path": "os.system", "init_args": {}}, "is not a class derived from Module"),
-        ({"class_path": "collections.OrderedDict"}, "is not a class derived from Module"),
+        ({"class_path": "pvae.data.load", "init_args": {}}, "is not a class derived from Module"),
+        ({"class_path": "torch.optim.Adam"}, "is not a class derived from Module"),
         ({"class_path": "pvae.networks.Nope"}, "cannot be imported"),
-        ({"class_path": "no_such_module.Nope"}, "cannot be imported"),
+        ({"class_path": "torch.os.system"}, "cannot be imported"),
+        ({"class_path": "os.system"}, "--trust os"),
+        ({"class_path": "torch._C.Module"}, "--trust torch._C"),
         ({"class_path": "MLP"}, "has no class_path"),
         ({}, "has no class_path"),
         ("MLP", "has no class_path"),
-        ({"class_path": ".relative.Path"}, "cannot be imported"),
+        ({"class_path": ".relative.Path"}, "code from outside of pvae"),
+        (None, "continue it from Python"),
         ({"class_path": "pvae.networks.MLP", "init_args": [1]}, "not arguments by name"),
         (
             {
                 "class_path": "pvae.networks.MLP",
                 "init_args": {"activation": {"class_path": "subprocess.Popen"}},
             },
-            "network.activation subprocess.Popen is not a class derived from Module",
+            "network.activation subprocess.Popen is code from outside",
         ),
     ],
 )

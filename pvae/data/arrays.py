@@ -13,6 +13,9 @@ from pvae.data.domains import detect
 from pvae.data.labels import Labels, encode
 
 _CHANNELS = (1, 3, 4)
+_REAL = {torch.bool, torch.float16, torch.bfloat16, torch.float32, torch.float64} | {
+    getattr(torch, f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64)
+}
 
 
 class Arrays(NamedTuple):
@@ -92,6 +95,12 @@ def from_arrays(
         'unit interval'
     """
     items = {part: as_items(arrays.x, event_shape) for part, arrays in parts.items()}
+    for part, x in items.items():
+        if not len(x):
+            raise ValueError(
+                f"The {part} data of shape {tuple(x.shape)} hold no values; give at least one item"
+                f"{'' if part == 'train' else ', or leave the part out'}."
+            )
     kinds = {part: (tuple(x.shape[1:]), str(x.dtype)) for part, x in items.items()}
     for part, kind in kinds.items():
         if kind != kinds["train"]:
@@ -123,6 +132,7 @@ def from_arrays(
 
 
 def _real(x: np.ndarray | Tensor) -> Tensor:
+    """Values as a tensor that torch computes with, each as it was."""
     if isinstance(x, np.ndarray):
         if x.dtype.kind not in "biuf":
             raise ValueError(f"The data are of dtype {x.dtype}; expected real numbers.")
@@ -131,9 +141,16 @@ def _real(x: np.ndarray | Tensor) -> Tensor:
         # Torch takes arrays that are contiguous and writeable, in the byte order of the machine.
         dtype = x.dtype.newbyteorder("=")
         x = torch.from_numpy(np.require(x, dtype, ["C_CONTIGUOUS", "WRITEABLE"]))
-    if x.is_complex():
+    if x.dtype not in _REAL:
         raise ValueError(f"The data are of dtype {x.dtype}; expected real numbers.")
+    if x.layout != torch.strided or x.is_nested or x.device.type == "meta":
+        raise ValueError(
+            "The data are a sparse, nested or meta tensor; expected a dense one, such as "
+            ".to_dense() gives."
+        )
     x = x.detach().cpu()
+    if x.dtype == torch.uint64 and bool((x.view(torch.int64) < 0).any()):
+        raise ValueError("The data hold whole numbers from 2**63, which are too large.")
     if x.is_floating_point():
         return x.float()
     if x.dtype == torch.bool:

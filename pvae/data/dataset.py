@@ -16,6 +16,8 @@ from pvae.data.domains import Binarization, Domain, describe
 if TYPE_CHECKING:
     from pvae.data.folder import ImageFiles
 
+_MOST_CLASSES = 2**20
+
 
 @dataclass(eq=False, repr=False)
 class Part:
@@ -121,8 +123,19 @@ class Dataset:
             )
         if self.train.y.dim() == 2:
             return {"classes": None, "label_dim": self.train.y.shape[1]}
-        parts = (self.train, self.validation, self.test)
-        most = max(int(part.y.max()) for part in parts if part is not None)
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        for name, part in parts.items():
+            if part is not None and part.y is None:
+                raise ValueError(
+                    f"The {name} part of {self.name} has no labels, and train has some: give every "
+                    "part its labels."
+                )
+        most = max(int(part.y.max()) for part in parts.values() if part is not None)
+        if most >= _MOST_CLASSES:
+            raise ValueError(
+                f"The labels of {self.name} go up to {most:,}, which is no number of a class; "
+                "number the classes from 0, or give their names."
+            )
         return {"classes": max(most + 1, len(self.classes or ())), "label_dim": None}
 
     def with_classes(self, classes: Sequence[str]) -> Dataset:
@@ -139,7 +152,8 @@ class Dataset:
         if self.classes is None:
             return self
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
-        used = {int(i) for part in parts.values() if part is not None for i in part.y.unique()}
+        labelled = [part.y for part in parts.values() if part is not None and part.y is not None]
+        used = {int(i) for y in labelled for i in y.unique()}
         unknown = [self.classes[i] for i in sorted(used) if self.classes[i] not in classes]
         if unknown:
             raise ValueError(
@@ -148,7 +162,7 @@ class Dataset:
             )
         numbers = torch.tensor([[*classes, name].index(name) for name in self.classes])
         renumbered = {
-            name: None if part is None else replace(part, y=numbers[part.y])
+            name: part if part is None or part.y is None else replace(part, y=numbers[part.y])
             for name, part in parts.items()
         }
         return replace(self, classes=tuple(classes), **renumbered)

@@ -1,17 +1,18 @@
 """Files of arrays: .npy, .npz, .pt and .csv."""
 
-import pickle
-import zipfile
-import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
-import torch
 from torch import Tensor
 
+from pvae import archives, files, memory
 from pvae.data.arrays import Arrays
 from pvae.data.tables import read_table
+from pvae.messages import brief
+
+T = TypeVar("T")
 
 SUFFIXES = (".npy", ".npz", ".pt", ".csv")
 """Endings of the names of files that hold arrays."""
@@ -46,6 +47,7 @@ def read_file(path: Path, key: str | None = None) -> dict[str, Arrays]:
             f"{path} is of no known kind; expected a folder of images or a file whose name ends in "
             f"{', '.join(SUFFIXES)}."
         )
+    memory.check(str(path), files.check_regular(path))
     if suffix == ".csv":
         arrays = read_table(path)
     else:
@@ -59,39 +61,24 @@ def read_file(path: Path, key: str | None = None) -> dict[str, Arrays]:
     return {"train": arrays if isinstance(arrays, Arrays) else Arrays(arrays)}
 
 
-def _read_numpy(path: Path) -> np.ndarray | dict[str, np.ndarray]:
-    with path.open("rb") as file:  # NumPy does not close a damaged file that it opened itself
-        try:
-            content = np.load(file, allow_pickle=False)
-            return content if isinstance(content, np.ndarray) else dict(content)
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            if "Object arrays" in str(error):
-                raise ValueError(
-                    f"{path} holds Python objects, which are not read because they could run code; "
-                    f"save arrays of numbers."
-                ) from error
+def _read_numpy(path: Path) -> np.ndarray | Mapping[str, np.ndarray]:
+    if path.suffix.lower() == ".npz":
+        arrays = _reading(path, "NumPy", lambda: archives.Npz(path))
+        if {"format", "shape", "data"} <= arrays.keys():
             raise ValueError(
-                f"{path} is damaged or not a NumPy file; save it again with numpy.save or "
-                f"numpy.savez."
-            ) from error
+                f"{path} is a sparse matrix of scipy, which is not supported; save its .toarray() "
+                "with numpy.save."
+            )
+        return arrays
+    with path.open("rb") as file:
+        return _reading(path, "NumPy", lambda: archives.read_array(file, path.stat().st_size))
 
 
 def _read_torch(path: Path) -> Tensor | dict[str, Tensor]:
-    # torch.save has written zip archives since 2020; torch.load takes all else for a bare pickle.
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path} is damaged or not a torch file; save it again with torch.save.")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            f"{path} holds Python objects, which are not read because they could run code; "
-            f"save a tensor or a dict of tensors."
-        ) from error
-    except (RuntimeError, EOFError, OSError) as error:
-        raise ValueError(
-            f"{path} is damaged or not a torch file; save it again with torch.save."
-        ) from error
+    with path.open("rb") as file:
+        content = _reading(path, "torch", lambda: archives.load_torch(file))
     if isinstance(content, Tensor):
+        _reading(path, "torch", lambda: archives.check_tensor(content))
         return content
     if isinstance(content, dict) and all(isinstance(value, Tensor) for value in content.values()):
         return {str(name): value for name, value in content.items()}
@@ -100,13 +87,43 @@ def _read_torch(path: Path) -> Tensor | dict[str, Tensor]:
     )
 
 
+def _reading(path: Path, library: str, read: Callable[[], T]) -> T:
+    """Read what may be damaged, or have been made to do harm."""
+    try:
+        return read()
+    except archives.Objects as error:
+        raise ValueError(
+            f"{path} holds Python objects, which are not read because they could run code; save "
+            f"{'arrays of numbers' if library == 'NumPy' else 'a tensor or a dict of tensors'}."
+        ) from error
+    except Exception as error:  # of the many types that the formats' own modules raise
+        raise ValueError(
+            f"{path} is damaged or not a {library} file ({brief(error)}); save it again with "
+            f"{'numpy.save or numpy.savez' if library == 'NumPy' else 'torch.save'}."
+        ) from error
+
+
 def _choose(
     path: Path, arrays: Mapping[str, np.ndarray | Tensor], key: str | None
 ) -> dict[str, Arrays]:
+    def take(name: str) -> np.ndarray | Tensor:
+        if isinstance(arrays, archives.Npz):
+            return _reading(path, "NumPy", lambda: arrays[name])
+        _reading(path, "torch", lambda: archives.check_tensor(arrays[name]))
+        return arrays[name]
+
     labels = [name for name in _LABELS if name in arrays]
     if key is None and "x_train" in arrays:
+        known = [f"{kind}_{part}" for part in _PARTS for kind in "xy"]
+        for name in arrays:
+            other = name.startswith(("x_", "y_")) and name not in known
+            if other or (name in known and f"x_{name[2:]}" not in arrays):
+                raise ValueError(
+                    f"{path} holds {brief(name, 40)}, which is of no part; expected "
+                    f"{', '.join(known)}, and labels only beside their values."
+                )
         return {
-            part: Arrays(arrays[f"x_{part}"], arrays.get(f"y_{part}"))
+            part: Arrays(take(f"x_{part}"), take(f"y_{part}") if f"y_{part}" in arrays else None)
             for part in _PARTS
             if f"x_{part}" in arrays
         }
@@ -117,7 +134,8 @@ def _choose(
     if key not in arrays:
         which = "none of them known to be the values" if key is None else f"none named {key!r}"
         raise ValueError(
-            f"{path} holds the arrays {', '.join(arrays) or '(none)'}, {which}; "
-            f"choose one of them by key=."
+            f"{path} holds the arrays {brief(', '.join(arrays), 100) if arrays else '(none)'}, "
+            f"{which}; choose one of them by key=."
         )
-    return {"train": Arrays(arrays[key], arrays[labels[0]] if labels and labels != [key] else None)}
+    y = take(labels[0]) if labels and labels != [key] else None
+    return {"train": Arrays(take(key), y)}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +21,9 @@ from pvae.data.images import Channels, common_shape, is_grey, shape_of, to_bytes
 from pvae.data.labels import encode
 from pvae.data.workers import ignore_interrupts, worker_count
 from pvae.progress import bar
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 T = TypeVar("T")
 
@@ -39,6 +44,9 @@ SUFFIXES = (
     ".webp",
 )
 """Endings of the names of image files, in small letters or capitals."""
+
+# What their content may be. Pillow knows others, of which some run programs, such as PostScript.
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 _PARTS = {
     "train": "train",
@@ -209,14 +217,19 @@ class _Found(NamedTuple):
 
 
 def _find(folder: Path) -> list[_Found]:
-    images = []
-    for where, folders, files in os.walk(folder, followlinks=True):
+    images, seen = [], {}
+    above = [os.stat(parent) for parent in folder.resolve().parents]
+    for where, folders, names in os.walk(folder, followlinks=True):
+        if any(os.path.samestat(os.stat(where), parent) for parent in above):
+            raise ValueError(f"{where} leads to a folder around {folder}; remove the link.")
+        _check_once(where, seen)
         folders[:] = [name for name in folders if not name.startswith(".")]
-        images += [
-            Path(where, name).relative_to(folder)
-            for name in files
-            if name.lower().endswith(SUFFIXES) and not name.startswith(".")
-        ]
+        for name in names:
+            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
+                path = Path(where, name)
+                if path.exists():
+                    _check_once(str(path), seen)
+                images.append(path.relative_to(folder))
     if not images:
         raise ValueError(
             f"There are no images in {folder}; expected files whose names end in "
@@ -225,6 +238,9 @@ def _find(folder: Path) -> list[_Found]:
     images.sort(key=lambda image: image.parts)
     tops = {image.parts[0] for image in images if len(image.parts) > 1}
     in_parts = "train" in tops and tops <= _PARTS.keys()
+    for name in sorted(_PARTS.keys() - tops) if in_parts else ():
+        if (folder / name).is_dir():
+            raise ValueError(f"There are no images in {folder / name}; fill or remove that part.")
     if in_parts and any(len(image.parts) == 1 for image in images):
         raise ValueError(
             f"{folder} has images beside its folders {', '.join(sorted(tops))}; "
@@ -238,18 +254,38 @@ def _find(folder: Path) -> list[_Found]:
     return found
 
 
-def _head(path: str, with_shape: bool) -> tuple[tuple[int, int] | None, bool]:
-    from PIL import Image
+def _check_once(path: str, seen: dict[tuple[int, int], str]) -> None:
+    """Refuse to meet a folder or file again under another name, as links let one do.
 
-    with Image.open(path) as image:
+    A loop would have no end, and what is in the train part could be in the test part too.
+    """
+    found = os.stat(path)
+    before = seen.setdefault((found.st_dev, found.st_ino), path)
+    if before != path:
+        raise ValueError(f"{path} and {before} are one and the same; remove the link.")
+
+
+def _head(path: str, with_shape: bool) -> tuple[tuple[int, int] | None, bool]:
+    with _opened(path) as image:
         return shape_of(image) if with_shape else None, is_grey(image)
 
 
 def _pixels(path: str, size: tuple[int, int], crop: bool, channels: Channels) -> np.ndarray:
+    with _opened(path) as image:
+        return to_bytes(image, size, crop, channels)
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[Image]:
+    """Open an image of a kind that is expected, and of no more pixels than Pillow deems safe."""
     from PIL import Image
 
-    with Image.open(path) as image:
-        return to_bytes(image, size, crop, channels)
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise ValueError("a folder, pipe or device")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with Image.open(path, formats=_FORMATS) as image:
+            yield image
 
 
 def _reason(error: Exception) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from pvae import memory
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -108,6 +111,8 @@ def resize(
     """
     from PIL import Image
 
+    pixels = math.prod(size or x.shape[2:])
+    memory.check("The resized images", 2 * len(x) * (channels or x.shape[1]) * pixels)
     pictures = x.squeeze(1) if x.shape[1] == 1 else x.permute(0, 2, 3, 1)
     resized = [to_bytes(Image.fromarray(p), size, crop, channels) for p in pictures.numpy()]
     return torch.from_numpy(np.stack(resized))

@@ -30,7 +30,7 @@ def encode(groups: Sequence[Labels]) -> tuple[list[Tensor], tuple[str, ...] | No
         >>> encode([["b", "a"], ["b"]])
         ([tensor([1, 0]), tensor([1])], ('a', 'b'))
     """
-    arrays = [_flat(group) for group in groups]
+    arrays = [_whole(_flat(group)) for group in groups]
     if any(array.ndim == 2 for array in arrays):
         arrays = [array.reshape(len(array), -1).astype(np.float32) for array in arrays]
     everything = np.concatenate(arrays)
@@ -40,13 +40,19 @@ def encode(groups: Sequence[Labels]) -> tuple[list[Tensor], tuple[str, ...] | No
         names, numbers = np.unique(everything, return_inverse=True)
         classes = tuple(names.tolist())
     else:
-        numbers, classes = everything.astype(np.int64), None
+        numbers, classes = everything, None
     ends = np.cumsum([len(array) for array in arrays])[:-1]
     return [torch.from_numpy(part.copy()) for part in np.split(numbers, ends)], classes
 
 
 def _flat(labels: Labels) -> np.ndarray:
-    array = labels.numpy(force=True) if isinstance(labels, Tensor) else np.asarray(labels)
+    try:
+        array = labels.numpy(force=True) if isinstance(labels, Tensor) else np.asarray(labels)
+    except (ValueError, TypeError, RuntimeError) as error:  # ragged lists, sparse tensors
+        raise ValueError(
+            "The labels are no array, such as lists of different lengths; expected (N,), one label "
+            "per item."
+        ) from error
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.dtype.kind in "OT" and all(isinstance(label, str) for label in array.flat):
@@ -63,3 +69,16 @@ def _flat(labels: Labels) -> np.ndarray:
     if array.ndim == 1 and array.dtype.kind == "f" and (array != np.round(array)).any():
         return array[:, None]
     return array
+
+
+def _whole(array: np.ndarray) -> np.ndarray:
+    """Whole numbers as int64, which must hold each exactly."""
+    if array.ndim == 2 or array.dtype.kind == "U":
+        return array
+    limit = 2**53 if array.dtype.kind == "f" else 2**63
+    if array.size and not -limit <= int(array.min()) <= int(array.max()) < limit:
+        raise ValueError(
+            f"The labels go from {array.min()} to {array.max()}, which are too large to be told "
+            "apart; number them from 0."
+        )
+    return array.astype(np.int64)

@@ -23,8 +23,10 @@ from pvae.data.items import read_items
 from pvae.data.labels import Labels
 from pvae.data.named import NAMES, read_named
 from pvae.data.splits import split
+from pvae.messages import brief, shorten
 
 _VALIDATION = 1000  # items of the validation part of torchvision's data sets, if a tenth is more
+_MOST_PIXELS = 2**26  # of one image, about what Pillow deems safe to decode
 
 _NAMED = "a data set by name"
 _FOLDER = "a folder of images"
@@ -146,6 +148,8 @@ def load(
     pixels = _lengths("size", [size, size] if isinstance(size, Integral) else size)
     if pixels is not None and len(pixels) != 2:
         raise ValueError(f"size={size} is not possible; expected one number or (height, width).")
+    if pixels is not None and pixels[0] * pixels[1] > _MOST_PIXELS:
+        raise ValueError(f"size={size} is not possible; {_MOST_PIXELS:,} pixels are the most.")
     shape = _lengths("event_shape", event_shape)
 
     if kind == _NAMED:
@@ -202,14 +206,19 @@ def _kind(data: Any) -> str:
 
 
 def _path(data: str | Path) -> Path:
-    path = Path(data).expanduser().absolute()
-    if data != "" and path.exists():
-        return path
+    try:
+        path = Path(data).expanduser().absolute()
+        if data != "" and path.exists():
+            return path
+    except (OSError, ValueError, RuntimeError) as error:  # too long, no text, or of no known user
+        raise ValueError(
+            f"{shorten(str(data), 80)} is no path of a file or folder: {brief(error)}."
+        ) from error
     if isinstance(data, Path) or path.suffix or data.startswith(("~", ".")) or "/" in data:
-        raise FileNotFoundError(f"There is no file or folder {path}; correct the path.")
+        raise FileNotFoundError(f"There is no file or folder {brief(path)}; correct the path.")
     close = difflib.get_close_matches(data.lower(), NAMES, n=1)
     raise ValueError(
-        f"{data!r} is neither the path of a file or folder nor the name of a data set"
+        f"{shorten(data, 80)!r} is neither the path of a file or folder nor the name of a data set"
         f"{f' (did you mean {close[0]!r}?)' if close else ''}; the names are {', '.join(NAMES)}."
     )
 

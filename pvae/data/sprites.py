@@ -1,11 +1,13 @@
 """Images of simple shapes whose factors of variation are known."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pvae import memory
 from pvae.networks.shapes import check_size
 
 FACTORS = ("shape", "scale", "rotation", "x", "y")
@@ -61,6 +63,8 @@ def shapes(size: int = SIZE) -> Shapes:
         (torch.Size([6144, 1, 32, 32]), [2, 3, 7, 7, 7])
     """
     check_size("size", size)
+    # The images, and several reals at a time for every scale, rotation and position.
+    memory.check("The shapes", size**2 * (math.prod(COUNTS) + 8 * 8 * math.prod(COUNTS[1:4])))
     _, scales, rotations, xs, ys = COUNTS
     # Along each side in parts of it, from the centre; dimensions are the factors, rows, columns.
     pixel = (np.arange(size) + 0.5) / size - 0.5

@@ -10,43 +10,104 @@
     snapshots/            weights at epochs 0, 1, 2, 4, 8, ..., for pictures over training time
     state.pt              what resuming needs: weights, optimizer, random state
     figures/              pictures
+
+Whoever writes holds a lock. `run.json` has the checksums of what it wrote; while several files are
+replaced, those of their old and of their new content, so that a process killed in between leaves a
+folder that is whole.
 """
 
+import errno
 import inspect
 import itertools
 import json
 import platform
-from collections.abc import Callable, Mapping, Sequence
+import re
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 import yaml
 
 import pvae
-from pvae import factories, files
+from pvae import configuration, factories, files, memory, schema, trust
 from pvae.builder import build
 from pvae.data.dataset import Dataset
+from pvae.data.domains import Domain
 from pvae.data.loading import load as load_data
 from pvae.data.named import NAMES
 from pvae.inference import storage
+from pvae.inference.backends import Backend
 from pvae.inference.history import History
+from pvae.lock import lock
+from pvae.messages import brief
+from pvae.schema import Number
 from pvae.seeds import seeded
 from pvae.vae import VAE
 
 FORMAT = 1
-FILES = (
-    "config.yaml",
-    "run.json",
-    "metrics.jsonl",
-    "weights.safetensors",
-    "last.safetensors",
-    "state.pt",
-)
 BEFORE = {"warmup": 0, "monitor": "neg_elbo", "keep": "best"}  # what there was before these were
 MLP_PATH = "pvae.networks.MLP"
+BEGUN = {"config.yaml", "run.json", "state.pt", "snapshots"}
+"""What a run folder begins with."""
+
 FREE_ON_RESUME = {"epochs", "patience", "compile", "device", "data", "labels", "root"}
+
+_INFO = {
+    "pvae?": str,
+    "torch?": str,
+    "python?": str,
+    "device?": str,
+    "dtype?": str | None,
+    "epochs": int,
+    "stopped?": str | None,
+    "data": {
+        "name": str,
+        "domain": {*get_args(Domain)},
+        "value_range": [Number],
+        "items": int,
+        "classes": list | None,
+        "fingerprint": str,
+    },
+    "mode?": {"eager", *get_args(Backend)},
+    "labels?": {"classes?": int | None, "label_dim?": int | None},
+    "checksums?": {"*": [str]},
+}
+_PART = dict | None
+_CONFIG = {
+    "data": str | None,
+    "labels?": str | None,
+    "size?": int | list | None,
+    "crop?": bool,
+    "channels?": int | None,
+    "event_shape": [int],
+    "key?": str | None,
+    "validation?": Number | None,
+    "test?": Number | None,
+    "binarization?": str,
+    "skip_broken?": bool,
+    "root?": str | None,
+    "latent_dim": int,
+    "prior?": _PART,
+    "likelihood?": _PART,
+    "posterior?": _PART,
+    "network?": _PART,
+    "conditional?": bool | list,
+    "objective?": _PART,
+    "optimizer?": _PART,
+    "scheduler?": _PART,
+    "warmup?": int,
+    "monitor?": str,
+    "keep?": {"best", "last"},
+}
+_ROW = {"epoch": int, "step": int, "seconds": Number, "loss": Number, "*": Number | None}
+_SNAPSHOT = re.compile(r"epoch-(\d{6,12})\.safetensors")
+_FLOATING = {"float16", "bfloat16", "float32", "float64"}
+_MOST_INFO = 2**24
+_MOST_METRICS = 2**30
 
 
 class Run:
@@ -54,38 +115,38 @@ class Run:
 
     Args:
         path: the folder.
+        trust: modules besides pvae, torch and pyro that its parts may be imported from.
 
     Raises:
         FileNotFoundError: if there is no such folder, or it is no run folder.
         ValueError: if it is damaged, or of a format that this version does not read.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, trust: str | Iterable[str] | None = None) -> None:
         self.path = Path(path)
+        self.trust = trust
         if not self.path.is_dir():
             raise FileNotFoundError(f"There is no run folder {self.path}.")
         for name in ("run.json", "config.yaml"):
-            if not (self.path / name).is_file():
+            if not (self.path / name).exists():
                 raise FileNotFoundError(
                     f"{self.path} is no run folder, or a half-written one: it has no {name}."
                 )
-        self.info = _read(self.path / "run.json", json.loads, {"format"})
-        if self.info["format"] != FORMAT:
-            raise ValueError(
-                f"{self.path} is a run folder of format {self.info['format']}, written by pvae "
-                f"{self.info.get('pvae', 'unknown')}: pvae {pvae.__version__} reads format "
-                f"{FORMAT}."
-            )
+        self.info = self._read_info()
 
     @staticmethod
     def check_new(path: str | Path) -> None:
         """Check that a run folder can begin there.
 
         Raises:
-            FileExistsError: if there is a file, or a folder that is not empty.
+            FileExistsError: if there is a file, or a folder that is not empty. What a process left
+                that was killed as it began does not count.
+            ValueError: if the path is empty.
         """
+        if path == "":
+            raise ValueError("The path of the run folder is empty: give it a name.")
         path = Path(path)
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if path.exists() and (not path.is_dir() or _kept(path)):
             raise FileExistsError(
                 f"{path} exists already: choose another run folder, or resume the run in it."
             )
@@ -106,38 +167,114 @@ class Run:
             OSError: if it cannot be written.
         """
         cls.check_new(path)
+        path = Path(path)
+        dtypes = _floating(state["weights"])
+        contents = {
+            "config.yaml": _yaml(config),
+            snapshot_name(0): storage.pack_weights(state["weights"]),
+            "state.pt": storage.pack_state(state),
+        }
         info = {
             "format": FORMAT,
             "pvae": pvae.__version__,
             "torch": torch.__version__,
             "python": platform.python_version(),
             "device": str(device),
+            "dtype": dtypes.pop() if len(dtypes) == 1 else None,
             "epochs": 0,
             "stopped": None,
             "data": describe_data(data),
+            "checksums": {name: [storage.checksum(content)] for name, content in contents.items()}
+            | {"config.yaml": [_settled(config)]},
         }
-        with files.new_folder(Path(path)) as folder:
-            files.write(folder / "config.yaml", _yaml(config))
-            storage.write_weights(folder / snapshot_name(0), state["weights"])
-            storage.write_state(folder / "state.pt", state)
-            files.write(folder / "run.json", _json(info))  # last: it makes the folder a run
+        if path.exists():
+            _remove_begun(path)
+        with files.new_folder(path, last="run.json") as folder:
+            for name, content in contents.items():
+                files.write(folder / name, content)
+            files.write(folder / "run.json", _json(_sealed(info)))
         return cls(path)
 
-    def clean(self) -> None:
-        """Remove what a killed process was in the midst of writing."""
-        for name in (*FILES, "snapshots/epoch-*.safetensors"):
-            file = self.path / name
-            for temporary in file.parent.glob(files.temporary_name(file.name) + "*"):
-                temporary.unlink()
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Be the one process that writes the run while entered.
+
+        Raises:
+            BlockingIOError: if there is another.
+            ValueError: if another has written the run since it was opened.
+        """
+        with lock(self.path):
+            if self._read_info() != self.info:
+                raise ValueError(
+                    f"{self.path} was changed by another process meanwhile: start again."
+                )
+            for folder in (self.path, self.path / "snapshots", self.figures):
+                if folder.is_dir():
+                    files.clean(folder)
+            yield
+
+    def check(self) -> None:
+        """Check that all that is needed to go on is whole, without changing anything.
+
+        Raises:
+            BlockingIOError: if another process is writing the run.
+            FileNotFoundError: if there is no state to continue from.
+            ValueError: if a file is damaged, which is named.
+        """
+        with lock(self.path):
+            self._check_config()
+            _ = self.history
+            for name in self.checksums:
+                path = self.path / name
+                if path.exists() and name not in ("config.yaml", "run.json"):
+                    storage.check_sum(path, files.read(path), self.checksums[name])
+            self.state()
+
+    @property
+    def checksums(self) -> dict[str, list[str]]:
+        """The checksums that each file of the run may have; none in runs of earlier versions."""
+        return self.info.get("checksums", {})
 
     def update(self, **info: Any) -> None:
-        """Change entries of run.json."""
-        self.info |= info
+        """Change entries of run.json.
+
+        Raises:
+            FileNotFoundError: if the run folder is gone.
+            OSError: if it cannot be written.
+        """
+        if not (self.path / "run.json").exists():
+            raise FileNotFoundError(
+                errno.ENOENT,
+                f"The run folder {self.path} has been removed or renamed: put it back and resume, "
+                "or begin a new run",
+            )
+        self.info = _sealed(self.info | info)
         files.write(self.path / "run.json", _json(self.info))
+
+    def write_files(self, contents: Mapping[str, bytes], **info: Any) -> None:
+        """Write files of the run with their checksums, and change entries of run.json.
+
+        The checksums are announced before, beside those of what is replaced, so that the run is
+        whole at any moment between.
+
+        Raises:
+            FileNotFoundError: if the run folder is gone.
+            OSError: if it cannot be written.
+        """
+        new = {name: [storage.checksum(content)] for name, content in contents.items()}
+        both = {name: [*new[name], *self.checksums.get(name, [])] for name in new}
+        self.update(checksums=self.checksums | both)
+        for name, content in contents.items():
+            files.write(self.path / name, content)
+        self.update(checksums=self.checksums | new, **info)
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write the configuration anew, for a run that was resumed with more epochs."""
+        new = [_settled(config)]
+        both = [*new, *self.checksums.get("config.yaml", [])]
+        self.update(checksums=self.checksums | {"config.yaml": both})
         files.write(self.path / "config.yaml", _yaml(config))
+        self.update(checksums=self.checksums | {"config.yaml": new})
 
     def check_same(self, config: Mapping[str, Any], data: Dataset) -> None:
         """Check that a configuration and data continue this run.
@@ -173,7 +310,7 @@ class Run:
         """The configuration, as the command line reads it."""
         config = {**self.lacking, **self._written}
         network = config.get("network")
-        if self.lacking and isinstance(network, dict) and network["class_path"] == MLP_PATH:
+        if self.lacking and isinstance(network, dict) and network.get("class_path") == MLP_PATH:
             # Its dropout was 0 where it was not given.
             arguments = {"dropout": 0.0} | (network.get("init_args") or {})
             config["network"] = network | {"init_args": arguments}
@@ -186,34 +323,46 @@ class Run:
 
     @cached_property
     def _written(self) -> dict[str, Any]:
-        needed = {"event_shape", "latent_dim", "data"}
-        return _read(self.path / "config.yaml", yaml.safe_load, needed)
+        path = self.path / "config.yaml"
+        config = configuration.read(path)
+        schema.check(config, _CONFIG, path)
+        return config
 
     @property
     def history(self) -> History:
         """The figures recorded so far."""
         path = self.path / "metrics.jsonl"
-        lines = path.read_text().splitlines() if path.exists() else []
-        try:
-            rows = [json.loads(line) for line in lines]
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path} is damaged: {error}.") from error
+        rows = []
+        if path.exists():
+            content = files.read(path, _MOST_METRICS)
+            for number, line in enumerate(content.splitlines(), 1):
+                rows.append(_parse(line, f"{path}, line {number},"))
+                schema.check(rows[-1], _ROW, f"{path}, line {number},")
+                if rows[-1]["epoch"] != number:
+                    raise ValueError(f"{path} is damaged: line {number} is not of epoch {number}.")
+            storage.check_sum(path, content, self.checksums.get("metrics.jsonl", ()))
         stopped = self.info.get("stopped") or "interrupted"
         monitor = f"validation/{self.config['monitor']}"
         if rows and monitor not in rows[-1]:  # an objective that is the −ELBO
             monitor = "validation/neg_elbo"
         return History(rows, stopped, monitor, self.config["keep"])
 
-    @property
-    def state(self) -> Path:
-        """The file that resuming needs."""
-        return self.path / "state.pt"
+    def state(self) -> dict[str, Any]:
+        """Read what resuming needs.
+
+        Raises:
+            FileNotFoundError: if it is missing.
+            ValueError: if it is damaged.
+        """
+        return storage.read_state(self.path / "state.pt", self.checksums.get("state.pt", ()))
 
     @property
     def snapshots(self) -> dict[int, str]:
         """The names of the weights kept during training, by epoch."""
-        paths = (self.path / "snapshots").glob("epoch-[0-9]*.safetensors")
-        epochs = sorted(int(path.stem.removeprefix("epoch-")) for path in paths)
+        folder = self.path / "snapshots"
+        names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        found = [_SNAPSHOT.fullmatch(name) for name in names if (folder / name).is_file()]
+        epochs = sorted(int(match[1]) for match in found if match)
         return {epoch: snapshot_name(epoch) for epoch in epochs}
 
     def write(self, name: str, record: Mapping[str, Any]) -> None:
@@ -249,40 +398,93 @@ class Run:
             ValueError: if the configuration names what cannot be built, or the weights are not
                 those of this model.
         """
+        labels = self.info.get("labels", {})
+        config = self.config | {name: labels.get(name) for name in ("classes", "label_dim")}
+        found = self._weights(weights)
         with seeded(0, torch.device("cpu")):  # the first weights are drawn, and replaced
-            vae = build_from(self.config | self.info.get("labels", {}))
-        return self.restore(vae, weights)
+            try:
+                with trust.trusting(self.trust):
+                    vae = build_from(config, found)
+            except ValueError as error:
+                raise ValueError(f"{self.path}: {error}") from error
+        self._put(vae, found, weights)
+        self._check_config()
+        return vae
 
     def restore(self, vae: VAE, weights: str = "weights.safetensors") -> VAE:
         """Put weights of this run into a model of the same parts."""
-        path = self.path / weights
-        if not path.is_file():
+        return self._put(vae, self._weights(weights), weights)
+
+    def _weights(self, name: str) -> dict[str, torch.Tensor]:
+        path = self.path / name
+        if not path.exists():
             raise FileNotFoundError(
                 f"{path} is missing: training stopped before its first checkpoint, or the file "
                 "was removed; resume the run, or train anew."
             )
-        weights_read = storage.read_weights(path)
-        dtypes = {w.dtype for w in weights_read.values() if w.is_floating_point()}
-        if len(dtypes) == 1:
-            vae.to(dtypes.pop())
-        load_weights(vae, weights_read, path)
+        return storage.read_weights(path, self.checksums.get(name, ()))
+
+    def _put(self, vae: VAE, found: dict[str, torch.Tensor], name: str) -> VAE:
+        dtype = self.info.get("dtype")
+        if dtype is None and len(dtypes := _floating(found)) == 1:
+            (dtype,) = dtypes
+        if dtype is not None:
+            vae.to(getattr(torch, dtype))
+        load_weights(vae, found, self.path / name)
         return vae.eval()
 
+    def _read_info(self) -> dict[str, Any]:
+        path = self.path / "run.json"
+        info = _parse(files.read(path, _MOST_INFO), path)
+        schema.check(info, {"format": int}, path)
+        if info["format"] != FORMAT:
+            raise ValueError(
+                f"{self.path} is a run folder of format {info['format']}, written by pvae "
+                f"{brief(info.get('pvae', 'unknown'), 20)}: pvae {pvae.__version__} reads format "
+                f"{FORMAT}."
+            )
+        schema.check(info, _INFO, path)
+        if len(info["data"]["value_range"]) != 2:
+            raise ValueError(f"{path} is damaged: data.value_range is not two numbers.")
+        if info.get("dtype") not in (None, *_FLOATING):
+            raise ValueError(f"{path} is damaged: dtype is no type of numbers with a point.")
+        known = info.get("checksums", {}).get("run.json", ())
+        if known and _sealed(info)["checksums"]["run.json"] != known:
+            raise ValueError(
+                f"{path} is not what the run wrote: its checksum differs, so that at least one "
+                "entry has changed; restore the file from a copy."
+            )
+        return info
 
-def load(run: str | Path, vae: VAE | None = None) -> VAE:
+    def _check_config(self) -> None:
+        """Check that the configuration is the one that the run was begun with."""
+        known = self.checksums.get("config.yaml", ())
+        if known and _settled(self.config) not in known:
+            raise ValueError(
+                f"{self.path / 'config.yaml'} has been changed since the run was begun: restore "
+                "it from a copy, or begin a new run with it by --config."
+            )
+
+
+def load(run: str | Path, vae: VAE | None = None, trust: str | Iterable[str] | None = None) -> VAE:
     """Load a trained VAE from its run folder, with the weights of its best epoch.
+
+    A run folder may be anybody's. Nothing in it is executed, and the parts it names are imported
+    from pvae, torch and pyro alone, unless other modules are trusted.
 
     Args:
         run: the run folder.
         vae: a VAE to put the weights into, for one that was not made by `pvae.build` and so
             cannot be rebuilt from its configuration.
+        trust: modules of your own that its parts are from, such as ``["my_module"]``.
 
     Returns:
         The VAE on the CPU, in evaluation mode, ready to use.
 
     Raises:
         FileNotFoundError: if the folder or a file of it is missing.
-        ValueError: if it is damaged, of another format, or its weights are of another model.
+        ValueError: if it is damaged, of another format, has parts of modules that are not trusted,
+            or its weights are of another model.
 
     Example:
         >>> import tempfile
@@ -294,15 +496,20 @@ def load(run: str | Path, vae: VAE | None = None) -> VAE:
         >>> pvae.load(folder).sample(3).shape
         torch.Size([3, 1, 8, 8])
     """
-    found = Run(run)
+    found = Run(run, trust)
     return found.vae() if vae is None else found.restore(vae)
 
 
-def build_from(config: Mapping[str, Any]) -> VAE:
+def build_from(config: Mapping[str, Any], weights: Mapping[str, torch.Tensor] | None = None) -> VAE:
     """Build the VAE that a configuration describes.
 
+    Args:
+        config: as `Run.config`.
+        weights: those that it is built for, whose shapes it must have.
+
     Raises:
-        ValueError: if a part is missing, cannot be imported, or refuses its arguments.
+        ValueError: if a part is missing, cannot be imported, or refuses its arguments, or the model
+            is not that of the weights or too large for the memory.
     """
     arguments = select(config, build)
     for name in arguments.keys() & {"prior", "likelihood", "posterior", "network"}:
@@ -313,10 +520,15 @@ def build_from(config: Mapping[str, Any]) -> VAE:
             )
         arguments[name] = factories.restore(name, arguments[name], torch.nn.Module)
     try:
+        state = memory.check_model(lambda: build(**arguments))
+        if weights is not None and state is not None:
+            own, found = ({n: tuple(w.shape) for n, w in s.items()} for s in (state, weights))
+            _check_same(own, found, "The file of weights")
         return build(**arguments)
-    except (TypeError, AttributeError, RuntimeError) as error:
-        said = " ".join(str(error).split())
-        raise ValueError(f"The configured model cannot be built: {said}.") from error
+    except ValueError:
+        raise
+    except Exception as error:  # whatever parts make of arguments that are not for them
+        raise ValueError(f"The configured model cannot be built: {brief(error)}.") from error
 
 
 def new_path(name: str) -> Path:
@@ -345,22 +557,37 @@ def select(config: Mapping[str, Any], function: Callable[..., Any]) -> dict[str,
     return {k: config[k] for k in inspect.signature(function).parameters if k in config}
 
 
-def load_weights(vae: VAE, weights: dict[str, torch.Tensor], source: object) -> None:
+def load_weights(vae: VAE, weights: Mapping[str, torch.Tensor], source: object) -> None:
     """Put weights into a VAE.
 
     Raises:
-        ValueError: if a name or a shape differs; nothing has then been changed.
+        ValueError: if a name, shape or dtype differs; nothing has then been changed.
     """
-    own = vae.state_dict()
+    check_tensors(vae.state_dict(), weights, source)
+    vae.load_state_dict(weights)
+
+
+def check_tensors(
+    own: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor], source: object
+) -> None:
+    """Check that tensors from a file are those of the model in name, shape and dtype.
+
+    Raises:
+        ValueError: if not; the first that differs is named.
+    """
+    _check_same(*({n: _kind(w) for n, w in side.items()} for side in (own, found)), source)
+
+
+def _check_same(own: Mapping[str, Any], found: Mapping[str, Any], source: object) -> None:
     differing = [
-        f"{name}: {_shape(weights.get(name))} in the file, {_shape(own.get(name))} in the model"
-        for name in sorted(own.keys() | weights.keys())
-        if _shape(weights.get(name)) != _shape(own.get(name))
+        f"{brief(name, 60)}: {found.get(name, 'absent')} in the file, {own.get(name, 'absent')} "
+        "in the model"
+        for name in sorted(own.keys() | found.keys())
+        if found.get(name) != own.get(name)
     ]
     if differing:
         more = f" (and {len(differing) - 1} more)" if len(differing) > 1 else ""
         raise ValueError(f"{source} does not match the model; {differing[0]}{more}.")
-    vae.load_state_dict(weights)
 
 
 def snapshot_name(epoch: int) -> str:
@@ -380,17 +607,12 @@ def describe_data(data: Dataset) -> dict[str, Any]:
     }
 
 
-def _read(path: Path, parse: Callable[[str], Any], needed: set[str]) -> dict[str, Any]:
-    """Read a file of named values."""
+def _parse(text: bytes, source: object) -> Any:
+    """Read JSON."""
     try:
-        found = parse(path.read_text())
-    except (yaml.YAMLError, ValueError) as error:
-        said = " ".join(str(error).split())
-        raise ValueError(f"{path} is damaged and cannot be read: {said}.") from error
-    if not isinstance(found, dict) or needed - found.keys():
-        missing = needed - found.keys() if isinstance(found, dict) else needed
-        raise ValueError(f"{path} is incomplete: it lacks {', '.join(sorted(missing))}.")
-    return found
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{source} is damaged and cannot be read: {brief(error)}.") from error
 
 
 def _json(info: Mapping[str, Any]) -> bytes:
@@ -401,5 +623,41 @@ def _yaml(config: Mapping[str, Any]) -> bytes:
     return yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True).encode()
 
 
-def _shape(tensor: torch.Tensor | None) -> str:
-    return "absent" if tensor is None else str(tuple(tensor.shape))
+def _sealed(info: Mapping[str, Any]) -> dict[str, Any]:
+    """What run.json holds, with the checksum of all its other entries where it holds any."""
+    info = json.loads(json.dumps(info))
+    if "checksums" in info:
+        info["checksums"].pop("run.json", None)
+        content = json.dumps(info, sort_keys=True).encode()
+        info["checksums"]["run.json"] = [storage.checksum(content)]
+    return info
+
+
+def _settled(config: Mapping[str, Any]) -> str:
+    """The checksum of what a configuration settles for good, which is not how it is written."""
+    plain = yaml.safe_load(_yaml({k: v for k, v in config.items() if k not in FREE_ON_RESUME}))
+    return storage.checksum(json.dumps(plain, sort_keys=True, default=str).encode())
+
+
+def _kept(path: Path) -> set[str]:
+    """What is in a folder, but for what a process left that was killed as it began a run there."""
+    left = {entry.name for entry in files.abandoned(path)}
+    begun = BEGUN if files.unfinished(path) else set()
+    return {entry.name for entry in path.iterdir()} - left - begun
+
+
+def _remove_begun(path: Path) -> None:
+    if files.unfinished(path):
+        for name in BEGUN:
+            begun = path / name
+            shutil.rmtree(begun) if begun.is_dir() else begun.unlink(missing_ok=True)
+
+
+def _floating(weights: Mapping[str, torch.Tensor]) -> set[str]:
+    """The names of the floating-point types among weights."""
+    dtypes = {w.dtype for w in weights.values() if w.is_floating_point()}
+    return {str(dtype).removeprefix("torch.") for dtype in dtypes}
+
+
+def _kind(tensor: torch.Tensor) -> str:
+    return f"{tuple(tensor.shape)} of {str(tensor.dtype).removeprefix('torch.')}"

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -20,7 +20,6 @@ from pvae.data.dataset import Dataset
 from pvae.data.domains import Domain
 from pvae.data.loading import load
 from pvae.evaluation.summary import batches_for, summarize
-from pvae.inference import storage
 from pvae.inference.arguments import (
     check_auto,
     check_factory,
@@ -50,6 +49,7 @@ from pvae.inference.selection import (
     choose_patience,
     choose_warmup,
 )
+from pvae.inference.storage import pack_weights
 from pvae.inference.threads import threads_for
 from pvae.inference.usage import unused_latents
 from pvae.objectives.counting import risen_after
@@ -179,6 +179,7 @@ def fit(
     check_fit(vae, data)
     folder = Run(run) if resume else None
     if folder:
+        folder.check()
         begun = folder.config
         warmup = begun["warmup"] if warmup == "auto" else warmup
         patience = begun.get("patience") if patience == "auto" else patience
@@ -225,11 +226,9 @@ def fit(
     threads = partial(threads_for, size * _look(objective, vae, train))
 
     if resume:
-        position = checkpoint.restore(storage.read_state(folder.state), folder.state)
+        position = checkpoint.restore(folder.state(), folder.path / "state.pt")
         if position.epoch > epochs:
             raise ValueError(f"epochs is {epochs}: the run in {run} has {position.epoch} already.")
-        folder.write_config(config)
-        folder.clean()
     else:
         pyro.set_rng_seed(int(seed))
         if hasattr(objective, "step"):
@@ -245,10 +244,6 @@ def fit(
     else:
         mode = "inductor" if compile else "eager"
     svi, drawn = _inference(mode, compile is True, vae, optim, objective, train)
-    if folder:
-        made = getattr(vae, "arguments", {})
-        sizes = {name: made.get(name) for name in ("classes", "label_dim")}
-        folder.update(mode=mode, labels=sizes)
     vae.train()
     good = checkpoint.state(position)
     stopped = None
@@ -259,12 +254,19 @@ def fit(
         say(notes)
     report = Report(epochs, len(train), position, progress)
     with (
+        folder.lock() if folder else nullcontext(),
         threads(),
         Interrupt() as interrupt,
         report,
         pyro.validation_enabled(False),  # of the programs, which have been looked at
         _deterministic(),
     ):
+        if folder:
+            if resume:
+                folder.write_config(config)
+            made = getattr(vae, "arguments", {})
+            sizes = {name: made.get(name) for name in ("classes", "label_dim")}
+            folder.update(mode=mode, labels=sizes)
         while stopped is None:
             if position.epoch >= epochs:
                 stopped = "finished"
@@ -335,9 +337,8 @@ def fit(
             good = checkpoint.state(position)
             if folder:
                 if position.epoch & (position.epoch - 1) == 0:  # a power of two
-                    storage.write_weights(
-                        folder.path / snapshot_name(position.epoch), good["weights"]
-                    )
+                    snapshot = {snapshot_name(position.epoch): pack_weights(good["weights"])}
+                    folder.write_files(snapshot)
                 if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
                     checkpoint.save(folder, position, None)
                     saved = time.monotonic()

@@ -131,3 +131,35 @@ def test_parts_must_be_alike(fails):
 def test_labels_must_be_as_many_as_items(fails):
     with fails(ValueError, "3 labels for 2 train items"):
         from_arrays("pairs", {"train": Arrays(np.ones((2, 3)), [1, 2, 3])})
+
+
+@pytest.mark.parametrize(
+    ("x", "sentence"),
+    [
+        (np.full((3, 2), 2**63, np.uint64), "too large"),
+        (torch.zeros(3, 2, device="meta"), "meta tensor"),
+        (torch.eye(3).to_sparse(), "dense one"),
+        (torch.zeros(3, 2, dtype=torch.complex64), "expected real numbers"),
+    ],
+)
+def test_what_is_no_array_of_plain_numbers(x, sentence, fails):
+    with fails(ValueError, sentence):
+        as_items(x)
+
+
+@pytest.mark.parametrize("part", ["validation", "test"])
+def test_an_empty_part_is_refused(part, fails):
+    x = np.zeros((5, 3))
+    with fails(ValueError, f"The {part} data", "hold no values", "leave the part out"):
+        from_arrays("x", {"train": Arrays(x), part: Arrays(x[:0])})
+
+
+def test_labels_of_one_part_alone(fails):
+    parts = {"train": Arrays(np.eye(3), [0, 1, 2]), "test": Arrays(np.eye(3))}
+    dataset = from_arrays("x", parts)
+    assert dataset.test.y is None
+    with fails(ValueError, "The test part of x has no labels"):
+        dataset.label_sizes()
+    large = from_arrays("x", {"train": Arrays(np.eye(3), [0, 1, 10**12])})
+    with fails(ValueError, "go up to 1,000,000,000,000"):
+        large.label_sizes()

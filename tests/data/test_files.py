@@ -1,7 +1,13 @@
+import io
+import os
+import zipfile
+
 import numpy as np
 import pytest
+import scipy.sparse
 import torch
 
+from pvae import archives
 from pvae.data.files import read_file
 
 X = np.arange(12.0).reshape(4, 3)
@@ -164,3 +170,116 @@ def test_damaged_files_are_named(tmp_path, suffix, damage, fails):
 def test_other_files_are_refused(tmp_path, fails):
     with fails(ValueError, "a.xlsx", ".npy, .npz, .pt, .csv"):
         read_file(tmp_path / "a.xlsx")
+
+
+def header(shape, descr="<f8"):
+    buffer = io.BytesIO()
+    declared = {"descr": descr, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(buffer, declared)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        header((10**9, 784)),
+        header((10**30,)),
+        header((-4, 3)),
+        header((4, -3)),
+        header((10**12,), "<U0"),
+        header((4, 3)).replace(b"(4, 3)", b"f(1+1)"),
+        header((4, 3)).replace(b"'<f8'", b"'<q9'"),
+        header((4, 3)).replace(b"{", b"("),
+        b"\x93NUMPY\x09\x00" + header((4, 3))[8:],
+    ],
+)
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_headers_that_lie(tmp_path, content, suffix, fails):
+    path = tmp_path / f"a{suffix}"
+    content += X.tobytes()[:50]
+    if suffix == ".npy":
+        path.write_bytes(content)
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("x.npy", content)
+    with fails(ValueError, str(path), "damaged"):
+        read_file(path)
+
+
+def test_a_bomb_is_refused_and_not_read_beside_a_good_array(tmp_path, fails, monkeypatch):
+    path, size = tmp_path / "a.npz", 2**24
+    monkeypatch.setattr(archives, "_SMALL", size - 1)
+    np.savez(path, x=X, y=Y)
+    with (
+        zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("bomb.npy", "w") as file,
+    ):
+        file.write(header((size,), "|u1") + bytes(size))
+    assert np.array_equal(read_file(path, "x")["train"].x, X)
+    with fails(ValueError, str(path), "would expand"):
+        read_file(path, "bomb")
+
+
+def test_other_entries_of_an_archive_are_no_arrays(tmp_path):
+    np.savez(tmp_path / "a.npz", x=X)
+    with zipfile.ZipFile(tmp_path / "a.npz", "a") as archive:
+        archive.writestr("notes.txt", "nothing")
+    assert np.array_equal(read_file(tmp_path / "a.npz")["train"].x, X)
+
+
+@pytest.mark.parametrize("kind", ["csr", "csc", "coo", "bsr", "dia"])
+def test_sparse_matrices_are_refused_by_name(tmp_path, kind, fails):
+    scipy.sparse.save_npz(tmp_path / "a.npz", scipy.sparse.eye(4, format=kind))
+    with fails(ValueError, "sparse matrix of scipy", ".toarray()"):
+        read_file(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        torch.zeros(1).expand(10**10, 64),
+        torch.eye(3).to_sparse(),
+        torch.zeros(3, 3, device="meta"),
+    ],
+    ids=["expanded", "sparse", "meta"],
+)
+@pytest.mark.parametrize("named", [False, True])
+def test_tensors_that_are_not_what_they_seem(tmp_path, x, named, fails):
+    path = tmp_path / "a.pt"
+    torch.save({"x": x} if named else x, path)
+    with fails(ValueError, str(path)):
+        read_file(path)
+
+
+def test_a_compressed_torch_file(tmp_path, fails):
+    torch.save(torch.zeros(10**6), tmp_path / "a.pt")
+    with (
+        zipfile.ZipFile(tmp_path / "a.pt") as source,
+        zipfile.ZipFile(tmp_path / "b.pt", "w", zipfile.ZIP_DEFLATED) as target,
+    ):
+        for member in source.infolist():
+            target.writestr(member.filename, source.read(member))
+    with fails(ValueError, "larger than the file"):
+        read_file(tmp_path / "b.pt")
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".pt", ".csv"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path, suffix, kind, fails):
+    path = tmp_path / f"a{suffix}"
+    {
+        "pipe": os.mkfifo,
+        "device": lambda path: path.symlink_to("/dev/zero"),
+        "folder": os.mkdir,
+    }[kind](path)
+    with fails(ValueError, str(path), "pipe or device"):
+        read_file(path)
+
+
+@pytest.mark.parametrize(
+    ("more", "name"),
+    [({"y_test": Y}, "y_test"), ({"x_val": X}, "x_val"), ({"y_dev": Y}, "y_dev")],
+)
+def test_arrays_of_no_part_are_refused(tmp_path, more, name, fails):
+    with fails(ValueError, f"holds {name}, which is of no part"):
+        read_file(save(tmp_path / "a.npz", {"x_train": X, **more}))

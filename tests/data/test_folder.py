@@ -1,3 +1,7 @@
+import os
+import struct
+import zlib
+
 import numpy as np
 import pytest
 import torch
@@ -166,3 +170,83 @@ def test_a_file_that_breaks_later_is_named(tmp_path, save_image, fails):
     path.unlink()
     with fails(ValueError, str(path), "cannot be read as an image"):
         files[0]
+
+
+@pytest.mark.parametrize(
+    ("links", "sentence"),
+    [
+        ({"train/loop": "."}, "one and the same"),
+        ({"train/one": ".", "train/two": "."}, "one and the same"),
+        ({"test/again": ".."}, "one and the same"),
+        ({"test/again": "../train"}, "one and the same"),
+        ({"test/b.png": "../train/a.png"}, "one and the same"),
+        ({"test/all": "/"}, "leads to a folder around"),
+    ],
+)
+def test_links_by_which_an_image_would_be_met_twice(tmp_path, save_image, fails, links, sentence):
+    for name in ("train/a.png", "test/a.png"):
+        save_image(tmp_path / name)
+    for link, target in links.items():
+        (tmp_path / link).symlink_to(target)
+    with fails(ValueError, sentence, "remove the link"):
+        read_folder(tmp_path)
+
+
+def test_hard_links_are_the_same_image_too(tmp_path, save_image, fails):
+    for name in ("train/a.png", "test/a.png"):
+        save_image(tmp_path / name)
+    os.link(tmp_path / "train/a.png", tmp_path / "test/b.png")
+    with fails(ValueError, "one and the same"):
+        read_folder(tmp_path)
+
+
+def test_links_elsewhere_are_followed(tmp_path, save_image):
+    save_image(tmp_path / "there/a.png")
+    save_image(tmp_path / "other.png")
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here/cat").symlink_to(tmp_path / "there")
+    (tmp_path / "here/b.png").symlink_to(tmp_path / "other.png")
+    assert len(read_folder(tmp_path / "here").train) == 2
+
+
+def png_of_zeros(side):
+    def chunk(kind, data):
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    row = bytes(1 + side // 8)
+    pixels = zlib.compressobj()
+    data = b"".join(pixels.compress(row) for _ in range(side)) + pixels.flush()
+    head = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    chunks = chunk(b"IHDR", head) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunks
+
+
+@pytest.mark.parametrize("size", [None, (8, 8)])
+@pytest.mark.parametrize(
+    "side", [12_000, 20_000]
+)  # Pillow warns of the first and refuses the other
+def test_images_that_would_expand_are_broken(tmp_path, fails, size, side):
+    (tmp_path / "a.png").write_bytes(png_of_zeros(side))
+    with fails(ValueError, "1 of 1 images", "pixels) exceeds limit"):
+        read_folder(tmp_path, size)
+
+
+def test_what_is_no_image_file_is_broken(tmp_path, save_image, fails):
+    save_image(tmp_path / "c.png")
+    os.mkfifo(tmp_path / "a.png")
+    (tmp_path / "b.png").symlink_to("/dev/zero")
+    (tmp_path / "d.png").symlink_to("nowhere")
+    # Pillow knows PostScript, and would run another program to draw it.
+    (tmp_path / "e.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    with fails(ValueError, "4 of 5 images", "pipe or device"):
+        read_folder(tmp_path)
+    assert len(read_folder(tmp_path, skip_broken=True).train) == 1
+
+
+def test_a_part_without_images(tmp_path, save_image, fails):
+    save_image(tmp_path / "train/a.png")
+    (tmp_path / "test").mkdir()
+    with fails(ValueError, str(tmp_path / "test"), "fill or remove"):
+        read_folder(tmp_path)

@@ -62,3 +62,29 @@ def test_other_labels_are_refused(labels, fails):
 def test_labels_are_one_per_item(labels, fails):
     with fails(ValueError, str(labels.shape), "one label per item"):
         encode([labels])
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.full(3, 2**64 - 1, np.uint64),
+        [2**63, 0],
+        [1e300, 0.0],
+        [2.0**53, 0.0],
+        [-1e300],
+    ],
+)
+def test_labels_that_are_too_large_to_tell_apart(labels, fails):
+    with fails(ValueError, "too large"):
+        encode([labels])
+
+
+@pytest.mark.parametrize("labels", [[[1], [1, 2]], torch.eye(2).to_sparse()])
+def test_labels_that_are_no_array(labels, fails):
+    with fails(ValueError, "The labels"):
+        encode([labels])
+
+
+def test_large_labels_of_parts_stay_as_they_are():
+    (first, second), _ = encode([np.array([2**62], np.uint64), np.array([-1])])
+    assert (first.tolist(), second.tolist()) == ([2**62], [-1])

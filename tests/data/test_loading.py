@@ -248,3 +248,18 @@ def test_everything_public_is_there():
 
     for name in pvae.data.__all__:
         assert getattr(pvae.data, name) is not None
+
+
+@pytest.mark.parametrize("path", ["x" * 5000 + ".npy", "x" * 5000, "a\0b", "~nobody-here/x.npy"])
+def test_paths_that_are_none(path):
+    with pytest.raises((ValueError, FileNotFoundError)) as raised:
+        load(path)
+    assert len(str(raised.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [("digits", 100_000), ("digits", 8192), ("shapes", 8192)]
+)
+def test_sizes_that_memory_cannot_hold(name, size, fails):
+    with fails(ValueError):
+        load(name, size=size)

@@ -1,4 +1,5 @@
 import itertools
+import json
 import os
 import signal
 import subprocess
@@ -508,6 +509,9 @@ def test_optimizer_state_of_other_shapes_is_refused(digits, tmp_path):
     state = storage.read_state(path)
     state["optimizer"]["state"][0]["exp_avg"] = torch.zeros(3)
     storage.write_state(path, state)
+    info = json.loads((tmp_path / "run" / "run.json").read_text())
+    del info["checksums"]
+    (tmp_path / "run" / "run.json").write_text(json.dumps(info))
     with pytest.raises(ValueError, match=r"exp_avg has shape \(3,\), not"):
         fit(build(), digits, epochs=2, run=tmp_path / "run", resume=True)
 
@@ -569,7 +573,7 @@ class Rejecting(pvae.likelihoods.Bernoulli):
 
     def forward(self, z):
         if z.sum() > 1e9:
-            raise AssertionError
+            z = 0 * z
         return super().forward(z)
 
 

@@ -1,0 +1,143 @@
+"""What fits into memory, asked before anything is allocated.
+
+Linux grants memory that it does not have, and ends a process once it is used: a size that cannot be
+held must be refused before.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyro
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+try:
+    import resource
+except ImportError:  # not on Windows
+    resource = None
+
+_MOST_OPERATIONS = 20_000  # of torch, which no model needs to be built
+_LITTLE = 2**29
+
+
+def available() -> int:
+    """Bytes that can be allocated now, as far as the system says."""
+    limits = [2**63]
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for path, find in (
+        ("/proc/meminfo", lambda text: int(text.split("MemAvailable:")[1].split()[0]) * 1024),
+        ("/sys/fs/cgroup/memory.max", int),  # of a container; "max" where there is no limit
+    ):
+        try:
+            limits.append(find(Path(path).read_text()))
+        except (OSError, ValueError, IndexError):
+            continue
+    return min(limits)
+
+
+def check(what: str, size: int) -> None:
+    """Check that something can be held.
+
+    Args:
+        what: its name, for the error message.
+        size: in bytes.
+
+    Raises:
+        ValueError: if it takes more memory than there is.
+
+    Example:
+        >>> from pvae import memory
+        >>> memory.check("A picture", 28 * 28)
+    """
+    free = available()
+    if size > free:
+        raise ValueError(
+            f"{what} would take {_amount(size)} of memory, and {_amount(free)} are free: choose "
+            "smaller sizes."
+        )
+
+
+def check_model(make: Callable[[], nn.Module]) -> dict[str, Tensor] | None:
+    """Check that the weights of a model, and what it computes as it is made, can be held.
+
+    The model is made without memory, on the device ``meta``.
+
+    Returns:
+        Its state on that device, which has names and shapes; ``None`` where a part cannot be made
+        there, which is then not checked.
+
+    Raises:
+        ValueError: if it takes more memory than there is, or has no end of layers.
+    """
+    meter = _Meter()
+    try:
+        with (
+            _little_memory(),
+            torch.random.fork_rng([]),
+            pyro.validation_enabled(False),  # which asks for values
+            torch.device("meta"),
+            meter,
+        ):
+            state = make().state_dict()
+    except (_TooMany, MemoryError):
+        raise ValueError(
+            "The model has more layers or components than can be built: choose fewer."
+        ) from None
+    except Exception:  # it is then made in earnest, and says what is wrong with it
+        state = None
+    weights = sum(w.numel() * w.element_size() for w in (state or {}).values())
+    check("The model", max(weights, meter.largest))
+    return state
+
+
+@contextmanager
+def _little_memory() -> Iterator[None]:
+    """Let Python allocate no more than a model without its weights may need."""
+    if resource is None or not Path("/proc/self/statm").exists():
+        yield
+        return
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limit = used + _LITTLE
+    if soft != resource.RLIM_INFINITY:
+        limit = min(limit, soft)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+class _TooMany(Exception):
+    pass
+
+
+class _Meter(TorchFunctionMode):
+    """Counts operators, and keeps the size of the largest tensor that they return."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.largest = 0
+        self.count = 0
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        self.count += 1
+        if self.count > _MOST_OPERATIONS:
+            raise _TooMany
+        if function is Tensor.__bool__:  # of what is checked, as that supports agree
+            return True
+        out = function(*args, **(kwargs or {}))
+        if isinstance(out, Tensor):
+            self.largest = max(self.largest, out.numel() * out.element_size())
+        return out
+
+
+def _amount(size: int) -> str:
+    return f"{size / 2**30:,.1f} GiB"
