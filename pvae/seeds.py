@@ -6,6 +6,8 @@ from numbers import Integral
 
 import torch
 
+from pvae.networks.shapes import shown
+
 
 @contextmanager
 def seeded(seed: int | None, device: torch.device) -> Iterator[None]:
@@ -21,8 +23,9 @@ def seeded(seed: int | None, device: torch.device) -> Iterator[None]:
     if seed is None:
         yield
         return
-    if not isinstance(seed, Integral) or not -(2**63) <= seed < 2**64:
-        raise ValueError(f"seed is {seed!r}: give a whole number from -2^63 to 2^64 - 1.")
+    whole = isinstance(seed, Integral) and not isinstance(seed, bool)
+    if not whole or not -(2**63) <= seed < 2**64:
+        raise ValueError(f"seed is {shown(seed)}: give a whole number from -2^63 to 2^64 - 1.")
     # Generator by generator: torch.manual_seed would seed every other device as well, for good.
     generators = [torch.default_generator]
     if device.type == "cuda":
@@ -31,7 +34,7 @@ def seeded(seed: int | None, device: torch.device) -> Iterator[None]:
         generators.append(torch.cuda.default_generators[index])
     states = [generator.get_state() for generator in generators]
     for generator in generators:
-        generator.manual_seed(seed)
+        generator.manual_seed(int(seed))
     try:
         yield
     finally:

@@ -9,7 +9,7 @@ from torch.nn.functional import softplus
 
 from pvae.conditional import Conditional
 from pvae.kinds import Network
-from pvae.networks.shapes import Shape
+from pvae.networks.shapes import Shape, shown
 
 
 class LocationScale(Conditional):
@@ -41,10 +41,12 @@ class LocationScale(Conditional):
         scale: float | Literal["learned", "element", "predicted"] = "learned",
     ) -> None:
         fixed = isinstance(scale, int | float) and not isinstance(scale, bool)
-        if not (0 < scale < float("inf") if fixed else scale in self.scales):
+        named = isinstance(scale, str) and scale in self.scales
+        if not (0 < scale < float("inf") if fixed else named):
             *names, last = map(repr, self.scales)
             raise ValueError(
-                f"scale is {scale!r}: it must be a positive number, {', '.join(names)} or {last}."
+                f"scale is {shown(scale)}: it must be a positive number, {', '.join(names)} or "
+                f"{last}."
             )
         numbers = 2 if scale == "predicted" else 1
         super().__init__((latent_dim,), event_shape, numbers=numbers, network=network)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pvae.kinds import Network
 from pvae.likelihoods.location_scale import LocationScale
-from pvae.networks.shapes import Shape
+from pvae.networks.shapes import Shape, check_number
 
 
 class StudentT(LocationScale):
@@ -56,7 +56,7 @@ class StudentT(LocationScale):
         scale: float | Literal["learned", "element", "predicted"] = "learned",
         degrees_of_freedom: float = 4.0,
     ) -> None:
-        if not 1 < degrees_of_freedom < float("inf"):
+        if not 1 < check_number("degrees_of_freedom", degrees_of_freedom) < float("inf"):
             raise ValueError(
                 f"degrees_of_freedom is {degrees_of_freedom}: it must be a number above 1, from "
                 "which on Student's distribution has a mean."

@@ -2,6 +2,8 @@
 
 from torch import nn
 
+from pvae.networks.shapes import check_number
+
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
     "leaky_relu": nn.LeakyReLU,
@@ -31,6 +33,6 @@ def dropout(probability: float) -> list[nn.Module]:
     Raises:
         ValueError: if the probability is not in [0, 1).
     """
-    if not 0 <= probability < 1:
+    if not 0 <= check_number("dropout", probability) < 1:
         raise ValueError(f"dropout is {probability}: it must be at least 0 and below 1.")
     return [nn.Dropout(probability)] if probability else []

@@ -48,8 +48,9 @@ class MLP(nn.Module):
         super().__init__()
         self.in_shape = check_shape("in_shape", in_shape)
         self.out_shape = check_shape("out_shape", out_shape)
-        hidden = check_shape("hidden", hidden) if hidden else ()
-        drop = make_dropout(dropout or 0.0)
+        none = isinstance(hidden, Sequence) and not hidden
+        hidden = () if none else check_shape("hidden", hidden)
+        drop = make_dropout(0.0 if dropout is None else dropout)
         layers: list[nn.Module] = [nn.Flatten()]
         size = math.prod(self.in_shape)
         for width in hidden:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
-from numbers import Integral, Number
+from numbers import Integral, Real
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +17,26 @@ def check_size(name: str, size: int) -> int:
         ValueError: if it is not.
     """
     if not _is_size(size):
-        found = size if isinstance(size, Number) else f"of type {type(size).__name__}"
-        raise ValueError(f"{name} is {found}: it must be a whole number of at least 1.")
+        raise ValueError(f"{name} is {shown(size)}: it must be a whole number of at least 1.")
     return size
+
+
+def check_number(name: str, value: float) -> float:
+    """Return a real number, whose range is for the caller to check.
+
+    Raises:
+        TypeError: if it is none.
+    """
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"{name} is {shown(value)}: it must be a number.")
+    return value
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: in a few words, on one line."""
+    text = repr(value)
+    short = len(text) <= 60 and "\n" not in text and not isinstance(value, Tensor)
+    return text if short else f"of type {type(value).__name__}"
 
 
 def check_shape(name: str, shape: Shape) -> Shape:
@@ -30,12 +47,12 @@ def check_shape(name: str, shape: Shape) -> Shape:
     """
     sizes = tuple(shape) if isinstance(shape, Iterable) else (shape,)
     if not sizes or not all(map(_is_size, sizes)):
-        raise ValueError(f"{name} is {sizes}: it must be whole numbers, each at least 1.")
+        raise ValueError(f"{name} is {shown(sizes)}: it must be whole numbers, each at least 1.")
     return tuple(map(int, sizes))
 
 
 def _is_size(n: object) -> bool:
-    return isinstance(n, Integral) and not isinstance(n, bool) and n >= 1
+    return isinstance(n, Integral) and not isinstance(n, bool) and 1 <= n < 2**31
 
 
 def batched(network: Callable[[Tensor], Tensor], x: Tensor, event_dim: int) -> Tensor:
@@ -75,7 +92,8 @@ def connect(
         >>> connect(nn.Linear(3, 4), (3,), (4,))
         Linear(in_features=3, out_features=4, bias=True)
     """
-    module = network if isinstance(network, nn.Module) else network(in_shape, out_shape)
+    is_made = not isinstance(network, nn.Module) and callable(network)
+    module = network(in_shape, out_shape) if is_made else network
     if not isinstance(module, nn.Module):
         raise TypeError(
             f"The network is of type {type(module).__name__}: it must be a torch.nn.Module, or a "

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from pyro.infer import TraceMeanField_ELBO
 
+from pvae.networks.shapes import check_number
 from pvae.objectives.counting import Counting
 from pvae.objectives.warmup import ScaleLatents
 
@@ -51,11 +52,12 @@ class BetaELBO(Counting, TraceMeanField_ELBO):
         cycle_steps: int | None = None,
         **elbo: Any,
     ) -> None:
-        if not 0 <= beta < float("inf"):
+        if not 0 <= check_number("beta", beta) < float("inf"):
             raise ValueError(f"beta is {beta}: the weight of the KL must be finite and at least 0.")
-        if warmup_steps < 0:
+        if check_number("warmup_steps", warmup_steps) < 0:
             raise ValueError(f"warmup_steps is {warmup_steps}: it must be at least 0.")
-        if cycle_steps is not None and cycle_steps < max(warmup_steps, 1):
+        shortest = max(warmup_steps, 1)
+        if cycle_steps is not None and check_number("cycle_steps", cycle_steps) < shortest:
             raise ValueError(
                 f"cycle_steps is {cycle_steps}: a cycle must hold its warm-up of "
                 f"{warmup_steps} steps, and at least one step."

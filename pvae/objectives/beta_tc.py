@@ -6,7 +6,7 @@ import torch
 from pyro.poutine import Trace
 from torch import Tensor
 
-from pvae.networks.shapes import check_size
+from pvae.networks.shapes import check_number, check_size
 from pvae.objectives.objective import (
     Objective,
     factor,
@@ -60,7 +60,7 @@ class BetaTC(Objective):
 
     def __init__(self, data_size: int, beta: float = 6.0, sampling: str = "weighted") -> None:
         check_size("data_size", data_size)
-        if not 0 <= beta < float("inf"):
+        if not 0 <= check_number("beta", beta) < float("inf"):
             raise ValueError(
                 f"beta is {beta}: the weight of the total correlation must be finite and at "
                 "least 0."

@@ -3,6 +3,7 @@
 from pyro.poutine import Trace
 from torch import Tensor
 
+from pvae.networks.shapes import check_number
 from pvae.objectives.counting import Counting
 from pvae.objectives.objective import Objective, kl, latents, log_likelihood
 
@@ -42,9 +43,9 @@ class CapacityELBO(Counting, Objective):
         self, capacity: float = 25.0, gamma: float = 1000.0, warmup_steps: int = 100_000
     ) -> None:
         for name, value in {"capacity": capacity, "gamma": gamma}.items():
-            if not 0 <= value < float("inf"):
+            if not 0 <= check_number(name, value) < float("inf"):
                 raise ValueError(f"{name} is {value}: it must be finite and at least 0.")
-        if warmup_steps < 0:
+        if check_number("warmup_steps", warmup_steps) < 0:
             raise ValueError(f"warmup_steps is {warmup_steps}: it must be at least 0.")
         super().__init__()
         self.capacity = capacity

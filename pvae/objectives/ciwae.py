@@ -1,5 +1,6 @@
 """A mixture of ELBO and importance-weighted bound."""
 
+from pvae.networks.shapes import check_number
 from pvae.objectives.importance_weighted import ImportanceWeighted
 
 
@@ -28,7 +29,7 @@ class CIWAE(ImportanceWeighted):
     """
 
     def __init__(self, beta: float = 0.5, num_samples: int = 8, gradient: str = "plain") -> None:
-        if not 0 <= beta <= 1:
+        if not 0 <= check_number("beta", beta) <= 1:
             raise ValueError(f"beta is {beta}: the share of the ELBO must lie between 0 and 1.")
         self.beta = beta
         super().__init__(num_samples, gradient)

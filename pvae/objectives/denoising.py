@@ -9,6 +9,7 @@ from pyro.infer import Trace_ELBO
 from torch import Tensor
 
 from pvae.kinds import Objective
+from pvae.networks.shapes import check_number
 from pvae.objectives.wrapper import Wrapper
 
 KINDS = ("gaussian", "mask", "salt and pepper")
@@ -66,7 +67,7 @@ class Denoising(Wrapper):
         if kind not in KINDS:
             raise ValueError(f"kind is {kind!r}: it must be one of {', '.join(map(repr, KINDS))}.")
         most = float("inf") if kind == "gaussian" else 1
-        if not 0 <= noise <= most or noise == float("inf"):
+        if not 0 <= check_number("noise", noise) <= most or noise == float("inf"):
             raise ValueError(
                 f"noise is {noise}: for kind {kind!r} it must be "
                 + ("a standard deviation, " if kind == "gaussian" else "a probability, ")

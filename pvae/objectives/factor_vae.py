@@ -12,7 +12,7 @@ from torch.func import functional_call
 from torch.nn.functional import softplus
 
 from pvae.networks.mlp import MLP
-from pvae.networks.shapes import check_size
+from pvae.networks.shapes import check_number, check_size
 from pvae.objectives.objective import (
     Objective,
     kl,
@@ -71,7 +71,7 @@ class FactorVAE(Objective):
         seed: int | None = 0,
     ) -> None:
         check_size("latent_dim", latent_dim)
-        if not 0 <= gamma < float("inf"):
+        if not 0 <= check_number("gamma", gamma) < float("inf"):
             raise ValueError(
                 f"gamma is {gamma}: the weight of the total correlation must be finite and at "
                 "least 0."

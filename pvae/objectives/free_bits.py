@@ -6,6 +6,7 @@ from pyro.poutine import Trace
 from torch import Tensor
 from torch.distributions import kl_divergence
 
+from pvae.networks.shapes import check_number
 from pvae.objectives.objective import (
     Objective,
     factor,
@@ -43,7 +44,7 @@ class FreeBits(Objective):
     """
 
     def __init__(self, free_nats: float = 0.25) -> None:
-        if not 0 <= free_nats < float("inf"):
+        if not 0 <= check_number("free_nats", free_nats) < float("inf"):
             raise ValueError(f"free_nats is {free_nats}: it must be finite and at least 0.")
         super().__init__()
         self.free_nats = free_nats

@@ -8,6 +8,7 @@ from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
+from pvae.networks.shapes import check_number
 from pvae.objectives.mmd import KERNELS, mmd, squared_distances
 from pvae.objectives.objective import (
     Objective,
@@ -52,9 +53,9 @@ class InfoVAE(Objective):
     """
 
     def __init__(self, alpha: float = 0.5, lambda_: float = 10.0, kernel: str = "imq") -> None:
-        if not float("-inf") < alpha <= 1:
+        if not float("-inf") < check_number("alpha", alpha) <= 1:
             raise ValueError(f"alpha is {alpha}: it must be finite and at most 1.")
-        if not 1 <= alpha + lambda_ < float("inf"):
+        if not 1 <= alpha + check_number("lambda_", lambda_) < float("inf"):
             raise ValueError(
                 f"lambda_ is {lambda_}: with alpha {alpha} it must be finite and at least "
                 f"{1 - alpha}."

@@ -8,7 +8,7 @@ from torch import Tensor
 import pvae.distributions.divergences  # noqa: F401  (its KL to independent normals)
 from pvae.conditional import Conditional
 from pvae.kinds import Network
-from pvae.networks.shapes import Shape
+from pvae.networks.shapes import Shape, check_number
 
 
 class StudentT(Conditional):
@@ -47,7 +47,7 @@ class StudentT(Conditional):
         network: Network | Callable[[Shape, Shape], Network] | None = None,
         degrees_of_freedom: float = 5.0,
     ) -> None:
-        if not 0 < degrees_of_freedom < float("inf"):
+        if not 0 < check_number("degrees_of_freedom", degrees_of_freedom) < float("inf"):
             raise ValueError(
                 f"degrees_of_freedom is {degrees_of_freedom}: it must be a positive number."
             )

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from pvae.networks.shapes import check_size
+from pvae.networks.shapes import check_number, check_size
 
 
 class Temperature(nn.Module):
@@ -72,6 +72,6 @@ class Temperature(nn.Module):
 
 
 def _check(name: str, temperature: float) -> float:
-    if not 0 < temperature < float("inf"):
+    if not 0 < check_number(name, temperature) < float("inf"):
         raise ValueError(f"{name} is {temperature}: it must be a positive number.")
     return temperature

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from pvae.distributions.coins import Coins
-from pvae.networks.shapes import check_size
+from pvae.networks.shapes import check_number, check_size
 
 
 class Bernoulli(nn.Module):
@@ -32,7 +32,7 @@ class Bernoulli(nn.Module):
     def __init__(self, latent_dim: int, probability: float = 0.5) -> None:
         super().__init__()
         check_size("latent_dim", latent_dim)
-        if not 0 < probability < 1:
+        if not 0 < check_number("probability", probability) < 1:
             raise ValueError(f"probability is {probability}: it must be above 0 and below 1.")
         logit = math.log(probability) - math.log1p(-probability)
         self.register_buffer("logits", torch.full((latent_dim,), logit), persistent=False)

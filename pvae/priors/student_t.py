@@ -3,6 +3,7 @@
 import pyro.distributions as dist
 import torch
 
+from pvae.networks.shapes import check_number
 from pvae.priors.location_scale import LocationScale
 
 
@@ -34,7 +35,7 @@ class StudentT(LocationScale):
         self, latent_dim: int, degrees_of_freedom: float = 5.0, learned: bool = False
     ) -> None:
         super().__init__(latent_dim, learned)
-        if not 0 < degrees_of_freedom < float("inf"):
+        if not 0 < check_number("degrees_of_freedom", degrees_of_freedom) < float("inf"):
             raise ValueError(
                 f"degrees_of_freedom is {degrees_of_freedom}: it must be a positive number."
             )

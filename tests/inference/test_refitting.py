@@ -17,8 +17,8 @@ def digits():
     return pvae.data.load("digits")
 
 
-@pytest.fixture
-def trained(digits):
+@pytest.fixture(scope="module")
+def once(digits):
     pyro.set_rng_seed(0)
     vae = pvae.build(digits.event_shape, 2, network=NETWORK)
     rate = partial(torch.optim.Adam, lr=5e-3)
@@ -26,7 +26,15 @@ def trained(digits):
     objective = pvae.objectives.BetaELBO(0.01)
     arguments = {"objective": objective, "optimizer": rate, "monitor": "neg_elbo"}
     pvae.fit(vae, digits, epochs=60, progress=False, **arguments)
-    return vae
+    return vae.state_dict()
+
+
+@pytest.fixture
+def trained(digits, once):
+    """One of its own for each test."""
+    vae = pvae.build(digits.event_shape, 2, network=NETWORK)
+    vae.load_state_dict(once)
+    return vae.eval()
 
 
 PRIORS = {
