@@ -20,6 +20,7 @@ import errno
 import inspect
 import itertools
 import json
+import os
 import platform
 import re
 import shutil
@@ -217,8 +218,7 @@ class Run:
             ValueError: if a file is damaged, which is named.
         """
         with lock(self.path):
-            self._check_config()
-            _ = self.history
+            _ = self.config, self.history
             for name in self.checksums:
                 path = self.path / name
                 if path.exists() and name not in ("config.yaml", "run.json"):
@@ -270,6 +270,7 @@ class Run:
         self.update(checksums=self.checksums | {"config.yaml": both})
         files.write(self.path / "config.yaml", _yaml(config))
         self.update(checksums=self.checksums | {"config.yaml": new})
+        self.__dict__.pop("_config", None)
 
     def check_same(self, config: Mapping[str, Any], data: Dataset) -> None:
         """Check that a configuration and data continue this run.
@@ -292,9 +293,23 @@ class Run:
                 f"{self.info['data']['items']} training items of {self.info['data']['name']}."
             )
 
-    @cached_property
+    @property
     def config(self) -> dict[str, Any]:
-        """The configuration, as the command line reads it."""
+        """The configuration, as the command line reads it.
+
+        Raises:
+            ValueError: if it is damaged, or has been changed since the run was begun.
+        """
+        known = self.checksums.get("config.yaml", ())
+        if known and _settled(self._config) not in known:
+            raise ValueError(
+                f"{self.path / 'config.yaml'} has been changed since the run was begun: restore "
+                "it from a copy, or begin a new run with it by --config."
+            )
+        return self._config
+
+    @cached_property
+    def _config(self) -> dict[str, Any]:
         path = self.path / "config.yaml"
         config = configuration.read(path)
         schema.check(config, _CONFIG, path)
@@ -302,10 +317,15 @@ class Run:
 
     @property
     def history(self) -> History:
-        """The figures recorded so far."""
+        """The figures recorded so far.
+
+        Raises:
+            FileNotFoundError: if they are missing.
+            ValueError: if they are damaged.
+        """
         path = self.path / "metrics.jsonl"
         rows = []
-        if path.exists():
+        if self.info["epochs"] or os.path.lexists(path):
             content = files.read(path, _MOST_METRICS)
             for number, line in enumerate(content.splitlines(), 1):
                 rows.append(_parse(line, f"{path}, line {number},"))
@@ -367,7 +387,7 @@ class Run:
                 those of this model.
         """
         labels = self.info.get("labels", {})
-        config = self.config | {name: labels.get(name) for name in ("classes", "label_dim")}
+        config = self._config | {name: labels.get(name) for name in ("classes", "label_dim")}
         found = self._weights(weights)
         with seeded(0, torch.device("cpu")):  # the first weights are drawn, and replaced
             try:
@@ -376,7 +396,7 @@ class Run:
             except ValueError as error:
                 raise ValueError(f"{self.path}: {error}") from error
         self._put(vae, found, weights)
-        self._check_config()
+        _ = self.config  # what else it says must be true as well
         return vae
 
     def restore(self, vae: VAE, weights: str = "weights.safetensors") -> VAE:
@@ -423,15 +443,6 @@ class Run:
                 "entry has changed; restore the file from a copy."
             )
         return info
-
-    def _check_config(self) -> None:
-        """Check that the configuration is the one that the run was begun with."""
-        known = self.checksums.get("config.yaml", ())
-        if known and _settled(self.config) not in known:
-            raise ValueError(
-                f"{self.path / 'config.yaml'} has been changed since the run was begun: restore "
-                "it from a copy, or begin a new run with it by --config."
-            )
 
 
 def load(run: str | Path, vae: VAE | None = None, trust: str | Iterable[str] | None = None) -> VAE:
