@@ -180,8 +180,7 @@ class Run:
             "epochs": 0,
             "stopped": None,
             "data": describe_data(data),
-            "checksums": {name: [storage.checksum(content)] for name, content in contents.items()}
-            | {"config.yaml": [_settled(config)]},
+            "checksums": {name: [storage.checksum(content)] for name, content in contents.items()},
         }
         if path.exists():
             _remove_begun(path)
@@ -221,7 +220,7 @@ class Run:
             _ = self.config, self.history
             for name in self.checksums:
                 path = self.path / name
-                if path.exists() and name not in ("config.yaml", "run.json"):
+                if path.exists() and name != "run.json":
                     storage.check_sum(path, files.read(path), self.checksums[name])
             self.state()
 
@@ -265,11 +264,7 @@ class Run:
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write the configuration anew, for a run that was resumed with more epochs."""
-        new = [_settled(config)]
-        both = [*new, *self.checksums.get("config.yaml", [])]
-        self.update(checksums=self.checksums | {"config.yaml": both})
-        files.write(self.path / "config.yaml", _yaml(config))
-        self.update(checksums=self.checksums | {"config.yaml": new})
+        self.write_files({"config.yaml": _yaml(config)})
         self.__dict__.pop("_config", None)
 
     def check_same(self, config: Mapping[str, Any], data: Dataset) -> None:
@@ -300,12 +295,8 @@ class Run:
         Raises:
             ValueError: if it is damaged, or has been changed since the run was begun.
         """
-        known = self.checksums.get("config.yaml", ())
-        if known and _settled(self._config) not in known:
-            raise ValueError(
-                f"{self.path / 'config.yaml'} has been changed since the run was begun: restore "
-                "it from a copy, or begin a new run with it by --config."
-            )
+        path = self.path / "config.yaml"
+        storage.check_sum(path, files.read(path), self.checksums.get("config.yaml", ()))
         return self._config
 
     @cached_property
@@ -349,7 +340,7 @@ class Run:
         """The names of the weights kept during training, by epoch."""
         folder = self.path / "snapshots"
         names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-        found = [_SNAPSHOT.fullmatch(name) for name in names if (folder / name).is_file()]
+        found = [_SNAPSHOT.fullmatch(name) for name in names]
         epochs = sorted(int(match[1]) for match in found if match)
         return {epoch: snapshot_name(epoch) for epoch in epochs}
 
@@ -610,12 +601,6 @@ def _sealed(info: Mapping[str, Any]) -> dict[str, Any]:
         content = json.dumps(info, sort_keys=True).encode()
         info["checksums"]["run.json"] = [storage.checksum(content)]
     return info
-
-
-def _settled(config: Mapping[str, Any]) -> str:
-    """The checksum of what a configuration settles for good, which is not how it is written."""
-    plain = yaml.safe_load(_yaml({k: v for k, v in config.items() if k not in FREE_ON_RESUME}))
-    return storage.checksum(json.dumps(plain, sort_keys=True, default=str).encode())
 
 
 def _kept(path: Path) -> set[str]:
