@@ -115,6 +115,9 @@ def load(
         Part(180 items of shape (1, 8, 8) with labels)
     """
     kind = _kind(data)
+    for name, value in {"crop": crop, "skip_broken": skip_broken}.items():
+        if not isinstance(value, (bool, np.bool_)):
+            raise TypeError(f"{name} is a {type(value).__name__}; expected True or False.")
     given = {
         "labels": labels is not None,
         "size": size is not None,
