@@ -12,7 +12,7 @@ from typing import Any
 LIBRARIES = {
     *sys.stdlib_module_names,
     *("torch", "pyro", "numpy", "scipy", "sklearn", "pandas", "torchvision", "matplotlib"),
-    *("opt_einsum", "tqdm", "pvae"),
+    *("opt_einsum", "tqdm", "typing_extensions", "sympy", "pvae"),
 } - {"__main__"}
 # Code with one of these names may read attributes that it does not name.
 _REFLECTION = {

@@ -120,7 +120,9 @@ class _Record(TorchDispatchMode):
             self.before[key] = tensor, tensor.clone()
 
     def wrote(self, tensor: Tensor) -> bool:
-        return any(key[0] == tensor.data_ptr() for key in self.before)
+        """Whether a tensor, or another in the same memory, was written to."""
+        memories = {_memory(other) for other, _ in self.before.values()}
+        return _memory(tensor) in memories
 
     def restore(self) -> None:
         with torch.no_grad():

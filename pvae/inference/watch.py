@@ -106,7 +106,8 @@ class Watch:
     def same(self) -> bool:
         """Whether everything is as it was, by identity, as quickly as that can be told."""
         return (
-            list(map(len, self._sized)) == self._sizes
+            not any(self._empty)
+            and list(map(len, self._filled)) == self._sizes
             and all(map(is_, self._flat(), self._expected))
             and all(place.same() for place in self._others)
             and self._changed_tensor() is None
@@ -125,7 +126,7 @@ class Watch:
         if all(isinstance(c.now, ATOMS) or not self._matters(c) for c in changes):
             for place in stale:
                 place.remember()
-            self._expected = list(self._flat())
+            self._arrange()
         else:  # equal, but other objects, which are watched from now on
             self._find()
         return None
@@ -183,7 +184,7 @@ class Watch:
 
     def _flat(self) -> Iterator[Any]:
         values = chain.from_iterable(map(dict.values, self._dicts))
-        return chain(chain.from_iterable(self._sized), values)
+        return chain(chain.from_iterable(self._listed), values)
 
     # Finding -----------------------------------------------------------------------------------
 
@@ -193,14 +194,29 @@ class Watch:
         while named < len(self.executed.names):  # which grow by what is found
             named = len(self.executed.names)
             self._find_by_names()
-        # Most places are dictionaries and lists, which are compared all at once.
+        self._arrange()
+
+    def _arrange(self) -> None:
+        """Lay out what is compared: dictionaries and lists, which most places are, all at once."""
         quick = [p for p in self.places if type(p) in (Entries, Elements)]
         self._others = [p for p in self.places if type(p) not in (Entries, Elements)]
-        self._sized = [p.holder for p in quick]
-        self._sizes = list(map(len, self._sized))
-        self._dicts = [p.holder for p in quick if type(p) is Entries]
+        self._empty = [p.holder for p in quick if not p.values]
+        filled = [p for p in quick if p.values]
+        self._filled = [p.holder for p in filled]
+        self._sizes = list(map(len, self._filled))
+        # Attributes of a library's objects have the names that they have.
+        listed = [p for p in filled if type(p) is Elements or not p.library]
+        entries = [p for p in filled if type(p) is Entries]
+        self._listed = [p.holder for p in listed]
+        self._dicts = [p.holder for p in entries]
         self._expected = list(self._flat())
-        self._index(quick)
+        # Where the values of each place are among those expected.
+        self._where: dict[int, tuple[Place, int | None]]
+        self._where = {id(place.holder): (place, None) for place in self.places}
+        start = 0
+        for place in (*listed, *entries):
+            self._where[id(place.holder)] = place, start
+            start += len(place.values)
 
     def _find_by_names(self) -> None:
         self.places: list[Place] = []
@@ -225,18 +241,6 @@ class Watch:
         self._visit_all()
         self.places += [Names(*entry) for entry in self._globals.values()]
         del self._queue, self._globals, self._modules
-
-    def _index(self, quick: list[Place]) -> None:
-        """Find each place by what it is of, with where its values are among those expected."""
-        starts = dict.fromkeys(map(id, self._sized), 0)
-        start = 0
-        for place in quick:
-            starts[id(place.holder)] = start
-            start += len(place.values)
-        for holder in self._dicts:
-            starts[id(holder)] = start
-            start += len(holder)
-        self._where = {id(p.holder): (p, starts.get(id(p.holder))) for p in self.places}
 
     def _visit_all(self) -> None:
         while self._queue:

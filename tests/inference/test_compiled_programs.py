@@ -1,0 +1,637 @@
+"""Odd programs and optimizers: CompiledSVI does what SVI does, or lets SVI do it and says why."""
+
+import argparse
+import dataclasses
+import re
+import warnings
+from functools import partial
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import pyro.distributions.transforms as transforms
+import pytest
+import torch
+from pyro import poutine
+from pyro.contrib import gp
+from pyro.distributions import constraints
+from pyro.infer import (
+    SVI,
+    Trace_ELBO,
+    TraceEnum_ELBO,
+    TraceGraph_ELBO,
+    TraceMeanField_ELBO,
+)
+from pyro.infer.autoguide import AutoGuideList, AutoNormal, AutoNormalMessenger, AutoStructured
+from pyro.nn import PyroModule
+from pyro.optim import PyroOptim
+from torch import nn
+
+from pvae.inference import CompiledSVI
+from pvae.inference.compiled import MOST_KINDS
+
+STEPS = 10
+PROGRAMS = {}  # name: what makes it, and the cause of its being run by SVI, if it is
+
+
+def program(cause=None):
+    def add(make):
+        PROGRAMS[make.__name__] = make, cause
+        return make
+
+    return add
+
+
+def nothing(*args, **kwargs):
+    pass
+
+
+def observe(x, loc):
+    with pyro.plate("data", len(x)):
+        pyro.sample("x", dist.Normal(loc, 1.0).to_event(1), obs=x)
+
+
+def scalar(x, level):
+    pyro.sample("x", dist.Normal(pyro.param("loc", torch.zeros(())) + level, 1.0), obs=x)
+
+
+def locate(x, scale=1.0):
+    z = pyro.sample("z", dist.Normal(0.0, 1.0))
+    pyro.sample("x", dist.Normal(z * scale, 1.0), obs=x)
+
+
+def guess(x, beta=1.0):
+    with poutine.scale(scale=beta):
+        pyro.sample("z", dist.Normal(pyro.param("q", torch.zeros(())), 1.0))
+
+
+def bayes(x):
+    m = pyro.sample("m", dist.Normal(0.0, 1.0))
+    s = pyro.sample("s", dist.LogNormal(0.0, 1.0))
+    with pyro.plate("data", len(x)):
+        pyro.sample("x", dist.Normal(m, s), obs=x)
+
+
+def tensors(*shape):
+    return (torch.randn(*shape),), {}
+
+
+ONE = (torch.ones(()),), {}
+
+
+# What runs leave behind ---------------------------------------------------------------------------
+
+
+class Average(nn.Module):
+    """Keeps a running mean, in one way or another."""
+
+    def __init__(self, update):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(3))
+        self.weight = nn.Parameter(torch.ones(3))
+        self.update = update
+
+    def model(self, x):
+        pyro.module("average", self)
+        self.update(self, x.mean(0))
+        observe(x, self.weight + self.mean)
+
+
+def in_place(self, u):
+    with torch.no_grad():
+        self.mean *= 0.9
+        self.mean += u
+
+
+UPDATES = {
+    "chain": lambda self, u: self.mean.mul_(0.9).add_(u),
+    "operators": in_place,
+    "data": lambda self, u: self.mean.data.mul_(0.9).add_(u),
+    "interpolation": lambda self, u: self.mean.lerp_(u, 0.1),
+    "elements": lambda self, u: self.mean[1:].add_(u[1:]),
+    "copy": lambda self, u: self.mean.copy_(0.9 * self.mean + u),
+}
+for name, update in UPDATES.items():
+
+    def average(update=update):
+        own = Average(update)
+        return own.model, nothing, partial(tensors, 4, 3), Trace_ELBO(), lambda: own.mean
+
+    PROGRAMS[f"running mean by {name}"] = average, None
+
+
+@program("mean of _buffers of Average is given another value at each run")
+def running_mean_by_name():
+    own = Average(lambda self, u: setattr(self, "mean", 0.9 * self.mean + u))
+    return own.model, nothing, partial(tensors, 4, 3), Trace_ELBO(), lambda: own.mean
+
+
+@program("disagrees")
+def running_mean_by_memory():
+    own = Average(lambda self, u: setattr(self.mean, "data", 0.9 * self.mean + u))
+    return own.model, nothing, partial(tensors, 4, 3), Trace_ELBO(), lambda: own.mean
+
+
+class ActNorm(nn.Module):
+    """Begins at the mean of the first data that it sees (Kingma, Dhariwal 2018)."""
+
+    def __init__(self, begun):
+        super().__init__()
+        self.loc = nn.Parameter(torch.zeros(3))
+        self.begun = begun
+
+    def model(self, x):
+        pyro.module("norm", self)
+        if not self.begun:
+            self.loc.data.copy_(x.mean(0))
+            if torch.is_tensor(self.begun):
+                self.begun.fill_(True)
+            else:
+                self.begun = True
+        observe(x, self.loc)
+
+
+@program()
+def begins_at_data_by_a_flag():
+    own = ActNorm(False)
+    return own.model, nothing, partial(tensors, 4, 3), Trace_ELBO(), lambda: own.loc
+
+
+@program()
+def begins_at_data_by_a_tensor():
+    own = ActNorm(torch.tensor(False))
+    return own.model, nothing, partial(tensors, 4, 3), Trace_ELBO(), lambda: own.begun
+
+
+@program()
+def mask_that_grows():
+    mask = torch.zeros(3, dtype=torch.bool)
+
+    def model(x):
+        mask.logical_or_(x.mean(0) > 0.5)
+        observe(x, pyro.param("loc", torch.zeros(3)) * mask)
+
+    return model, nothing, partial(tensors, 4, 3), Trace_ELBO(), lambda: mask
+
+
+@program()
+def parameters_made_by_random_numbers():
+    def guide(x):
+        loc = pyro.param("q", lambda: torch.randn(()))
+        pyro.sample("z", dist.Normal(loc, 0.5 + torch.rand(())))
+
+    return locate, guide, lambda: ONE, Trace_ELBO()
+
+
+@program()
+def modules_made_at_first_use():
+    class Own(PyroModule):
+        def __init__(self):
+            super().__init__()
+            self.net = None
+
+        def forward(self, x):
+            if self.net is None:
+                self.net = PyroModule[nn.Linear](3, 3)
+            observe(x, self.net(x))
+
+    return Own(), nothing, partial(tensors, 4, 3), Trace_ELBO()
+
+
+@program("n of Own is given another value at each run")
+def counter():
+    class Own:
+        n = 0
+
+        def __call__(self, x):
+            self.n += 1
+            scalar(x, 0.1 * self.n)
+
+    return Own(), nothing, lambda: ONE, Trace_ELBO()
+
+
+@program("kept of .*model is given another value at each run")
+def list_that_grows():
+    kept = []
+
+    def model(x):
+        kept.append(len(kept))
+        scalar(x, 0.0)
+
+    return model, nothing, lambda: ONE, Trace_ELBO(), lambda: torch.tensor(len(kept))
+
+
+@program("the random state of rng")
+def generator_of_numpy():
+    rng = np.random.default_rng(0)
+    return lambda x: scalar(x, float(rng.normal())), nothing, lambda: ONE, Trace_ELBO()
+
+
+@program("averaging baselines")
+def averaging_baseline():
+    def model(x):
+        z = pyro.sample("z", dist.Bernoulli(0.3))
+        pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    def guide(x):
+        p = pyro.param("p", torch.tensor(0.4), constraint=constraints.unit_interval)
+        infer = {"baseline": {"use_decaying_avg_baseline": True}}
+        pyro.sample("z", dist.Bernoulli(p), infer=infer)
+
+    return model, guide, lambda: ONE, TraceGraph_ELBO()
+
+
+# What has been an error ---------------------------------------------------------------------------
+
+
+@program()
+def messenger_for_a_guide():
+    return bayes, AutoNormalMessenger(bayes), partial(tensors, 5), Trace_ELBO()
+
+
+@pytest.mark.parametrize("cell", ["LSTM", "GRU", "RNN"])
+def test_recurrent_networks(cell):
+    def make():
+        net = getattr(nn, cell)(3, 3, batch_first=True)
+
+        def model(x):
+            pyro.module("net", net)
+            with pyro.plate("data", len(x)):
+                pyro.sample("x", dist.Normal(net(x)[0], 1.0).to_event(2), obs=x)
+
+        return model, nothing, partial(tensors, 2, 4, 3), Trace_ELBO()
+
+    check(make, None)
+
+
+@program("value of a tensor there, which only a run can tell")
+def shape_that_depends_on_values():
+    def model(x):
+        x = x[x[:, 0] > 0].view(-1, 3)
+        observe(x, pyro.param("loc", torch.zeros(3)))
+
+    return model, nothing, partial(tensors, 6, 3), Trace_ELBO()
+
+
+@program("raises an error when traced")
+def plate_that_is_a_loop():
+    def model(x):
+        for i in pyro.plate("data", 3):
+            z = pyro.sample(f"z_{i}", dist.Normal(0.0, 1.0))
+            pyro.sample(f"x_{i}", dist.Normal(z, 1.0), obs=x[i])
+
+    def guide(x):
+        for i in pyro.plate("data", 3):
+            pyro.sample(f"z_{i}", dist.Normal(pyro.param(f"q_{i}", torch.zeros(())), 1.0))
+
+    return model, guide, partial(tensors, 3), Trace_ELBO()
+
+
+@program("has no parameters")
+def without_parameters():
+    return locate, lambda x: pyro.sample("z", dist.Normal(0.0, 1.0)), lambda: ONE, Trace_ELBO()
+
+
+@program()
+def without_arguments():
+    return lambda: locate(torch.ones(())), lambda: guess(None), lambda: ((), {}), Trace_ELBO()
+
+
+@program()
+def loss_near_zero():
+    def model():
+        pyro.sample("z", dist.Normal(torch.zeros(999), 1.0).to_event(1))
+
+    def guide():
+        loc = pyro.param("q", torch.zeros(999))
+        pyro.sample("z", dist.Normal(loc, 1.0).to_event(1))
+
+    return model, guide, lambda: ((), {}), TraceMeanField_ELBO()
+
+
+@program("an argument is a torch.sparse_coo tensor")
+def sparse_argument():
+    def model(w, x):
+        observe(x, (w @ pyro.param("loc", torch.zeros(3, 1))).squeeze(-1))
+
+    return model, nothing, lambda: ((torch.eye(3).to_sparse(), torch.ones(2, 3)), {}), Trace_ELBO()
+
+
+@program("computes with a torch.sparse_coo tensor")
+def sparse_tensor_elsewhere():
+    w = torch.eye(3).to_sparse()
+
+    def model(x):
+        observe(x, (w @ pyro.param("loc", torch.zeros(3, 1))).squeeze(-1))
+
+    return model, nothing, partial(tensors, 2, 3), Trace_ELBO()
+
+
+@program()
+def transform_with_a_cache():
+    flow = transforms.planar(3)
+
+    def model(x):
+        z = pyro.sample("z", dist.Normal(torch.zeros(3), 1.0).to_event(1))
+        observe(x, z)
+
+    def guide(x):
+        pyro.module("flow", flow)
+        base = dist.Normal(torch.zeros(3), 1.0).to_event(1)
+        pyro.sample("z", dist.TransformedDistribution(base, [flow]))
+
+    return model, guide, partial(tensors, 2, 3), Trace_ELBO()
+
+
+@program()
+def model_without_a_hash():
+    class Own:
+        __hash__ = None
+
+        def __call__(self, x):
+            scalar(x, 0.0)
+
+    return Own(), nothing, lambda: ONE, Trace_ELBO()
+
+
+@program()
+def sparse_gaussian_process():
+    x = torch.linspace(0, 1, 9)
+    own = gp.models.SparseGPRegression(x, x.sin(), gp.kernels.RBF(1), x[::3].clone(), jitter=1e-3)
+    return own.model, own.guide, lambda: ((), {}), Trace_ELBO()
+
+
+# What has been run by SVI without need ------------------------------------------------------------
+
+
+@dataclasses.dataclass
+class Settings:
+    level: float
+
+
+@program()
+def namespace_for_an_argument():
+    own = argparse.Namespace(level=0.5)
+    return (
+        lambda x, own: scalar(x, own.level),
+        nothing,
+        lambda: ((torch.ones(()), own), {}),
+        Trace_ELBO(),
+    )
+
+
+@program()
+def data_class_for_an_argument():
+    return (
+        lambda x, own: scalar(x, own.level),
+        nothing,
+        lambda: ((torch.ones(()), Settings(0.5)), {}),
+        Trace_ELBO(),
+    )
+
+
+@program()
+def setting_that_changes():
+    own = Settings(0.0)
+
+    def arguments():
+        own.level += 0.1
+        return (torch.ones(()), own), {}
+
+    return lambda x, own: scalar(x, own.level), nothing, arguments, Trace_ELBO()
+
+
+@program()
+def array_for_an_argument():
+    rng = np.random.default_rng(0)
+
+    def model(x):
+        observe(torch.as_tensor(x), pyro.param("loc", torch.zeros(3)))
+
+    return model, nothing, lambda: ((rng.normal(size=(4, 3)).astype("f"),), {}), Trace_ELBO()
+
+
+@program()
+def number_that_changes():
+    betas = iter(np.linspace(0.1, 1, STEPS).tolist())
+    return (
+        lambda x, beta: locate(x),
+        guess,
+        lambda: ((torch.ones(()),), {"beta": next(betas)}),
+        Trace_ELBO(),
+    )
+
+
+@program()
+def batch_for_an_attribute():
+    class Own:
+        def model(self):
+            observe(self.batch, pyro.param("loc", torch.zeros(3)))
+
+    own = Own()
+
+    def arguments():
+        own.batch = torch.randn(4, 3)
+        return (), {}
+
+    return own.model, nothing, arguments, Trace_ELBO()
+
+
+@program()
+def assertions():
+    def model(x):
+        assert torch.isfinite(x).all()
+        assert not (x > 100).any(), "too large"
+        if not (x > -100).all():
+            raise ValueError("too small")
+        observe(x, pyro.param("loc", torch.zeros(3)))
+
+    return model, nothing, partial(tensors, 4, 3), Trace_ELBO()
+
+
+@program()
+def chain_of_discrete_variables():
+    def model(x):
+        p = pyro.param("p", torch.tensor([[0.9, 0.1], [0.2, 0.8]]), constraint=constraints.simplex)
+        loc, z = pyro.param("loc", torch.tensor([-1.0, 1.0])), 0
+        for t in pyro.markov(range(3)):
+            infer = {"enumerate": "parallel"}
+            z = pyro.sample(f"z{t}", dist.Categorical(p[z]), infer=infer)
+            pyro.sample(f"x{t}", dist.Normal(loc[z], 1.0), obs=x[t])
+
+    return model, nothing, partial(tensors, 3), TraceEnum_ELBO(max_plate_nesting=0)
+
+
+@program()
+def structured_guide():
+    return bayes, AutoStructured(bayes), partial(tensors, 5), Trace_ELBO()
+
+
+@program()
+def list_of_guides():
+    guide = AutoGuideList(bayes)
+    guide.append(AutoNormal(poutine.block(bayes, expose=["m"])))
+    guide.append(AutoNormal(poutine.block(bayes, expose=["s"])))
+    return bayes, guide, partial(tensors, 5), Trace_ELBO()
+
+
+@program(f"more than {MOST_KINDS} kinds")
+def many_shapes():
+    sizes = iter(range(1, STEPS + 1))
+
+    def model(x):
+        observe(x, pyro.param("loc", torch.zeros(3)))
+
+    return model, nothing, lambda: tensors(next(sizes), 3), Trace_ELBO()
+
+
+@program("a parameter has a hook on its gradient")
+def hook_on_a_gradient():
+    calls = []
+
+    def model(x):
+        loc = pyro.param("loc", torch.zeros(()))
+        if not loc._post_accumulate_grad_hooks:
+            loc.register_post_accumulate_grad_hook(calls.append)
+        pyro.sample("x", dist.Normal(loc, 1.0), obs=x)
+
+    return model, nothing, lambda: ONE, Trace_ELBO(), lambda: torch.tensor(len(calls))
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_program(name):
+    check(*PROGRAMS[name])
+
+
+def check(make, cause):
+    """Compare losses, parameters and what else is kept with SVI's, from the first step on."""
+    ended = []
+    for cls in (SVI, partial(CompiledSVI, backend="graph")):
+        pyro.clear_param_store()
+        pyro.set_rng_seed(0)
+        model, guide, arguments, loss, *kept = make()
+        svi = cls(model, guide, pyro.optim.Adam({"lr": 0.01}), loss)
+        pyro.set_rng_seed(1)
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            ended.append([])
+            for _ in range(STEPS):
+                args, kwargs = arguments()
+                ended[-1].append(torch.tensor(svi.step(*args, **kwargs)))
+        store = pyro.get_param_store()
+        ended[-1] += [store[name].detach() for name in sorted(store)]
+        ended[-1] += [keep().detach().float().clone() for keep in kept]
+        ended[-1].append(torch.rand(()))
+    assert len(ended[0]) == len(ended[1])
+    for eager, compiled in zip(*ended, strict=True):
+        torch.testing.assert_close(compiled, eager, rtol=1e-4, atol=1e-4)
+    said = [str(w.message) for w in warned if "static graph" in str(w.message)]
+    assert len(said) == (cause is not None)
+    assert cause is None or re.search(cause, said[0])
+
+
+# Validation, and what is found later --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bad", [7.0, -1.0])
+def test_values_are_validated_at_growing_intervals_and_on_request(bad):
+    def model(x):
+        p = pyro.param("p", torch.tensor(0.3), constraint=constraints.unit_interval)
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Bernoulli(p), obs=x)
+
+    svi = CompiledSVI(model, nothing, pyro.optim.Adam({"lr": 0.01}), Trace_ELBO(), backend="graph")
+    good = torch.ones(3)
+    for _ in range(5):
+        svi.step(good)
+    svi.check(good)
+    before = pyro.param("p").item()
+    with pytest.raises(ValueError, match="within the support"):
+        svi.check(torch.full((3,), bad))
+    for _ in range(3):
+        svi.step(torch.full((3,), bad))
+    with pytest.raises(ValueError, match="within the support"):  # the eighth step of the graph
+        svi.step(torch.full((3,), bad))
+    assert pyro.param("p").item() == pytest.approx(before, abs=0.1)
+
+
+def test_what_no_watch_can_see_is_found_by_comparing(tmp_path):
+    """A program that reads a file is traced again, and run by SVI when that happens again."""
+    file = tmp_path / "level"
+    file.write_text("0.0")
+    svi = CompiledSVI(
+        lambda x: scalar(x, float(file.read_text())),
+        nothing,
+        pyro.optim.Adam({"lr": 0.01}),
+        Trace_ELBO(),
+        backend="graph",
+    )
+    svi.step(torch.ones(()))
+    file.write_text("2.0")
+    for _ in range(2):
+        svi.step(torch.ones(()))
+    file.write_text("3.0")
+    with pytest.raises(RuntimeError, match="disagrees with the eager program"):
+        svi.check(torch.ones(()))
+    with pytest.warns(RuntimeWarning, match="disagrees with it again and again, the loss is"):  # noqa: PT031
+        for _ in range(8):
+            svi.step(torch.ones(()))
+    assert svi.step(torch.ones(())) == pytest.approx(SVI.evaluate_loss(svi, torch.ones(())), 0.2)
+
+
+# Optimizers ---------------------------------------------------------------------------------------
+
+
+class Clipped(PyroOptim):
+    """Clips the norm of all gradients together."""
+
+    def __call__(self, params, *args, **kwargs):
+        params = list(params)
+        nn.utils.clip_grad_norm_(params, 0.1)
+        super().__call__(params, *args, **kwargs)
+
+
+class Own(PyroOptim):
+    """Chooses the optimizer of each parameter by itself."""
+
+    def _get_optim(self, param):
+        return torch.optim.SGD([param], lr=0.01)
+
+
+OPTIMIZERS = {
+    "Adam": lambda: pyro.optim.Adam({"lr": 0.05}),
+    "AdamW": lambda: pyro.optim.AdamW({"lr": 0.05, "weight_decay": 0.1}),
+    "SGD": lambda: pyro.optim.SGD({"lr": 0.01, "momentum": 0.9}),
+    "a schedule": lambda: pyro.optim.ExponentialLR(
+        {"optimizer": torch.optim.Adam, "optim_args": {"lr": 0.05}, "gamma": 0.8}
+    ),
+    "clipped together": lambda: Clipped(torch.optim.Adam, {"lr": 0.05}),
+    "chosen": lambda: Own(torch.optim.Adam, {"lr": 0.05}),
+}
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_optimizer_may_be_shared_and_be_of_a_class_of_ones_own(name, shared):
+    def other(x):
+        pyro.sample("y", dist.Normal(pyro.param("q", torch.zeros(())) * 2, 1.0), obs=x)
+
+    ended = []
+    for cls in (SVI, partial(CompiledSVI, backend="graph")):
+        pyro.clear_param_store()
+        pyro.set_rng_seed(0)
+        optim = OPTIMIZERS[name]()
+        one = cls(locate, guess, optim, Trace_ELBO())
+        two = cls(other, nothing, optim if shared else OPTIMIZERS[name](), Trace_ELBO())
+        losses = []
+        for _ in range(6):
+            losses += [svi.step(torch.ones(())) for svi in (one, two, two)]
+            if hasattr(optim, "step"):
+                optim.step()
+        steps = [
+            float(state.get("step", 0))
+            for one in optim.optim_objs.values()
+            for state in getattr(one, "optimizer", one).state.values()
+        ]
+        ended.append([*losses, *steps])
+    assert ended[1] == pytest.approx(ended[0], rel=1e-4)
