@@ -276,6 +276,8 @@ class Run:
         """Write the configuration anew, for a run that was resumed with more epochs."""
         self.write_files({"config.yaml": _yaml(config)})
         self.__dict__.pop("_config", None)
+        self.__dict__.pop("_written", None)
+        self.__dict__.pop("lacking", None)
 
     def check_same(self, config: Mapping[str, Any], data: Dataset) -> None:
         """Check that a configuration and data continue this run.
