@@ -16,7 +16,8 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 from tqdm.std import tqdm
 
-from pvae.inputs import as_data, kind_of
+from pvae.inputs import as_data
+from pvae.messages import kind_of
 from pvae.networks.shapes import check_size
 from pvae.progress import bar
 from pvae.seeds import seeded
