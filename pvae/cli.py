@@ -14,10 +14,11 @@ import threading
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from jsonargparse import ArgumentError, ArgumentParser
+    from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 PARTS = ("prior", "likelihood", "posterior", "network", "objective", "optimizer", "scheduler")
 PATH = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
@@ -91,8 +92,8 @@ def _parse(argv: list[str]) -> tuple[Callable[..., None], dict[str, Any]]:
     from pvae.commands import COMMANDS
 
     commands = {command.__name__: command for command in COMMANDS}
-    parser = _parser(commands)
-    parsed = parser.parse_args(argv)
+    _list_parts(argv)
+    parsed = _parsed(_parser(commands), argv)
     arguments = parsed[parsed.command].as_dict()
     empty = [option for option, value in arguments.items() if value == ""]
     if empty:
@@ -224,6 +225,44 @@ def _leaving_at_once() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+def _list_parts(argv: list[str]) -> None:
+    """For --prior.help and its like alone, print what there is, and exit."""
+    from pvae import kinds
+
+    for option, value in zip(argv, [*argv[1:], "-"], strict=False):
+        name = option.removeprefix("--").removesuffix(".help")
+        kind = getattr(kinds, name.capitalize(), None)
+        if option != f"--{name}.help" or kind is None or not value.startswith("-"):
+            continue
+        known = sorted(kind.__subclasses__(), key=lambda c: c.__name__)
+        print(f"--{name} is one of these, or the import path of a class of your own:\n")
+        width = max(len(c.__name__) for c in known)
+        for c in known:
+            summary = (c.__doc__ or "").strip().split("\n\n")[0]
+            print(f"  {c.__name__:<{width}}  {shorten(summary, 96 - width, placeholder=' ...')}")
+        print(f"\nThe options of one of them: pvae train --{name}.help {known[0].__name__}")
+        sys.exit(0)
+
+
+def _parsed(parser: "ArgumentParser", argv: list[str]) -> "Namespace":
+    """Parse; parameters of the user's own parts that have no annotation take any value."""
+    from jsonargparse import ArgumentError
+
+    while True:
+        try:
+            return parser.parse_args(argv)
+        except (ArgumentError, ValueError) as error:
+            untyped = re.search(r"'(\w+)' from '([\w.]+)\.__init__' does not specify", str(error))
+            if not untyped:
+                raise
+            name, path = untyped.groups()
+            module, _, cls = path.rpartition(".")
+            annotations = getattr(sys.modules[module], cls).__init__.__annotations__
+            if name in annotations:
+                raise
+            annotations[name] = Any
+
+
 def _one_line(error: "ArgumentError") -> str:
     """Say what jsonargparse found in one sentence, with what could have been given instead."""
     from pvae import kinds
@@ -241,12 +280,15 @@ def _one_line(error: "ArgumentError") -> str:
         reason,
     ).replace(" - Expected a ", " or ")
     reason = re.sub(r"Expected a dot import path string: ([^. ]+).*", r"there is no \1", reason)
+    reason = re.sub(
+        r"the following arguments are required: (\w+)", rf"it needs --{key}.\1 as well", reason
+    )
     reason = re.sub(r"[. ]+Got value: Namespace\(.*", "", reason)
     reason = re.sub(r"Expected an? (.*?)[. ]+Got value: (.*)", r"expected \1, got \2", reason)
     reason = re.sub(r"[. ]+Got value: .*", "", reason)
     reason = reason.replace("typing.", "").replace("collections.abc.", "")
     kind = getattr(kinds, key.rpartition(".")[2].capitalize(), None)
-    if kind and ("Option" not in reason and "Parser key" not in reason):
+    if kind and not re.search("it needs|Option|Parser key", reason):
         known = sorted(c.__name__ for c in kind.__subclasses__())
         reason += f"; choose {', '.join(known)}, or the import path of a class of your own"
     return f"--{key}: {reason}"

@@ -6,7 +6,7 @@ really runs, so that help answers at once.
 
 import io
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import pvae
@@ -161,6 +161,7 @@ def evaluate(
     estimator: Literal["all", "elbo", "importance", "ais"] = "all",
     num_samples: int = 5000,
     items: int | Literal["all"] = 1000,
+    seconds: float = 60.0,
     device: str = "auto",
     seed: int = 0,
 ) -> None:
@@ -169,7 +170,8 @@ def evaluate(
     The ELBO and its parts are of one sample of z for every item. log p(x) is of some items of one
     part, by importance sampling from the posterior, with how far it is to be trusted (k-hat), and
     of twenty-five of them by annealed importance sampling, with a sandwich of bounds on data drawn
-    from the model.
+    from the model. Each figure is printed when it is there. What takes longer than --seconds is of
+    fewer items, chains and steps, which are printed beside it, or left out with a sentence.
 
     Args:
         run: the run folder.
@@ -180,25 +182,36 @@ def evaluate(
             by ais, or both.
         num_samples: importance samples for each item.
         items: items that log p(x) is of, a fixed random choice, or all.
+        seconds: about how long log p(x) may take.
         device: auto, cpu, cuda, cuda:1, ...
         seed: of the random draws.
     """
     from pvae import reports
+    from pvae.evaluation.chunks import check_seconds
     from pvae.networks.shapes import check_size
 
     check_size("num_samples", num_samples)
+    check_seconds(seconds)
     most = None if items == "all" else check_size("items", items)
-    opened, vae, dataset = _open(run, data, device)
-    parts = [part] if part else reports.parts_of(dataset)
+    wanted = part or "all"
+    opened, vae, dataset, _ = _open(run, data, device, wanted)
+    parts = reports.parts_of(dataset) if wanted == "all" else [wanted]
     if part is None and data is not None and dataset.test is not None:
         parts = ["test"]
-    record = reports.bounds(vae, dataset, parts, seed)
-    print(reports.bounds_table(record))
+    record = {}
+    for name in parts:
+        bounds = reports.bounds(vae, dataset, [name], seed)
+        header = [] if record else [reports.bounds_header(bounds)]
+        print(*header, *reports.bounds_rows(bounds), sep="\n", flush=True)
+        record = bounds | {"parts": record.get("parts", {}) | bounds["parts"]}
     if estimator != "elbo":
-        record["evidence"] = reports.evidence(
-            vae, dataset, parts[-1], estimator, num_samples, most, seed
+        known = reports.evidence(
+            vae, dataset, parts[-1], estimator, num_samples, most, seconds, seed
         )
-        print("\n" + reports.evidence_table(record["evidence"]))
+        record["evidence"] = next(known)
+        print(f"\n{reports.evidence_header(record['evidence'])}", flush=True)
+        for found in known:
+            print(*reports.evidence_lines(found), sep="\n", flush=True)
     if data is None:
         opened.write("evaluation.json", record)
 
@@ -235,24 +248,23 @@ def score(
 
     from pvae import files, gallery, plots, reports
     from pvae.evaluation import anomaly_score, roc
-    from pvae.evaluation.evidence import some
-    from pvae.evaluation.summary import batches_for, part_of
+    from pvae.evaluation.summary import batches_for
+    from pvae.networks.shapes import check_size
 
     if (background is None) != (correction != "background"):
         raise ValueError("--correction background and --background RUN go together: give both.")
-    opened, vae, dataset = _open(run, data, device)
+    _check_out(out, [".csv"], "The scores are a table")
+    check_size("num_samples", num_samples)
+    opened, vae, dataset, part = _open(run, data, device, part)
     path = Path(out or opened.path / "scores.csv")
-    if path.suffix != ".csv":
-        raise ValueError(f"The scores are a table: choose a file {path.stem}.csv.")
-    part = part or reports.parts_of(dataset)[-1]
-    held = part_of(dataset, part)
+    held = dataset.part(part)
     positive = None if anomalous is None else reports.members(dataset, held, anomalous)
     reference = None
     if correction == "typicality":
         reference = gallery.head(vae, opened.data(), 1000, "train")
     found = anomaly_score(
         vae,
-        *some(batches_for(vae, dataset, held, reports.BATCH), None, seed),
+        *batches_for(vae, dataset, held, reports.BATCH).choose(None, seed),
         num_samples=num_samples,
         correction=correction,
         reference=reference,
@@ -290,8 +302,7 @@ def compress(
     from pvae import reports
     from pvae.evaluation import compression
 
-    opened, vae, dataset = _open(run, data, device)
-    part = part or reports.parts_of(dataset)[-1]
+    opened, vae, dataset, part = _open(run, data, device, part)
     found = compression(vae, dataset, part, seed=seed)
     record = reports.compression(vae, dataset, part, found, seed)
     print(reports.compression_table(record))
@@ -302,7 +313,7 @@ def compress(
 def sample(
     run: str,
     n: int = 64,
-    label: int | list[float] | None = None,
+    label: list[float] | str | None = None,
     out: str | None = None,
     draw: bool = False,
     device: str = "auto",
@@ -313,19 +324,31 @@ def sample(
     Args:
         run: the run folder.
         n: how many.
-        label: of a conditional run, what to draw: the number of a class, or continuous labels.
-        out: picture (.png, .pdf, .svg), or .npy for the values; in the run's figures otherwise.
+        label: of a conditional run, what to draw: the name or number of a class, or continuous
+            labels.
+        out: picture (.png, .pdf, .svg), or .npy for the values; a new file in the run's figures
+            otherwise.
         draw: draw from the likelihood in place of its mean.
         device: auto, cpu, cuda, cuda:1, ...
         seed: of the random draws.
     """
     from pvae import gallery, plots
+    from pvae.networks.shapes import check_size
 
+    check_size("n", n)
+    _check_out(out)
     opened, vae = _open_model(run, device)
-    x = vae.sample(n, label, seed=seed, draw=draw).cpu()
+    y = _label(vae, label)
+    x = vae.sample(n, y, seed=seed, draw=draw).cpu()
     known = opened.info["data"]
     limits = gallery.value_range(vae, known["domain"], known["value_range"])
-    _leave(out or opened.figures / "samples.png", x, lambda: plots.samples(x, value_range=limits))
+    classes = vae.labels is not None and vae.labels.classes is not None
+    names = gallery.class_names(vae, vae.labels.each(y, n)) if classes else None
+
+    def picture() -> Any:
+        return plots.samples(x, labels=names, value_range=limits)
+
+    _leave(out, opened.figures / "samples.png", x, picture)
 
 
 def reconstruct(
@@ -345,22 +368,25 @@ def reconstruct(
         data: other data, by name or path; those of the run otherwise.
         part: part of the data; test otherwise, or where there is none, validation or train.
         n: how many.
-        out: picture (.png, .pdf, .svg), or .npy for the values; in the run's figures otherwise.
+        out: picture (.png, .pdf, .svg), or .npy for the values; a new file in the run's figures
+            otherwise.
         draw: draw z and x in place of their means.
         device: auto, cpu, cuda, cuda:1, ...
         seed: of the random draws.
     """
-    import torch
-
     from pvae import gallery, plots
+    from pvae.networks.shapes import check_size
+    from pvae.seeds import seeded
 
-    opened, vae, dataset = _open(run, data, device)
-    torch.manual_seed(seed)
+    check_size("n", n)
+    _check_out(out)
+    opened, vae, dataset, part = _open(run, data, device, part)
     x, *y = gallery.head(vae, dataset, n, part)
-    means = vae.reconstruct(x, *y, draw=draw).cpu()
+    with seeded(seed, vae.device):
+        means = vae.reconstruct(x, *y, draw=draw).cpu()
     limits = gallery.value_range(vae, dataset.domain, dataset.value_range)
-    path = out or opened.figures / "reconstructions.png"
-    _leave(path, means, lambda: plots.reconstructions(x.cpu(), means, value_range=limits))
+    path = opened.figures / "reconstructions.png"
+    _leave(out, path, means, lambda: plots.reconstructions(x.cpu(), means, value_range=limits))
 
 
 def interpolate(
@@ -383,20 +409,25 @@ def interpolate(
         n: how many pairs.
         steps: pictures of each path, both ends counted.
         spherical: along great circles in place of straight lines.
-        out: picture (.png, .pdf, .svg), or .npy for the values; in the run's figures otherwise.
+        out: picture (.png, .pdf, .svg), or .npy for the values; a new file in the run's figures
+            otherwise.
         device: auto, cpu, cuda, cuda:1, ...
         seed: of the random draws.
     """
-    import torch
-
     from pvae import gallery, plots
+    from pvae.networks.shapes import check_size
+    from pvae.seeds import seeded
 
-    opened, vae, dataset = _open(run, data, device)
-    torch.manual_seed(seed)
-    path = gallery.interpolate(vae, dataset, n, part, steps=steps, spherical=spherical).cpu()
+    check_size("n", n)
+    if steps < 2:
+        raise ValueError(f"steps is {steps}: a path has at least its 2 ends.")
+    _check_out(out)
+    opened, vae, dataset, part = _open(run, data, device, part)
+    with seeded(seed, vae.device):
+        path = gallery.interpolate(vae, dataset, n, part, steps=steps, spherical=spherical).cpu()
     limits = gallery.value_range(vae, dataset.domain, dataset.value_range)
-    name = out or opened.figures / "interpolations.png"
-    _leave(name, path, lambda: plots.interpolations(path, value_range=limits))
+    name = opened.figures / "interpolations.png"
+    _leave(out, name, path, lambda: plots.interpolations(path, value_range=limits))
 
 
 def encode(
@@ -413,24 +444,22 @@ def encode(
         run: the run folder.
         data: other data, by name or path; those of the run otherwise.
         part: part of the data; test otherwise, or where there is none, validation or train.
-        out: .npz file; latents.npz in the run folder otherwise.
+        out: .npz file; a new file latents.npz in the run folder otherwise.
         device: auto, cpu, cuda, cuda:1, ...
         seed: of the binarization where it is dynamic.
     """
     from pathlib import Path
 
     import numpy as np
-    import torch
 
     from pvae import files, gallery
+    from pvae.seeds import seeded
 
-    opened, vae, dataset = _open(run, data, device)
-    path = Path(out or opened.path / "latents.npz")
-    if path.suffix != ".npz":
-        raise ValueError(f"The latents are arrays by name: choose a file {path.stem}.npz.")
-    torch.manual_seed(seed)
-    held = gallery.choose(dataset, part)
-    mean, stddev, labels = gallery.latents(vae, dataset, [held])
+    _check_out(out, [".npz"], "The latents are arrays by name")
+    opened, vae, dataset, part = _open(run, data, device, part, seen_by=("posterior",))
+    path = Path(out) if out else files.free(opened.path / "latents.npz")
+    with seeded(seed, vae.device):
+        mean, stddev, labels = gallery.latents(vae, dataset, [dataset.part(part)])
     arrays = {"mean": mean.numpy(), "stddev": stddev.numpy()}
     if labels is not None:
         arrays["label"] = labels.numpy()
@@ -450,14 +479,16 @@ def plot(
 
     Args:
         run: the run folder.
-        data: other data, by name or path; those of the run otherwise.
+        data: other data, by name or path, whose pictures have a folder of their own among the
+            figures; those of the run otherwise.
         ellipses: show the posterior of each datum as an ellipse where there are two latents.
         device: auto, cpu, cuda, cuda:1, ...
     """
-    from pvae import gallery
+    from pvae import files, gallery
 
-    opened, vae, dataset = _open(run, data, device)
-    for path in gallery.draw(opened, vae, dataset, ellipses=ellipses):
+    opened, vae, dataset, _ = _open(run, data, device, "all")
+    folder = None if data is None else files.free(opened.figures / dataset.name)
+    for path in gallery.draw(opened, vae, dataset, ellipses=ellipses, folder=folder):
         print(path)
 
 
@@ -470,8 +501,19 @@ def _open_model(run: str, device: str) -> tuple["Run", "pvae.VAE"]:
     return opened, opened.vae().to(choose_device(device))
 
 
-def _open(run: str, data: str | None, device: str) -> tuple["Run", "pvae.VAE", "Dataset"]:
-    """A run, its VAE, and the data to use with it."""
+def _open(
+    run: str,
+    data: str | None,
+    device: str,
+    part: str | None,
+    seen_by: Sequence[str] = ("prior", "likelihood", "posterior"),
+) -> tuple["Run", "pvae.VAE", "Dataset", str]:
+    """A run, its VAE, the data to use with it, and the name of the part that is asked.
+
+    Labels must be known to the VAE in that part alone (in each of them, where that is "all"), and
+    only if they are seen by parts of the VAE that are asked.
+    """
+    from pvae import reports
     from pvae.inference import runs
     from pvae.inference.training import check_fit
 
@@ -480,23 +522,76 @@ def _open(run: str, data: str | None, device: str) -> tuple["Run", "pvae.VAE", "
         dataset = opened.data()
     else:
         dataset = runs.load_like(data, opened.config, vae.event_shape)
-        classes = opened.info["data"].get("classes")
-        if vae.labels is not None and classes is not None:
-            dataset = dataset.with_classes(classes)
-    check_fit(vae, dataset)
-    return opened, vae, dataset
+    names = reports.parts_of(dataset)
+    asked = names if part == "all" else [part or names[-1]]
+    for name in asked:
+        dataset.part(name)
+    labelled = asked if set(vae.conditional) & set(seen_by) else []
+    classes = opened.info["data"].get("classes")
+    if data is not None and labelled and classes is not None:
+        dataset = dataset.with_classes(classes, labelled)
+    check_fit(vae, dataset, labelled)
+    return opened, vae, dataset, asked[-1]
 
 
-def _leave(path: Any, values: Any, draw: Callable[[], Any]) -> None:
-    """Write values to an .npy file, or their picture to any other."""
+def _label(vae: "pvae.VAE", label: list[float] | str | None) -> Any:
+    """The label that samples are given, from what the command line was given."""
+    if vae.labels is None:
+        if label is not None:
+            raise ValueError(
+                "--label says what a conditional VAE draws, and this run's has no labels: leave "
+                "it out."
+            )
+        return None
+    if isinstance(label, str) and label not in (vae.labels.names or ()):
+        try:
+            return float(label)
+        except ValueError:
+            return label  # which the VAE will refuse, with the names that there are
+    return label
+
+
+def _check_out(
+    out: str | None,
+    suffixes: Sequence[str] = (".png", ".pdf", ".svg", ".npy"),
+    what: str = "Samples are a picture (.png, .pdf, .svg) or values (.npy)",
+) -> None:
+    """Refuse, before any work, a file that could not be written.
+
+    Raises:
+        ValueError: if its name ends otherwise.
+        IsADirectoryError: if it is a folder.
+        NotADirectoryError: if it would be in a file.
+    """
+    from pathlib import Path
+
+    if out is None:
+        return
+    path = Path(out)
+    if path.is_dir():
+        raise IsADirectoryError(
+            f"--out {out} is a folder: give a file in it, such as {path / f'name{suffixes[0]}'}."
+        )
+    if path.suffix.lower() not in suffixes:
+        stem = path.stem or "name"
+        raise ValueError(f"{what}: choose a file {stem}{suffixes[0]}, not --out {out!r}.")
+    above = next((p for p in path.parents if p.exists()), None)
+    if above is not None and not above.is_dir():
+        raise NotADirectoryError(
+            f"--out {out} could not be written: {above} is a file, no folder; choose another."
+        )
+
+
+def _leave(out: str | None, default: Any, values: Any, draw: Callable[[], Any]) -> None:
+    """Write values to an .npy file, or their picture to any other; by default to a new one."""
     from pathlib import Path
 
     import numpy as np
 
     from pvae import files, plots
 
-    path = Path(path)
-    if path.suffix == ".npy":
+    path = files.free(default) if out is None else Path(out)
+    if path.suffix.lower() == ".npy":
         buffer = io.BytesIO()
         np.save(buffer, values.numpy())
         files.write(path, buffer.getvalue())

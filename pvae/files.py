@@ -1,6 +1,7 @@
 """Files and folders that are whole or absent, whatever interrupts their writing."""
 
 import errno
+import itertools
 import os
 import re
 import shutil
@@ -106,6 +107,12 @@ def is_running(process: int) -> bool:
     except OSError:
         return True  # of another user
     return True
+
+
+def free(path: Path) -> Path:
+    """The path, or where there is something already, one beside it: name-2, name-3, ..."""
+    others = (path.with_stem(f"{path.stem}-{i}") for i in itertools.count(2))
+    return next(p for p in itertools.chain([path], others) if not p.exists())
 
 
 @contextmanager

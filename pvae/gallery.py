@@ -1,6 +1,5 @@
 """The pictures of a trained VAE: from a model and data to the arrays that `pvae.plots` draws."""
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from pvae.data.domains import DEQUANTIZED, Domain
 from pvae.evaluation.summary import batches_for, part_of
 from pvae.inference.checkpoint import weights_of
 from pvae.inference.runs import Run
+from pvae.plots.images import columns
 from pvae.seeds import seeded
 from pvae.vae import VAE
 
@@ -24,18 +24,22 @@ POINTS = 5000  # posterior means drawn at the most
 EPOCHS = 6  # epochs in a row
 
 
-def draw(run: Run, vae: VAE, data: Dataset, ellipses: bool = False) -> list[Path]:
-    """Draw every picture that a run and its data allow, into the run's figures.
+def draw(
+    run: Run, vae: VAE, data: Dataset, ellipses: bool = False, folder: Path | None = None
+) -> list[Path]:
+    """Draw every picture that a run and its data allow.
 
     Args:
         run: the run; its history and snapshots are drawn too.
         vae: its VAE.
         data: the data to reconstruct and encode.
         ellipses: whether two latents show each posterior as an ellipse.
+        folder: where to; the run's figures if ``None``.
 
     Returns:
         The paths of the pictures.
     """
+    folder = run.figures if folder is None else folder
     limits = value_range(vae, data.domain, data.value_range)
     with seeded(0, vae.device), vae.evaluating():
         x, *y = head(vae, data, 20)
@@ -44,7 +48,7 @@ def draw(run: Run, vae: VAE, data: Dataset, ellipses: bool = False) -> list[Path
             "reconstructions": plots.reconstructions(
                 x.cpu(), vae.reconstruct(x, *y).cpu(), value_range=limits
             ),
-            "samples": plots.samples(samples(vae, data, 64), value_range=limits),
+            "samples": plots.samples(samples(vae, data, 64), **_named(vae, 64), value_range=limits),
             "interpolations": plots.interpolations(
                 interpolate(vae, data, 6).cpu(), value_range=limits
             ),
@@ -61,12 +65,12 @@ def draw(run: Run, vae: VAE, data: Dataset, ellipses: bool = False) -> list[Path
         pictures["loss"] = run.history.plot()
     paths = []
     for name, figure in pictures.items():
-        paths.append(run.figures / f"{name}.png")
+        paths.append(folder / f"{name}.png")
         plots.save(figure, paths[-1])
-    return paths + _over_training(run, vae, data)
+    return paths + _over_training(run, vae, data, folder)
 
 
-def _over_training(run: Run, vae: VAE, data: Dataset) -> list[Path]:
+def _over_training(run: Run, vae: VAE, data: Dataset, folder: Path) -> list[Path]:
     """The latent scatter or prior samples at a few epochs in a row, and at all kept as a GIF."""
     weights = run.snapshots | {run.info["epochs"]: "last.safetensors"}
     if len(weights) < 2:
@@ -80,7 +84,7 @@ def _over_training(run: Run, vae: VAE, data: Dataset) -> list[Path]:
     vae.load_state_dict(now)
     row = sorted({round(i * (len(draws) - 1) / (EPOCHS - 1)) for i in range(EPOCHS)})
     figure = plots.side_by_side([draws[i] for i in row], [titles[i] for i in row])
-    paths = [run.figures / "epochs.png", run.figures / "training.gif"]
+    paths = [folder / "epochs.png", folder / "training.gif"]
     plots.save(figure, paths[0])
     plots.animate(draws, titles, paths[1])
     return paths
@@ -94,7 +98,7 @@ def _snapshot(vae: VAE, data: Dataset) -> Callable:
             mean, _, labels = latents(vae, data, parts_of(data), most=2000)
         return partial(_in_figure, plots.latent_scatter, mean, labels, classes=data.classes)
     drawn = samples(vae, data, 25)
-    return partial(_in_figure, plots.samples, drawn, value_range=limits)
+    return partial(_in_figure, plots.samples, drawn, **_named(vae, 25), value_range=limits)
 
 
 def _in_figure(plot: Callable, *args: object, **kwargs: object) -> object:
@@ -106,13 +110,30 @@ def samples(vae: VAE, data: Dataset, n: int, seed: int = 0, draw: bool = False) 
     """Samples of a VAE on the CPU; of a conditional one, given the labels of the first data."""
     if vae.labels is None:
         return vae.sample(n, seed=seed, draw=draw).cpu()
-    if vae.labels.classes is not None:  # a row of a square for each class, over and over
-        side = math.ceil(n**0.5)
-        y = torch.arange(n) // side % vae.labels.classes
+    if vae.labels.classes is not None:
+        y = classes_in_rows(vae, n)
     else:
         given = choose(data).y
         y = given[torch.arange(n) % len(given)]
     return vae.sample(n, y, seed=seed, draw=draw).cpu()
+
+
+def classes_in_rows(vae: VAE, n: int) -> Tensor:
+    """Labels of n samples: a row of their picture for each class, over and over."""
+    return torch.arange(n) // columns(n, vae.event_shape) % vae.labels.classes
+
+
+def class_names(vae: VAE, y: Tensor) -> list[str]:
+    """The names of classes, or their numbers where they have none."""
+    names = vae.labels.names or ()
+    return [names[i] if i < len(names) else str(i) for i in y.tolist()]
+
+
+def _named(vae: VAE, n: int) -> dict[str, list[str]]:
+    """The classes to write beside n `samples`, if there are any."""
+    if vae.labels is None or vae.labels.classes is None:
+        return {}
+    return {"labels": class_names(vae, classes_in_rows(vae, n))}
 
 
 def interpolate(vae: VAE, data: Dataset, n: int, part: str | None = None, **path: Any) -> Tensor:
@@ -195,7 +216,9 @@ def latents(
         for part in parts:
             n = min(left, len(part))
             left -= n
-            for arguments in batches_for(vae, data, part, BATCH).arguments(torch.arange(n)):
+            # Labels of which the posterior knows nothing may be any, or none.
+            batches = batches_for(vae, data, part, BATCH, labels="posterior" in vae.conditional)
+            for arguments in batches.arguments(torch.arange(n)):
                 q = vae.encode(*arguments)
                 means.append(moments.mean(q).cpu())
                 stddevs.append(moments.stddev(q).cpu())

@@ -1,5 +1,8 @@
 """Labels as context: y as a vector that a network can be given."""
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,6 +21,7 @@ class Labels(nn.Module):
 
     Attributes:
         size: length of the vector.
+        names: of the classes, where they have any: labels may then be given by name.
 
     Shape:
         y of (\*batch,) for classes, (\*batch, dim) for continuous labels, to (\*batch, size).
@@ -32,6 +36,8 @@ class Labels(nn.Module):
         tensor([[0., 0., 1.],
                 [1., 0., 0.]])
     """
+
+    names: tuple[str, ...] | None = None
 
     def __init__(self, classes: int | None = None, dim: int | None = None) -> None:
         super().__init__()
@@ -49,6 +55,14 @@ class Labels(nn.Module):
             deviation = y.std(0, correction=0)
             self.scale.copy_(torch.where(deviation > 0, deviation, torch.ones_like(deviation)))
 
+    def name(self, names: Sequence[str] | None) -> None:
+        """Take the names of the classes, the first of them that of label 0.
+
+        There may be fewer names than classes, not more.
+        """
+        if self.classes is not None and names and len(names) <= self.classes:
+            self.names = tuple(map(str, names))
+
     def forward(self, y: Tensor) -> Tensor:
         """Return y as a vector."""
         if self.classes is None:
@@ -59,22 +73,25 @@ class Labels(nn.Module):
         """Return y as a tensor, once it has been looked at.
 
         Args:
-            y: labels, or one label.
+            y: labels, or one label: numbers, or names of classes.
 
         Raises:
-            ValueError: if they are missing, out of range, not whole, or of another shape.
+            ValueError: if they are missing, out of range, not whole, unknown or of another shape.
         """
-        wanted = (
-            f"whole numbers from 0 to {self.size - 1}"
-            if self.classes
-            else f"vectors of {self.size} number(s)"
-        )
+        wanted = f"vectors of {self.size} number(s)"
+        if self.classes is not None:
+            wanted = f"whole numbers from 0 to {self.size - 1}"
+            if self.names and self.names != tuple(map(str, range(len(self.names)))):
+                wanted += f", or names: {_few(self.names)}"
         if y is None:
             raise ValueError(f"This VAE is conditional: give its labels y, {wanted}.")
+        y = self._numbered(y)
         try:
             y = torch.as_tensor(y, device=self.loc.device)
         except (TypeError, ValueError, RuntimeError) as error:
-            raise ValueError(f"The labels y must be {wanted}; these are not: {y!r}.") from error
+            raise ValueError(
+                f"The labels y must be {wanted}; these are not: {repr(y)[:40]}."
+            ) from error
         if self.classes is None:
             if y.dim() == 0 and self.size == 1:
                 y = y.unsqueeze(0)
@@ -84,6 +101,35 @@ class Labels(nn.Module):
         if not good:
             raise ValueError(f"The labels y must be {wanted}; these are not: {_shortly(y)}.")
         return y if self.classes is None else y.long()
+
+    def each(self, y: object, n: int) -> Tensor:
+        r"""Return a label for each of n, from one for all of them or one for each.
+
+        Raises:
+            ValueError: if they are not what `check` takes, or of another number.
+        """
+        y = self.check(y)
+        event = y.shape[-1:] if self.classes is None else torch.Size()
+        batch = tuple(y.shape[: y.dim() - len(event)])
+        if batch not in ((), (1,), (n,)):
+            raise ValueError(f"y has labels of shape {batch}: give one, or one for each of {n}.")
+        return y.expand(n, *event)
+
+    def _numbered(self, y: object) -> object:
+        """The numbers of classes that are given by name; all else as it is."""
+        names = y if isinstance(y, str | list | tuple | np.ndarray) else ()
+        try:
+            given = np.asarray(names)
+        except ValueError:  # nested lists of unequal lengths, which are no names
+            return y
+        if given.dtype.kind not in "UO" or given.size == 0:
+            return y
+        numbers = {name: i for i, name in enumerate(self.names or ())}
+        unknown = [str(name) for name in given.flat if name not in numbers]
+        if unknown:
+            known = f"the names are {_few(self.names)}" if numbers else "its classes have no names"
+            raise ValueError(f"There is no class {unknown[0]!r}: {known}.")
+        return np.array([numbers[name] for name in given.flat]).reshape(given.shape)
 
 
 def join(context: Tensor, labels: Tensor, event_dim: int) -> Tensor:
@@ -97,6 +143,11 @@ def join(context: Tensor, labels: Tensor, event_dim: int) -> Tensor:
     batch, (_, *rest) = context.shape[: -event_dim or None], context.shape[-event_dim:]
     labels = labels[(..., *(None,) * len(rest))].expand(*batch, labels.shape[-1], *rest)
     return torch.cat([context, labels], dim=-event_dim)
+
+
+def _few(names: Sequence[str]) -> str:
+    """Names of classes, not all of them where there are many."""
+    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
 
 
 def _shortly(y: Tensor) -> str:

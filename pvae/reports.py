@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -11,11 +12,14 @@ from torch import Tensor
 from pvae.data.dataset import Dataset, Part
 from pvae.evaluation import AnomalyScore, Compression
 from pvae.evaluation import evaluate as evaluate_part
-from pvae.evaluation.evidence import annealed, importance, some
+from pvae.evaluation.chunks import OutOfTime
+from pvae.evaluation.evidence import annealed, importance, is_reliable
+from pvae.evaluation.results import LOWER_BOUND, estimate, interval
 from pvae.evaluation.summary import batches_for, bits_per_dim
 from pvae.vae import VAE
 
 BATCH = 500
+FIRST = 0.6  # of the time for log p(x), for the first of two estimators
 _BOUNDS = {
     "neg_elbo": "−ELBO",
     "log_likelihood": "E[log p(x|z)]",
@@ -43,14 +47,26 @@ def bounds(vae: VAE, dataset: Dataset, parts: Sequence[str], seed: int = 0) -> d
 
 def bounds_table(record: dict[str, Any]) -> str:
     """A row for each part."""
-    rows = record["parts"]
-    columns = [name for name in _BOUNDS if name in next(iter(rows.values()))]
-    lines = [f"{_named(record)}, 1 sample of z"]
-    lines.append(f"{'part':<12}{'items':>8}" + "".join(f"{_BOUNDS[c]:>16}" for c in columns))
-    for part, figures in rows.items():
-        cells = "".join(f"{figures[c]:>16.3f}" for c in columns)
-        lines.append(f"{part:<12}{figures['items']:>8}{cells}")
-    return "\n".join(lines)
+    return "\n".join([bounds_header(record), *bounds_rows(record)])
+
+
+def bounds_header(record: dict[str, Any]) -> str:
+    """What the figures depend on, and the names of the columns."""
+    columns = "".join(f"{_BOUNDS[c]:>16}" for c in _columns(record))
+    return f"{_named(record)}, 1 sample of z\n{'part':<12}{'items':>8}{columns}"
+
+
+def bounds_rows(record: dict[str, Any]) -> list[str]:
+    """The figures of each part."""
+    return [
+        f"{part:<12}{figures['items']:>8}"
+        + "".join(f"{figures[c]:>16.3f}" for c in _columns(record))
+        for part, figures in record["parts"].items()
+    ]
+
+
+def _columns(record: dict[str, Any]) -> list[str]:
+    return [name for name in _BOUNDS if name in next(iter(record["parts"].values()))]
 
 
 # log p(x) -----------------------------------------------------------------------------------------
@@ -63,71 +79,138 @@ def evidence(
     estimator: str,
     num_samples: int,
     items: int | None,
+    seconds: float,
     seed: int,
-) -> dict[str, Any]:
-    """log p(x) of some items of a part, by one estimator or all that apply."""
+) -> Iterator[dict[str, Any]]:
+    """log p(x) of some items of a part, by one estimator or all that apply, within some time.
+
+    Where importance sampling cannot be relied on, AIS and its sandwich come first.
+
+    Yields:
+        What is known so far, each time that an estimator is done; the last of its entries is new.
+
+    Raises:
+        ValueError: if the only estimator does not apply.
+    """
+    began = time.monotonic()
     batches = batches_for(vae, dataset, getattr(dataset, part), BATCH)
-    x, *y = some(batches, items, seed)
+    x, *y = batches.choose(items or len(batches.part), seed)
     label = y[0] if y else None
-    record = _settings(vae, dataset, seed) | {"part": part}
+    record = _settings(vae, dataset, seed) | {"part": part, "seconds": seconds}
+    yield record
+
+    def left() -> float:
+        return max(1.0, seconds - (time.monotonic() - began))
+
     estimators = {
-        "importance": lambda: importance(vae, x, label, num_samples, seed),
-        "ais": lambda: annealed(vae, x, label, seed),
+        "importance": lambda available: importance(vae, x, label, num_samples, seed, available),
+        "ais": lambda available: annealed(vae, x, label, seed, available),
     }
-    for name in estimators if estimator == "all" else [estimator]:
+    names = [*estimators] if estimator == "all" else [estimator]
+    if estimator == "all" and not _relied_on(vae, x, label, seed):
+        names.reverse()
+    shares = [FIRST, 1.0] if len(names) > 1 else [1.0]
+    for name, share in zip(names, shares, strict=True):
+        available = share * left()
         try:
-            figures = estimators[name]()
+            figures = estimators[name](available)
+            bits = bits_per_dim(-figures["log_likelihood"], vae, batches)
+            record[name] = figures if bits is None else figures | {"bits_per_dim": bits}
+        except OutOfTime:
+            record[name] = {"out_of_time": available}
         except ValueError as error:
             if estimator != "all":
                 raise
             record[name] = {"not_applicable": str(error)}
-            continue
-        bits = bits_per_dim(-figures["log_likelihood"], vae, batches)
-        record[name] = figures if bits is None else figures | {"bits_per_dim": bits}
-    return record
+        yield record
 
 
-def evidence_table(record: dict[str, Any]) -> str:
-    """A line for each figure."""
-    lines = [f"{_named(record)}, {record['part']}"]
+def _relied_on(vae: VAE, x: Tensor, label: Tensor | None, seed: int) -> bool:
+    try:
+        return is_reliable(vae, x, label, seed)
+    except ValueError:  # which the estimator will say
+        return True
 
-    def line(name: str, value: str) -> None:
-        lines.append(f"{name:<58}{value}")
 
-    for key, how in (("importance", "importance samples"), ("ais", "AIS")):
-        figures = record.get(key)
-        if figures is None:
-            continue
-        if "not_applicable" in figures:
-            lines.append(f"No estimate by {how}: {figures['not_applicable']}")
-            continue
-        if key == "importance":
-            how = f"{figures['num_samples']:,} {how}"
-        else:
-            how = f"{how}, {figures['num_chains']} chains of {figures['num_steps']} steps"
-        line(
-            f"log p(x), {figures['items']:,} items, {how}",
-            f"{figures['log_likelihood']:.3f}{_within(figures['standard_error'], ' (samples)')}"
-            f"{_within(figures['standard_error_of_data'], ' (items)')}",
+def evidence_header(record: dict[str, Any]) -> str:
+    """What the figures of log p(x) depend on."""
+    return f"{_named(record)}, {record['part']}"
+
+
+def evidence_lines(record: dict[str, Any]) -> list[str]:
+    """A line for each figure of the estimator that was done last."""
+    key, figures = list(record.items())[-1]
+    how = {"importance": "importance samples", "ais": "AIS"}[key]
+    if "not_applicable" in figures:
+        return [f"No estimate by {how}: {figures['not_applicable']}"]
+    if "out_of_time" in figures:
+        return [
+            f"No estimate by {how} and no sandwich: they were not done in the "
+            f"{figures['out_of_time']:.0f} s left for them; give --seconds more."
+        ]
+    lines = _importance_lines(figures) if key == "importance" else _ais_lines(figures)
+    if "bits_per_dim" in figures:
+        lines.insert(1, _line("  bits per dimension", f"{figures['bits_per_dim']:.3f}"))
+    return lines
+
+
+def _importance_lines(figures: dict[str, Any]) -> list[str]:
+    share, n = figures["pareto_k_above_0.7"], figures["items"]
+    lines = [
+        _line(
+            f"log p(x), {_done(figures)}, {figures['num_samples']:,} importance samples",
+            estimate(figures["log_likelihood"], figures["standard_error"], share or 0.0, n)
+            + _of_items(figures),
+        ),
+        _line("  effective sample size, median", f"{figures['effective_sample_size']:,.1f}"),
+    ]
+    if share is not None:
+        lines.append(_line("  items with k-hat above 0.7", f"{100 * share:.1f} %"))
+    if "active_units" in figures:
+        units = f"{figures['active_units']} of {figures['latents']}"
+        lines.append(_line("  active units", units))
+    return lines
+
+
+def _ais_lines(figures: dict[str, Any]) -> list[str]:
+    s = figures["sandwich"]
+    error = figures["standard_error"]
+    bound = f", {LOWER_BOUND}" if error is None else _within(error, " (chains)")
+    lines = [
+        _line(
+            f"log p(x), {_done(figures)}, AIS, {figures['num_chains']} chains of "
+            f"{figures['num_steps']} steps",
+            f"{figures['log_likelihood']:.3f}{bound}{_of_items(figures)}",
+        ),
+        _line(
+            f"  sandwich on {s['items']} data drawn from the model",
+            interval(s["lower"], s["upper"], s["gap_standard_error"]),
+        ),
+    ]
+    if s["importance"] is not None:
+        short = s["lower"] - s["importance"]
+        said = f", {short:.1f} nats below the sandwich" if short > 0.5 else ""
+        lines.append(
+            _line("  log p(x) of these, 5,000 importance samples", f"{s['importance']:.3f}{said}")
         )
-        if "bits_per_dim" in figures:
-            line("  bits per dimension", f"{figures['bits_per_dim']:.3f}")
-        if key == "importance":
-            line("  effective sample size, median", f"{figures['effective_sample_size']:,.1f}")
-            share = f"{100 * figures['pareto_k_above_0.7']:.1f} %"
-            line(f"  items with k-hat above 0.7, {figures['pareto_samples']:,} samples", share)
-            if "active_units" in figures:
-                line("  active units", f"{figures['active_units']} of {figures['latents']}")
-        else:
-            s = figures["sandwich"]
-            line(
-                f"  sandwich on {s['items']} data drawn from the model",
-                f"{s['lower']:.3f} to {s['upper']:.3f}, gap {s['gap']:.3f}"
-                f"{_within(s['gap_standard_error'])}",
-            )
-            if s["importance"] is not None:
-                line("  log p(x) of these, 5,000 importance samples", f"{s['importance']:.3f}")
-    return "\n".join(lines)
+    return lines
+
+
+def _of_items(figures: dict[str, Any]) -> str:
+    """The error by the choice of the items, apart from a bound whose own error is unknown."""
+    error = figures["standard_error_of_data"]
+    apart = ";" if figures["standard_error"] is None and error is not None else ""
+    return apart + _within(error, " (items)")
+
+
+def _done(figures: dict[str, Any]) -> str:
+    """How many items there was time for."""
+    n, asked = figures["items"], figures["asked"]
+    return f"{n:,} items" if n == asked else f"{n:,} of {asked:,} items in the time"
+
+
+def _line(name: str, value: str) -> str:
+    return f"{name:<62} {value}"
 
 
 def _within(error: float | None, of: str = "") -> str:

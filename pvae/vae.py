@@ -1,6 +1,7 @@
 """The variational autoencoder: two Pyro programs, and what one asks of a trained one."""
 
 import itertools
+import pickle
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,10 @@ from pyro.params import param_with_module_name
 from torch import Tensor, nn
 from torch.distributions import constraints
 
+from pvae.inputs import as_data, as_latents, check_observed
 from pvae.labels import Labels, join
 from pvae.moments import mean
+from pvae.networks.shapes import check_size
 from pvae.seeds import seeded
 
 if TYPE_CHECKING:
@@ -38,6 +41,10 @@ class VAE(nn.Module):
 
     To be trained by `pvae.fit`, a likelihood also says what values it is over, by an attribute
     ``domain``, one of `pvae.data.Domain`.
+
+    *Data.* All methods take a batch of values in that domain, a tensor or an array, as
+    ``data.batch(vae, "test")`` makes it of a data set (see `pvae.data.Dataset.batch`). Bytes and
+    grey values as they are stored are refused where the likelihood is over others.
 
     `model` and `guide` are ordinary Pyro programs with sample sites ``z`` and ``x`` in the plate
     ``data``: `SVI`, `Predictive`, `poutine.condition`, `NUTS` and the rest of Pyro work on them.
@@ -112,6 +119,7 @@ class VAE(nn.Module):
 
     def model(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Generate: z from the prior, x from the likelihood, with x observed."""
+        check_observed(self, x)
         self._register("prior", "likelihood")
         c = self._context(y)
         with pyro.plate("data", len(x)):
@@ -120,6 +128,7 @@ class VAE(nn.Module):
 
     def guide(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Infer: z from the amortized posterior."""
+        check_observed(self, x)
         self._register("posterior")
         c = self._context(y)
         with pyro.plate("data", len(x)):
@@ -150,13 +159,14 @@ class VAE(nn.Module):
 
         Args:
             x: shape (\*batch, \*event_shape), in the likelihood's domain.
-            y: its labels, if the VAE has any.
+            y: its labels, if the posterior sees them.
 
         Raises:
-            ValueError: if x has another event shape, or y is missing or not a label.
+            TypeError: if x is no tensor or array of numbers.
+            ValueError: if x has another event shape or values outside the domain, or y is missing
+                or not a label.
         """
-        self._check(x)
-        return self._posterior(x, self._checked(y) if "posterior" in self.conditional else None)
+        return self._encode(as_data(self, x), y)
 
     def features(self, x: Tensor) -> Tensor:
         r"""Return x as the posterior is given it, in the order of 1 whatever the domain.
@@ -177,19 +187,16 @@ class VAE(nn.Module):
 
         Args:
             z: shape (\*batch, latent_dim).
-            y: labels, if the VAE has any.
+            y: labels, if the likelihood sees them.
             like: data whose totals are taken, where a likelihood of counts observes them; such
                 as the mean of the training data otherwise.
 
         Raises:
             ValueError: if z has another event shape, or y is missing or not a label.
         """
-        if z.shape[z.dim() - len(self.latent_shape) :] != self.latent_shape:
-            raise ValueError(
-                f"z has shape {tuple(z.shape)}: expected (*batch, "
-                f"{', '.join(map(str, self.latent_shape))}) for this VAE."
-            )
-        c = self._checked(y) if "likelihood" in self.conditional else None
+        z = as_latents(self, z)
+        batch = z.shape[: z.dim() - len(self.latent_shape)]
+        c = self._checked(y, batch) if "likelihood" in self.conditional else None
         return self._likelihood(z, c, like)
 
     def reconstruct(self, x: Tensor, y: object = None, draw: bool = False) -> Tensor:
@@ -203,8 +210,9 @@ class VAE(nn.Module):
         Returns:
             A tensor of the shape of x.
         """
+        x = as_data(self, x)
         with self.evaluating():
-            q = self.encode(x, y)
+            q = self._encode(x, y)
             p = self.decode(q.sample() if draw else mean(q), y, like=x)
             return p.sample() if draw else mean(p)
 
@@ -215,7 +223,8 @@ class VAE(nn.Module):
 
         Args:
             n: how many.
-            y: one label for all of them, or one for each, if the VAE has any.
+            y: one label for all of them, or one for each, if the VAE has any: a number, or the name
+                of a class where these have names.
             seed: makes the result repeatable, and leaves torch's random state as it was.
             draw: draw x from p(x|z) in place of its mean.
 
@@ -225,11 +234,9 @@ class VAE(nn.Module):
         Raises:
             ValueError: if n is below 1, or y is missing or not a label.
         """
-        if n < 1:
-            raise ValueError(f"n is {n}: ask for at least 1 sample.")
+        check_size("n", n)
         if self.labels is not None:
-            y = self.labels.check(y)
-            y = y.expand(n, *y.shape[-1:]) if self.labels.classes is None else y.expand(n)
+            y = self.labels.each(y, n)
         with self.evaluating(), seeded(seed, self.device):
             prior = self.p_z(y)
             p = self.decode(prior.sample((n,) if prior.batch_shape == () else ()), y)
@@ -262,15 +269,16 @@ class VAE(nn.Module):
         Raises:
             ValueError: if the shapes differ or there are fewer than 2 steps.
         """
-        if steps < 2:
+        if check_size("steps", steps) < 2:
             raise ValueError(f"steps is {steps}: a path has at least its 2 ends.")
+        x0, x1 = as_data(self, x0, "x0"), as_data(self, x1, "x1")
         if x0.shape != x1.shape:
             raise ValueError(
                 f"x0 has shape {tuple(x0.shape)} and x1 {tuple(x1.shape)}: they must be equal."
             )
         with self.evaluating():
             ends = zip((x0, x1), y, strict=True)
-            z0, z1 = (mean(self.encode(*end)).unsqueeze(-2) for end in ends)
+            z0, z1 = (mean(self._encode(*end)).unsqueeze(-2) for end in ends)
             t = torch.linspace(0, 1, steps, dtype=z0.dtype, device=z0.device).unsqueeze(-1)
             z = _great_circle(z0, z1, t) if spherical else torch.lerp(z0, z1, t)
             c = None
@@ -356,6 +364,23 @@ class VAE(nn.Module):
             for module, mode in training.items():
                 module.training = mode
 
+    def __copy__(self) -> "VAE":
+        """Return a VAE of the same parts, of which one may be replaced without the other's."""
+        twin = type(self).__new__(type(self))
+        own = {k: self.__dict__[k].copy() for k in ("_modules", "_parameters", "_buffers")}
+        twin.__dict__.update(self.__dict__ | own)
+        return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Pyro leaves a weak reference at each parameter that it has seen, and makes it anew when it
+        # sees it again. Neither that nor a factory that has no name can be pickled.
+        for parameter in self.parameters():
+            parameter.__dict__.pop("unconstrained", None)
+        state = self.__dict__.copy()
+        if "arguments" in state:
+            state["arguments"] = {k: v for k, v in self.arguments.items() if _is_picklable(v)}
+        return state
+
     # Behind the scenes -------------------------------------------------------------------------
 
     @property
@@ -380,18 +405,27 @@ class VAE(nn.Module):
             x = join(x, c, len(self.event_shape))
         return self.posterior(x)
 
+    def _encode(self, x: Tensor, y: object = None) -> dist.TorchDistribution:
+        """`encode` without a look at x."""
+        batch = x.shape[: x.dim() - len(self.event_shape)]
+        return self._posterior(
+            x, self._checked(y, batch) if "posterior" in self.conditional else None
+        )
+
     def _context(self, y: Tensor | None) -> Tensor | None:
-        return None if self.labels is None else self.labels(y)
+        if self.labels is None:
+            return None
+        # Only what costs nothing is looked at in a step of training.
+        return self.labels(y if isinstance(y, Tensor) else self.labels.check(y))
 
-    def _checked(self, y: object) -> Tensor:
-        return self.labels(self.labels.check(y))
-
-    def _check(self, x: Tensor) -> None:
-        if x.shape[max(x.dim() - len(self.event_shape), 0) :] != self.event_shape:
+    def _checked(self, y: object, batch: torch.Size | None = None) -> Tensor:
+        c = self.labels(self.labels.check(y))
+        if batch is not None and not _broadcasts(c.shape[:-1], batch):
             raise ValueError(
-                f"x has shape {tuple(x.shape)}: expected (*batch, "
-                f"{', '.join(map(str, self.event_shape))}) for this VAE."
+                f"y has labels of shape {tuple(c.shape[:-1])} for a batch of shape "
+                f"{tuple(batch)}: give one label, or one for each."
             )
+        return c
 
     def _connect(self) -> tuple[torch.Size, torch.Size]:
         """Pass zeros through the parts, to meet a misfit here and not in training."""
@@ -435,6 +469,19 @@ class VAE(nn.Module):
                     if held.get(full_name, parameter) is not parameter:
                         del store[full_name]
                     pyro.param(full_name, parameter)
+
+
+def _broadcasts(shape: torch.Size, to: torch.Size) -> bool:
+    pairs = zip(reversed(shape), reversed(to), strict=False)
+    return len(shape) <= len(to) and all(a in (1, b) for a, b in pairs)
+
+
+def _is_picklable(value: object) -> bool:
+    try:
+        pickle.dumps(value)
+    except (pickle.PicklingError, TypeError, AttributeError):
+        return False
+    return True
 
 
 def _try(

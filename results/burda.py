@@ -99,7 +99,7 @@ def evaluate(vae: pvae.VAE, data: pvae.data.Dataset, seed: int) -> dict[str, flo
     found = log_likelihood(vae, x, num_samples=NUM_SAMPLES, seed=seed)
     return {
         "nll": round(-found.log_prob.mean().item(), 3),
-        "nll_standard_error": round(found.standard_error.norm().item() / len(x), 4),
+        "nll_standard_error": round(found.mean_error, 4),
         "effective_sample_size": round(found.effective_sample_size.median().item(), 1),
         "neg_elbo": round(figures["neg_elbo"], 3),
         "active_units": active_units(vae, x).count,

@@ -108,7 +108,8 @@ def by_chance(estimate: Callable, vae: pvae.VAE, x: Tensor, **options: int) -> d
     found = estimate(vae, x, **options)
     return {
         "mean": found.log_prob.mean().item(),
-        "standard_error": found.standard_error.norm().item() / len(x),
+        # of those data whose error is known
+        "standard_error": found.standard_error.nan_to_num().norm().item() / len(x),
         "effective_sample_size": found.effective_sample_size.median().item(),
         **({"acceptance": found.acceptance.mean().item()} if hasattr(found, "acceptance") else {}),
     }

@@ -282,11 +282,72 @@ def test_data_with_parts_of_their_own_and_few_items(run, tmp_path, capsys):
     main(["sample", str(tmp_path / "run"), "--n", "3"])  # needs no data
 
 
+@pytest.mark.parametrize(
+    ("name", "listed"),
+    [
+        ("prior", "VampPrior"),
+        ("likelihood", "NegativeBinomial"),
+        ("posterior", "FullNormal"),
+        ("network", "Conv"),
+        ("objective", "BetaELBO"),
+        ("optimizer", "AdamW"),
+        ("scheduler", "StepLR"),
+    ],
+)
+def test_help_of_a_part_alone_lists_what_there_is(name, listed, capsys):
+    with pytest.raises(SystemExit) as raised:
+        main(["train", f"--{name}.help"])
+    assert raised.value.code == 0
+    out = capsys.readouterr().out
+    assert f"\n  {listed} " in out
+    assert max(map(len, out.splitlines())) <= 100
+
+
+def test_what_is_drawn_overwrites_nothing(run, capsys):
+    def files():
+        return {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
+
+    before = files()
+    for argv in (
+        ["sample", str(run), "--n", "4", "--seed", "1"],
+        ["sample", str(run), "--n", "4", "--draw", "true"],
+        ["reconstruct", str(run), "--n", "2"],
+        ["interpolate", str(run), "--n", "1", "--steps", "2"],
+        ["encode", str(run), "--part", "validation"],
+        ["encode", str(run)],
+    ):
+        main(argv)
+    names = [line.split(": ")[0] for line in capsys.readouterr().out.splitlines()]
+    after = files()
+    assert {path: after[path] for path in before} == before
+    assert after.keys() - before.keys() == {Path(name) for name in names}
+    assert len(names) == 6
+
+
+def test_a_part_without_annotations_says_what_it_needs(tmp_path, monkeypatch, capsys):
+    (tmp_path / "untyped.py").write_text(
+        "import pyro, torch\n"
+        "class Cauchy(torch.nn.Module):\n"
+        "    def __init__(self, latent_dim, scale):\n"
+        "        super().__init__()\n"
+        "        self.register_buffer('scale', torch.full((latent_dim,), float(scale)))\n"
+        "    def forward(self):\n"
+        "        return pyro.distributions.Cauchy(0.0, self.scale).to_event(1)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    given = ["train", *QUICK, "--prior", "untyped.Cauchy", "--run", "run"]
+    assert "--prior: it needs --prior.scale as well" in refused(given, capsys)
+    main([*given, "--prior.scale", "2"])
+    described = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["prior"]
+    assert described == {"class_path": "untyped.Cauchy", "init_args": {"scale": 2}}
+
+
 def test_a_part_of_ones_own_beside_the_command(tmp_path):
     (tmp_path / "my_module.py").write_text(
         "import pyro, torch\n"
         "class Cauchy(torch.nn.Module):\n"
-        "    def __init__(self, latent_dim: int, scale: float = 1.0):\n"
+        "    def __init__(self, latent_dim, scale=1.0):\n"
         "        super().__init__()\n"
         "        self.register_buffer('scale', torch.full((latent_dim,), scale))\n"
         "    def forward(self):\n"
@@ -389,6 +450,13 @@ def test_data_that_do_not_fit_are_refused_in_one_line(command, run, capsys, tmp_
         (["compress", "RUN", "--data", "nowhere.npy"], "nowhere.npy"),
         (["sample", "RUN", "--n", "0"], "n is 0"),
         (["sample", "RUN", "--out", "x.xyz"], "x.xyz"),
+        (["sample", "RUN", "--out", "RUN"], "is a folder"),
+        (["sample", "RUN", "--label", "3"], "this run's has no labels"),
+        (["sample", "nowhere", "--n", "0"], "n is 0"),  # before any work
+        (["reconstruct", "nowhere", "--out", "x"], "choose a file x.png"),
+        (["interpolate", "nowhere", "--steps", "1"], "steps is 1"),
+        (["evaluate", "RUN", "--seconds", "0"], "seconds is 0"),
+        (["encode", "RUN", "--part", "half"], "half"),
         (["reconstruct", "RUN", "--n", "0"], "n is 0"),
         (["interpolate", "RUN", "--steps", "1"], "steps is 1"),
         (["encode", "RUN", "--out", "x.csv"], "x.npz"),

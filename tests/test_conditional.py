@@ -151,7 +151,8 @@ def test_the_command_line(tmp_path, capsys):
     main(["train", "--resume", str(run), "--epochs", "3"])
     main(["sample", str(run), "--label", "3", "--n", "4", "--out", str(tmp_path / "x.npy")])
     assert np.load(tmp_path / "x.npy").shape == (4, 1, 8, 8)
-    for command in ("evaluate", "reconstruct", "interpolate", "encode", "plot"):
+    main(["evaluate", str(run), "--seconds", "1"])
+    for command in ("reconstruct", "interpolate", "encode", "plot"):
         main([command, str(run)])
     assert (run / "figures" / "plane.png").exists()
     capsys.readouterr()

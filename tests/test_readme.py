@@ -1,7 +1,11 @@
 import re
 from pathlib import Path
 
+import pyro
 import pytest
+import torch
+
+import pvae
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -13,6 +17,18 @@ def test_the_python_example_runs(tmp_path, monkeypatch):
     assert "epochs=100" in example
     exec(example.replace("epochs=100", "epochs=1"), {})
     assert (tmp_path / "runs" / "my-digits" / "weights.safetensors").exists()
+
+
+def test_a_likelihood_of_ones_own_is_trained():
+    example = re.search(r"```python\n(class Cauchy[^`]*domain = .*?)```", README, re.DOTALL).group(
+        1
+    )
+    known = {"torch": torch, "pyro": pyro, "pvae": pvae}
+    exec(example, known)
+    data = pvae.data.load(torch.randn(40, 3))
+    vae = pvae.build(data.event_shape, latent_dim=2, likelihood=known["Cauchy"])
+    pvae.fit(vae, data, epochs=1, batch_size=8, progress=False, compile=False)
+    assert vae.reconstruct(data.batch(vae, "test")).shape == data.test.x.shape
 
 
 @pytest.mark.parametrize("path", re.findall(r"\]\((?!http)([^)]*)\)", README))

@@ -1,4 +1,6 @@
+import copy
 import math
+import pickle
 import re
 from functools import partial
 
@@ -10,9 +12,11 @@ from pyro import poutine
 from pyro.infer import MCMC, NUTS, SVI, Predictive, Trace_ELBO, TraceMeanField_ELBO
 from pyro.infer.inspect import get_model_relations
 from torch import nn
+from torch.fx.experimental.proxy_tensor import make_fx
 
 import pvae
 from pvae import VAE, likelihoods, posteriors, priors
+from pvae.inference import CompiledSVI
 from pvae.networks import MLP
 
 
@@ -306,3 +310,68 @@ def test_totals_of_counts_are_observed(likelihood):
     x = torch.tensor([[1.0, 0, 0, 0, 0], [10, 20, 30, 40, 50]])
     torch.testing.assert_close(vae.reconstruct(x).sum(-1), x.sum(-1))
     assert vae.sample(3).sum(-1).tolist() == pytest.approx([35.0] * 3, rel=0.1)
+
+
+def test_arrays_and_lists_are_taken_as_tensors(vae, x):
+    for given in (x.numpy(), x.double().numpy(), x.bool(), x.tolist(), x.to(torch.uint8)):
+        assert torch.equal(vae.encode(given).mean, vae.encode(x).mean)
+        assert torch.equal(vae.reconstruct(given), vae.reconstruct(x))
+    assert torch.equal(vae.decode([0.5, -1.0]).mean, vae.decode(torch.tensor([0.5, -1.0])).mean)
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "good", "bad"),
+    [
+        (likelihoods.Bernoulli, [0.0, 1.0], [0.5, 1.0]),
+        (likelihoods.ContinuousBernoulli, [0.0, 0.5], [0.5, 16.0]),
+        (likelihoods.Beta, [0.1, 0.5], [0.5, 1.0]),
+        (partial(likelihoods.Categorical, levels=17), [0.0, 16.0], [0.0, 17.0]),
+        (likelihoods.Poisson, [0.0, 99.0], [-1.0, 2.0]),
+        (likelihoods.LogNormal, [0.1, 9.0], [0.0, 9.0]),
+        (likelihoods.Gaussian, [-5.0, 1e3], [-5.0, math.inf]),
+    ],
+)
+def test_values_outside_the_domain_are_refused_before_the_encoder_runs(likelihood, good, bad):
+    vae = pvae.build((2,), 2, likelihood=likelihood)
+    vae.encode([good])
+    vae.posterior.forward = None
+    with pytest.raises(ValueError, match=r"take a batch .* data\.batch\(vae, 'test'\)"):
+        vae.encode([bad])
+
+
+def test_values_are_not_looked_at_where_there_are_none(vae, x):
+    with pyro.validation_enabled(False):
+        traced = make_fx(lambda x: vae.encode(x).mean)(x / 2)
+    torch.testing.assert_close(traced(x), vae.encode(x).mean)
+    mapped = torch.vmap(lambda x: vae.encode(x.unsqueeze(0)).mean.squeeze(0))(x)
+    torch.testing.assert_close(mapped, vae.encode(x).mean)
+
+
+COPIES = {
+    "pickle": lambda vae: pickle.loads(pickle.dumps(vae)),
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+}
+
+
+@pytest.mark.parametrize("kind", ["plain", "labelled", "VampPrior", "Nested", "by a lambda"])
+@pytest.mark.parametrize("way", COPIES)
+def test_copies_are_the_same_vae(way, kind):
+    network = (lambda i, o: MLP(i, o, [8])) if kind == "by a lambda" else partial(MLP, hidden=[8])
+    parts = {"prior": getattr(priors, kind)} if hasattr(priors, kind) else {}
+    parts |= {"conditional": True, "classes": 10} if kind == "labelled" else {}
+    data = pvae.data.load("digits")
+    vae = pvae.build(data.event_shape, 2, network=network, **parts)
+    y = (3,) if kind == "labelled" else ()
+    graph = partial(CompiledSVI, compile=True, backend="graph")
+    for svi in (SVI, graph):
+        svi = svi(vae.model, vae.guide, pyro.optim.Adam({"lr": 1e-3}), Trace_ELBO())
+        batch = data.batch(vae, n=8)
+        batch = batch if isinstance(batch, tuple) else (batch,)
+        svi.step(*batch)
+        twin = COPIES[way](vae)
+        assert torch.equal(twin.sample(2, *y, seed=0), vae.sample(2, *y, seed=0))
+        svi.step(*batch)
+    before = vae.prior
+    twin.prior = None
+    assert vae.prior is before

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from numbers import Integral
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -18,6 +20,7 @@ from pvae.data.workers import ignore_interrupts, worker_count
 _SEED = 0  # of the draws that come out the same each time
 _AHEAD = 8  # batches that are converted at a time,
 _MOST = 2**22  # unless they hold more numbers than this
+_TAKEN = 500  # items that `batch` converts at a time
 _CHUNK = 1024  # items of one static draw, which are held as floats for a moment
 
 
@@ -67,12 +70,17 @@ class Batches:
         dtype: torch.dtype = torch.float32,
         labels: bool = False,
     ) -> None:
+        if not isinstance(dataset, Dataset) or not isinstance(part, Part):
+            raise TypeError(
+                f"dataset and part are of type {type(dataset).__name__} and {type(part).__name__}: "
+                "give a Dataset, as pvae.data.load returns, and one of its parts, as data.train."
+            )
         if len(part) == 0:
             raise ValueError(f"The part of {dataset.name} is empty; give one with items.")
-        if not 1 <= batch_size <= len(part):
+        if not isinstance(batch_size, Integral) or not 1 <= batch_size <= len(part):
             raise ValueError(
-                f"batch_size={batch_size} is not possible; expected 1 to {len(part):,}, the number "
-                f"of items."
+                f"batch_size={batch_size!r} is not possible; expected 1 to {len(part):,}, the "
+                f"number of items."
             )
         if labels and part.y is None:
             raise ValueError(
@@ -193,6 +201,22 @@ class Batches:
         generator = torch.Generator().manual_seed(seed)
         return self._take(torch.randperm(len(self._items), generator=generator)[:n].tolist())
 
+    def choose(self, n: int | None, seed: int) -> tuple[Tensor, ...]:
+        """Return a random choice of the items and their labels, as a seed decides.
+
+        Args:
+            n: how many, or all if there are fewer; ``None`` for all in their order.
+            seed: of the choice, and of dynamic binarization and dequantization.
+
+        Returns:
+            ``(x,)``, or ``(x, y)`` with labels.
+        """
+        order = torch.arange(len(self._items))
+        if n is not None:
+            generator = torch.Generator().manual_seed(seed)
+            order = torch.randperm(len(order), generator=generator)[:n]
+        return tuple(map(torch.cat, zip(*self.arguments(order, seed=seed), strict=True)))
+
     def _take(self, rows: Sequence[int]) -> Tensor:
         if isinstance(self._items, Tensor):
             x = self._items[torch.as_tensor(rows, device=self.device)]
@@ -217,6 +241,36 @@ class Batches:
         )
         for x in loader:
             yield x.to(self.device, non_blocking=True)
+
+
+def batch(
+    dataset: Dataset, vae: Any, part: str, n: int | None, seed: int
+) -> Tensor | tuple[Tensor, Tensor]:
+    """Return items of a part as a VAE takes them; what `Dataset.batch` does."""
+    domain = getattr(getattr(vae, "likelihood", None), "domain", None)
+    if isinstance(vae, type) or not hasattr(vae, "latent_shape"):
+        kind = f"the class {vae.__name__}" if isinstance(vae, type) else f"a {type(vae).__name__}"
+        raise TypeError(f"vae is {kind}: give the VAE that the batch is for.")
+    if domain not in get_args(Domain):
+        raise ValueError(
+            f"The likelihood {type(vae.likelihood).__name__} must say what values it is over, by "
+            f"an attribute domain of {', '.join(map(repr, get_args(Domain)))}, but has {domain!r}."
+        )
+    if dataset.event_shape != tuple(vae.event_shape):
+        raise ValueError(
+            f"The data {dataset.name} have event shape {dataset.event_shape}, the VAE was made for "
+            f"{tuple(vae.event_shape)}: build it for the data, or load the data in its shape."
+        )
+    held = dataset.part(part)
+    if n is not None and (isinstance(n, bool) or not isinstance(n, Integral) or n < 1):
+        raise ValueError(f"n is {n!r}: it must be a whole number of at least 1, or None for all.")
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 2**63:
+        raise ValueError(f"seed is {seed!r}: it must be a whole number from 0 to 2**63 - 1.")
+    labels = vae.labels is not None
+    size = min(_TAKEN, len(held))
+    batches = Batches(dataset, held, domain, size, vae.device, vae.dtype, labels)
+    found = batches.choose(n, seed)
+    return found if labels else found[0]
 
 
 class _DrawnOnce(torch_data.Dataset[Tensor]):

@@ -41,6 +41,14 @@ class Part:
     y: Tensor | None = None
     files: Sequence[str] | None = None
 
+    def __post_init__(self) -> None:
+        if not hasattr(self.x, "shape"):
+            raise TypeError(
+                f"x is of type {type(self.x).__name__}: expected a tensor of shape "
+                "(N, *event_shape) or image files; pvae.data.load makes a data set of arrays, "
+                "files and folders."
+            )
+
     @property
     def event_shape(self) -> tuple[int, ...]:
         """Shape of one item."""
@@ -107,6 +115,56 @@ class Dataset:
         """Number of levels a value can take if the values are bytes, else None."""
         return int(self.value_range[1]) + 1 if self.domain == "bytes" else None
 
+    def part(self, name: str) -> Part:
+        """Return a part by its name.
+
+        Raises:
+            ValueError: if there is no such part.
+        """
+        if name not in ("train", "validation", "test"):
+            raise ValueError(f"part is {name!r}: choose train, validation or test.")
+        held = getattr(self, name)
+        if held is None:
+            raise ValueError(
+                f"The data set {self.name} has no {name} part: choose another part, or load it "
+                f"with {name}= a fraction or number of items."
+            )
+        return held
+
+    def batch(
+        self, vae: Any, part: str = "test", n: int | None = None, seed: int = 0
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        r"""Return items of a part as a VAE takes them: in the domain of its likelihood.
+
+        Bytes become binary or dequantized values as in training (see `pvae.data.domains.convert`),
+        and all values are of the VAE's type, on its device.
+
+        Args:
+            vae: the VAE.
+            part: train, validation or test.
+            n: how many items, a choice that the seed makes, or all if there are fewer; ``None``
+                for all of them in their order.
+            seed: of that choice, and of what is drawn: binarization and dequantization.
+
+        Returns:
+            x of shape (n, \*event_shape); for a conditional VAE the pair (x, y), with labels.
+
+        Raises:
+            TypeError: if ``vae`` is none.
+            ValueError: if there is no such part, n is below 1, or the data do not fit the VAE.
+
+        Example:
+            >>> import pvae
+            >>> data = pvae.data.load("digits")
+            >>> vae = pvae.build(data.event_shape, latent_dim=2)
+            >>> x = data.batch(vae, "test", n=5)
+            >>> x.shape, x.unique(), vae.encode(x).mean.shape
+            (torch.Size([5, 1, 8, 8]), tensor([0., 1.]), torch.Size([5, 2]))
+        """
+        from pvae.data.batches import batch
+
+        return batch(self, vae, part, n, seed)
+
     def label_sizes(self) -> dict[str, int | None]:
         """How many classes the labels have, or how many numbers each, as `pvae.build` takes it.
 
@@ -138,27 +196,34 @@ class Dataset:
             )
         return {"classes": max(most + 1, len(self.classes or ())), "label_dim": None}
 
-    def with_classes(self, classes: Sequence[str]) -> Dataset:
+    def with_classes(
+        self, classes: Sequence[str], among: Sequence[str] = ("train", "validation", "test")
+    ) -> Dataset:
         """Return the data with their labels numbered as in these classes, by name.
 
         Data without names of classes are returned as they are.
 
         Args:
             classes: names, of which those of the data are some.
+            among: the parts of which that is asked; an unknown class in another part has the
+                number after the last.
 
         Raises:
             ValueError: if a class of the data is not among them.
         """
         if self.classes is None:
             return self
+        if isinstance(classes, str) or not isinstance(classes, Sequence):
+            kind = type(classes).__name__
+            raise TypeError(f"classes are of type {kind}: give a sequence of names.")
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
-        labelled = [part.y for part in parts.values() if part is not None and part.y is not None]
-        used = {int(i) for y in labelled for i in y.unique()}
+        asked = [parts[name] for name in among if parts[name] is not None]
+        used = {int(i) for part in asked if part.y is not None for i in part.y.unique()}
         unknown = [self.classes[i] for i in sorted(used) if self.classes[i] not in classes]
         if unknown:
             raise ValueError(
                 f"The data {self.name} have a class {unknown[0]!r}, which is none of those trained "
-                f"on: {', '.join(classes)}."
+                f"on: {', '.join(classes[:8])}{', ...' if len(classes) > 8 else ''}."
             )
         numbers = torch.tensor([[*classes, name].index(name) for name in self.classes])
         renumbered = {

@@ -124,6 +124,38 @@ def detect(x: Tensor) -> tuple[Domain, tuple[float, float]]:
     return "reals", (float(low), float(high))
 
 
+def within(x: Tensor, domain: Domain, levels: int = 256) -> Tensor:
+    """Tell which values lie in a domain, of whatever dtype.
+
+    Args:
+        x: values of any shape.
+        domain: what they should be.
+        levels: how many levels bytes have.
+
+    Returns:
+        Booleans of the shape of ``x``; false where it is NaN or infinite.
+
+    Example:
+        >>> import torch
+        >>> from pvae.data.domains import within
+        >>> within(torch.tensor([0.0, 0.5, 1.0]), "binary")
+        tensor([ True, False,  True])
+    """
+    if domain == "binary":
+        return (x == 0) | (x == 1)
+    if domain == "unit interval":
+        return (x >= 0) & (x <= 1)
+    if domain == "open unit interval":
+        return (x > 0) & (x < 1)
+    finite = torch.isfinite(x)
+    if domain == "reals":
+        return finite
+    if domain == "positive reals":
+        return finite & (x > 0)
+    whole = finite & (x >= 0) & (x == x.round() if x.is_floating_point() else True)
+    return whole & (x < levels) if domain == "bytes" else whole
+
+
 def check(domain_from: Domain, value_range: tuple[float, float], domain_to: Domain) -> None:
     """Raise what `convert` would raise, without needing any data.
 
@@ -140,6 +172,10 @@ def check(domain_from: Domain, value_range: tuple[float, float], domain_to: Doma
         >>> from pvae.data.domains import check
         >>> check("bytes", (0, 255), "binary")
     """
+    if domain_to not in _SOURCES:
+        raise ValueError(
+            f"The domain {domain_to!r} is none of {', '.join(map(repr, get_args(Domain)))}."
+        )
     if domain_from not in _SOURCES[domain_to]:
         raise ValueError(
             f"The data are {describe(domain_from, value_range)} but the likelihood needs "

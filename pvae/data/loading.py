@@ -199,6 +199,11 @@ def _kind(data: Any) -> str:
         return _ARRAY
     if isinstance(data, torch_data.Dataset):
         return _ITEMS
+    if hasattr(data, "toarray"):
+        raise TypeError(
+            f"The data are a sparse {type(data).__name__}, which is not supported: make it dense "
+            f"by .toarray()."
+        )
     raise TypeError(
         f"The data are a {type(data).__name__}; expected a name, a path, an array, a tensor or a "
         f"map-style data set of torch."

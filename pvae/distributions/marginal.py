@@ -63,7 +63,7 @@ class Marginal(dist.TorchDistribution):
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Estimate the log-density by one draw of z from the posterior."""
-        p, q = self.vae.prior(), self.vae.encode(x)
+        p, q = self.vae.prior(), self.vae._encode(x)
         z = q.rsample() if q.has_rsample else q.sample()
         score = p.log_prob(z) + self.vae.decode(z, like=x).log_prob(x) - q.log_prob(z)
         shape = torch.broadcast_shapes(score.shape, self.batch_shape)

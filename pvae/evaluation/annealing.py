@@ -7,10 +7,19 @@ from typing import NamedTuple
 import pyro
 import torch
 from torch import Tensor
-from tqdm.std import tqdm
 
-from pvae.evaluation.chunks import MEMORY, check_data, counted, per_datum, portions, rows_within
+from pvae.evaluation.chunks import (
+    MEMORY,
+    Count,
+    check_data,
+    check_vae,
+    counted,
+    per_datum,
+    portions,
+    rows_within,
+)
 from pvae.evaluation.latents import latents
+from pvae.evaluation.results import FEW_CHAINS, LOWER_BOUND, described, interval
 from pvae.evaluation.weights import effective_sample_size, log_mean, standard_error
 from pvae.networks.shapes import check_size
 from pvae.seeds import seeded
@@ -28,7 +37,8 @@ class AIS(NamedTuple):
         log_prob: stochastic lower bound of log p(x), shape (n,).
         standard_error: of log_prob, by the delta method, from the spread of the weights between the
             chains, shape (n,): the relative error of their mean. It sees no error that all chains
-            share, and is NaN for one chain.
+            share, is NaN for one chain, and tells nothing where few chains make the estimate: an
+            effective sample size of 3 or less.
         effective_sample_size: (sum w)^2 / sum w^2, as how many chains of equal weight the chains
             count, from 1 to their number, shape (n,).
         acceptance: rate at which proposals were accepted, over the whole path, shape (n,); about
@@ -39,6 +49,10 @@ class AIS(NamedTuple):
     standard_error: Tensor
     effective_sample_size: Tensor
     acceptance: Tensor
+
+    def __repr__(self) -> str:
+        few = bool((self.effective_sample_size <= FEW_CHAINS).any())
+        return described(self, *([f"log p(x), {LOWER_BOUND}: few chains make it"] if few else []))
 
 
 class Bidirectional(NamedTuple):
@@ -56,6 +70,12 @@ class Bidirectional(NamedTuple):
     upper: Tensor
     gap: Tensor
     x: Tensor
+
+    def __repr__(self) -> str:
+        n = len(self.gap)
+        error = self.gap.std().item() / n**0.5 if n > 1 else None
+        bounds = interval(self.lower.mean().item(), self.upper.mean().item(), error)
+        return described(self, f"log p(x) of {n:,} data drawn from the model, {bounds}")
 
 
 def ais(
@@ -188,6 +208,7 @@ def bidirectional(
         >>> found.gap.shape, found.x.shape
         (torch.Size([5]), torch.Size([5, 1, 8, 8]))
     """
+    check_vae(vae)
     check_size("n", n)
     _check_sizes(num_chains, num_steps, num_leapfrog)
     if vae.labels is not None:
@@ -265,12 +286,12 @@ class Path:
         """Draw from the prior."""
         return self.base.sample(torch.Size([chains, len(self.x)]))
 
-    def adapt(self, chains: int, shown: tqdm) -> None:
+    def adapt(self, chains: int, shown: Count) -> None:
         """Find the step size of each datum at each temperature."""
         self.run(self.start(chains), shown, adapt=True)
 
     def run(
-        self, u: Tensor, shown: tqdm, *, reverse: bool = False, adapt: bool = False
+        self, u: Tensor, shown: Count, *, reverse: bool = False, adapt: bool = False
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Anneal; return the log-weights and the mean acceptance, both (chains, n), and u."""
         order = range(len(self.betas))[:: -1 if reverse else 1]

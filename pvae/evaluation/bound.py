@@ -5,6 +5,9 @@ from typing import NamedTuple
 from torch import Tensor
 from torch.distributions import kl_divergence
 
+from pvae.evaluation.chunks import check_vae
+from pvae.evaluation.results import described
+from pvae.inputs import as_data
 from pvae.vae import VAE
 
 
@@ -20,6 +23,8 @@ class ELBO(NamedTuple):
     elbo: Tensor
     log_likelihood: Tensor
     kl: Tensor
+
+    __repr__ = described
 
 
 def elbo(vae: VAE, x: Tensor, y: Tensor | None = None) -> ELBO:
@@ -47,7 +52,9 @@ def elbo(vae: VAE, x: Tensor, y: Tensor | None = None) -> ELBO:
         >>> pvae.evaluation.elbo(vae, torch.ones(5, 1, 8, 8)).kl.shape
         torch.Size([5])
     """
-    q, p = vae.encode(x, y), vae.p_z(y)
+    check_vae(vae)
+    x = as_data(vae, x)
+    q, p = vae._encode(x, y), vae.p_z(y)
     z = q.rsample() if q.has_rsample else q.sample()
     log_likelihood = vae.decode(z, y, like=x).log_prob(x)
     try:

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pvae.evaluation.chunks import MEMORY, check_density, counted, portions, rows_within
-from pvae.labels import Labels
+from pvae.evaluation.chunks import MEMORY, check_density, check_vae, counted, portions, rows_within
+from pvae.evaluation.results import described
 from pvae.networks.shapes import check_size
 from pvae.seeds import seeded
 from pvae.vae import VAE
@@ -31,6 +31,8 @@ class Calibration(NamedTuple):
     ranks: Tensor
     p_value: Tensor
     num_samples: int
+
+    __repr__ = described
 
 
 def simulation_based_calibration(
@@ -77,12 +79,13 @@ def simulation_based_calibration(
         >>> found.ranks.shape, found.p_value.shape
         (torch.Size([100, 2]), torch.Size([2]))
     """
+    check_vae(vae)
     if check_size("n", n) < 2 * IN_A_BIN:
         raise ValueError(f"n is {n}: a test of uniformity needs at least {2 * IN_A_BIN}.")
     check_size("num_samples", num_samples)
     check_density(vae)
     if vae.labels is not None:
-        y = _for_each(vae.labels, y, n)
+        y = vae.labels.each(y, n)
     at_once = max(1, rows_within(vae, memory) // num_samples)
     ranks = []
     with vae.evaluating(), seeded(seed, vae.device), counted(n, progress, "simulations") as shown:
@@ -91,21 +94,11 @@ def simulation_based_calibration(
             p = vae.p_z(label)
             z = p.sample((size,) if p.batch_shape == () else ())
             x = vae.decode(z, label).sample()
-            draws = vae.encode(x, label).sample((num_samples,))
+            draws = vae._encode(x, label).sample((num_samples,))
             ranks.append(_rank(z, draws))
             shown.update(size)
     ranks = torch.cat(ranks)
     return Calibration(ranks, _p_value(ranks, num_samples), num_samples)
-
-
-def _for_each(labels: Labels, y: object, n: int) -> Tensor:
-    """A label for each of n."""
-    y = labels.check(y)
-    event = y.shape[-1:] if labels.classes is None else ()
-    batch = y.shape[: y.dim() - len(event)]
-    if batch not in ((), (1,), (n,)):
-        raise ValueError(f"y has labels of shape {tuple(batch)}: give one, or one for each of {n}.")
-    return y.expand(n, *event)
 
 
 def _rank(z: Tensor, draws: Tensor) -> Tensor:

@@ -1,7 +1,10 @@
 """Data and draws, as many at a time as memory allows."""
 
 import math
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from itertools import repeat
 from numbers import Real
 from typing import NamedTuple, TypeVar
@@ -13,6 +16,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 from tqdm.std import tqdm
 
+from pvae.inputs import as_data, kind_of
 from pvae.networks.shapes import check_size
 from pvae.progress import bar
 from pvae.seeds import seeded
@@ -31,6 +35,7 @@ def per_datum(
     rows: int = 1,
     memory: float = MEMORY,
     at_once: int | None = None,
+    seconds: float | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> Result:
@@ -49,6 +54,8 @@ def per_datum(
         rows: how many z an estimate holds at once for each datum.
         memory: about how much an estimate may hold, in MiB.
         at_once: how many data to estimate at a time; as many as the memory holds if ``None``.
+        seconds: after which no further chunk begins, so that the result is of the first data only;
+            ``None`` for all of them.
         seed: of the random draws.
         progress: whether to show the bar.
 
@@ -56,6 +63,9 @@ def per_datum(
         ValueError: if x or y is not what the VAE takes, the memory is not positive, or the seed no
             whole number.
     """
+    began = time.monotonic()
+    if seconds is not None:
+        check_seconds(seconds)
     most = rows_within(vae, memory)
     x, y = check_data(vae, x, y, most)
     chunks = split(at_once or max(1, most // rows), x, y, *others)
@@ -73,7 +83,9 @@ def per_datum(
                 field[done : done + len(chunk)] = part
             done += len(chunk)
             shown.update(len(chunk))
-    return kind(*fields)
+            if seconds is not None and time.monotonic() - began > seconds:
+                break
+    return kind(*(field[:done] for field in fields))
 
 
 def split(at_once: int, x: Tensor, y: Tensor | None, *others: Tensor) -> Iterator[tuple]:
@@ -94,21 +106,23 @@ def check_data(
         at_once: how many data to look at at a time; as many as `MEMORY` holds if ``None``.
 
     Raises:
+        TypeError: if vae is no VAE, or x no tensor or array of numbers.
         ValueError: if x is no batch of at least one datum of the event shape, lies outside the
-            likelihood's support, or the likelihood is no density; or y is missing, not a label, or
-            of another length.
+            likelihood's domain or support, or the likelihood is no density; or y is missing, not a
+            label, or of another length.
     """
-    check_shape(vae, x)
+    x = as_batch(vae, x)
     check_density(vae)
     y = check_labels(vae, x, y)
     finite = x.isfinite().flatten(1).all(-1)
     inside = finite if not bool(finite.all()) else _inside(vae, x, y, at_once)
     if not bool(inside.all()):
         wrong = (~inside).nonzero()[0, 0].item()
+        over = getattr(vae.likelihood, "domain", "other values")
         raise ValueError(
             f"x[{wrong}] has values outside the support of the likelihood "
-            f"{type(vae.likelihood).__name__}, which is over {vae.likelihood.domain}: convert the "
-            "data, as pvae.data.Batches does."
+            f"{type(vae.likelihood).__name__}, which is over {over}: take a batch in its domain by "
+            "data.batch(vae, 'test'), or convert the data."
         )
     return x, y
 
@@ -119,6 +133,7 @@ def check_density(vae: VAE) -> None:
     Raises:
         ValueError: if it is none.
     """
+    check_vae(vae)
     if getattr(vae.likelihood, "relaxed", False):
         raise ValueError(
             f"{type(vae.likelihood).__name__}(relaxed=True) is a reconstruction loss and no "
@@ -126,21 +141,40 @@ def check_density(vae: VAE) -> None:
         )
 
 
-def check_shape(vae: VAE, x: object) -> None:
-    """Raise if x is no batch of at least one datum of the event shape.
+def check_vae(vae: object, name: str = "vae") -> None:
+    """Raise if this is no VAE.
 
     Raises:
-        ValueError: if it is not.
+        TypeError: if it is none.
     """
-    if not isinstance(x, Tensor) or x.dim() == 0 or x.shape[1:] != vae.event_shape or not len(x):
-        shape = ", ".join(["n", *map(str, vae.event_shape)])
-        found = f"shape {tuple(x.shape)}" if isinstance(x, Tensor) else f"type {type(x).__name__}"
-        raise ValueError(
-            f"x has {found}: expected a tensor of shape ({shape}) for this VAE, n at least 1."
+    if not isinstance(vae, VAE):
+        raise TypeError(
+            f"{name} is {kind_of(vae)}: expected a VAE, as pvae.build(...) or pvae.load(run) "
+            "returns."
         )
-    if x.is_complex() or x.layout != torch.strided:
-        kind = "complex" if x.is_complex() else "sparse"
-        raise ValueError(f"x is {kind}: give a dense tensor of real numbers.")
+
+
+def as_batch(vae: VAE, x: object, values: bool = True) -> Tensor:
+    """Return a batch of at least one datum as a tensor, where it is.
+
+    Args:
+        vae: the VAE.
+        x: the data.
+        values: whether their values must lie in the likelihood's domain.
+
+    Raises:
+        TypeError: if vae is no VAE, or x no tensor or array of numbers.
+        ValueError: if x is no such batch.
+    """
+    check_vae(vae)
+    x = as_data(vae, x, move=False, values=values)
+    if x.dim() != 1 + len(vae.event_shape) or not len(x):
+        shape = ", ".join(["n", *map(str, vae.event_shape)])
+        raise ValueError(
+            f"x has shape {tuple(x.shape)}: expected a batch of shape ({shape}) for this VAE, n at "
+            "least 1."
+        )
+    return x
 
 
 def check_labels(vae: VAE, x: Tensor, y: object) -> Tensor | None:
@@ -167,9 +201,19 @@ def _inside(vae: VAE, x: Tensor, y: Tensor | None, at_once: int | None) -> Tenso
     with vae.evaluating(), seeded(0, vae.device):
         for part, label in split(at_once or rows_within(vae, MEMORY), x, y):
             part = part.to(vae.device, vae.dtype)
-            z = vae.encode(part, label).sample()
+            z = vae._encode(part, label).sample()
             found.append(vae.decode(z, label, like=part).support.check(part))
     return torch.cat(found)
+
+
+def check_seconds(seconds: object) -> None:
+    """Raise if this is not a positive number of seconds.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    if isinstance(seconds, bool) or not isinstance(seconds, Real) or not seconds > 0:
+        raise ValueError(f"seconds is {seconds!r}: give a positive number of seconds.")
 
 
 def check_memory(memory: object) -> None:
@@ -193,6 +237,7 @@ def rows_within(vae: VAE, memory: float, numbers: int | None = None) -> int:
     Raises:
         ValueError: if the memory is not positive.
     """
+    check_vae(vae)
     check_memory(memory)
     return max(1, int(memory * 2**20 / ((numbers or numbers_per_row(vae)) * vae.dtype.itemsize)))
 
@@ -217,7 +262,7 @@ def numbers_per_row(vae: VAE) -> int:
             y = torch.zeros(1, *wanted, dtype=vae.dtype, device=vae.device)
             y = vae.labels.check(y)
         x = vae.sample(1, None if y is None else y[0], draw=True)
-        q = vae.encode(x, y)
+        q = vae._encode(x, y)
 
         def count(draws: int) -> int:
             with _Counter() as counter:
@@ -252,8 +297,47 @@ def portions(num_samples: int, at_once: int) -> Iterator[int]:
         yield min(at_once, num_samples - done)
 
 
-def counted(total: int, progress: bool = True, unit: str = "data") -> tqdm:
+class OutOfTime(Exception):
+    """The time is over that `stop_after` was given."""
+
+
+_deadline: ContextVar[float] = ContextVar("deadline", default=math.inf)
+
+
+@contextmanager
+def stop_after(seconds: float) -> Iterator[None]:
+    """Stop what counts its work by `counted`, once so much time is over.
+
+    Raises:
+        OutOfTime: when it is over.
+    """
+    token = _deadline.set(time.monotonic() + seconds)
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
+
+
+class Count:
+    """A count of work done, shown as a bar."""
+
+    def __init__(self, shown: tqdm) -> None:
+        self.shown = shown
+
+    def update(self, n: int = 1) -> None:
+        """Count n more.
+
+        Raises:
+            OutOfTime: if the time of `stop_after` is over.
+        """
+        self.shown.update(n)
+        if time.monotonic() > _deadline.get():
+            raise OutOfTime
+
+
+@contextmanager
+def counted(total: int, progress: bool = True, unit: str = "data") -> Iterator[Count]:
     """A progress bar, which shows once two seconds have gone by, and leaves nothing behind."""
-    if not progress:
-        return tqdm(disable=True)
-    return bar(total=total, unit=f" {unit}", delay=2, leave=False)
+    options = {"total": total, "unit": f" {unit}", "delay": 2, "leave": False}
+    with bar(**options) if progress else tqdm(disable=True) as shown:
+        yield Count(shown)

@@ -11,6 +11,7 @@ import torch
 from pvae.data.dataset import Dataset
 from pvae.data.domains import DEQUANTIZED
 from pvae.evaluation.bound import elbo
+from pvae.evaluation.chunks import check_vae
 from pvae.evaluation.summary import batches_for, part_of
 from pvae.evaluation.weights import proposal_of
 from pvae.seeds import seeded
@@ -84,6 +85,7 @@ def compression(
         >>> found.png.bits < found.png_files.bits
         True
     """
+    check_vae(vae)
     held = part_of(data, part)
     domain, levels = vae.likelihood.domain, data.levels
     densities = DEQUANTIZED if levels is not None else ()

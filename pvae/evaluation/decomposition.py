@@ -1,6 +1,7 @@
 """What the KL of a VAE is made of, and which of its latents carry information."""
 
 import math
+from numbers import Real
 from typing import NamedTuple
 
 import pyro.distributions as dist
@@ -19,14 +20,15 @@ from pvae.distributions.normal_mixture import NormalMixture
 from pvae.distributions.rotated_normal import RotatedNormal
 from pvae.evaluation.chunks import (
     MEMORY,
+    as_batch,
     check_data,
-    check_shape,
     counted,
     per_datum,
     portions,
     rows_within,
     split,
 )
+from pvae.evaluation.results import described
 from pvae.moments import SAMPLES
 from pvae.networks.shapes import check_size
 from pvae.seeds import seeded
@@ -58,6 +60,8 @@ class KLDecomposition(NamedTuple):
     marginal_kl: Tensor
     total_correlation: Tensor | None
     dimension_wise: Tensor | None
+
+    __repr__ = described
 
 
 def kl_decomposition(
@@ -175,6 +179,8 @@ class ActiveUnits(NamedTuple):
     active: Tensor
     count: int
 
+    __repr__ = described
+
 
 class _Means(NamedTuple):
     """E[z|x] of each datum, and the variance of its error where it is an average of draws."""
@@ -222,7 +228,9 @@ def active_units(
         >>> pvae.evaluation.active_units(vae, torch.ones(5, 1, 8, 8)).count  # all the same
         0
     """
-    check_shape(vae, x)
+    x = as_batch(vae, x)
+    if isinstance(threshold, bool) or not isinstance(threshold, Real):
+        raise ValueError(f"threshold is {threshold!r}: give a number.")
     if len(x) == 1:
         raise ValueError("x has 1 datum, over which nothing varies: give at least 2.")
 

@@ -7,8 +7,10 @@ from torch import Tensor
 
 from pvae.evaluation.chunks import MEMORY, per_datum
 from pvae.evaluation.likelihood import weigher
-from pvae.evaluation.refinement import best_raw, refined
+from pvae.evaluation.refinement import best_raw, check_rate, refined
+from pvae.evaluation.results import described
 from pvae.evaluation.weights import log_mean, proposal_of
+from pvae.networks.shapes import check_size
 from pvae.seeds import seeded
 from pvae.vae import VAE
 
@@ -35,6 +37,8 @@ class InferenceGap(NamedTuple):
     log_prob: Tensor
     elbo: Tensor
     refined_elbo: Tensor
+
+    __repr__ = described
 
 
 def inference_gap(
@@ -89,6 +93,8 @@ def inference_gap(
         >>> bool((gap.approximation >= 0).all())
         True
     """
+    check_size("steps", steps)
+    check_rate(lr)
     weigh, _ = weigher(vae, x, num_samples, memory)
 
     def estimate(x: Tensor, y: Tensor | None) -> InferenceGap:

@@ -12,12 +12,13 @@ from torch.distributions import Independent, constraints
 from pvae.distributions import Marginal
 from pvae.evaluation.chunks import (
     MEMORY,
+    as_batch,
     check_labels,
-    check_shape,
     per_datum,
     portions,
     rows_within,
 )
+from pvae.evaluation.results import described
 from pvae.evaluation.weights import effective_sample_size, log_mean, proposal_of
 from pvae.networks.shapes import check_size
 from pvae.seeds import seeded
@@ -50,6 +51,8 @@ class Imputed(NamedTuple):
     log_prob: Tensor
     draws: Tensor
 
+    __repr__ = described
+
 
 class Denoised(NamedTuple):
     r"""Data without the noise of the likelihood.
@@ -61,6 +64,8 @@ class Denoised(NamedTuple):
 
     x: Tensor
     effective_sample_size: Tensor
+
+    __repr__ = described
 
 
 def impute(
@@ -133,7 +138,7 @@ def impute(
         raise ValueError(f"method is {method!r}: it must be 'importance' or 'nuts'.")
     if draws != 0:
         check_size("draws", draws)
-    check_shape(vae, x)
+    x = as_batch(vae, x, values=False)
     y = check_labels(vae, x, y)
     observed = _check_mask(mask, x)
     # Any values of the support will do for the missing ones, until the guesses replace them.
@@ -254,7 +259,7 @@ def _adapt(
         drawn = _weighed(vae, x, y, q, log_likelihood, num_samples, at_once)
         z, log_weight = map(torch.cat, zip(*(part[:2] for part in drawn), strict=True))
         guess = _decoded(vae, _resample(z, log_weight, GUESSES), y, at_once)
-        q = vae.encode(torch.where(observed, x, guess), y)
+        q = vae._encode(torch.where(observed, x, guess), y)
     return q
 
 
@@ -382,7 +387,8 @@ def _check_parts(vae: VAE, x: Tensor, y: Tensor | None, method: str) -> None:
     if _elements(p).event_shape or getattr(vae.likelihood, "takes_total", False):
         raise ValueError(
             f"{type(vae.likelihood).__name__} needs all elements of x at once to score any: impute "
-            "with a likelihood of independent elements, of counts one without an observed exposure."
+            "with a likelihood of independent elements, of counts one without exposure='observed', "
+            "the total of each datum."
         )
     if method == "nuts" and not _is_smooth(prior):
         raise ValueError(

@@ -11,17 +11,20 @@ from torch import Tensor
 
 from pvae.evaluation.chunks import (
     MEMORY,
+    as_batch,
     check_memory,
-    check_shape,
     numbers_per_row,
     per_datum,
     rows_within,
 )
+from pvae.evaluation.results import described, estimate
 from pvae.evaluation.scoring import Scorer
 from pvae.evaluation.weights import (
+    UNRELIABLE,
     effective_sample_size,
     log_mean,
     log_weights,
+    pareto_tail,
     proposal_of,
     standard_error,
 )
@@ -43,15 +46,39 @@ class LogLikelihood(NamedTuple):
     Attributes:
         log_prob: the estimate for each datum, shape (n,), on average a lower bound.
         standard_error: that of ``log_prob``, shape (n,), by the delta method on the mean weight;
-            NaN for one sample. The estimates are independent, so that their mean over the data has
-            the error ``standard_error.square().sum().sqrt() / n``.
+            NaN where it is not known: for one sample, and where k-hat is above 0.7. The estimates
+            are independent, so that their mean over the data has the error
+            ``standard_error.square().sum().sqrt() / n``.
         effective_sample_size: (sum of w)² / sum of w², shape (n,), from 1 to num_samples. Where it
-            is small, a few draws make the estimate, and its standard error is not to be trusted.
+            is small, a few draws make the estimate.
+        pareto_k: the shape k-hat of the tail of the weights (see `pareto_smoothed`), shape (n,).
+            Above 0.7 the estimate is a lower bound, on average, whose error is unknown. NaN for
+            fewer than 25 samples.
     """
 
     log_prob: Tensor
     standard_error: Tensor
     effective_sample_size: Tensor
+    pareto_k: Tensor
+
+    @property
+    def unreliable_share(self) -> float:
+        """The share of the data whose k-hat is above 0.7."""
+        return (self.pareto_k > UNRELIABLE).double().mean().item()
+
+    @property
+    def mean_error(self) -> float | None:
+        """The standard error of the mean of ``log_prob`` by those that are known, or ``None``."""
+        known = self.standard_error[self.standard_error.isfinite()].double()
+        return known.norm().item() / len(self.standard_error) if len(known) else None
+
+    def __repr__(self) -> str:
+        share, n = self.unreliable_share, len(self.log_prob)
+        mean = estimate(self.log_prob.double().mean().item(), self.mean_error, share, n)
+        words = f"log p(x) of {n:,} data, mean {mean}"
+        return described(
+            self, *[words, *([f"k-hat is above 0.7 for {100 * share:.3g} %"] if share else [])]
+        )
 
 
 def log_likelihood(
@@ -61,6 +88,7 @@ def log_likelihood(
     *,
     num_samples: int = 5000,
     memory: float = MEMORY,
+    seconds: float | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> LogLikelihood:
@@ -79,6 +107,8 @@ def log_likelihood(
         y: their labels, if the VAE has any: log p(x|y) is estimated.
         num_samples: draws K for each datum.
         memory: about how much may be held at a time, in MiB.
+        seconds: after which no further data begin: the result is then of the first of them, as
+            many as it has entries. ``None`` for all.
         seed: of the random draws.
         progress: whether to show a bar where it takes long.
 
@@ -94,7 +124,9 @@ def log_likelihood(
         >>> found.log_prob.shape
         torch.Size([5])
     """
-    return _estimate(partial(proposal_of, vae), vae, x, y, num_samples, memory, seed, progress)
+    return _estimate(
+        partial(proposal_of, vae), vae, x, y, num_samples, memory, seconds, seed, progress
+    )
 
 
 def monte_carlo(
@@ -104,6 +136,7 @@ def monte_carlo(
     *,
     num_samples: int = 5000,
     memory: float = MEMORY,
+    seconds: float | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> LogLikelihood:
@@ -129,7 +162,7 @@ def monte_carlo(
     def prior(x: Tensor, y: Tensor | None) -> dist.TorchDistribution:
         return vae.p_z(y).expand(x.shape[:1])
 
-    return _estimate(prior, vae, x, y, num_samples, memory, seed, progress)
+    return _estimate(prior, vae, x, y, num_samples, memory, seconds, seed, progress)
 
 
 def _estimate(
@@ -139,6 +172,7 @@ def _estimate(
     y: Tensor | None,
     num_samples: int,
     memory: float,
+    seconds: float | None,
     seed: int,
     progress: bool,
 ) -> LogLikelihood:
@@ -146,11 +180,16 @@ def _estimate(
 
     def estimate(x: Tensor, y: Tensor | None) -> LogLikelihood:
         log_w = weigh(proposal(x, y), x, y)
-        return LogLikelihood(log_mean(log_w), standard_error(log_w), effective_sample_size(log_w))
+        k, error = pareto_tail(log_w)[0], standard_error(log_w)
+        return LogLikelihood(
+            log_mean(log_w),
+            error.masked_fill(k > UNRELIABLE, torch.nan),
+            effective_sample_size(log_w),
+            k.to(log_w),
+        )
 
-    return per_datum(
-        estimate, vae, x, y, memory=memory, at_once=at_once, seed=seed, progress=progress
-    )
+    options = {"memory": memory, "at_once": at_once, "seed": seed, "progress": progress}
+    return per_datum(estimate, vae, x, y, seconds=seconds, **options)
 
 
 def weigher(
@@ -165,7 +204,7 @@ def weigher(
         memory: in MiB; of it a CPU is given what its caches hold.
     """
     check_size("num_samples", num_samples)
-    check_shape(vae, x)
+    x = as_batch(vae, x)
     check_memory(memory)
     if vae.device.type == "cpu":
         memory = min(memory, _CACHED * torch.get_num_threads())

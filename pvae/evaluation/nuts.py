@@ -9,8 +9,9 @@ from pyro.ops.stats import effective_sample_size, split_gelman_rubin
 from torch import Tensor
 
 from pvae.evaluation.annealing import Path
-from pvae.evaluation.chunks import MEMORY, counted, per_datum, rows_within
+from pvae.evaluation.chunks import MEMORY, Count, counted, per_datum, rows_within
 from pvae.evaluation.latents import latents
+from pvae.evaluation.results import described
 from pvae.networks.shapes import check_size
 from pvae.vae import VAE
 
@@ -34,6 +35,8 @@ class Samples(NamedTuple):
     r_hat: Tensor
     effective_sample_size: Tensor
     divergences: Tensor
+
+    __repr__ = described
 
 
 def posterior_samples(
@@ -99,7 +102,8 @@ def posterior_samples(
                 p = vae.decode(base.z(at["u"]), y, like=x)
                 return -(base.log_prob(at["u"]) + p.log_prob(x)).sum()
 
-            starts = _annealed(vae, x, y, num_chains)
+            with counted(0, progress=False) as silent:
+                starts = _annealed(vae, x, y, num_chains, silent)
             chains, divergences = [], 0
             draws = num_chains * (warmup_steps + num_samples)
             with torch.enable_grad(), counted(draws, progress, "draws") as shown:
@@ -125,10 +129,9 @@ def posterior_samples(
     return per_datum(estimate, vae, x, y, rows=alone, seed=seed, progress=progress)
 
 
-def _annealed(vae: VAE, x: Tensor, y: Tensor | None, num_chains: int) -> Tensor:
+def _annealed(vae: VAE, x: Tensor, y: Tensor | None, num_chains: int, silent: Count) -> Tensor:
     """Where chains for one datum start, u of shape (num_chains, 1, dim)."""
     path = Path(vae, x, y, x, ANNEALING_STEPS, ANNEALING_LEAPFROG)
-    silent = counted(0, progress=False)
     path.adapt(ANNEALING_RUNS, silent)
     log_w, _, u = path.run(path.start(ANNEALING_RUNS), silent)
     chosen = torch.distributions.Categorical(logits=log_w[:, 0]).sample((num_chains,))

@@ -4,18 +4,20 @@ import math
 from typing import NamedTuple
 
 import torch
-from pyro.ops.stats import fit_generalized_pareto
 from torch import Tensor
 
 from pvae.evaluation.chunks import MEMORY, per_datum
 from pvae.evaluation.likelihood import weigher
-from pvae.evaluation.weights import log_mean, proposal_of
+from pvae.evaluation.results import LOWER_BOUND, described
+from pvae.evaluation.weights import (
+    LEAST_SAMPLES,
+    UNRELIABLE,
+    log_mean,
+    pareto_tail,
+    proposal_of,
+)
 from pvae.networks.shapes import check_size
 from pvae.vae import VAE
-
-UNRELIABLE = 0.7
-_LEAST_SAMPLES = 25  # of which the largest fifth makes a tail that can be fitted
-_NEGLIGIBLE = 1e-12  # differences of weights, in parts of the largest
 
 
 class ParetoSmoothed(NamedTuple):
@@ -30,6 +32,11 @@ class ParetoSmoothed(NamedTuple):
 
     log_prob: Tensor
     pareto_k: Tensor
+
+    def __repr__(self) -> str:
+        share = self.unreliable_share
+        said = f"log p(x), {LOWER_BOUND} for {100 * share:.3g} % (k-hat above 0.7)"
+        return described(self, *([said] if share else []))
 
     @property
     def unreliable_share(self) -> float:
@@ -75,9 +82,9 @@ def pareto_smoothed(
         >>> found.pareto_k.shape
         torch.Size([5])
     """
-    if check_size("num_samples", num_samples) < _LEAST_SAMPLES:
+    if check_size("num_samples", num_samples) < LEAST_SAMPLES:
         raise ValueError(
-            f"num_samples is {num_samples}: the tail of the weights is seen in {_LEAST_SAMPLES} or "
+            f"num_samples is {num_samples}: the tail of the weights is seen in {LEAST_SAMPLES} or "
             "more."
         )
     weigh, at_once = weigher(vae, x, num_samples, memory)
@@ -96,8 +103,6 @@ def pareto_smoothed(
 def smooth(log_w: Tensor) -> tuple[Tensor, float]:
     """Smooth the tail of log-weights.
 
-    The fit is Pyro's (Zhang and Stephens 2009, with the prior of Vehtari et al.).
-
     Args:
         log_w: log-weights of one datum, shape (K,), of float64 on the CPU.
 
@@ -108,17 +113,14 @@ def smooth(log_w: Tensor) -> tuple[Tensor, float]:
 
     count = len(log_w)
     m = int(min(count / 5, 3 * math.sqrt(count)))
+    k, scale = (fit.item() for fit in pareto_tail(log_w.unsqueeze(-1)))
+    if math.isinf(k):
+        return log_w, k
     order = log_w.argsort()
     tail, largest = order[-m:], log_w.max()
     cutoff = log_w[order[-m - 1]] - largest
-    excess = (log_w[tail] - largest).exp() - cutoff.exp()
-    if excess[-1] <= _NEGLIGIBLE:
-        return log_w, -math.inf
-    if excess[m // 4] <= 0:  # most of the tail is one value, to which no shape can be fitted
-        return log_w, math.inf
-    k, sigma = fit_generalized_pareto(excess)
     p = (torch.arange(m, dtype=log_w.dtype) + 0.5) / m
-    quantiles = torch.as_tensor(genpareto.ppf(p, k, scale=sigma))
+    quantiles = torch.as_tensor(genpareto.ppf(p, k, scale=scale))
     smoothed = log_w.clone()
     smoothed[tail] = (cutoff.exp() + quantiles).log().clamp_max(0) + largest
     return smoothed, k

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from pvae.data.dataset import Dataset
-from pvae.evaluation.chunks import MEMORY, portions, rows_within
+from pvae.evaluation.chunks import MEMORY, check_vae, portions, rows_within
 from pvae.evaluation.representations import as_rows
 from pvae.evaluation.summary import batches_for, part_of
+from pvae.inputs import as_tensor, kind_of
 from pvae.networks.shapes import check_size
 from pvae.seeds import seeded
 from pvae.vae import VAE
@@ -98,7 +99,13 @@ def sample_quality(
         >>> sample_quality(vae, data, features=lambda x: x.flatten(1)).precision
         0.0
     """
+    check_vae(vae)
     held = part_of(data, part)
+    if features is not None and not callable(features):
+        raise TypeError(
+            f"features is {kind_of(features)}: expected a function from a batch to an array of "
+            "shape (n, f), such as classifier_features returns."
+        )
     count = min(check_size("n", n), len(held))
     if features is None:
         features = _learned(vae, data, seed)
@@ -221,6 +228,8 @@ def classifier_features(x: Tensor, y: Tensor, seed: int = 0) -> Callable[[Tensor
         >>> classifier_features(x, y)(x).shape
         torch.Size([50, 64])
     """
+    x = as_tensor("x", x, "data of shape (n, *event_shape)")
+    y = as_tensor("y", y, "classes of shape (n,)")
     if y.shape != x.shape[:1] or y.is_floating_point() or len(y) == 0:
         raise ValueError(
             f"y has shape {tuple(y.shape)} and dtype {y.dtype}: expected {len(x)} classes, one for "

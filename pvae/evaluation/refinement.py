@@ -1,6 +1,8 @@
 """The best that a posterior can do for given data, with its network out of the way."""
 
 import copy
+import math
+from numbers import Real
 from typing import NamedTuple
 
 import pyro.distributions as dist
@@ -8,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, kl_divergence
 
-from pvae.evaluation.chunks import MEMORY, per_datum, portions
+from pvae.evaluation.chunks import MEMORY, as_batch, per_datum, portions
 from pvae.networks.shapes import check_size
 from pvae.seeds import seeded
 from pvae.vae import VAE
@@ -92,6 +94,9 @@ def refine(
         torch.Size([5, 2])
     """
     check_size("num_samples", num_samples)
+    check_size("steps", steps)
+    check_rate(lr)
+    x = as_batch(vae, x)
 
     def estimate(x: Tensor, y: Tensor | None) -> _Raw:
         return _Raw(best_raw(vae, x, y, steps, num_samples, lr))
@@ -100,6 +105,16 @@ def refine(
     found = per_datum(estimate, vae, x, y, rows=rows, memory=memory, seed=seed, progress=progress)
     with vae.evaluating():
         return refined(vae, found.raw).encode(x.to(vae.device, vae.dtype), y)
+
+
+def check_rate(lr: object) -> None:
+    """Raise if this is no learning rate.
+
+    Raises:
+        ValueError: if it is not a positive number.
+    """
+    if isinstance(lr, bool) or not isinstance(lr, Real) or not 0 < lr < math.inf:
+        raise ValueError(f"lr is {lr!r}: give a positive number.")
 
 
 def refined(vae: VAE, raw: Tensor) -> VAE:
@@ -111,7 +126,6 @@ def best_raw(
     vae: VAE, x: Tensor, y: Tensor | None, steps: int, num_samples: int, lr: float
 ) -> Tensor:
     """The numbers that the network should have returned for a chunk of data."""
-    check_size("steps", steps)
     p = vae.p_z(y)
     start = _start(vae, x, y)
     raw = start.clone().requires_grad_()

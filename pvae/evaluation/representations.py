@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pvae.data.dataset import Dataset, Part
+from pvae.evaluation.chunks import check_vae
 from pvae.evaluation.summary import batches_for, part_of
 from pvae.moments import mean
 from pvae.networks.shapes import check_size
@@ -79,6 +80,7 @@ def representation(
         >>> 0 < representation(vae, data).knn_accuracy < 1
         True
     """
+    check_vae(vae)
     held = part_of(data, part)
     if data.label_sizes()["classes"] is None:
         raise ValueError(

@@ -7,9 +7,11 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from pvae.evaluation.chunks import MEMORY
+from pvae.evaluation.chunks import MEMORY, check_vae
 from pvae.evaluation.code_length import png
 from pvae.evaluation.likelihood import log_likelihood
+from pvae.evaluation.results import described
+from pvae.inputs import as_tensor
 from pvae.vae import VAE
 
 CORRECTIONS = ("typicality", "background", "complexity")
@@ -26,6 +28,8 @@ class AnomalyScore(NamedTuple):
     score: Tensor
     log_prob: Tensor
 
+    __repr__ = described
+
 
 class ROC(NamedTuple):
     """The receiver operating characteristic of a score, threshold by threshold.
@@ -40,6 +44,8 @@ class ROC(NamedTuple):
     false_positive_rate: Tensor
     true_positive_rate: Tensor
     area: float
+
+    __repr__ = described
 
 
 def anomaly_score(
@@ -157,7 +163,7 @@ def complexity(x: Tensor, levels: int = 256) -> Tensor:
         >>> bool(flat < noisy / 5)
         True
     """
-    x = x.detach().cpu().double()
+    x = as_tensor("x", x, "data of shape (n, *event_shape)").detach().cpu().double()
     if not bool((x == x.round()).all()):
         if not bool(((x >= 0) & (x <= 1)).all()):
             raise ValueError(
@@ -188,7 +194,8 @@ def roc(score: Tensor, anomalous: Tensor) -> ROC:
     """
     from sklearn.metrics import roc_auc_score, roc_curve
 
-    score, anomalous = (torch.as_tensor(a).detach().cpu() for a in (score, anomalous))
+    score = as_tensor("score", score, "numbers of shape (n,)").detach().cpu()
+    anomalous = as_tensor("anomalous", anomalous, "0 and 1 of shape (n,)").detach().cpu()
     if score.dim() != 1 or score.shape != anomalous.shape:
         raise ValueError(
             f"score has shape {tuple(score.shape)} and anomalous {tuple(anomalous.shape)}: both "
@@ -206,6 +213,8 @@ def roc(score: Tensor, anomalous: Tensor) -> ROC:
 
 
 def _check_same_values(vae: VAE, background: VAE) -> None:
+    check_vae(vae)
+    check_vae(background, "background")
     values = [(v.likelihood.domain, tuple(v.event_shape)) for v in (vae, background)]
     if values[0] != values[1]:
         raise ValueError(

@@ -8,6 +8,9 @@ from pvae.data.batches import Batches
 from pvae.data.dataset import Dataset, Part
 from pvae.data.domains import DEQUANTIZED
 from pvae.evaluation.bound import elbo
+from pvae.evaluation.chunks import check_vae
+from pvae.inputs import kind_of
+from pvae.networks.shapes import check_size
 from pvae.seeds import seeded
 from pvae.vae import VAE
 
@@ -41,7 +44,9 @@ def evaluate(
         >>> sorted(pvae.evaluation.evaluate(vae, data))
         ['kl', 'log_likelihood', 'neg_elbo']
     """
-    batches = batches_for(vae, data, part_of(data, part), batch_size)
+    check_vae(vae)
+    held = part_of(data, part)
+    batches = batches_for(vae, data, held, check_size("batch_size", batch_size))
     return summarize(vae, batches, seed=seed)
 
 
@@ -49,23 +54,25 @@ def part_of(data: Dataset, part: str) -> Part:
     """The part of that name.
 
     Raises:
+        TypeError: if the data are no data set.
         ValueError: if there is none.
     """
-    if part not in ("train", "validation", "test"):
-        raise ValueError(f"part is {part!r}: choose train, validation or test.")
-    held = getattr(data, part)
-    if held is None:
-        raise ValueError(
-            f"The data set {data.name} has no {part} part: choose another part, or load it with "
-            f"{part}= a fraction or number of items."
+    if not isinstance(data, Dataset):
+        raise TypeError(
+            f"data is {kind_of(data)}: expected a data set, as pvae.data.load(...) returns."
         )
-    return held
+    return data.part(part)
 
 
-def batches_for(vae: VAE, data: Dataset, part: Part, most: int) -> Batches:
-    """Minibatches of a part of the data, as a VAE takes them, of ``most`` items or fewer."""
+def batches_for(
+    vae: VAE, data: Dataset, part: Part, most: int, labels: bool | None = None
+) -> Batches:
+    """Minibatches of a part of the data, as a VAE takes them, of ``most`` items or fewer.
+
+    Labels are drawn too, if the VAE has any, unless ``labels`` is false.
+    """
     size = min(most, len(part))
-    labels = vae.labels is not None
+    labels = vae.labels is not None if labels is None else labels
     return Batches(data, part, vae.likelihood.domain, size, vae.device, vae.dtype, labels)
 
 

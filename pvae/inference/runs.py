@@ -123,6 +123,11 @@ class Run:
     """
 
     def __init__(self, path: str | Path, trust: str | Iterable[str] | None = None) -> None:
+        if not isinstance(path, str | Path):
+            raise TypeError(
+                f"run is of type {type(path).__name__}: give the path of a run folder, such as "
+                "'runs/digits'."
+            )
         self.path = Path(path)
         self.trust = trust
         if not self.path.is_dir():
@@ -431,6 +436,8 @@ class Run:
         if dtype is not None:
             vae.to(getattr(torch, dtype))
         load_weights(vae, found, self.path / name)
+        if vae.labels is not None:
+            vae.labels.name(self.info.get("data", {}).get("classes"))
         return vae.eval()
 
     def _read_info(self) -> dict[str, Any]:
@@ -497,6 +504,10 @@ def load(run: str | Path, vae: VAE | None = None, trust: str | Iterable[str] | N
         torch.Size([3, 1, 8, 8])
     """
     found = Run(run, trust)
+    if vae is not None and not isinstance(vae, VAE):
+        raise TypeError(
+            f"vae is of type {type(vae).__name__}: give the VAE to put the weights into, or none."
+        )
     return found.vae() if vae is None else found.restore(vae)
 
 

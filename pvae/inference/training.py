@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -207,6 +207,8 @@ def fit(
 
     device = choose_device(str(device))
     vae.to(device)
+    if vae.labels is not None:
+        vae.labels.name(data.classes)
     labels = vae.labels is not None
     size = min(batch_size, len(data.train))
     train = Batches(data, data.train, vae.likelihood.domain, size, device, vae.dtype, labels)
@@ -377,8 +379,15 @@ def choose_device(device: str) -> torch.device:
     return chosen
 
 
-def check_fit(vae: VAE, data: Dataset) -> None:
+def check_fit(
+    vae: VAE, data: Dataset, labelled: Sequence[str] = ("train", "validation", "test")
+) -> None:
     """Check that data are of the event shape of a VAE, whose likelihood has a domain.
+
+    Args:
+        vae: the VAE.
+        data: the data set.
+        labelled: the parts whose labels the VAE must know.
 
     Raises:
         ValueError: if not; both shapes are named.
@@ -401,7 +410,7 @@ def check_fit(vae: VAE, data: Dataset) -> None:
             f"{type(vae.likelihood).__name__} {levels}: make it with levels={data.levels}."
         )
     if vae.labels is not None:
-        for part in (data.train, data.validation, data.test):
+        for part in (getattr(data, name) for name in labelled):
             if part is not None:
                 vae.labels.check(part.y)
 

@@ -27,7 +27,9 @@ class Counts(Conditional):
         event_shape: event shape of x.
         numbers: raw numbers per element, of which the first gives the rate.
         network: as of `Conditional`.
-        exposure: a positive number, ``"observed"`` or ``None``.
+        exposure: what rates are relative to: ``None`` for nothing; a positive number for a factor
+            common to all data, such as a time; ``"observed"`` for the total of each datum itself,
+            such as the library size of a cell, which the network then only shares out.
 
     Attributes:
         takes_total: whether `forward` is to be given totals; without them it takes the mean total
@@ -51,7 +53,9 @@ class Counts(Conditional):
         fixed = isinstance(exposure, int | float) and not isinstance(exposure, bool)
         if not (0 < exposure < float("inf") if fixed else exposure in ("observed", None)):
             raise ValueError(
-                f"exposure is {exposure!r}: it must be a positive number, 'observed' or None."
+                f"exposure is {exposure!r}: what rates are relative to must be a positive number "
+                "(a factor common to all data, such as a time), 'observed' (the total of each "
+                "datum itself, such as the library size of a cell) or None."
             )
         super().__init__((latent_dim,), event_shape, numbers=numbers, network=network)
         self.exposure = exposure

@@ -25,7 +25,9 @@ class ZeroInflatedNegativeBinomial(NegativeBinomial):
             predicted dispersion: a module, or what makes one from the two shapes; ``None`` for an
             `MLP`.
         dispersion: ``"learned"`` or ``"predicted"``.
-        exposure: a positive number, ``"observed"`` or ``None``, see `Poisson`.
+        exposure: what rates are relative to: ``None`` for nothing; a positive number for a factor
+            common to all data, such as a time; ``"observed"`` for the total of each datum itself,
+            such as the library size of a cell, which the network then only shares out.
 
     Shape:
         z of (\*batch, d) and totals of (\*batch,) to a distribution of batch shape batch and event

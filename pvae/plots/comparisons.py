@@ -139,6 +139,9 @@ def _frame(draw: Callable[[SubFigure], Any], title: str, aspect: float) -> np.nd
 
 
 def _check(draws: Sequence[object], titles: Sequence[str], aspect: float) -> None:
+    for name, value in (("draws", draws), ("titles", titles)):
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            raise TypeError(f"{name} must be a list, but it is of type {type(value).__name__}.")
     if len(draws) == 0:
         raise ValueError("There is nothing to draw: draws is empty.")
     if len(draws) != len(titles):

@@ -116,6 +116,11 @@ def _read(
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """The epochs, and the columns that are to be drawn, NaN where missing."""
     names = [f"{split}/{name}" for name, *_ in _PANELS for split in _COLOURS]
+    if not isinstance(history, Mapping):
+        raise TypeError(
+            f"history must be a mapping of columns, as pvae.fit returns, but it is of type "
+            f"{type(history).__name__}."
+        )
     if "epoch" not in history:
         raise ValueError(f"history must have a column epoch, but its columns are {list(history)}.")
     epoch = _column("epoch", history["epoch"])

@@ -4,6 +4,8 @@ import io
 import os
 from pathlib import Path
 
+from matplotlib.figure import FigureBase
+
 from pvae.files import write
 from pvae.plots.style import SAVE_DPI, Canvas, style
 
@@ -32,6 +34,10 @@ def save(figure: Canvas, path: str | os.PathLike[str]) -> None:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     plots.save(figure, f"{folder}/samples.png")
     """
+    if not isinstance(figure, FigureBase):
+        raise TypeError(f"figure must be a figure, but it is of type {type(figure).__name__}.")
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"path must be the path of a file, but it is of {type(path).__name__}.")
     path = Path(path)
     suffix = path.suffix.lower().removeprefix(".")
     if suffix not in _METADATA:

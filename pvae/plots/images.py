@@ -1,5 +1,6 @@
 """What a variational autoencoder decodes: reconstructions, samples and interpolations."""
 
+from collections.abc import Sequence
 from math import ceil, sqrt
 
 import numpy as np
@@ -12,12 +13,14 @@ from pvae.plots.tiles import Grid, draw_tiles
 _ROW_LABELS = 0.45
 _COLUMN_LABELS = 0.2
 _MARGIN = 0.1
+_LETTER = 0.08
 
 
 @style()
 def samples(
     x: Array,
     *,
+    labels: Sequence[str] | None = None,
     value_range: tuple[float, float] | None = None,
     figure: Canvas | None = None,
 ) -> Canvas:
@@ -26,6 +29,8 @@ def samples(
     Args:
         x: shape ``(n, *event)``, with images ``(1, H, W)`` or ``(3, H, W)``, or vectors ``(D,)``,
             which are drawn as small line plots.
+        labels: what each event is of, such as the name of its class; written beside the rows whose
+            events are all of one.
         value_range: the values drawn as black and white, by default 0 and 1; of line plots the
             bottom and the top, by default the least and the greatest value. Values beyond it are
             clipped to it.
@@ -36,8 +41,8 @@ def samples(
 
     Raises:
         TypeError: if ``x`` does not hold real numbers.
-        ValueError: if ``x`` is empty, not finite or of another shape, or ``value_range`` is not
-            two finite, increasing numbers.
+        ValueError: if ``x`` is empty, not finite or of another shape, there is not a label for
+            each event, or ``value_range`` is not two finite, increasing numbers.
 
     Example:
         >>> import torch
@@ -46,9 +51,32 @@ def samples(
     """
     x = as_events("x", x, ("n",))
     grid = _square(len(x), x.shape[1:])
-    figure = canvas(figure, *grid.inches(most=6))
-    draw_tiles(figure.subplots(), x, grid, value_range)
+    if labels is None:
+        figure = canvas(figure, *grid.inches(most=6))
+        draw_tiles(figure.subplots(), x, grid, value_range)
+        return figure
+    if len(labels) != len(x):
+        raise ValueError(f"There are {len(labels)} labels for {len(x)} events: give one for each.")
+    rows = [labels[i : i + grid.columns] for i in range(0, len(x), grid.columns)]
+    names = [str(row[0]) if len({str(label) for label in row}) == 1 else "" for row in rows]
+    beside = _LETTER * max(map(len, names)) + _MARGIN
+    width, height = grid.inches(most=6)
+    figure = canvas(figure, width + beside, height)
+    axes = figure.subplots()
+    draw_tiles(axes, x, grid, value_range)
+    axes.set_yticks(grid.tops + grid.cell[0] / 2, names)
+    axes.tick_params(length=0)
     return figure
+
+
+def columns(n: int, event: Sequence[int]) -> int:
+    """How many events `samples` puts in a row.
+
+    Args:
+        n: how many there are.
+        event: the shape of each.
+    """
+    return _square(n, tuple(event)).columns
 
 
 @style()

@@ -5,6 +5,7 @@ prior probability: the plane is the unit square, and a grid of evenly spaced per
 """
 
 from collections.abc import Sequence
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -41,8 +42,8 @@ def percentiles(k: int) -> torch.Tensor:
         >>> plots.percentiles(3)
         tensor([-0.9674,  0.0000,  0.9674])
     """
-    if k < 1:
-        raise ValueError(f"k must be at least 1, but it is {k}.")
+    if isinstance(k, bool) or not isinstance(k, Integral) or k < 1:
+        raise ValueError(f"k must be at least 1 and whole, but it is {k!r}.")
     probability = (torch.arange(k, dtype=torch.float64) + 0.5) / k
     return torch.special.ndtri(probability).to(torch.get_default_dtype())
 

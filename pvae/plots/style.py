@@ -8,7 +8,7 @@ from typing import TypeAlias
 import matplotlib.figure
 import matplotlib.style
 from matplotlib.backend_bases import RendererBase
-from matplotlib.figure import SubFigure
+from matplotlib.figure import FigureBase, SubFigure
 
 Canvas: TypeAlias = matplotlib.figure.Figure | SubFigure
 
@@ -107,6 +107,11 @@ class Figure(matplotlib.figure.Figure):
 
 def canvas(figure: Canvas | None, width: float, height: float) -> Canvas:
     """The figure to draw into: the one given, else a new one of this many inches."""
+    if figure is not None and not isinstance(figure, FigureBase):
+        raise TypeError(
+            f"figure must be a figure or subfigure of matplotlib, but it is of type "
+            f"{type(figure).__name__}; plots.save writes a figure to a file."
+        )
     if figure is None:
         return Figure(figsize=(width, height), layout="constrained")
     return figure

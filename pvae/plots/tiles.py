@@ -143,7 +143,12 @@ def _value_limits(
 ) -> tuple[float, float]:
     """The values drawn as black and white, or as the bottom and top of a line plot."""
     if value_range is not None:
-        low, high = value_range
+        try:
+            low, high = map(float, value_range)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"value_range must be two finite, increasing numbers, but it is {value_range!r}."
+            ) from error
         if not (np.isfinite([low, high]).all() and low < high):
             raise ValueError(
                 f"value_range must be two finite, increasing numbers, but it is {value_range}."

@@ -2,10 +2,12 @@ import multiprocessing
 import os
 import signal
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 
+import pvae
 import pvae.data.workers
 from pvae.data import Batches, Dataset, ImageFiles, Part
 
@@ -179,3 +181,24 @@ def test_an_empty_part(dataset, fails):
 def test_a_domain_that_the_data_cannot_take(dataset, fails):
     with fails(ValueError, "real numbers from -1 to 1", "the likelihood needs bytes"):
         batches(replace(dataset, domain="reals", value_range=(-1, 1)))
+
+
+def test_a_batch_is_as_the_vae_takes_it():
+    data = pvae.data.load("digits")
+    vae = pvae.build(data.event_shape, 2).double()
+    state = torch.get_rng_state()
+    x = data.batch(vae, "validation", n=5, seed=1)
+    assert x.dtype == torch.float64
+    assert x.shape == (5, 1, 8, 8)
+    assert x.unique().tolist() == [0, 1]
+    assert torch.equal(x, data.batch(vae, "validation", n=5, seed=1))
+    assert not torch.equal(x, data.batch(vae, "validation", n=5, seed=2))
+    assert torch.equal(torch.get_rng_state(), state)
+    levels = partial(pvae.likelihoods.Categorical, levels=17)
+    whole = data.batch(pvae.build(data.event_shape, 2, likelihood=levels))
+    assert torch.equal(whole, data.test.x.float())  # all of them, in their order
+    labelled = pvae.build(data.event_shape, 2, conditional=True, classes=10)
+    x, y = data.batch(labelled, n=1000)
+    assert len(x) == len(y) == len(data.test)
+    assert sorted(y.tolist()) == sorted(data.test.y.tolist())
+    assert labelled.encode(x, y).batch_shape == (180,)

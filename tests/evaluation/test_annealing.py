@@ -346,7 +346,7 @@ def test_bad_arguments(vae, x):
         bidirectional(vae, 0)
     with pytest.raises(ValueError, match="memory is 0"):
         ais(vae, x, memory=0)
-    with pytest.raises(ValueError, match="expected a tensor of shape"):
+    with pytest.raises(ValueError, match="expected a batch of shape"):
         ais(vae, x[0])
     toy = Discrete()
     for estimate in (lambda: ais(toy.vae, toy.sample(2)), lambda: bidirectional(toy.vae, 2)):

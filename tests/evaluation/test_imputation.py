@@ -247,9 +247,9 @@ def test_what_cannot_be_imputed_is_said(vae, x):
     ):
         with pytest.raises(ValueError, match=sentence):
             impute(vae, x, mask, **options, **quiet)
-    with pytest.raises(ValueError, match=r"expected a tensor of shape \(n, 1, 8, 8\)"):
+    with pytest.raises(ValueError, match=r"expected \(\*batch, 1, 8, 8\)"):
         impute(vae, x.flatten(1), mask, **quiet)
-    with pytest.raises(ValueError, match=r"x\[0\] has values outside the support"):
+    with pytest.raises(ValueError, match=r"x holds .*binary values, 0 and 1"):
         impute(vae, x + 0.5, mask, **quiet)
     # What is not observed need not be in the support.
     grey = torch.where(torch.arange(8) < 4, x, 0.5)

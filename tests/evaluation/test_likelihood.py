@@ -37,7 +37,8 @@ def test_estimates_lie_within_their_errors(case, estimator):
     x = case.sample(200)
     truth = case.evidence.log_prob(x) if hasattr(case, "evidence") else case.log_evidence(x)
     found = estimator(case.vae, x, num_samples=4000, **QUIET)
-    z = (found.log_prob - truth) / found.standard_error
+    assert torch.equal(found.standard_error.isnan(), found.pareto_k > 0.7)
+    z = ((found.log_prob - truth) / found.standard_error)[found.pareto_k <= 0.7]
     # Errors of one standard deviation, normal but for a few data with heavy weights.
     assert 0.8 < z.square().mean().sqrt() < 1.2
     assert z.abs().max() < 5
@@ -180,7 +181,7 @@ def test_portions_are_scored_side_by_side(monkeypatch, request, three_threads, p
         assert scorers[0].abreast == 1
         assert not scored
     error = (eager.standard_error**2 + found.standard_error**2).sqrt()
-    assert ((found.log_prob - eager.log_prob) / error).abs().max() < 4
+    assert ((found.log_prob - eager.log_prob) / error).abs().nan_to_num().max() < 4
 
 
 def test_what_goes_wrong_in_a_thread_stops_the_rest(vae, x, monkeypatch, compiled, three_threads):
@@ -257,7 +258,7 @@ def test_bad_input(vae, x, estimator):
             estimator(vae, x, seed=seed)
     with pytest.raises(ValueError, match="x is sparse: give a dense tensor"):
         estimator(vae, x.to_sparse())
-    with pytest.raises(ValueError, match="values outside the support"):
+    with pytest.raises(ValueError, match=r"x holds 2, .* Bernoulli is over binary"):
         estimator(vae, x * 2)
     with torch.no_grad():
         next(vae.likelihood.parameters())[0] = math.nan

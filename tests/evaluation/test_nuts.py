@@ -120,7 +120,7 @@ def test_bad_arguments(vae, x):
     for name in ("num_samples", "warmup_steps", "num_chains"):
         with pytest.raises(ValueError, match=f"{name} is 0"):
             posterior_samples(vae, x, **{name: 0})
-    with pytest.raises(ValueError, match="expected a tensor of shape"):
+    with pytest.raises(ValueError, match="expected a batch of shape"):
         posterior_samples(vae, x[0])
     toy = Discrete()
     with pytest.raises(ValueError, match="prior OneHot is not over real numbers"):

@@ -60,7 +60,7 @@ def test_the_loss_by_hand(vae, x):
     loss = Denoising(0.5).loss(vae.model, vae.guide, x)
     torch.manual_seed(1)
     with torch.no_grad():
-        q = vae.encode(x + 0.5 * torch.randn_like(x))
+        q = vae.posterior(x + 0.5 * torch.randn_like(x))
         z = q.sample()
         log_w = vae.decode(z).log_prob(x) + vae.prior().log_prob(z) - q.log_prob(z)
     assert loss == pytest.approx(-log_w.sum().item(), rel=1e-5)

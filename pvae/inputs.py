@@ -1,0 +1,154 @@
+"""What a VAE is given, looked at before its networks run: one sentence for what is no data."""
+
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pvae.data.domains import Domain, within
+
+if TYPE_CHECKING:
+    from pvae.vae import VAE
+
+_VALUES: dict[Domain, str] = {
+    "binary": "binary values, 0 and 1",
+    "unit interval": "values in [0, 1]",
+    "open unit interval": "values in (0, 1)",
+    "counts": "counts, whole numbers from 0",
+    "positive reals": "positive real numbers",
+    "reals": "finite real numbers",
+}
+
+
+def as_data(
+    vae: "VAE", x: Any, name: str = "x", *, move: bool = True, values: bool = True
+) -> Tensor:
+    r"""Return data as a tensor of the VAE's type, once they have been looked at.
+
+    Their values are compared with the domain of the likelihood, but not where a program is traced,
+    whose tensors have no values.
+
+    Args:
+        vae: the VAE.
+        x: a tensor, an array, or nested lists of numbers, shape (\*batch, \*event_shape).
+        name: what to call it.
+        move: whether to bring it to the VAE's device.
+        values: whether to look at its values.
+
+    Raises:
+        TypeError: if it is none of these.
+        ValueError: if it has another event shape, or values outside the likelihood's domain.
+    """
+    x = as_tensor(name, x, _batch(vae))
+    check_event(vae, x, name)
+    x = x.to(vae.device if move else x.device, vae.dtype)
+    domain = getattr(vae.likelihood, "domain", None)
+    if not values or domain not in get_args(Domain) or _is_traced(x):
+        return x
+    levels = getattr(vae.likelihood, "levels", 256)
+    inside = within(x.detach(), domain, levels)
+    if not bool(inside.all()):
+        wrong = x.detach()[~inside][0].item()
+        values = f"bytes, levels from 0 to {levels - 1}" if domain == "bytes" else _VALUES[domain]
+        raise ValueError(
+            f"{name} holds {wrong:g}, and the likelihood {type(vae.likelihood).__name__} is over "
+            f"{values}: take a batch in its domain by data.batch(vae, 'test'), or convert the data."
+        )
+    return x
+
+
+def as_latents(vae: "VAE", z: Any) -> Tensor:
+    r"""Return latents as a tensor of the VAE's type, shape (\*batch, \*latent_shape).
+
+    Raises:
+        TypeError: if they are no numbers.
+        ValueError: if they have another event shape.
+    """
+    shape = ", ".join(["*batch", *map(str, vae.latent_shape)])
+    z = as_tensor("z", z, f"a tensor of shape ({shape}), as a draw of vae.encode(x)")
+    if z.shape[max(z.dim() - len(vae.latent_shape), 0) :] != vae.latent_shape:
+        raise ValueError(f"z has shape {tuple(z.shape)}: expected ({shape}) for this VAE.")
+    return z.to(vae.device, vae.dtype)
+
+
+def as_tensor(name: str, values: Any, wanted: str) -> Tensor:
+    """Return numbers as a dense tensor.
+
+    Args:
+        name: what to call them.
+        values: a tensor, an array, or nested lists of numbers.
+        wanted: what was expected, for the error message.
+
+    Raises:
+        TypeError: if they are none of these.
+        ValueError: if they are complex or sparse.
+    """
+    if not isinstance(values, Tensor):
+        if not isinstance(values, np.ndarray | list | tuple | int | float):
+            remedy = "; make it dense by .toarray()" if hasattr(values, "toarray") else ""
+            kind = kind_of(values)
+            raise TypeError(f"{name} is {kind}: expected {wanted}{remedy}.")
+        try:
+            array = np.asarray(values)
+        except ValueError as error:
+            raise TypeError(
+                f"{name} is nested lists of unequal lengths: expected {wanted}."
+            ) from error
+        if array.dtype.kind not in "biufc":
+            raise TypeError(f"{name} is an array of dtype {array.dtype}: expected {wanted}.")
+        values = torch.from_numpy(np.require(array, array.dtype.newbyteorder("="), ["C", "W"]))
+    if values.is_complex() or values.layout != torch.strided:
+        kind = "complex" if values.is_complex() else "sparse"
+        raise ValueError(f"{name} is {kind}: give a dense tensor of real numbers.")
+    return values
+
+
+def check_event(vae: "VAE", x: Tensor, name: str = "x") -> None:
+    """Raise if x is not of the event shape.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    if x.shape[max(x.dim() - len(vae.event_shape), 0) :] != vae.event_shape:
+        shape = ", ".join(["*batch", *map(str, vae.event_shape)])
+        raise ValueError(f"{name} has shape {tuple(x.shape)}: expected ({shape}) for this VAE.")
+
+
+def check_observed(vae: "VAE", x: Any) -> None:
+    """Raise if x is nothing that model and guide take; its values are not looked at.
+
+    Only what Python knows of a tensor is asked for, which costs a training step nothing, and which
+    a trace does not see.
+
+    Raises:
+        TypeError: if x is no tensor of floating-point numbers.
+        ValueError: if it has another event shape.
+    """
+    if not isinstance(x, Tensor):
+        raise TypeError(f"x is {kind_of(x)}: expected {_batch(vae)}.")
+    if not x.is_floating_point() and hasattr(vae.likelihood, "domain"):
+        raise TypeError(f"x is of dtype {x.dtype}: expected {_batch(vae)}, of floating point.")
+    check_event(vae, x)
+
+
+def _batch(vae: "VAE") -> str:
+    shape = ", ".join(["*batch", *map(str, vae.event_shape)])
+    return f"a batch of shape ({shape}), as data.batch(vae, 'test') returns"
+
+
+def kind_of(value: Any) -> str:
+    """A value in words: its class, and for a class or a string that it is one."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if isinstance(value, str):
+        return f"the string {value[:40]!r}"
+    return "None" if value is None else f"of type {type(value).__name__}"
+
+
+def _is_traced(x: Tensor) -> bool:
+    """Whether x stands for values that are not there, as in a graph that is being traced."""
+    plain = type(x) in (Tensor, torch.nn.Parameter)
+    traced = torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0
+    mapped = torch._C._functorch.peek_interpreter_stack() is not None
+    return not plain or traced or mapped or x.device.type == "meta" or torch.jit.is_tracing()

@@ -1,0 +1,47 @@
+"""What results say of themselves."""
+
+import inspect
+
+import pytest
+import torch
+
+import pvae
+from pvae import evaluation
+from pvae.evaluation.results import described, estimate, interval
+
+RESULTS = [
+    kind
+    for kind in (getattr(evaluation, name) for name in evaluation.__all__)
+    if isinstance(kind, type) and hasattr(kind, "_fields")
+]
+
+
+@pytest.mark.parametrize("kind", RESULTS)
+def test_every_field_is_documented_and_shown(kind):
+    documented = inspect.getdoc(kind).split("Attributes:")[1]
+    values = {field: torch.tensor([1.0, 2.0]) for field in kind._fields}
+    shown = repr(kind(**values))
+    for field in kind._fields:
+        assert f"    {field}: " in documented
+        assert field in shown
+    assert len(RESULTS) > 15
+
+
+def test_numbers_in_words():
+    found = pvae.evaluation.ELBO(torch.tensor([-1.0, -3.0]), torch.full((2, 3), torch.nan), 0.5)
+    assert described(found).splitlines() == [
+        "ELBO",
+        "  elbo            shape (2,), mean -2, from -3 to -1",
+        "  log_likelihood  shape (2, 3), 6 not finite",
+        "  kl              0.5",
+    ]
+    assert described(found, "one", "two").startswith("ELBO: one; two\n")
+
+
+def test_an_error_is_given_only_where_it_is_known():
+    assert estimate(-2.0, 0.1, 0.0, 100) == "-2.000 ± 0.100 (samples)"
+    assert estimate(-2.0, 0.1, 0.03, 100) == "-2.000 ± 0.100 (samples, but for 3 of 100 items)"
+    assert estimate(-2.0, 0.1, 0.06, 100) == "-2.000, a lower bound, its error unknown"
+    assert estimate(-2.0, None, 0.0, 1) == "-2.000"
+    assert interval(-3.0, -2.0, None) == "-3.000 to -2.000, gap 1.000"
+    assert "bounds equal within error" in interval(-2.0, -2.0, None)
