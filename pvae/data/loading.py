@@ -24,6 +24,7 @@ from pvae.data.labels import Labels
 from pvae.data.named import NAMES, read_named
 from pvae.data.splits import split
 from pvae.messages import brief, shorten
+from pvae.networks.shapes import check_flag
 
 _VALIDATION = 1000  # items of the validation part of torchvision's data sets, if a tenth is more
 _MOST_PIXELS = 2**26  # of one image, about what Pillow deems safe to decode
@@ -115,6 +116,8 @@ def load(
         Part(180 items of shape (1, 8, 8) with labels)
     """
     kind = _kind(data)
+    check_flag("crop", crop)
+    check_flag("skip_broken", skip_broken)
     given = {
         "labels": labels is not None,
         "size": size is not None,

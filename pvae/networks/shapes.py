@@ -32,6 +32,17 @@ def check_number(name: str, value: float) -> float:
     return value
 
 
+def check_flag(name: str, value: bool) -> bool:
+    """Return True or False.
+
+    Raises:
+        TypeError: if it is neither.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} is {shown(value)}: it must be True or False.")
+    return value
+
+
 def shown(value: object) -> str:
     """A value as a message shows it: in a few words, on one line."""
     text = repr(value)
