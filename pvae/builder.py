@@ -12,7 +12,7 @@ from torch.distributions import Distribution
 from pvae.labels import Labels
 from pvae.likelihoods.bernoulli import Bernoulli
 from pvae.networks.mlp import MLP
-from pvae.networks.shapes import Shape, check_shape, check_size
+from pvae.networks.shapes import Shape, check_shape, check_size, shown
 from pvae.posteriors.diagonal_normal import DiagonalNormal
 from pvae.priors.standard_normal import StandardNormal
 from pvae.seeds import seeded
@@ -88,6 +88,10 @@ def build(
     network = _suited(network, likelihood)
     if isinstance(conditional, str):
         conditional = [conditional]
+    if not isinstance(conditional, bool | Sequence):
+        raise TypeError(
+            f"conditional is {shown(conditional)}: it must be True, False or a list of parts."
+        )
     seen = ("likelihood", "posterior") if conditional is True else tuple(conditional or ())
     if bool(seen) != (classes is not None or label_dim is not None):
         raise ValueError(

@@ -16,9 +16,9 @@ from results.reliability.kills import Kills
 
 for chosen, count in (
     (Kills("conditional", "FactorVAE"), 8),
-    (Folders("plain"), 40),
-    (Data(), 50),
-    (Calls(), 60),
+    (Folders("plain"), 26),
+    (Data(), 46),
+    (Calls(), 40),
 ):
     row = campaign.Row()
     for row in campaign.run(chosen, count, row):

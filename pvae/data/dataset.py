@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pvae.data.domains import Binarization, Domain, describe
+from pvae.networks.shapes import shown
 
 if TYPE_CHECKING:
     from pvae.data.folder import ImageFiles
@@ -122,7 +123,7 @@ class Dataset:
             ValueError: if there is no such part.
         """
         if name not in ("train", "validation", "test"):
-            raise ValueError(f"part is {name!r}: choose train, validation or test.")
+            raise ValueError(f"part is {shown(name)}: choose train, validation or test.")
         held = getattr(self, name)
         if held is None:
             raise ValueError(

@@ -24,6 +24,7 @@ from pvae.data.labels import Labels
 from pvae.data.named import NAMES, read_named
 from pvae.data.splits import split
 from pvae.messages import brief, shorten
+from pvae.networks.shapes import check_flag
 
 _VALIDATION = 1000  # items of the validation part of torchvision's data sets, if a tenth is more
 _MOST_PIXELS = 2**26  # of one image, about what Pillow deems safe to decode
@@ -115,9 +116,8 @@ def load(
         Part(180 items of shape (1, 8, 8) with labels)
     """
     kind = _kind(data)
-    for name, value in {"crop": crop, "skip_broken": skip_broken}.items():
-        if not isinstance(value, (bool, np.bool_)):
-            raise TypeError(f"{name} is a {type(value).__name__}; expected True or False.")
+    check_flag("crop", crop)
+    check_flag("skip_broken", skip_broken)
     given = {
         "labels": labels is not None,
         "size": size is not None,

@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tqdm.std import tqdm
 
 from pvae.inputs import as_data
-from pvae.messages import kind_of
+from pvae.messages import kind_of, shown
 from pvae.networks.shapes import check_size
 from pvae.progress import bar
 from pvae.seeds import seeded
@@ -224,7 +224,7 @@ def check_memory(memory: object) -> None:
         ValueError: if it is not.
     """
     if not isinstance(memory, Real) or not 0 < memory < math.inf:
-        raise ValueError(f"memory is {memory!r}: give a positive number of MiB.")
+        raise ValueError(f"memory is {shown(memory)}: give a positive number of MiB.")
 
 
 def rows_within(vae: VAE, memory: float, numbers: int | None = None) -> int:

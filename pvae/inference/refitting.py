@@ -8,6 +8,7 @@ from torch import nn
 
 from pvae.inference.history import History
 from pvae.inference.training import fit
+from pvae.networks.shapes import shown
 from pvae.seeds import seeded
 from pvae.vae import VAE
 
@@ -54,6 +55,11 @@ def refit_prior(
     """
     if "prior" in vae.conditional:
         raise ValueError("The prior of this VAE sees its labels, which a new one would not.")
+    if not callable(prior):
+        raise TypeError(
+            f"prior is {shown(prior)}: it must be a class, such as pvae.priors.Mixture, or a "
+            "functools.partial of one."
+        )
     with seeded(arguments.get("seed", 0), vae.device):
         new = prior(vae.latent_shape.numel()).to(vae.device, vae.dtype)
     seen = vae.conditional or ("likelihood", "posterior")

@@ -34,6 +34,17 @@ def check_number(name: str, value: float) -> float:
     return value
 
 
+def check_flag(name: str, value: bool) -> bool:
+    """Return True or False.
+
+    Raises:
+        TypeError: if it is neither.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} is {shown(value)}: it must be True or False.")
+    return value
+
+
 def check_shape(name: str, shape: Shape) -> Shape:
     """Return a shape as a tuple of sizes, each a whole number of at least 1.
 

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
 
+from pvae.networks.shapes import shown
 from pvae.plots.style import BLUE, SAVE_DPI
 
 # Height and width of the line plot of a vector, in what would be pixels of an image.
@@ -147,7 +148,8 @@ def _value_limits(
             low, high = map(float, value_range)
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f"value_range must be two finite, increasing numbers, but it is {value_range!r}."
+                f"value_range must be two finite, increasing numbers, but it is "
+                f"{shown(value_range)}."
             ) from error
         if not (np.isfinite([low, high]).all() and low < high):
             raise ValueError(

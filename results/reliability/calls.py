@@ -63,6 +63,7 @@ WRONG: dict[str, Any] = {
     "a distribution": pyro.distributions.Normal(0, 1),
     "a device": torch.device("meta"),
 }
+VARIADIC = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
 ON_THE_LINE = ("-1", "0", "2.5", "nan", "inf", "1e400", "9" * 30, "", "text", "[]", "[1,2]", "null")
 ON_THE_LINE += ("{}", "{a: 1}", "true", "a.b.C", "os.system", "../x", "\x00", "ä", "x" * 5000, "--")
 
@@ -164,7 +165,7 @@ class Calls:
         name = self.calls[number % len(self.calls)]
         function, arguments = _sound()[name]
         parameters = inspect.signature(function).parameters.values()
-        wrong = rng.choice([p.name for p in parameters if p.kind is not p.VAR_KEYWORD])
+        wrong = rng.choice([p.name for p in parameters if p.kind not in VARIADIC])
         what = rng.choice([*WRONG])
         call = partial(_called, function, arguments | {wrong: WRONG[what]})
         return f"{name}({wrong}={what})", attempt(call, folder)

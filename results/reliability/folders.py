@@ -106,8 +106,9 @@ def load() -> str:
 
 
 def look() -> Any:
-    """Read configuration, history and names."""
+    """Check the folder, and read configuration, history and names."""
     run = pvae.inference.Run("run")
+    run.check()
     return _hash(repr((run.config, run.history.rows, run.snapshots)).encode())
 
 
