@@ -15,9 +15,9 @@ from torch.distributions import constraints
 
 from pvae.inputs import as_data, as_latents, check_observed
 from pvae.labels import Labels, join
-from pvae.messages import kind_of
+from pvae.messages import kind_of, shown
 from pvae.moments import mean
-from pvae.networks.shapes import check_flag, check_size, shown
+from pvae.networks.shapes import check_flag, check_size
 from pvae.seeds import seeded
 
 if TYPE_CHECKING:
