@@ -26,6 +26,7 @@ from pvae.inference.stand_in import replaceable
 from pvae.inference.undo import is_plain, undone
 from pvae.inference.untraceable import Disagreement, Untraceable, brief
 from pvae.inference.update import update_of
+from pvae.messages import shown
 
 WITH_GRAPHS = (JitTrace_ELBO, JitTraceEnum_ELBO, JitTraceGraph_ELBO, JitTraceMeanField_ELBO)
 MOST_KINDS = 8  # of arguments that graphs are made for
@@ -122,10 +123,11 @@ class CompiledSVI(SVI):
         **kwargs: Any,
     ) -> None:
         super().__init__(model, guide, optim, loss, *args, **kwargs)
-        if compile not in ("auto", True):
-            raise ValueError(f"compile is {compile!r}: it must be 'auto' or True; SVI is eager.")
-        if backend not in ("auto", "inductor", "graph"):
-            raise ValueError(f"backend is {backend!r}: it must be 'auto', 'inductor' or 'graph'.")
+        if compile is not True and not (isinstance(compile, str) and compile == "auto"):
+            raise ValueError(f"compile is {shown(compile)}: it must be 'auto' or True.")
+        if not isinstance(backend, str) or backend not in ("auto", "inductor", "graph"):
+            given = shown(backend)
+            raise ValueError(f"backend is {given}: it must be 'auto', 'inductor' or 'graph'.")
         self.strict = compile is True
         self.backend = backend
         self.warm_up = warm_up
@@ -334,7 +336,9 @@ class CompiledSVI(SVI):
                 f"{programs[-1].watch.changed()} changes again and again; what is to change from "
                 "step to step must be a tensor that is changed in place"
             )
-        if graphs > 1 and self._seconds > MOST_SECONDS:
+        # Who insists on graphs, or trains without a first step of SVI's, gets them all.
+        patient = self.strict or not self.warm_up
+        if graphs > 1 and self._seconds > MOST_SECONDS and not patient:
             raise Untraceable(
                 f"its {graphs} graphs took {self._seconds:.0f} seconds to make, and another is due"
             )
