@@ -11,8 +11,9 @@ from torch.distributions import Distribution
 
 from pvae.labels import Labels
 from pvae.likelihoods.bernoulli import Bernoulli
+from pvae.messages import shown
 from pvae.networks.mlp import MLP
-from pvae.networks.shapes import Shape, check_shape, check_size, shown
+from pvae.networks.shapes import Shape, check_shape, check_size
 from pvae.posteriors.diagonal_normal import DiagonalNormal
 from pvae.priors.standard_normal import StandardNormal
 from pvae.seeds import seeded

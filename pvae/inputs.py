@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from pvae.data.domains import Domain, within
+from pvae.messages import kind_of
 
 if TYPE_CHECKING:
     from pvae.vae import VAE
@@ -135,15 +136,6 @@ def check_observed(vae: "VAE", x: Any) -> None:
 def _batch(vae: "VAE") -> str:
     shape = ", ".join(["*batch", *map(str, vae.event_shape)])
     return f"a batch of shape ({shape}), as data.batch(vae, 'test') returns"
-
-
-def kind_of(value: Any) -> str:
-    """A value in words: its class, and for a class or a string that it is one."""
-    if isinstance(value, type):
-        return f"the class {value.__name__}"
-    if isinstance(value, str):
-        return f"the string {value[:40]!r}"
-    return "None" if value is None else f"of type {type(value).__name__}"
 
 
 def _is_traced(x: Tensor) -> bool:

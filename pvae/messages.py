@@ -39,3 +39,31 @@ def shorten(text: str, most: int = MOST) -> str:
         return text
     half = (most - 5) // 2
     return f"{text[: most - 5 - half]} ... {text[-half:]}"
+
+
+def kind_of(value: object) -> str:
+    """What a value is, in a few words.
+
+    Example:
+        >>> from pvae.messages import kind_of
+        >>> kind_of(dict), kind_of({})
+        ('the class dict', 'an object of type dict')
+    """
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if isinstance(value, str):
+        return f"the string {value[:40]!r}"
+    return "None" if value is None else f"an object of type {type(value).__name__}"
+
+
+def shown(value: object) -> str:
+    """A value as Python writes it, or its kind where that is long.
+
+    Example:
+        >>> from pvae.messages import shown
+        >>> shown(0.5), shown(list(range(100)))
+        ('0.5', 'an object of type list')
+    """
+    text = repr(value)
+    plain = len(text) <= 60 and "\n" not in text and not hasattr(value, "shape")
+    return text if plain else kind_of(value)

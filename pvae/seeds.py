@@ -6,7 +6,7 @@ from numbers import Integral
 
 import torch
 
-from pvae.networks.shapes import shown
+from pvae.messages import shown
 
 
 @contextmanager

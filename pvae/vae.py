@@ -15,8 +15,9 @@ from torch.distributions import constraints
 
 from pvae.inputs import as_data, as_latents, check_observed
 from pvae.labels import Labels, join
+from pvae.messages import kind_of, shown
 from pvae.moments import mean
-from pvae.networks.shapes import check_flag, check_size, shown
+from pvae.networks.shapes import check_flag, check_size
 from pvae.seeds import seeded
 
 if TYPE_CHECKING:
@@ -100,11 +101,9 @@ class VAE(nn.Module):
             )
         for name, part in zip(PARTS, (prior, likelihood, posterior), strict=True):
             if not isinstance(part, nn.Module):
-                kind = part if isinstance(part, type) else type(part)
                 raise TypeError(
-                    f"{name} is {'the class' if kind is part else 'an object of type'} "
-                    f"{kind.__name__}: it must be a torch.nn.Module whose forward returns a "
-                    "distribution."
+                    f"{name} is {kind_of(part)}: it must be a torch.nn.Module whose forward "
+                    "returns a distribution."
                 )
         self.prior = prior
         self.likelihood = likelihood

@@ -288,7 +288,7 @@ def test_misfits(vae, x, call, sentence):
     ],
 )
 def test_the_encoder_sees_numbers_of_the_order_of_one(likelihood, x, seen):
-    vae = pvae.build((3,), 2, likelihood=likelihood)
+    vae = pvae.build((3,), 2, likelihood=likelihood).eval()
     x, seen = torch.tensor([x]), torch.tensor([seen])
     torch.testing.assert_close(vae.features(x), seen)
     torch.testing.assert_close(vae.encode(x).mean, vae.posterior(seen).mean)

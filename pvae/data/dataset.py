@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pvae.data.domains import Binarization, Domain, describe
-from pvae.networks.shapes import shown
+from pvae.messages import shown
 
 if TYPE_CHECKING:
     from pvae.data.folder import ImageFiles

@@ -16,8 +16,9 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 from tqdm.std import tqdm
 
-from pvae.inputs import as_data, kind_of
-from pvae.networks.shapes import check_size, shown
+from pvae.inputs import as_data
+from pvae.messages import kind_of, shown
+from pvae.networks.shapes import check_size
 from pvae.progress import bar
 from pvae.seeds import seeded
 from pvae.vae import VAE

@@ -12,7 +12,8 @@ from pvae.data.dataset import Dataset
 from pvae.evaluation.chunks import MEMORY, check_vae, portions, rows_within
 from pvae.evaluation.representations import as_rows
 from pvae.evaluation.summary import batches_for, part_of
-from pvae.inputs import as_tensor, kind_of
+from pvae.inputs import as_tensor
+from pvae.messages import kind_of
 from pvae.networks.shapes import check_size
 from pvae.seeds import seeded
 from pvae.vae import VAE

@@ -9,7 +9,7 @@ from pvae.data.dataset import Dataset, Part
 from pvae.data.domains import DEQUANTIZED
 from pvae.evaluation.bound import elbo
 from pvae.evaluation.chunks import check_vae
-from pvae.inputs import kind_of
+from pvae.messages import kind_of
 from pvae.networks.shapes import check_size
 from pvae.seeds import seeded
 from pvae.vae import VAE

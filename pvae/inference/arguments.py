@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from pvae.inference.optimizer import Optimizer, check_closure
+from pvae.messages import kind_of, shown
 from pvae.networks.shapes import check_size
 from pvae.vae import VAE
 
@@ -40,9 +41,9 @@ def check_numbers(**numbers: Any) -> None:
     check_size("batch_size", numbers["batch_size"])
     clip_norm, seed = numbers["clip_norm"], numbers["seed"]
     if clip_norm is not None and not (_is_number(clip_norm, Real) and clip_norm > 0):
-        raise ValueError(f"clip_norm is {short(clip_norm)}: it must be a positive number, or None.")
+        raise ValueError(f"clip_norm is {shown(clip_norm)}: it must be a positive number, or None.")
     if not (_is_number(seed, Integral) and 0 <= seed < 2**32):
-        raise ValueError(f"seed is {short(seed)}: it must be a whole number from 0 to 2**32 - 1.")
+        raise ValueError(f"seed is {shown(seed)}: it must be a whole number from 0 to 2**32 - 1.")
 
 
 def check_auto(name: str, value: Any, least: int) -> None:
@@ -53,7 +54,7 @@ def check_auto(name: str, value: Any, least: int) -> None:
     """
     if value not in ("auto", None) and not (_is_number(value, Integral) and value >= least):
         raise ValueError(
-            f"{name} is {short(value)}: it must be 'auto', None, or a whole number of at least "
+            f"{name} is {shown(value)}: it must be 'auto', None, or a whole number of at least "
             f"{least}."
         )
 
@@ -143,21 +144,6 @@ def make_schedule(
 def step(schedule: LRScheduler, figure: float) -> None:
     """Step a schedule after an epoch, by the monitored figure where it asks for one."""
     schedule.step(figure) if isinstance(schedule, ReduceLROnPlateau) else schedule.step()
-
-
-def kind_of(value: object) -> str:
-    """What a value is, in a few words."""
-    if isinstance(value, type):
-        return f"the class {value.__name__}"
-    if isinstance(value, str):
-        return f"the text {short(value)}"
-    return "None" if value is None else f"an object of type {type(value).__name__}"
-
-
-def short(value: object) -> str:
-    """A value as Python writes it, or its kind where that is long."""
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 40 else kind_of(value) if not isinstance(value, str) else text[:40]
 
 
 def _stand_in(

@@ -8,7 +8,7 @@ from torch import nn
 
 from pvae.inference.history import History
 from pvae.inference.training import fit
-from pvae.networks.shapes import shown
+from pvae.messages import shown
 from pvae.seeds import seeded
 from pvae.vae import VAE
 

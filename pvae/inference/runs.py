@@ -20,6 +20,7 @@ import errno
 import inspect
 import itertools
 import json
+import os
 import platform
 import re
 import shutil
@@ -189,8 +190,7 @@ class Run:
             "epochs": 0,
             "stopped": None,
             "data": describe_data(data),
-            "checksums": {name: [storage.checksum(content)] for name, content in contents.items()}
-            | {"config.yaml": [_settled(config)]},
+            "checksums": {name: [storage.checksum(content)] for name, content in contents.items()},
         }
         if path.exists():
             _remove_begun(path)
@@ -227,11 +227,10 @@ class Run:
             ValueError: if a file is damaged, which is named.
         """
         with lock(self.path):
-            self._check_config()
-            _ = self.history
+            _ = self.config, self.history
             for name in self.checksums:
                 path = self.path / name
-                if path.exists() and name not in ("config.yaml", "run.json"):
+                if path.exists() and name != "run.json":
                     storage.check_sum(path, files.read(path), self.checksums[name])
             self.state()
 
@@ -275,11 +274,10 @@ class Run:
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write the configuration anew, for a run that was resumed with more epochs."""
-        new = [_settled(config)]
-        both = [*new, *self.checksums.get("config.yaml", [])]
-        self.update(checksums=self.checksums | {"config.yaml": both})
-        files.write(self.path / "config.yaml", _yaml(config))
-        self.update(checksums=self.checksums | {"config.yaml": new})
+        self.write_files({"config.yaml": _yaml(config)})
+        self.__dict__.pop("_config", None)
+        self.__dict__.pop("_written", None)
+        self.__dict__.pop("lacking", None)
 
     def check_same(self, config: Mapping[str, Any], data: Dataset) -> None:
         """Check that a configuration and data continue this run.
@@ -310,9 +308,19 @@ class Run:
         alike = all(before[k] == now[k] for k in before.keys() & now.keys())
         return alike and own.get("class_path") == given.get("class_path")
 
-    @cached_property
+    @property
     def config(self) -> dict[str, Any]:
-        """The configuration, as the command line reads it."""
+        """The configuration, as the command line reads it.
+
+        Raises:
+            ValueError: if it is damaged, or has been changed since the run was begun.
+        """
+        path = self.path / "config.yaml"
+        storage.check_sum(path, files.read(path), self.checksums.get("config.yaml", ()))
+        return self._config
+
+    @cached_property
+    def _config(self) -> dict[str, Any]:
         config = {**self.lacking, **self._written}
         network = config.get("network")
         if self.lacking and isinstance(network, dict) and network.get("class_path") == MLP_PATH:
@@ -335,10 +343,15 @@ class Run:
 
     @property
     def history(self) -> History:
-        """The figures recorded so far."""
+        """The figures recorded so far.
+
+        Raises:
+            FileNotFoundError: if they are missing.
+            ValueError: if they are damaged.
+        """
         path = self.path / "metrics.jsonl"
         rows = []
-        if path.exists():
+        if self.info["epochs"] or os.path.lexists(path):
             content = files.read(path, _MOST_METRICS)
             for number, line in enumerate(content.splitlines(), 1):
                 rows.append(_parse(line, f"{path}, line {number},"))
@@ -366,7 +379,7 @@ class Run:
         """The names of the weights kept during training, by epoch."""
         folder = self.path / "snapshots"
         names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-        found = [_SNAPSHOT.fullmatch(name) for name in names if (folder / name).is_file()]
+        found = [_SNAPSHOT.fullmatch(name) for name in names]
         epochs = sorted(int(match[1]) for match in found if match)
         return {epoch: snapshot_name(epoch) for epoch in epochs}
 
@@ -404,7 +417,7 @@ class Run:
                 those of this model.
         """
         labels = self.info.get("labels", {})
-        config = self.config | {name: labels.get(name) for name in ("classes", "label_dim")}
+        config = self._config | {name: labels.get(name) for name in ("classes", "label_dim")}
         found = self._weights(weights)
         with seeded(0, torch.device("cpu")):  # the first weights are drawn, and replaced
             try:
@@ -413,7 +426,7 @@ class Run:
             except ValueError as error:
                 raise ValueError(f"{self.path}: {error}") from error
         self._put(vae, found, weights)
-        self._check_config()
+        _ = self.config  # what else it says must be true as well
         return vae
 
     def restore(self, vae: VAE, weights: str = "weights.safetensors") -> VAE:
@@ -462,15 +475,6 @@ class Run:
                 "entry has changed; restore the file from a copy."
             )
         return info
-
-    def _check_config(self) -> None:
-        """Check that the configuration is the one that the run was begun with."""
-        known = self.checksums.get("config.yaml", ())
-        if known and _settled(self.config) not in known:
-            raise ValueError(
-                f"{self.path / 'config.yaml'} has been changed since the run was begun: restore "
-                "it from a copy, or begin a new run with it by --config."
-            )
 
 
 def load(run: str | Path, vae: VAE | None = None, trust: str | Iterable[str] | None = None) -> VAE:
@@ -642,12 +646,6 @@ def _sealed(info: Mapping[str, Any]) -> dict[str, Any]:
         content = json.dumps(info, sort_keys=True).encode()
         info["checksums"]["run.json"] = [storage.checksum(content)]
     return info
-
-
-def _settled(config: Mapping[str, Any]) -> str:
-    """The checksum of what a configuration settles for good, which is not how it is written."""
-    plain = yaml.safe_load(_yaml({k: v for k, v in config.items() if k not in FREE_ON_RESUME}))
-    return storage.checksum(json.dumps(plain, sort_keys=True, default=str).encode())
 
 
 def _kept(path: Path) -> set[str]:

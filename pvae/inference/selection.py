@@ -9,8 +9,8 @@ from pyro.infer import ELBO, Trace_ELBO, TraceGraph_ELBO, TraceMeanField_ELBO
 
 from pvae.data.batches import Batches
 from pvae.evaluation.summary import bits_per_dim
-from pvae.inference.arguments import short
 from pvae.inference.history import HIGHER
+from pvae.messages import shown
 from pvae.objectives.counting import settled
 from pvae.objectives.warmup import Warmup, can_warm_up
 from pvae.seeds import seeded
@@ -115,10 +115,10 @@ def check_monitor(monitor: str, keep: str) -> tuple[Figure, Keep]:
     figure = monitor.removeprefix("validation/") if isinstance(monitor, str) else monitor
     if figure not in get_args(Figure):
         raise ValueError(
-            f"monitor is {short(monitor)}: it must be one of {', '.join(get_args(Figure))}."
+            f"monitor is {shown(monitor)}: it must be one of {', '.join(get_args(Figure))}."
         )
     if keep not in ("best", "last"):
-        raise ValueError(f"keep is {short(keep)}: it must be 'best' or 'last'.")
+        raise ValueError(f"keep is {shown(keep)}: it must be 'best' or 'last'.")
     return figure, keep
 
 

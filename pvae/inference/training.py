@@ -28,7 +28,6 @@ from pvae.inference.arguments import (
     check_vae,
     make_optimizer,
     make_schedule,
-    short,
     step,
 )
 from pvae.inference.backends import best_backend
@@ -52,6 +51,7 @@ from pvae.inference.selection import (
 from pvae.inference.storage import pack_weights
 from pvae.inference.threads import threads_for
 from pvae.inference.usage import unused_latents
+from pvae.messages import shown
 from pvae.objectives.counting import risen_after
 from pvae.objectives.warmup import Warmup
 from pvae.objectives.wrapper import check_objective
@@ -167,7 +167,7 @@ def fit(
     check_auto("patience", patience, 1)
     monitor, keep = check_monitor(monitor, keep)
     if not isinstance(compile, bool) and compile != "auto":
-        raise ValueError(f"compile is {short(compile)}: it must be 'auto', True or False.")
+        raise ValueError(f"compile is {shown(compile)}: it must be 'auto', True or False.")
     check_places(run, device)
     if resume and run is None:
         raise ValueError("resume needs the run folder to continue: pass run=.")

@@ -9,7 +9,8 @@ from torch.nn.functional import softplus
 
 from pvae.conditional import Conditional
 from pvae.kinds import Network
-from pvae.networks.shapes import Shape, shown
+from pvae.messages import shown
+from pvae.networks.shapes import Shape
 
 
 class LocationScale(Conditional):

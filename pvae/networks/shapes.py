@@ -7,6 +7,8 @@ from numbers import Integral, Real
 import torch
 from torch import Tensor, nn
 
+from pvae.messages import shown
+
 Shape = tuple[int, ...]
 
 
@@ -41,13 +43,6 @@ def check_flag(name: str, value: bool) -> bool:
     if not isinstance(value, bool):
         raise TypeError(f"{name} is {shown(value)}: it must be True or False.")
     return value
-
-
-def shown(value: object) -> str:
-    """A value as a message shows it: in a few words, on one line."""
-    text = repr(value)
-    short = len(text) <= 60 and "\n" not in text and not isinstance(value, Tensor)
-    return text if short else f"of type {type(value).__name__}"
 
 
 def check_shape(name: str, shape: Shape) -> Shape:

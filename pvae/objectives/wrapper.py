@@ -8,6 +8,8 @@ from pyro.infer import ELBO
 from pyro.poutine import Trace
 from torch import Tensor
 
+from pvae.messages import kind_of
+
 
 class Wrapper(ELBO):
     """An objective that runs another one on programs that it changes.
@@ -73,9 +75,7 @@ def check_objective(objective: object, name: str = "objective") -> ELBO:
     """
     if isinstance(objective, ELBO):
         return objective
-    given = objective.__name__ if isinstance(objective, type) else type(objective).__name__
-    kind = "the class" if isinstance(objective, type) else "an object of type"
     raise TypeError(
-        f"{name} is {kind} {given}: it must be an instance of a Pyro ELBO, such as "
+        f"{name} is {kind_of(objective)}: it must be an instance of a Pyro ELBO, such as "
         "pyro.infer.Trace_ELBO()."
     )

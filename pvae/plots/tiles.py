@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
 
-from pvae.networks.shapes import shown
+from pvae.messages import shown
 from pvae.plots.style import BLUE, SAVE_DPI
 
 # Height and width of the line plot of a vector, in what would be pixels of an image.

@@ -263,3 +263,10 @@ def test_paths_that_are_none(path):
 def test_sizes_that_memory_cannot_hold(name, size, fails):
     with fails(ValueError):
         load(name, size=size)
+
+
+@pytest.mark.parametrize("name", ["crop", "skip_broken"])
+@pytest.mark.parametrize("value", [torch.ones(2), "yes", 1])
+def test_switches_are_true_or_false(name, value, fails):
+    with fails(TypeError, name, "True or False"):
+        load("digits", **{name: value})

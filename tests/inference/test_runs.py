@@ -340,7 +340,9 @@ def test_odd_names_among_the_snapshots(run):
     ):
         (run / "snapshots" / name).write_bytes(b"")
     (run / "snapshots" / "epoch-000004.safetensors").symlink_to("/dev/zero")
-    assert list(Run(run).snapshots) == [0, 1, 2]
+    assert list(Run(run).snapshots) == [0, 1, 2, 4]
+    with pytest.raises(ValueError, match="folder, pipe or device"):
+        Run(run).vae(Run(run).snapshots[4])
 
 
 def state_with(run, change):
