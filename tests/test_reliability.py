@@ -17,7 +17,7 @@ from results.reliability.kills import Kills
 for chosen, count in (
     (Kills("conditional", "FactorVAE"), 8),
     (Folders("plain"), 26),
-    (Data(), 46),
+    (Data(), 11),
     (Calls(), 40),
 ):
     row = campaign.Row()

@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 import pvae
 from pvae import gallery
 from pvae.inference import runs, storage
-from results.reliability.watch import CANARY, Outcome, Refused, attempt, command, standing
+from results.reliability.watch import CANARY, SECONDS, Outcome, Refused, attempt, command, standing
 
 QUICK = "--latent_dim 2 --epochs 2 --compile false --device cpu --network.hidden [8]"
 RUNS = {
@@ -84,7 +84,7 @@ class Folders:
         readers = ANEW if damage is modules_in_place else READERS
         for reader, call in readers.items():
             before = _tree(folder / "run")
-            outcome = attempt(call, folder)
+            outcome = attempt(call, folder, 120 if readers is ANEW else SECONDS)
             if outcome.kind == "refused" and _tree(folder / "run") != before:
                 outcome.kind = "changed a folder that it refused"
             expected = self.expected[base].get(reader, outcome.said)
