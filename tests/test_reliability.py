@@ -16,7 +16,7 @@ from results.reliability.kills import Kills
 
 for chosen, count in (
     (Kills("conditional", "FactorVAE"), 8),
-    (Folders("plain"), 26),
+    (Folders(), 20),
     (Data(), 11),
     (Calls(), 40),
 ):
