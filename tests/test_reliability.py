@@ -16,8 +16,8 @@ from results.reliability.kills import Kills
 
 for chosen, count in (
     (Kills("conditional", "FactorVAE"), 8),
-    (Folders("plain"), 26),
-    (Data(), 46),
+    (Folders(), 20),
+    (Data(), 11),
     (Calls(), 40),
 ):
     row = campaign.Row()
