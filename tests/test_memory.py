@@ -25,9 +25,9 @@ def test_a_model_is_measured_without_being_made(vae):
         {"event_shape": (1, 10**5, 10**5)},
         {"network": partial(pvae.networks.MLP, hidden=[10**9])},
         {"network": partial(pvae.networks.Conv, channels=[10**6, 10**6])},
-        {"prior": partial(pvae.priors.VampPrior, components=10**10)},
+        {"prior": partial(pvae.priors.VampPrior, components=10**9)},
         {"posterior": partial(pvae.posteriors.PlanarFlow, layers=10**9)},
-        {"classes": 10**12, "conditional": True},
+        {"classes": 10**9, "conditional": True},
     ],
 )
 def test_models_that_memory_cannot_hold(options):

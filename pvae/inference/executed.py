@@ -1,6 +1,7 @@
 """The code that a run executes, and the names that it reads."""
 
 import dis
+import gc
 import sys
 import types
 from collections.abc import Iterator
@@ -74,11 +75,15 @@ def recorded() -> Iterator[Executed]:
         elif event == "call" and not imports:
             met.setdefault(frame.f_code, frame.f_globals)
 
+    collecting = gc.isenabled()
+    gc.disable()  # what is called back by it belongs to no program either
     sys.setprofile(note)
     try:
         yield executed
     finally:
         sys.setprofile(None)
+        if collecting:
+            gc.enable()
         for code, namespace in met.items():
             if not is_library(namespace.get("__name__")):
                 executed.add(code, namespace)
