@@ -6,12 +6,13 @@ from functools import partial
 from typing import Any
 
 import torch
+from pyro.optim import PyroOptim
 from torch import nn
 from torch.distributions import Distribution
 
 from pvae.labels import Labels
 from pvae.likelihoods.bernoulli import Bernoulli
-from pvae.messages import shown
+from pvae.messages import kind_of, shown
 from pvae.networks.mlp import MLP
 from pvae.networks.shapes import Shape, check_shape, check_size
 from pvae.posteriors.diagonal_normal import DiagonalNormal
@@ -130,13 +131,10 @@ def build(
 
 def _check_factory(name: str, factory: object) -> None:
     """Refuse what cannot be a factory of modules."""
-    rooms = {"prior": "priors", "likelihood": "likelihoods", "posterior": "posteriors"}
-    advice = f"give a class, such as those in pvae.{rooms.get(name, 'networks')}, or a"
-    if isinstance(factory, nn.Module | Distribution) or not callable(factory):
-        given = f"an object of type {type(factory).__name__}"
-        if isinstance(factory, str | type(None)):
-            given = repr(factory)[:60]
-        raise TypeError(f"{name} is {given}: {advice} functools.partial of one.")
+    packages = {"prior": "priors", "likelihood": "likelihoods", "posterior": "posteriors"}
+    advice = f"give a class, such as those in pvae.{packages.get(name, 'networks')}, or a"
+    if isinstance(factory, nn.Module | Distribution | PyroOptim) or not callable(factory):
+        raise TypeError(f"{name} is {kind_of(factory)}: {advice} functools.partial of one.")
     cls, _ = _parts_of(factory)
     if isinstance(cls, type) and not issubclass(cls, nn.Module):
         raise TypeError(

@@ -125,7 +125,7 @@ def nothing():
     ("arguments", "sentence"),
     [
         ({"prior": StandardNormal(2)}, "prior is an object of type StandardNormal"),
-        ({"prior": "StandardNormal"}, "prior is 'StandardNormal'"),
+        ({"prior": "StandardNormal"}, "prior is the string 'StandardNormal'"),
         ({"prior": None}, "prior is None"),
         ({"prior": dist.Normal(0.0, 1.0)}, "prior is an object of type Normal"),
         ({"prior": dist.Normal}, "prior is the class Normal, which is no torch.nn.Module"),
@@ -138,7 +138,7 @@ def nothing():
         ({"posterior": DiagonalNormal((1, 8, 8), 2)}, "posterior is an object of type"),
         ({"posterior": 3}, "posterior is an object of type int"),
         ({"network": MLP((2,), (4,))}, "network is an object of type MLP"),
-        ({"network": "MLP"}, "network is 'MLP'"),
+        ({"network": "MLP"}, "network is the string 'MLP'"),
         ({"network": torch.optim.Adam}, "network is the class Adam"),
     ],
 )

@@ -18,7 +18,7 @@ from tqdm.std import tqdm
 
 from pvae.inputs import as_data
 from pvae.messages import kind_of, shown
-from pvae.networks.shapes import check_size
+from pvae.networks.shapes import check_flag, check_size
 from pvae.progress import bar
 from pvae.seeds import seeded
 from pvae.vae import VAE
@@ -339,6 +339,7 @@ class Count:
 @contextmanager
 def counted(total: int, progress: bool = True, unit: str = "data") -> Iterator[Count]:
     """A progress bar, which shows once two seconds have gone by, and leaves nothing behind."""
+    check_flag("progress", progress)
     options = {"total": total, "unit": f" {unit}", "delay": 2, "leave": False}
     with bar(**options) if progress else tqdm(disable=True) as shown:
         yield Count(shown)

@@ -420,6 +420,8 @@ def _check_mask(mask: object, x: Tensor) -> Tensor:
         raise ValueError(
             f"mask has type {type(mask).__name__}: give a tensor, True where x is observed."
         ) from error
+    if mask.layout != torch.strided:
+        raise ValueError("mask is a sparse tensor: give mask.to_dense().")
     if not bool(((mask == 0) | (mask == 1)).all()):
         raise ValueError("mask has values other than 0 and 1: give True where x is observed.")
     try:

@@ -51,7 +51,7 @@ from pvae.inference.selection import (
 from pvae.inference.storage import pack_weights
 from pvae.inference.threads import threads_for
 from pvae.inference.usage import unused_latents
-from pvae.messages import shown
+from pvae.messages import brief, shown
 from pvae.objectives.counting import risen_after
 from pvae.objectives.warmup import Warmup
 from pvae.objectives.wrapper import check_objective
@@ -475,8 +475,16 @@ def _look(objective: ELBO, vae: VAE, train: Batches) -> float:
     """
     arguments = train.first(2)
     counter = FlopCounterMode(display=False)
-    with seeded(0, train.device), vae.evaluating(), pyro.validation_enabled(True), counter:
-        objective.loss(vae.model, vae.guide, *arguments)
+    try:
+        with seeded(0, train.device), vae.evaluating(), pyro.validation_enabled(True), counter:
+            objective.loss(vae.model, vae.guide, *arguments)
+    except ValueError as error:
+        x = arguments[0]
+        raise ValueError(
+            f"The VAE cannot be computed on these data, whose values lie from {float(x.min()):.4g} "
+            f"to {float(x.max()):.4g} ({brief(error, 100)}): bring them to the order of 1, or "
+            "choose another likelihood."
+        ) from error
     return counter.get_total_flops() / len(arguments[0])
 
 
