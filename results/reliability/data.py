@@ -503,7 +503,7 @@ def odd_pt(rng: np.random.Generator, folder: Path) -> Case:
         (x[::2], x[::2]),
         (torch.nn.Parameter(x), x),
         ([x], None),
-        ({"x": x, "meta": "text"}, x),
+        ({"x": x, "meta": "text"}, None),
         ({1: x}, x),
         ("text", None),
         (None, None),
