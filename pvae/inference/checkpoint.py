@@ -142,10 +142,14 @@ class Checkpoint:
         # Fused kernels trust these shapes, and write past the end of tensors that are too small.
         if type(self.optimizer.torch_optimizer) not in FUSED:
             return
+        if len({frozenset(moments) for moments in state["state"].values()}) > 1:
+            raise TypeError("the optimizer lacks entries for some parameters")
         for index, moments in state["state"].items():
             parameter = self.optimizer.parameters[index]
             for name, moment in moments.items():
-                if not torch.is_tensor(moment) or not moment.dim():
+                if not torch.is_tensor(moment) and moment is not None:
+                    raise TypeError(f"{name} of the optimizer is {brief(repr(moment), 60)}")
+                if moment is None or not moment.dim():
                     continue
                 if moment.shape != parameter.shape:
                     shape, own = tuple(moment.shape), tuple(parameter.shape)

@@ -111,7 +111,7 @@ def look() -> Any:
     run.check()
     # The data may have moved; whether they are the same is asked when they are loaded.
     config = {k: v for k, v in run.config.items() if k not in ("data", "labels", "root")}
-    assert all((run.path / name).exists() for name in run.snapshots.values())  # fewer may be kept
+    _ = run.snapshots  # of which fewer may be kept
     return _hash(repr((config, run.history.rows)).encode())
 
 
