@@ -324,8 +324,8 @@ def sample(
     Args:
         run: the run folder.
         n: how many.
-        label: of a conditional run, what to draw: the name or number of a class, or continuous
-            labels.
+        label: of a conditional run, what to draw: the name or number of a class, each in turn
+            otherwise, or continuous labels.
         out: picture (.png, .pdf, .svg), or .npy for the values; a new file in the run's figures
             otherwise.
         draw: draw from the likelihood in place of its mean.
@@ -338,7 +338,7 @@ def sample(
     check_size("n", n)
     _check_out(out)
     opened, vae = _open_model(run, device)
-    y = _label(vae, label)
+    y = _label(vae, label, n)
     x = vae.sample(n, y, seed=seed, draw=draw).cpu()
     known = opened.info["data"]
     limits = gallery.value_range(vae, known["domain"], known["value_range"])
@@ -534,8 +534,10 @@ def _open(
     return opened, vae, dataset, asked[-1]
 
 
-def _label(vae: "pvae.VAE", label: list[float] | str | None) -> Any:
-    """The label that samples are given, from what the command line was given."""
+def _label(vae: "pvae.VAE", label: list[float] | str | None, n: int) -> Any:
+    """The labels that n samples are given, from what the command line was given."""
+    from pvae import gallery
+
     if vae.labels is None:
         if label is not None:
             raise ValueError(
@@ -543,6 +545,10 @@ def _label(vae: "pvae.VAE", label: list[float] | str | None) -> Any:
                 "it out."
             )
         return None
+    if label is None and vae.labels.classes is not None:
+        return gallery.classes_in_rows(vae, n)
+    if label is None:
+        raise ValueError("The labels of this run are numbers: say by --label which to draw for.")
     if isinstance(label, str) and label not in (vae.labels.names or ()):
         try:
             return float(label)

@@ -149,6 +149,7 @@ def test_the_command_line(tmp_path, capsys):
     command = ["train", "--conditional", "true", "--latent_dim", "2", "--epochs", "2"]
     main([*command, "--network.hidden", "[16]", "--run", str(run)])
     main(["train", "--resume", str(run), "--epochs", "3"])
+    main(["sample", str(run), "--n", "12", "--out", str(tmp_path / "all.npy")])  # of every class
     main(["sample", str(run), "--label", "3", "--n", "4", "--out", str(tmp_path / "x.npy")])
     assert np.load(tmp_path / "x.npy").shape == (4, 1, 8, 8)
     main(["evaluate", str(run), "--seconds", "1"])
@@ -157,7 +158,6 @@ def test_the_command_line(tmp_path, capsys):
     assert (run / "figures" / "plane.png").exists()
     capsys.readouterr()
     for argv, sentence in [
-        (["sample", str(run)], "give its labels y, whole numbers from 0 to 9"),
         (["sample", str(run), "--label", "10"], "whole numbers from 0 to 9; these are not: shape"),
     ]:
         with pytest.raises(SystemExit) as stopped:
