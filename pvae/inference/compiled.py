@@ -133,7 +133,6 @@ class CompiledSVI(SVI):
         self.warm_up = warm_up
         self.objective = loss
         self.update = update_of(optim)
-        self.learned: dict[int, Tensor] = {}  # parameters that have had gradients
         self._programs: dict[Hashable, list[Program]] = {}
         self._eager: set[Hashable] = set()
         self._fixed: set[tuple[int, Any]] = set()  # values that cannot be inputs of a graph
@@ -197,12 +196,13 @@ class CompiledSVI(SVI):
         if kind in self._eager:
             return self._run_eagerly(args, kwargs, gradients)
         inputs = [leaf for leaf in leaves if torch.is_tensor(leaf)]
-        new = kind not in self._programs
         try:
-            if new:
+            if kind not in self._programs:
                 self._check_arguments(leaves)
-            if not new or not self.warm_up:
-                program = self._program(kind, leaves, structure, gradients)
+            program = self._program(kind, leaves, structure, gradients)
+            if program is None and not self.warm_up:
+                program = self._make(kind, leaves, structure, gradients)
+            if program is not None:
                 return program.run(inputs)
         except Untraceable as error:
             self._refuse(error)
@@ -210,13 +210,13 @@ class CompiledSVI(SVI):
             return self._run_eagerly(args, kwargs, gradients)
         # The first step is SVI's own: what programs make when they are first run is made there.
         self.update.fit()
+        given = pytree.tree_leaves((args, kwargs))
         with observed() as run:
             loss = self._run_eagerly(args, kwargs, gradients)
-        for p in run.named.values():
-            if gradients and p.grad is not None:
-                self.learned[id(p)] = p
-                p.grad = None
         try:
+            left = pytree.tree_leaves((args, kwargs))
+            if len(left) != len(given) or any(a is not b for a, b in zip(left, given, strict=True)):
+                raise Untraceable("it writes into an argument")
             self._make(kind, leaves, structure, gradients, run)
         except Untraceable as error:
             self._refuse(error)
@@ -249,12 +249,13 @@ class CompiledSVI(SVI):
         )
         calls = map(_Identity, (self.model, self.guide, self.loss_and_grads, self.loss))
         autocast = torch.is_autocast_enabled("cpu"), torch.is_autocast_enabled("cuda")
+        defaults = torch.get_default_dtype(), torch._C._len_torch_function_stack(), *autocast
         # As text, since a structure has a hash only in recent versions of torch.
-        return (kinds, str(structure), gradients, self.update.batch_size, autocast, *calls)
+        return (kinds, str(structure), gradients, self.update.batch_size, *defaults, *calls)
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy is made of: all but graphs, which it makes for itself."""
-        fresh = {"_programs": {}, "learned": {}, "update": None, "_eager": set(), "_fixed": set()}
+        fresh = {"_programs": {}, "update": None, "_eager": set(), "_fixed": set()}
         return vars(self) | fresh | {"_made_anew": set()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -262,12 +263,8 @@ class CompiledSVI(SVI):
         self.update = update_of(self.optim)
 
     def _run_eagerly(self, args: tuple, kwargs: dict, gradients: bool) -> Any:
-        if not gradients:
-            return super().evaluate_loss(*args, **kwargs)
-        for p in self.learned.values():  # as SVI leaves them, by which momentum goes on
-            if p.grad is None:
-                p.grad = torch.zeros_like(p)
-        return super().step(*args, **kwargs)
+        call = super().step if gradients else super().evaluate_loss
+        return call(*args, **kwargs)
 
     def _refuse(self, error: Untraceable) -> None:
         """Say once that there is no graph, or raise."""
@@ -287,13 +284,16 @@ class CompiledSVI(SVI):
 
     # Graphs --------------------------------------------------------------------------------------
 
-    def _program(self, kind: Hashable, leaves: list, structure: Any, gradients: bool) -> Program:
-        """The graph that holds, made if there is none, and checked if that is due."""
+    def _program(
+        self, kind: Hashable, leaves: list, structure: Any, gradients: bool
+    ) -> Program | None:
+        """The graph that holds, if there is one, checked if that is due."""
         inputs = [leaf for leaf in leaves if torch.is_tensor(leaf)]
-        program = self._find(self._programs.get(kind, []), leaves, inputs)
-        if program is None:
-            return self._make(kind, leaves, structure, gradients)
-        if not program.is_due:
+        try:
+            program = self._find(self._programs.get(kind, []), leaves, inputs)
+        except RecursionError as error:
+            raise Untraceable("it reads Python values too deep to be compared") from error
+        if program is None or not program.is_due:
             return program
         try:
             program.check(inputs)
@@ -307,7 +307,7 @@ class CompiledSVI(SVI):
                     f"its graph disagrees with it again and again, {error}"
                 ) from error
             self._made_anew.add(kind)
-            return self._make(kind, leaves, structure, gradients)
+            return None
         return program
 
     def _find(
@@ -376,7 +376,9 @@ class CompiledSVI(SVI):
             # Arrays among the arguments are data, which change.
             places = [(None, i) for i, x in enumerate(leaves) if _is_array(x) and replaceable(x)]
         keys = {(id(holder), key) for holder, key in places}
-        if not places or keys & self._fixed:
+        asks = [*run[:1], *(program.observed for program in programs)]
+        asks_types = any(one.executed.asks_types for one in asks)
+        if not places or keys & self._fixed or asks_types:
             return None
         try:
             return Program(self, leaves, structure, gradients, *run, varying=places)

@@ -2,11 +2,14 @@
 
 import dis
 import gc
+import itertools
 import sys
+import sysconfig
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 # Packages whose own globals and classes do not change: the standard library, and what follows.
@@ -15,11 +18,12 @@ LIBRARIES = {
     *("torch", "pyro", "numpy", "scipy", "sklearn", "pandas", "torchvision", "matplotlib"),
     *("opt_einsum", "tqdm", "typing_extensions", "sympy", "pvae"),
 } - {"__main__"}
-# Code with one of these names may read attributes that it does not name.
-_REFLECTION = {
-    *("__dict__", "vars", "getattr", "hasattr", "attrgetter", "eval", "exec"),
-    *("asdict", "astuple", "fields", "replace", "copy", "deepcopy"),
-}
+# Code that names one of these, or loads one of the others, may read attributes that it names not.
+_REFLECTION = {"__dict__", "__getattribute__", "asdict", "astuple", "deepcopy", "getmembers"}
+_REFLECTING = {"vars", "eval", "exec", "replace", "fields", "copy"}
+_CALLS = ("PRECALL", "CALL", "LOAD_CONST")
+# Code that loads one of these may treat a tensor in another way than a number or an array.
+_TYPES = {"isinstance", "type", "issubclass", "callable"}
 
 
 @dataclass
@@ -31,12 +35,18 @@ class Executed:
         names: names of attributes, and strings that may be such names.
         modules: names of modules that it imports.
         reflection: whether attributes may be read that are not named.
+        asks_types: whether it may look what kind of a value it has been given.
+        reads_clock: whether it may read the time.
+        unknown: whether code may have been executed unseen.
     """
 
     reads: dict[types.CodeType, tuple[dict[str, Any], set[str]]] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
     modules: set[str] = field(default_factory=set)
     reflection: bool = False
+    asks_types: bool = False
+    reads_clock: bool = False
+    unknown: bool = False
 
     def add(self, code: types.CodeType, namespace: dict[str, Any]) -> None:
         """Take in code, with the functions and expressions inside it."""
@@ -45,8 +55,11 @@ class Executed:
         while inner:
             one = inner.pop()
             inner += [c for c in one.co_consts if isinstance(c, types.CodeType)]
-            self.names.update(c for c in one.co_consts if isinstance(c, str) and c.isidentifier())
-            for instruction in dis.get_instructions(one):
+            self._add_strings(one.co_consts)
+            instructions = list(dis.get_instructions(one))
+            for place, instruction in enumerate(instructions):
+                if instruction.argval == "getattr" and _is_dynamic(instructions[place + 1 :]):
+                    self.reflection = True
                 if instruction.opname == "IMPORT_NAME":
                     self.modules.add(instruction.argval)
                 elif instruction.opcode in dis.hasname:
@@ -54,6 +67,31 @@ class Executed:
                     (loaded if is_global else self.names).add(instruction.argval)
         self.reads[code] = namespace, loaded
         self.reflection |= not _REFLECTION.isdisjoint(loaded | self.names)
+        self.reflection |= not _REFLECTING.isdisjoint(loaded)
+        self.asks_types |= not _TYPES.isdisjoint(loaded)
+        self.asks_types |= not {"is_tensor", "isscalar"}.isdisjoint(self.names)
+        self.reads_clock |= any(_is_clock(namespace.get(name)) for name in loaded)
+
+    def _add_strings(self, constants: Iterable[Any]) -> None:
+        for constant in constants:
+            if isinstance(constant, str) and constant.isidentifier():
+                self.names.add(constant)
+            elif isinstance(constant, tuple):  # as of patterns that are matched
+                self._add_strings(constant)
+
+
+def _is_dynamic(following: Sequence[dis.Instruction]) -> bool:
+    """Whether the name that getattr is given is computed, and not written down."""
+    for one, after in itertools.pairwise(following[:8]):
+        if one.opname == "LOAD_CONST" and isinstance(one.argval, str):
+            return not after.opname.startswith(_CALLS)
+    return True
+
+
+def _is_clock(value: Any) -> bool:
+    module = value.__name__ if isinstance(value, types.ModuleType) else None
+    owner = getattr(value, "__module__", None) if callable(value) else None
+    return "time" in (module, owner) or (isinstance(value, type) and owner == "datetime")
 
 
 @contextmanager
@@ -62,7 +100,7 @@ def recorded() -> Iterator[Executed]:
     executed = Executed()
     met: dict[types.CodeType, dict[str, Any]] = {}
     if sys.getprofile() is not None:  # a profiler is at work, which cannot be put back
-        executed.reflection = True
+        executed.unknown = True
         yield executed
         return
 
@@ -89,6 +127,15 @@ def recorded() -> Iterator[Executed]:
                 executed.add(code, namespace)
 
 
-def is_library(module: str | None) -> bool:
-    """Whether a module is of a package whose code does not change."""
-    return (module or "").partition(".")[0] in LIBRARIES
+def is_library(module: Any) -> bool:
+    """Whether a module, by its name, is of a package whose code does not change."""
+    top = module.partition(".")[0] if isinstance(module, str) else ""
+    return top in LIBRARIES and _is_itself(top)
+
+
+@lru_cache(maxsize=1024)
+def _is_itself(top: str) -> bool:
+    """Whether a name of the standard library stands for that, and for no module of the user's."""
+    file = getattr(sys.modules.get(top), "__file__", None)
+    own = top in sys.stdlib_module_names and file is not None
+    return not own or file.startswith(sysconfig.get_path("stdlib"))

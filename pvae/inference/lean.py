@@ -1,16 +1,25 @@
 """torch's fused Adam without what surrounds it in Python."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch.optim import Adam, AdamW, Optimizer
+from torch.optim import optimizer as optim
 
-_KERNELS = {Adam: torch._fused_adam_, AdamW: torch._fused_adamw_}
+_WHEN = ("pre", "post")
+_HOOKS = vars(optim)  # of all optimizers
 
 
 def hooked(optimizer: Optimizer) -> bool:
     """Whether something is called with each step."""
-    return bool(optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks)
+    own = optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks
+    return bool(own or any(_HOOKS.get(f"_global_optimizer_{when}_hooks") for when in _WHEN))
+
+
+def _kernel(optimizer: Optimizer, group: dict[str, Any]) -> Callable[..., None]:
+    decoupled = isinstance(optimizer, AdamW) or group.get("decoupled_weight_decay")
+    return torch._fused_adamw_ if decoupled else torch._fused_adam_
 
 
 class LeanAdam:
@@ -26,7 +35,7 @@ class LeanAdam:
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
-        self.kernel = _KERNELS[type(optimizer)]
+        self.optimizer = optimizer
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.groups: list[tuple[dict[str, Any], list, list, torch.Tensor]] = []
         self.steps: list[tuple[dict[str, Any], torch.Tensor]] = []
@@ -45,7 +54,7 @@ class LeanAdam:
     def fits(optimizer: Optimizer) -> bool:
         """Whether this can do all that the optimizer does."""
         return (
-            type(optimizer) in _KERNELS
+            type(optimizer) in (Adam, AdamW)
             and not hooked(optimizer)
             and all(
                 group.get("fused")
@@ -69,7 +78,7 @@ class LeanAdam:
         for group, members, states, steps in self.groups:
             steps += 1
             beta1, beta2 = group["betas"]
-            self.kernel(
+            _kernel(self.optimizer, group)(
                 members,
                 [p.grad for p in members],
                 [state["exp_avg"] for state in states],

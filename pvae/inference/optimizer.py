@@ -126,7 +126,13 @@ def forms(factory: Callable[..., Any], parameters: Sequence[Tensor]) -> dict[str
         return {}
     chosen = {}
     asked = default.get("foreach") or default.get("differentiable")
-    if getattr(factory, "func", factory) in FUSED and default["fused"] is None and not asked:
+    real = all(p.is_floating_point() for p in parameters)
+    if (
+        getattr(factory, "func", factory) in FUSED
+        and default["fused"] is None
+        and real
+        and not asked
+    ):
         chosen["fused"] = True
     if "capturable" in default and all(p.is_cuda for p in parameters):
         chosen["capturable"] = True

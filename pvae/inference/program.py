@@ -18,7 +18,7 @@ from pvae.inference.checks import Checks
 from pvae.inference.executed import Executed, recorded
 from pvae.inference.stand_in import StandIn
 from pvae.inference.tracing import Graph, difference, marked, trace
-from pvae.inference.undo import same_noise, undone
+from pvae.inference.undo import same_noise, stored, undone
 from pvae.inference.untraceable import Disagreement, Untraceable, brief
 from pvae.inference.watch import ATOMS, Watch
 
@@ -98,6 +98,7 @@ class Program:
         self.steps = 0
         inputs = [leaf for leaf in leaves if torch.is_tensor(leaf)]
         run = self._look(inputs) if run is None else run
+        self.observed = run
         self.named = run.named
         self.parameters = list({id(p): p for p in run.named.values()}.values())
         if not self.parameters and gradients:
@@ -126,8 +127,8 @@ class Program:
         self.unreached = [p for p, reached in pairs if not reached]
         self._check_new(inputs, backend)
         if gradients:
-            svi.learned |= {id(p): p for p in self.reached}
             svi.update.prepare(self.parameters)
+        self.zeros: dict[int, tuple[Tensor, int]] = {}  # gradients as steps leave them
         self.captured = None
         can = device.type == "cuda" and all(t.device == device for t in order)
         if can and (svi.update.capturable or not gradients):
@@ -159,16 +160,30 @@ class Program:
         loss, gradients = self._compute(inputs)
         if self.gradients:
             for parameter, gradient in gradients:
+                before = parameter.grad
+                if before is not None and not self._is_zero(parameter):  # somebody's own
+                    gradient = gradient + before
                 parameter.grad = gradient
-            # SVI leaves zeros behind, by which momentum goes on.
-            learned = self.svi.learned
-            idle = [p for p in self.unreached if p.grad is None and id(p) in learned]
-            for parameter in idle:
-                parameter.grad = torch.zeros_like(parameter)
             self.svi.update(self.parameters)
-            for parameter in (*(p for p, _ in gradients), *idle):
-                parameter.grad = None
+            self._leave(gradients)
         return loss
+
+    def _leave(self, gradients: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """Leave zeros behind, as SVI does, by which the momentum of other programs goes on."""
+        if not self.svi.update.leaves_zeros:
+            for parameter, _ in gradients:
+                parameter.grad = None
+            return
+        left = [p.grad for p in self.parameters if p.grad is not None]
+        if left:
+            torch._foreach_zero_(left)
+        for parameter, _ in gradients:
+            self.zeros[id(parameter)] = parameter.grad, parameter.grad._version
+
+    def _is_zero(self, parameter: Tensor) -> bool:
+        """Whether a gradient is still what a step has left."""
+        left, version = self.zeros.get(id(parameter), (None, 0))
+        return left is parameter.grad and left._version == version
 
     def _compute(
         self, inputs: Sequence[Tensor]
@@ -210,7 +225,8 @@ class Program:
         if not lost:
             return True
         if self.owns is None:
-            found = self._look(inputs).named
+            with stored():
+                found = self._look(inputs).named
             self.owns = all(found.get(name) is p for name, p in lost)
         if self.owns:
             for name, p in lost:
@@ -240,10 +256,13 @@ class Program:
 
         What is made when first used, such as the sites of an autoguide, is made here.
         """
-        with undone(), observed() as run:
+        known = list(pyro.get_param_store()._params.values())
+        with undone(known), observed() as run:
             self._eager(inputs)
+        before = set(map(id, known))
         for leaf in run.named.values():
-            leaf.grad = None  # of this run
+            if id(leaf) not in before:
+                leaf.grad = None  # of this run
         return run
 
     def _watch(self, run: Run, ignored: list) -> Watch:
@@ -340,7 +359,7 @@ class Program:
             with terms:
                 loss = pytree.tree_leaves(self._eager(inputs, terms.program))
             eager = [None if p.grad is None else p.grad * self.scale for p in self.parameters]
-            changing = [t for t in self.graph.live if written(t)]
+            changing = [t for t in (*self.graph.live, *self.parameters) if written(t)]
             replaced = [one.place.get(one.key) for one in self.varying]
             if any(written(x) for x in (*inputs, *filter(torch.is_tensor, replaced))):
                 raise Untraceable("it changes an argument in place")

@@ -1,6 +1,7 @@
 """Places where Python keeps values, as they were, so that they can be compared and put back."""
 
 import types
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import is_, itemgetter
 from typing import Any, NamedTuple
@@ -89,7 +90,8 @@ class Entries(Place):
 
     def read(self) -> tuple[Sequence, Sequence]:
         """Keys and values as they are now."""
-        return list(dict.keys(self.holder)), list(dict.values(self.holder))
+        kind = OrderedDict if isinstance(self.holder, OrderedDict) else dict
+        return list(kind.keys(self.holder)), list(kind.values(self.holder))
 
     def get(self, key: Any) -> Any:
         """A value as it is now."""
@@ -102,8 +104,17 @@ class Entries(Place):
     def restore(self) -> None:
         """Put everything back."""
         if not self.same():  # in their order
-            dict.clear(self.holder)
-            dict.update(self.holder, zip(self.keys, self.values, strict=True))
+            kind = OrderedDict if isinstance(self.holder, OrderedDict) else dict
+            kind.clear(self.holder)
+            kind.update(self.holder, zip(self.keys, self.values, strict=True))
+
+    def changes(self) -> Iterator[Change]:
+        """What is not as it was."""
+        yield from super().changes()
+        keys, _ = self.read()
+        now, before = list(map(id, keys)), list(map(id, self.keys))
+        if now != before and set(now) == set(before):
+            yield Change(self, "the order", None, tuple(keys))
 
 
 class Elements(Place):
@@ -294,6 +305,8 @@ def slots(cls: type) -> list[str]:
     found = []
     for base in cls.__mro__:
         names = vars(base).get("__slots__", ())
-        found += [names] if isinstance(names, str) else list(names)
+        for name in [names] if isinstance(names, str) else names:
+            private = name.startswith("__") and not name.endswith("__")
+            found.append(f"_{base.__name__.lstrip('_')}{name}" if private else name)
     members = types.MemberDescriptorType
     return [n for n in found if isinstance(getattr(cls, n, None), members)]

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pvae.inference.state import Entries
+from pvae.inference.state import Change, Entries
 from pvae.inference.untraceable import Untraceable
 from pvae.inference.watch import Watch
 
@@ -38,8 +38,8 @@ def undone(
         leaf.grad = None
     recorder = _Record()
     tensors = [] if watch is None else [(t, t.detach()) for t in watch.tensors if is_plain(t)]
-    store = [] if watch is None else _store()
-    with same_noise():
+    store = stored() if watch is not None else nullcontext([])
+    with same_noise(), store as stored_changes:
         try:
             with recorder if record else nullcontext():
                 yield recorder.wrote
@@ -51,9 +51,7 @@ def undone(
             for leaf, gradient in zip(leaves, gradients, strict=True):
                 leaf.grad = gradient
             changes = [] if watch is None else watch.restore()
-            for place in store:
-                changes += place.changes()
-                place.restore()
+    changes += stored_changes
     if changes:
         raise Untraceable(
             f"{changes[0]} is given another value at each run; what is to change from step to "
@@ -66,10 +64,19 @@ def is_plain(tensor: Tensor) -> bool:
     return tensor.layout is torch.strided and not tensor.is_meta and not tensor.is_quantized
 
 
-def _store() -> list[Entries]:
+@contextmanager
+def stored() -> Iterator[list[Change]]:
+    """Put the parameter store back on leaving; yields what will then have been changed."""
     store = pyro.get_param_store()
     entries = store._params, store._constraints, store._param_to_name
-    return [Entries(one, "the parameter store") for one in entries]
+    places = [Entries(one, "the parameter store") for one in entries]
+    changes: list[Change] = []
+    try:
+        yield changes
+    finally:
+        for place in places:
+            changes += place.changes()
+            place.restore()
 
 
 @contextmanager

@@ -22,11 +22,13 @@ class Update:
     Attributes:
         batch_size: what gradients are to be divided by.
         capturable: whether a CUDA graph can hold it.
+        leaves_zeros: whether gradients are left zeros after a step, as SVI leaves them.
         moved: a number that changes when tensors that such a graph holds were replaced.
     """
 
     batch_size = 1
     capturable = False
+    leaves_zeros = True
     moved = 0
 
     def __init__(self, optim: PyroOptim) -> None:
@@ -50,6 +52,7 @@ class OwnUpdate(Update):
     """The update of a `pvae.inference.Optimizer`, which is one torch optimizer already."""
 
     optim: Optimizer
+    leaves_zeros = False  # it has all parameters that there are
 
     @property
     def batch_size(self) -> int:

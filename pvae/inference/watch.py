@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, time, timedelta, tzinfo
 from decimal import Decimal
 from fractions import Fraction
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from itertools import chain
 from operator import is_
 from pathlib import PurePath
@@ -44,6 +44,7 @@ from pvae.inference.untraceable import Untraceable
 
 MOST_VALUES = 20_000  # that are compared at every step
 MOST_BYTES = 2**20  # of arrays that are
+MOST_COMPARED = 300  # values within one that was replaced, which may lie one within another
 
 # Values that do not change in place: the same if they are equal.
 ATOMS = (
@@ -56,7 +57,9 @@ _VALUES = (*ATOMS, list, dict, tuple, set)
 _CONTAINERS = {"argparse", "types", "collections", "functools", "os"}
 # Classes that read no attributes but those that they define themselves.
 _GENERIC = {"object", "Module", "PyroModule", "ABC", "Generic", "Protocol", "Namespace"}
-_GENERIC |= {"SimpleNamespace", "ELBO", "PyroOptim"}
+_GENERIC |= {"SimpleNamespace", "PyroOptim"}
+_EXTENDED = (*ATOMS, list, dict, tuple, set, frozenset, deque, np.ndarray, partial)
+_CACHED = type(lru_cache(lambda: None))
 _VIEWS = type({}.keys()), type({}.values()), type({}.items())
 _READ_BY_LIBRARIES = {*vars(nn.Module()), "forward", "model", "guide"}
 
@@ -84,6 +87,10 @@ class Watch:
     def __init__(
         self, roots: Mapping[str, Any], executed: Executed, ignored: Iterable[Any] = ()
     ) -> None:
+        if executed.unknown:
+            raise Untraceable("a profiler is at work, which hides what code is executed")
+        if executed.reads_clock:
+            raise Untraceable("it may read a clock, by the module time or datetime")
         self.roots = dict(roots)
         self.executed = executed
         self.ignored = list(ignored)
@@ -180,7 +187,9 @@ class Watch:
         if not change.place.named or executed.reflection or key in executed.names:
             return True
         # What is read without being named.
-        return key in _READ_BY_LIBRARIES or key.startswith(("__", "_pyro"))
+        return not isinstance(key, str) or (
+            key in _READ_BY_LIBRARIES or key.startswith(("__", "_pyro", "the order"))
+        )
 
     def _flat(self) -> Iterator[Any]:
         values = chain.from_iterable(map(dict.values, self._dicts))
@@ -245,9 +254,15 @@ class Watch:
     def _visit_all(self) -> None:
         while self._queue:
             thing, owner, library = self._queue.pop()
-            if isinstance(thing, ATOMS) or id(thing) in self._seen:
+            own = not is_library(type(thing).__module__)
+            if id(thing) in self._seen or (isinstance(thing, ATOMS) and not own):
                 continue
             self._seen[id(thing)] = thing
+            if isinstance(thing, _EXTENDED):
+                if own:  # which may have attributes besides
+                    self._visit_object(thing, owner)
+                if isinstance(thing, ATOMS):
+                    continue
             self._visit(thing, owner, library)
 
     def _visit(self, thing: Any, owner: str, library: bool) -> None:
@@ -273,12 +288,20 @@ class Watch:
             self.places.append(Content(thing, owner, _value_of, _set_value, operator.is_))
         elif isinstance(thing, Iterator):
             raise Untraceable(f"{owner} is a {type(thing).__name__}, which no run can turn back")
+        elif isinstance(thing, _CACHED):
+            # What it has cached already it has not executed now.
+            function = thing.__wrapped__
+            if isinstance(function, types.FunctionType) and function.__code__ not in (
+                self.executed.reads
+            ):
+                self.executed.add(function.__code__, function.__globals__)
+            self._follow((function,), owner, library)
         elif isinstance(thing, operator.attrgetter):
             self.executed.names.update(n for name in thing.__reduce__()[1] for n in name.split("."))
         elif isinstance(thing, types.MethodType):
             self._follow((thing.__self__, thing.__func__), owner, library)
         elif isinstance(thing, types.FunctionType):
-            self._visit_function(thing)
+            self._visit_function(thing, owner)
         elif isinstance(thing, staticmethod | classmethod):
             self._follow((thing.__func__,), owner, library)
         elif isinstance(thing, property):
@@ -305,6 +328,8 @@ class Watch:
                 f"it reaches more than {MOST_VALUES:,} Python values, the last of them by "
                 f"{place.owner}, too many to compare at every step: hold them in a tensor"
             )
+        if isinstance(place, Entries):
+            self._follow((k for k in place.keys if not isinstance(k, str)), place.owner, False)
         for key, value in zip(place.keys, place.values, strict=True):
             if self._matters(Change(place, key, None, None)):
                 owner = f"{key} of {place.owner}" if isinstance(key, str) else place.owner
@@ -318,8 +343,9 @@ class Watch:
         known.update(names)
         self._queue += [(namespace[n], n, False) for n in names if n in namespace]
 
-    def _visit_function(self, function: types.FunctionType) -> None:
+    def _visit_function(self, function: types.FunctionType, owner: str) -> None:
         if is_library(function.__globals__.get("__name__")):
+            self._follow((vars(function).get("__wrapped__"),), owner, False)
             return
         owner = function.__qualname__
         if function.__closure__:
@@ -335,7 +361,7 @@ class Watch:
 
     def _visit_object(self, thing: Any, owner: str) -> None:
         cls = type(thing)
-        name, root = cls.__name__, cls.__module__.partition(".")[0]
+        name, root = cls.__name__, str(cls.__module__).partition(".")[0]
         if isinstance(thing, random.Random | np.random.Generator | np.random.RandomState):
             self._add_generator(thing, owner)
         elif is_library(root) and root not in (*_CONTAINERS, "torch", "pyro", "pvae"):
@@ -411,7 +437,7 @@ def _equal(now: Any, before: Any, pairs: set[tuple[int, int]] | None = None) -> 
     pairs = set() if pairs is None else pairs
     if now is before or (id(now), id(before)) in pairs:
         return True
-    if type(now) is not type(before):
+    if type(now) is not type(before) or len(pairs) > MOST_COMPARED:
         return False
     pairs.add((id(now), id(before)))
 
