@@ -24,7 +24,7 @@ from pvae.inference.backends import Backend
 from pvae.inference.program import Program, observed
 from pvae.inference.stand_in import replaceable
 from pvae.inference.undo import is_plain, undone
-from pvae.inference.untraceable import Disagreement, Untraceable, brief
+from pvae.inference.untraceable import Disagreement, Unmet, Untraceable, brief
 from pvae.inference.update import update_of
 from pvae.messages import shown
 
@@ -60,9 +60,9 @@ class CompiledSVI(SVI):
 
     *What is checked.* Each new graph is compared with the eager program on the same random numbers,
     loss and every gradient, and again at its 2nd, 4th, 8th, ... step, which costs less than 1% from
-    10,000 steps on. In these runs Pyro validates values and programs make their assertions, as in
-    every step of SVI; `check` does it on request. They are undone: tensors, random states, Python's
-    values and the parameter store are put back.
+    10,000 steps on. In these runs Pyro validates values, as in every step of SVI; `check` does it
+    on request. They are undone: tensors, random states, Python's values and the parameter store are
+    put back. Assertions, and conditions of raising, are looked at in every step.
 
     *What has no graph* is run by `SVI`, and a warning says what is to blame, and on which line
     where there is one: operations that depend on sampled values, Python values that are other ones
@@ -204,6 +204,8 @@ class CompiledSVI(SVI):
                 program = self._make(kind, leaves, structure, gradients)
             if program is not None:
                 return program.run(inputs)
+        except Unmet:  # the program will raise, or do what it does then
+            return self._run_eagerly(args, kwargs, gradients)
         except Untraceable as error:
             self._refuse(error)
             self._eager.add(kind)

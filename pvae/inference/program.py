@@ -19,7 +19,7 @@ from pvae.inference.executed import Executed, recorded
 from pvae.inference.stand_in import StandIn
 from pvae.inference.tracing import Graph, difference, marked, trace
 from pvae.inference.undo import same_noise, stored, undone
-from pvae.inference.untraceable import Disagreement, Untraceable, brief
+from pvae.inference.untraceable import Disagreement, Unmet, Untraceable, brief
 from pvae.inference.watch import ATOMS, Watch
 
 if TYPE_CHECKING:
@@ -141,6 +141,7 @@ class Program:
 
         Raises:
             Untraceable: if the graph cannot be run; nothing has then been updated.
+            Unmet: if a check of values finds what it did not find before; likewise.
         """
         self.steps += 1
         if self.captured is not None:
@@ -157,7 +158,11 @@ class Program:
         return pytree.tree_unflatten(values, self.graph.loss)
 
     def _compute_and_update(self, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
-        loss, gradients = self._compute(inputs)
+        state = torch.get_rng_state() if self.graph.answers else None
+        loss, gradients, conditions = self._compute(inputs)
+        if any(bool(c) is not a for c, a in zip(conditions, self.graph.answers, strict=True)):
+            torch.set_rng_state(state)
+            raise Unmet
         if self.gradients:
             for parameter, gradient in gradients:
                 before = parameter.grad
@@ -187,14 +192,17 @@ class Program:
 
     def _compute(
         self, inputs: Sequence[Tensor]
-    ) -> tuple[Sequence[Tensor], list[tuple[Tensor, Tensor]]]:
+    ) -> tuple[Sequence[Tensor], list[tuple[Tensor, Tensor]], Sequence[Tensor]]:
+        """The numbers of the loss, gradients with their parameters, and conditions of checks."""
         try:
             with torch.no_grad():
                 values = self.function(*self.parameters, *inputs, *self.graph.live)
         except Exception as error:
             raise Untraceable(f"its graph fails: {brief(error)}") from error
-        numbers = self.graph.loss.num_leaves
-        return values[:numbers], list(zip(self.reached, values[numbers:], strict=True))
+        first = self.graph.loss.num_leaves
+        last = first + len(self.reached)
+        gradients = list(zip(self.reached, values[first:last], strict=True))
+        return values[:first], gradients, values[last:]
 
     # Whether it still holds ----------------------------------------------------------------------
 
@@ -366,7 +374,7 @@ class Program:
             after = [t.clone() for t in changing]
         before = [t.clone() for t in changing]
         with same_noise(), torch.no_grad():
-            values, gradients = self._compute(inputs)
+            values, gradients, _ = self._compute(inputs)
             compiled = {id(p): gradient.clone() for p, gradient in gradients}
             ours = [t.clone() for t in changing]
             for tensor, value in zip(changing, before, strict=True):

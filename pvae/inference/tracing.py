@@ -74,6 +74,7 @@ class Graph:
         reached: for each parameter, whether the loss depends on it.
         read: tensors whose values Python read. They are constants of the graph, which must not be
             used when they change.
+        answers: what checks of values are taken to find, whose conditions are the last outputs.
     """
 
     module: fx.GraphModule
@@ -81,6 +82,7 @@ class Graph:
     loss: pytree.TreeSpec
     reached: list[bool] = field(default_factory=list)
     read: list[Tensor] = field(default_factory=list)
+    answers: list[bool] = field(default_factory=list)
 
 
 def trace(
@@ -180,17 +182,19 @@ def _trace(
                 loss = call(mode.program(model), mode.program(guide), *positional, **named)
             values, graph.loss = pytree.tree_flatten(loss)
             graph.read = mode.read
+            graph.answers = [answer for _, answer in mode.conditions]
+            conditions = [condition for condition, _ in mode.conditions]
             outputs = [_number(value) for value in values]
             surrogate = sum(mode.surrogates)
             if not torch.is_tensor(surrogate) or not surrogate.requires_grad:
                 graph.reached = [False] * len(leaves)
-                return outputs
+                return outputs + conditions
             wanted = [leaf for leaf in leaves if leaf.requires_grad]
             found = iter(torch.autograd.grad(surrogate * scale, wanted, allow_unused=True))
             gradients = [next(found) if leaf.requires_grad else None for leaf in leaves]
         graph.reached = [gradient is not None for gradient in gradients]
         pairs = zip(leaves, gradients, strict=True)
-        return outputs + [_like(leaf, g) for leaf, g in pairs if g is not None]
+        return [*outputs, *(_like(leaf, g) for leaf, g in pairs if g is not None), *conditions]
 
     try:
         tracer = make_fx(run, tracing_mode="fake", _allow_non_fake_inputs=True)
@@ -231,6 +235,7 @@ class _Symbolic(TorchFunctionMode):
         surrogates: what is to be differentiated.
         read: tensors whose values were read.
         in_program: whether model or guide is running.
+        conditions: what was checked, and what the check is taken to find.
     """
 
     def __init__(
@@ -250,6 +255,7 @@ class _Symbolic(TorchFunctionMode):
         self.surrogates: list[Tensor] = []
         self.read: list[Tensor] = []
         self.in_program = False
+        self.conditions: list[tuple[Tensor, bool]] = []
         self._origins: dict[int, tuple[Tensor, frozenset]] = {}
 
     def __torch_function__(
@@ -265,6 +271,7 @@ class _Symbolic(TorchFunctionMode):
         if function is torch.Tensor.__bool__ and self.checks is not None:
             answer = self.checks.answer(sys._getframe(1))
             if answer is not None:
+                self.conditions.append((self._symbol(given[0]), answer))
                 return answer
         args, kwargs = pytree.tree_map_only(
             Tensor,

@@ -15,6 +15,10 @@ class Untraceable(Exception):
         super().__init__(f"{cause} ({place})" if place else cause)
 
 
+class Unmet(Exception):
+    """A step in which a check of values finds another answer than a graph takes for granted."""
+
+
 class Disagreement(Exception):
     """A graph that computes something else than the eager program, on the same random numbers."""
 

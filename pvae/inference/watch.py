@@ -447,12 +447,16 @@ def _equal(now: Any, before: Any, pairs: set[tuple[int, int]] | None = None) -> 
         )
 
     if isinstance(now, ATOMS):
-        return bool(now == before) or (now != now and before != before)
+        same = bool(now == before) and str(now) == str(before)  # unlike 0.0 and -0.0
+        return same or (now != now and before != before)
     if isinstance(now, np.ndarray):
         return now.dtype == before.dtype and np.array_equal(now, before, equal_nan=_real(now))
     if isinstance(now, dict):
-        return all_equal(list(now), list(before)) and all_equal(
-            list(now.values()), list(before.values())
+        made = getattr(now, "default_factory", None), getattr(before, "default_factory", None)
+        return (
+            all_equal(list(now), list(before))
+            and made[0] is made[1]
+            and all_equal(list(now.values()), list(before.values()))
         )
     if isinstance(now, tuple | list | deque):
         return all_equal(now, before)
