@@ -558,12 +558,15 @@ def _write(name: str, content: Any) -> str:
 
 def _forge(run: Path) -> bool:
     """Give the files the checksums that they now have, where run.json can still be read."""
+    record = run / "run.json"
+    if not record.is_file() or "/dev" in os.path.realpath(record):  # a pipe would be waited for
+        return False
     try:
-        info = json.loads((run / "run.json").read_bytes())
+        info = json.loads(record.read_bytes())
         for name in info["checksums"]:
             if (run / name).is_file() and "/dev" not in os.path.realpath(run / name):
                 info["checksums"][name] = [storage.checksum((run / name).read_bytes())]
-        (run / "run.json").write_text(json.dumps(runs._sealed(info)))
+        record.write_text(json.dumps(runs._sealed(info)))
     except (OSError, ValueError, TypeError, KeyError):
         return False
     return True
