@@ -17,7 +17,7 @@ the command line can print its help without waiting for torch.
 
 import sys as _sys
 
-# `python -m pvae` looks in the current folder first, whose modules may be anybody's.
+# `python -m pvae` looks in the current folder first, whose modules are not trusted.
 if _sys.argv[:1] == ["-m"] and {"pvae", "-mpvae"} & {*_sys.orig_argv[1:]}:
     _sys.path[:1] = [] if not getattr(_sys.flags, "safe_path", False) else _sys.path[:1]
 

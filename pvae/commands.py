@@ -147,8 +147,11 @@ def train(
     record = reports.bounds(vae, dataset, reports.parts_of(dataset))
     opened.write("evaluation.json", record)
     print(reports.bounds_table(record))
-    pictures = gallery.draw(opened, vae, dataset)
-    print(f"\nPictures: {', '.join(path.name for path in pictures)}")
+    try:
+        pictures = gallery.draw(opened, vae, dataset)
+        print(f"\nPictures: {', '.join(path.name for path in pictures)}")
+    except ValueError as error:  # such as of a likelihood without a mean
+        print(f"\nNo pictures: {error}")
     print(f"Run folder: {opened.path}")
     if needed:
         print(f"It has parts of your own: give every command on it{needed}")

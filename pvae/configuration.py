@@ -1,4 +1,4 @@
-"""Configurations: YAML that may be anybody's, read within bounds."""
+"""Configurations: YAML of unknown origin, read within bounds."""
 
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,7 @@
 """Which code a configuration may import: that of pvae, torch and pyro, and what its user trusts.
 
 A configuration names classes, and to import a class runs its module. The names in a run folder or
-a YAML file may be anybody's, so each is looked up in a list before anything is imported.
+a YAML file is not trusted, so each is looked up in a list before anything is imported.
 """
 
 import os
@@ -70,8 +70,8 @@ def check(name: str, path: str) -> None:
     if not allows(path):
         module = path.rpartition(".")[0] or path
         raise ValueError(
-            f"The {name} {path[:80]} is code from outside of pvae, torch and pyro, which is not "
-            f"run unasked: if you trust it, say so by --trust {module[:60]}, in Python "
+            f"The {name} {path[:80]} is code from outside of pvae, torch and pyro, which runs "
+            f"only if you trust it: give --trust {module[:60]}, in Python "
             f"trust=[{module[:60]!r}]."
         )
 

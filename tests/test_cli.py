@@ -421,7 +421,7 @@ def test_data_that_do_not_fit_are_refused_in_one_line(command, run, capsys, tmp_
         (["train", "--latent_dim", "two"], "--latent_dim: "),
         (["train", "--epochs", "0"], "epochs is 0"),
         (["train", "--batch_size", "0"], "batch_size is 0"),
-        (["train", "--device", "cuda:77"], "device 'cuda:77' is not to be had here"),
+        (["train", "--device", "cuda:77"], "device 'cuda:77' is not available here"),
         (["train", "--resume", "nowhere"], "There is no run folder nowhere"),
         (["train", "--nonsense"], "--nonsense"),
         (["train", "--config", "nowhere.yaml"], "nowhere.yaml"),

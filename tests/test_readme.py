@@ -20,13 +20,13 @@ def test_the_python_example_runs(tmp_path, monkeypatch):
 
 
 def test_a_likelihood_of_ones_own_is_trained():
-    example = re.search(r"```python\n(class Cauchy[^`]*domain = .*?)```", README, re.DOTALL).group(
+    example = re.search(r"```python\n(class Laplace[^`]*domain = .*?)```", README, re.DOTALL).group(
         1
     )
     known = {"torch": torch, "pyro": pyro, "pvae": pvae}
     exec(example, known)
     data = pvae.data.load(torch.randn(40, 3))
-    vae = pvae.build(data.event_shape, latent_dim=2, likelihood=known["Cauchy"])
+    vae = pvae.build(data.event_shape, latent_dim=2, likelihood=known["Laplace"])
     pvae.fit(vae, data, epochs=1, batch_size=8, progress=False, compile=False)
     assert vae.reconstruct(data.batch(vae, "test")).shape == data.test.x.shape
 

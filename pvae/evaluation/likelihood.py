@@ -41,7 +41,7 @@ _COPIES = 6  # of the weights, at most, while they are put together and their er
 
 
 class LogLikelihood(NamedTuple):
-    """Estimates of log p(x), in nats, with what they are worth.
+    """Estimates of log p(x), in nats, and how far to trust them.
 
     Attributes:
         log_prob: the estimate for each datum, shape (n,), on average a lower bound.

@@ -100,7 +100,14 @@ _CONFIG = {
     "objective?": _PART,
     "optimizer?": _PART,
     "scheduler?": _PART,
+    "epochs?": int,
+    "batch_size?": int,
+    "clip_norm?": Number | None,
     "warmup?": int,
+    "patience?": int | None,
+    "compile?": bool | str,
+    "device?": str,
+    "seed?": int,
     "monitor?": str,
     "keep?": {"best", "last"},
 }
@@ -480,7 +487,7 @@ class Run:
 def load(run: str | Path, vae: VAE | None = None, trust: str | Iterable[str] | None = None) -> VAE:
     """Load a trained VAE from its run folder, with the weights of its best epoch.
 
-    A run folder may be anybody's. Nothing in it is executed, and the parts it names are imported
+    A run folder is not trusted. Nothing in it is executed, and the parts it names are imported
     from pvae, torch and pyro alone, unless other modules are trusted.
 
     Args:

@@ -51,7 +51,7 @@ from pvae.inference.selection import (
 from pvae.inference.storage import pack_weights
 from pvae.inference.threads import threads_for
 from pvae.inference.usage import unused_latents
-from pvae.messages import brief, shown
+from pvae.messages import shown
 from pvae.objectives.counting import risen_after
 from pvae.objectives.warmup import Warmup
 from pvae.objectives.wrapper import check_objective
@@ -374,7 +374,7 @@ def choose_device(device: str) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(
-            f"The device {device!r} is not to be had here ({reason}): use device='cpu' or 'auto'."
+            f"The device {device!r} is not available here ({reason}): use device='cpu' or 'auto'."
         ) from error
     return chosen
 
@@ -481,9 +481,9 @@ def _look(objective: ELBO, vae: VAE, train: Batches) -> float:
     except ValueError as error:
         x = arguments[0]
         raise ValueError(
-            f"The VAE cannot be computed on these data, whose values lie from {float(x.min()):.4g} "
-            f"to {float(x.max()):.4g} ({brief(error, 100)}): bring them to the order of 1, or "
-            "choose another likelihood."
+            f"The VAE gives no finite density for these data, whose values lie from "
+            f"{float(x.min()):.4g} to {float(x.max()):.4g}: bring them to the order of 1 "
+            "(standardize the columns of a table), or choose another likelihood."
         ) from error
     return counter.get_total_flops() / len(arguments[0])
 

@@ -47,7 +47,7 @@ def unused_latents(vae: VAE, batches: Batches) -> str | None:
     used = f"Only {count} of {len(active)} latents are" if count else "No latent is"
     said = f"{used} used{by_latent}"
     if count > len(active) // 2:
-        return f"{said}; where these data should need more, try {ADVICE}."
+        return f"{said}; if the data need more, try {ADVICE}."
     return f"{said}; to use more, try {ADVICE}, or fewer latents."
 
 

@@ -487,7 +487,10 @@ def odd_folder(rng: random.Random, folder: Path) -> None:
         lambda: (run / "loop").symlink_to("."),
         lambda: (run / ".state.pt-abc").write_text("x"),
         lambda: (run / ".state.pt-def").mkdir(),
-        lambda: (run / "evaluation.json").mkdir(),
+        lambda: (
+            (run / "evaluation.json").unlink(missing_ok=True),
+            (run / "evaluation.json").mkdir(),
+        ),
     )
     rng.choice(changes)()
 
