@@ -34,6 +34,9 @@ MOST_PROGRAMS = 8  # graphs of one kind, before what changes is taken to change 
 MOST_SECONDS = 60.0  # spent on making graphs, after which a third one is not made
 
 
+_HASHED = pytree.TreeSpec.__hash__ is not None  # not so in earlier versions of torch
+
+
 class CompiledSVI(SVI):
     r"""`pyro.infer.SVI`, at the speed of hand-compiled code.
 
@@ -252,8 +255,8 @@ class CompiledSVI(SVI):
         calls = map(_Identity, (self.model, self.guide, self.loss_and_grads, self.loss))
         autocast = torch.is_autocast_enabled("cpu"), torch.is_autocast_enabled("cuda")
         defaults = torch.get_default_dtype(), torch._C._len_torch_function_stack(), *autocast
-        # As text, since a structure has a hash only in recent versions of torch.
-        return (kinds, str(structure), gradients, self.update.batch_size, *defaults, *calls)
+        hashed = structure if _HASHED else str(structure)
+        return (kinds, hashed, gradients, self.update.batch_size, *defaults, *calls)
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy is made of: all but graphs, which it makes for itself."""

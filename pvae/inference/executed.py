@@ -3,8 +3,10 @@
 import dis
 import gc
 import itertools
+import re
 import sys
 import sysconfig
+import threading
 import types
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +23,7 @@ LIBRARIES = {
 # Code that names one of these, or loads one of the others, may read attributes that it names not.
 _REFLECTION = {"__dict__", "__getattribute__", "asdict", "astuple", "deepcopy", "getmembers"}
 _REFLECTING = {"vars", "eval", "exec", "replace", "fields", "copy"}
+_IMPORTING = {"modules", "import_module"}
 _CALLS = ("PRECALL", "CALL", "LOAD_CONST")
 # Code that loads one of these may treat a tensor in another way than a number or an array.
 _TYPES = {"isinstance", "type", "issubclass", "callable"}
@@ -65,6 +68,10 @@ class Executed:
                 elif instruction.opcode in dis.hasname:
                     is_global = instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME")
                     (loaded if is_global else self.names).add(instruction.argval)
+        if "globals" in loaded:  # by a name that a string holds
+            loaded |= self.names
+        if "__import__" in loaded or not _IMPORTING.isdisjoint(self.names):
+            self.modules |= self.names & sys.modules.keys()
         self.reads[code] = namespace, loaded
         self.reflection |= not _REFLECTION.isdisjoint(loaded | self.names)
         self.reflection |= not _REFLECTING.isdisjoint(loaded)
@@ -74,8 +81,10 @@ class Executed:
 
     def _add_strings(self, constants: Iterable[Any]) -> None:
         for constant in constants:
-            if isinstance(constant, str) and constant.isidentifier():
-                self.names.add(constant)
+            if isinstance(constant, str):
+                self.names.update(re.findall(r"\w+", constant) if "{" in constant else ())
+                if constant.isidentifier():
+                    self.names.add(constant)
             elif isinstance(constant, tuple):  # as of patterns that are matched
                 self._add_strings(constant)
 
@@ -115,11 +124,11 @@ def recorded() -> Iterator[Executed]:
 
     collecting = gc.isenabled()
     gc.disable()  # what is called back by it belongs to no program either
-    sys.setprofile(note)
+    sys.setprofile(note), threading.setprofile(note)
     try:
         yield executed
     finally:
-        sys.setprofile(None)
+        sys.setprofile(None), threading.setprofile(None)
         if collecting:
             gc.enable()
         for code, namespace in met.items():

@@ -20,7 +20,7 @@ from pvae.inference.stand_in import StandIn
 from pvae.inference.tracing import Graph, difference, marked, trace
 from pvae.inference.undo import same_noise, stored, undone
 from pvae.inference.untraceable import Disagreement, Unmet, Untraceable, brief
-from pvae.inference.watch import ATOMS, Watch
+from pvae.inference.watch import ATOMS, Watch, equal
 
 if TYPE_CHECKING:
     from pvae.inference.compiled import CompiledSVI
@@ -217,7 +217,7 @@ class Program:
             old = self.constants[place]
             if torch.is_tensor(leaf) or leaf is old:
                 continue
-            if not (isinstance(leaf, ATOMS) and type(leaf) is type(old) and leaf == old):
+            if not (isinstance(leaf, ATOMS) and equal(leaf, old)):
                 self.constants[place] = leaf
         for stand_in in self.varying:
             stand_in.take(self.watch)

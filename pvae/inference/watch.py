@@ -55,6 +55,10 @@ ATOMS = (
 _VALUES = (*ATOMS, list, dict, tuple, set)
 # Modules of the standard library whose objects hold what their user puts there.
 _CONTAINERS = {"argparse", "types", "collections", "functools", "os"}
+# Modules of whose objects the attributes are their state, and others that have one of their own.
+_FOLLOWED = {*_CONTAINERS, "torch", "pyro", "pvae", "scipy", "sklearn", "configparser"}
+_FOLLOWED |= {"weakref", "threading", "queue"}
+_OPAQUE = {"ctypes", "_ctypes", "multiprocessing", "mmap", "sqlite3", "_io", "io", "shelve", "dbm"}
 # Classes that read no attributes but those that they define themselves.
 _GENERIC = {"object", "Module", "PyroModule", "ABC", "Generic", "Protocol", "Namespace"}
 _GENERIC |= {"SimpleNamespace", "PyroOptim"}
@@ -128,7 +132,7 @@ class Watch:
         stale = [place for place in self.places if not place.same()]
         changes = [change for place in stale for change in place.changes()]
         for change in changes:
-            if self._matters(change) and not _equal(change.now, change.before):
+            if self._matters(change) and not equal(change.now, change.before):
                 return str(change)
         if all(isinstance(c.now, ATOMS) or not self._matters(c) for c in changes):
             for place in stale:
@@ -141,7 +145,7 @@ class Watch:
     def changes(self) -> list[Change]:
         """All that is not as it was and matters, where no tensor has changed."""
         changes = [c for p in self.places if not p.same() for c in p.changes()]
-        return [c for c in changes if self._matters(c) and not _equal(c.now, c.before)]
+        return [c for c in changes if self._matters(c) and not equal(c.now, c.before)]
 
     def place(self, holder: Any) -> Place:
         """The place that something holds its values in."""
@@ -167,7 +171,7 @@ class Watch:
                 found += [
                     c
                     for c in changes
-                    if not place.library and self._matters(c) and not _equal(*c[2:])
+                    if not place.library and self._matters(c) and not equal(*c[2:])
                 ]
                 place.restore()
         return found
@@ -199,9 +203,9 @@ class Watch:
 
     def _find(self) -> None:
         """Find all places from the roots on."""
-        named = -1
-        while named < len(self.executed.names):  # which grow by what is found
-            named = len(self.executed.names)
+        known = -1
+        while known < (count := len(self.executed.names) + len(self.executed.reads)):
+            known = count  # they grow by what is found
             self._find_by_names()
         self._arrange()
 
@@ -268,6 +272,8 @@ class Watch:
     def _visit(self, thing: Any, owner: str, library: bool) -> None:
         if isinstance(thing, Tensor):
             self.tensors.append(thing)
+            if vars(thing):
+                self._add(Entries(vars(thing), owner, named=True))
         elif isinstance(thing, tuple | frozenset):
             self._follow(thing, owner, library)
         elif isinstance(thing, list | deque | set):
@@ -309,7 +315,7 @@ class Watch:
         elif isinstance(thing, cached_property):
             self._follow((thing.func,), owner, library)
         elif isinstance(thing, partial):
-            self._follow((thing.func, thing.args, thing.keywords), owner, library)
+            self._follow((thing.func, thing.args, thing.keywords, vars(thing)), owner, library)
         elif isinstance(thing, types.BuiltinMethodType):
             self._follow((thing.__self__,), owner, library)
         elif isinstance(thing, types.ModuleType):
@@ -364,8 +370,13 @@ class Watch:
         name, root = cls.__name__, str(cls.__module__).partition(".")[0]
         if isinstance(thing, random.Random | np.random.Generator | np.random.RandomState):
             self._add_generator(thing, owner)
-        elif is_library(root) and root not in (*_CONTAINERS, "torch", "pyro", "pvae"):
-            return  # locks, loggers, files, and the like
+        elif root in _OPAQUE or isinstance(thing, memoryview):
+            raise Untraceable(f"{owner} is a {name}, whose state cannot be followed")
+        elif root == "pandas" and hasattr(cls, "__array__"):
+            self.places.append(Content(thing, owner, np.array, _leave, equal))
+            return
+        elif is_library(root) and root not in _FOLLOWED:
+            return  # loggers, locks, and the like
         generic = all(is_library(c.__module__) <= (c.__name__ in _GENERIC) for c in cls.__mro__)
         library = is_library(root) and root not in _CONTAINERS
         if isinstance(getattr(thing, "__dict__", None), dict):
@@ -382,17 +393,19 @@ class Watch:
                 f"{owner} is an array of {self._bytes:,} bytes, too many to compare at every "
                 "step: make it a tensor"
             )
+        if isinstance(values, np.ndarray) and values.dtype.hasobject:
+            self._follow(values.flat, owner, False)
         copy = np.copy if isinstance(values, np.ndarray) else operator.itemgetter(slice(None))
-        self.places.append(Content(values, owner, copy, _put_array, _equal))
+        self.places.append(Content(values, owner, copy, _put_array, equal))
 
     def _add_generator(self, generator: Any, owner: str) -> None:
         owner = f"the random state of {owner}"
         if isinstance(generator, random.Random):
-            place = Content(generator, owner, _state_of, random.Random.setstate, _equal)
+            place = Content(generator, owner, _state_of, random.Random.setstate, equal)
         elif isinstance(generator, np.random.RandomState):
-            place = Content(generator, owner, _state_of, type(generator).set_state, _equal)
+            place = Content(generator, owner, _state_of, type(generator).set_state, equal)
         else:
-            place = Content(generator, owner, _state_of, _put_state, _equal)
+            place = Content(generator, owner, _state_of, _put_state, equal)
         self.places.append(place)
 
 
@@ -410,6 +423,10 @@ def _put_state(generator: np.random.Generator, state: Any) -> None:
 
 def _put_array(values: Any, copy: Any) -> None:
     values[... if isinstance(values, np.ndarray) else slice(None)] = copy
+
+
+def _leave(thing: Any, copy: Any) -> None:
+    """A table is not put back: programs do not write into it."""
 
 
 def _value_of(variable: contextvars.ContextVar) -> Any:
@@ -432,7 +449,7 @@ def _layout(tensor: Tensor) -> tuple:
     )
 
 
-def _equal(now: Any, before: Any, pairs: set[tuple[int, int]] | None = None) -> bool:
+def equal(now: Any, before: Any, pairs: set[tuple[int, int]] | None = None) -> bool:
     """Whether two values mean the same to a program."""
     pairs = set() if pairs is None else pairs
     if now is before or (id(now), id(before)) in pairs:
@@ -443,7 +460,7 @@ def _equal(now: Any, before: Any, pairs: set[tuple[int, int]] | None = None) -> 
 
     def all_equal(*both: Sequence) -> bool:
         return len(both[0]) == len(both[1]) and all(
-            _equal(a, b, pairs) for a, b in zip(*both, strict=True)
+            equal(a, b, pairs) for a, b in zip(*both, strict=True)
         )
 
     if isinstance(now, ATOMS):
@@ -463,15 +480,15 @@ def _equal(now: Any, before: Any, pairs: set[tuple[int, int]] | None = None) -> 
     if isinstance(now, set | frozenset | bytearray | array.array):
         return now == before
     if isinstance(now, types.MethodType):
-        return now.__self__ is before.__self__ and _equal(now.__func__, before.__func__, pairs)
+        return now.__self__ is before.__self__ and equal(now.__func__, before.__func__, pairs)
     if isinstance(now, types.FunctionType):
         if now.__code__ is not before.__code__ or now.__globals__ is not before.__globals__:
             return False
         parts = [(f.__closure__ or (), f.__defaults__, f.__kwdefaults__) for f in (now, before)]
-        return all_equal(*parts) and _equal(vars(now), vars(before), pairs)
+        return all_equal(*parts) and equal(vars(now), vars(before), pairs)
     if isinstance(now, types.CellType):
         try:
-            return _equal(now.cell_contents, before.cell_contents, pairs)
+            return equal(now.cell_contents, before.cell_contents, pairs)
         except ValueError:  # not bound yet
             return False
     if isinstance(now, partial):
@@ -481,7 +498,7 @@ def _equal(now: Any, before: Any, pairs: set[tuple[int, int]] | None = None) -> 
     ):
         return False
     names = slots(type(now))
-    return _equal(getattr(now, "__dict__", None), getattr(before, "__dict__", None), pairs) and (
+    return equal(getattr(now, "__dict__", None), getattr(before, "__dict__", None), pairs) and (
         all_equal(*([getattr(t, n, None) for n in names] for t in (now, before)))
     )
 
