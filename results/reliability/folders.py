@@ -570,7 +570,7 @@ def _forge(run: Path) -> bool:
             if (run / name).is_file() and "/dev" not in os.path.realpath(run / name):
                 info["checksums"][name] = [storage.checksum((run / name).read_bytes())]
         record.write_text(json.dumps(runs._sealed(info)))
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return False
     return True
 
