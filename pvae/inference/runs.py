@@ -233,6 +233,9 @@ class Run:
             FileNotFoundError: if there is no state to continue from.
             ValueError: if a file is damaged, which is named.
         """
+        for name in ("evaluation.json", "compression.json"):  # which are written at the end
+            if (self.path / name).is_dir():
+                raise ValueError(f"{self.path / name} is a folder: a file is expected.")
         with lock(self.path):
             _ = self.config, self.history
             for name in self.checksums:
