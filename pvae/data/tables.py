@@ -87,8 +87,8 @@ def _numbers(path: Path, line: int, label_column: int | None, cells: list[str]) 
         column = next(i for i, cell in enumerate(cells) if not _is_number(cell))
     shifted = column + 1 + (label_column is not None and column >= label_column)
     raise ValueError(
-        f"{path} has {cells[column]!r} in line {line}, column {shifted}; expected a number. Name a "
-        "column of labels label in the first line."
+        f"{path} has {cells[column]!r} in line {line}, column {shifted}; expected a number, or a "
+        "column named label if these are labels."
     )
 
 
