@@ -114,7 +114,6 @@ class Program:
             StandIn(self.watch.place(self.constants if holder is None else holder), key, tensors)
             for holder, key in varying
         ]
-        self.checks = run.checks
         self.graph = self._trace(inputs)
         self.watch.read(self.graph.read)
         self.watch.lay([*self.parameters, *self.graph.live])
@@ -122,9 +121,8 @@ class Program:
         backend = best_backend(device) if svi.backend == "auto" else svi.backend
         order = [*self.parameters, *inputs, *self.graph.live]
         self.function = compile_graph(self.graph.module, order, backend)
-        pairs = list(zip(self.parameters, self.graph.reached, strict=True))
+        pairs = zip(self.parameters, self.graph.reached, strict=True)
         self.reached = [p for p, reached in pairs if reached]
-        self.unreached = [p for p, reached in pairs if not reached]
         self._check_new(inputs, backend)
         if gradients:
             svi.update.prepare(self.parameters)
@@ -322,7 +320,7 @@ class Program:
                 self._arguments,
                 self.scale,
                 reached,
-                self.checks,
+                self.observed.checks,
             )
         if not {id(t) for t in varying} <= {id(t) for t in graph.live}:
             raise Untraceable("a value that changes at every step is more than computed with")

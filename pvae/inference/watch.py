@@ -167,12 +167,9 @@ class Watch:
         found = []
         for place in self.places:
             if not place.same():
-                changes = list(place.changes())
-                found += [
-                    c
-                    for c in changes
-                    if not place.library and self._matters(c) and not equal(*c[2:])
-                ]
+                if not place.library:
+                    changes = list(place.changes())
+                    found += [c for c in changes if self._matters(c) and not equal(*c[2:])]
                 place.restore()
         return found
 
