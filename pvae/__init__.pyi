@@ -8,9 +8,11 @@ from . import objectives as objectives
 from . import plots as plots
 from . import posteriors as posteriors
 from . import priors as priors
+from . import training as training
 from .builder import build as build
-from .inference.refitting import refit_prior as refit_prior
-from .inference.runs import load as load
-from .inference.training import fit as fit
 from .labels import Labels as Labels
+from .marginal import Marginal as Marginal
+from .training.refit_prior import refit_prior as refit_prior
+from .training.runs import load as load
+from .training.trainer import fit as fit
 from .vae import VAE as VAE

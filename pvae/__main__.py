@@ -1,6 +1,6 @@
 """``python -m pvae`` is the command line."""
 
-from pvae.cli import main
+from pvae.cli.main import main
 
 if __name__ == "__main__":
     main()

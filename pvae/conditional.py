@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from pvae.kinds import Network
+from pvae.interfaces import Network
 from pvae.networks.mlp import MLP
 from pvae.networks.shapes import Shape, batched, check_shape, connect
 

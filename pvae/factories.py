@@ -17,8 +17,8 @@ from typing import Any
 from pyro.infer import ELBO
 from torch import nn
 
-from pvae import trust
 from pvae.messages import brief
+from pvae.storage import trust
 
 # Pyro finds it out from the programs and writes it over what was given; and its old name.
 FOUND_OUT = {"max_plate_nesting", "max_iarange_nesting"}
@@ -97,9 +97,9 @@ def describe_instance(name: str, instance: object) -> dict[str, Any]:
 def restore(name: str, description: Mapping[str, Any], base: type) -> partial:
     """Make the factory that `describe` wrote down.
 
-    The module of the class is imported, which runs it: only `pvae.trust.PACKAGES`, and what is
-    trusted besides, are imported at all. An argument that is itself a description must be of a
-    torch module, or for an objective of another one.
+    The module of the class is imported, which runs it: only `pvae.storage.trust.PACKAGES`, and
+    what is trusted besides, are imported at all. An argument that is itself a description
+    must be of a torch module, or for an objective of another one.
 
     Args:
         name: what it makes, for the error message.

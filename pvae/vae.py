@@ -138,7 +138,7 @@ class VAE(nn.Module):
     def forward(self) -> dist.TorchDistribution:
         """Return the distribution p(x) of the data, whose log-density is bounded by the ELBO."""
         # A distribution of this package that knows how to ask a VAE.
-        from pvae.distributions import Marginal
+        from pvae.marginal import Marginal
 
         return Marginal(self)
 

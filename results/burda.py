@@ -27,10 +27,10 @@ from torch.optim.lr_scheduler import LambdaLR
 import pvae
 from pvae.evaluation import active_units, log_likelihood
 from pvae.evaluation.summary import batches_for
-from pvae.files import write
 from pvae.networks import MLP
 from pvae.networks.shapes import Shape
 from pvae.objectives import ImportanceWeighted
+from pvae.storage.files import write
 from results.as_measured import AS_MEASURED
 from results.machine import machine
 
@@ -126,7 +126,7 @@ def main() -> None:
             continue
         folder = options.runs / f"{name}-{epochs}-{options.seed}"
         vae = train(name, epochs, options.seed, folder, data)
-        history = pvae.inference.Run(folder).history
+        history = pvae.training.Run(folder).history
         row = {
             **key,
             "budget": round(epochs / EPOCHS, 4),

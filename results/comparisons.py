@@ -40,10 +40,10 @@ from pyro.infer import Trace_ELBO
 import pvae
 from pvae import likelihoods, networks, objectives, posteriors, priors
 from pvae.evaluation.summary import batches_for
-from pvae.files import write
 from pvae.plots import save
 from pvae.plots.style import BLUE, FAINT, WIDTH, Figure, style
 from pvae.seeds import seeded
+from pvae.storage.files import write
 from results.as_measured import AS_MEASURED
 from results.machine import machine
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pvae.files import write
+from pvae.storage.files import write
 
 
 def options_of(doc: str, parts: Iterable[str], folder: Path) -> argparse.Namespace:

@@ -9,9 +9,9 @@ import torch
 from torch.distributions import kl_divergence
 
 import pvae
-from pvae.cli import main
-from pvae.inference import training
+from pvae.cli.main import main
 from pvae.labels import Labels, join
+from pvae.training import trainer
 
 NETWORK = partial(pvae.networks.MLP, hidden=[64])
 
@@ -133,7 +133,7 @@ def test_continuous_labels(seen, tmp_path):
 
 
 def test_training_is_compiled_as_it_is_eager(digits, monkeypatch):
-    monkeypatch.setattr(training, "choose_mode", lambda *_: "graph")
+    monkeypatch.setattr(trainer, "choose_mode", lambda *_: "graph")
     losses = []
     for compile in (False, "auto"):
         pyro.set_rng_seed(0)

@@ -14,7 +14,7 @@ from torch.utils import data as torch_data
 
 from pvae.data.dataset import Dataset, Part
 from pvae.data.domains import Domain, check, convert
-from pvae.data.folder import ImageFiles
+from pvae.data.image_folder import ImageFiles
 from pvae.data.workers import ignore_interrupts, worker_count
 
 _SEED = 0  # of the draws that come out the same each time

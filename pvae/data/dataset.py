@@ -15,7 +15,7 @@ from pvae.data.domains import Binarization, Domain, describe
 from pvae.messages import shown
 
 if TYPE_CHECKING:
-    from pvae.data.folder import ImageFiles
+    from pvae.data.image_folder import ImageFiles
 
 _MOST_CLASSES = 2**20
 

@@ -7,10 +7,11 @@ from typing import TypeVar
 import numpy as np
 from torch import Tensor
 
-from pvae import archives, files, memory
+from pvae import memory
 from pvae.data.arrays import Arrays
 from pvae.data.tables import read_table
 from pvae.messages import brief
+from pvae.storage import archives, files
 
 T = TypeVar("T")
 

@@ -17,12 +17,12 @@ from pvae.data.arrays import Arrays, as_items, from_arrays
 from pvae.data.dataset import Dataset
 from pvae.data.domains import Binarization
 from pvae.data.files import read_file
-from pvae.data.folder import read_folder
+from pvae.data.image_folder import read_folder
 from pvae.data.images import Channels
-from pvae.data.items import read_items
 from pvae.data.labels import Labels
 from pvae.data.named import NAMES, read_named
 from pvae.data.splits import split
+from pvae.data.torch_dataset import read_items
 from pvae.messages import brief, shorten
 from pvae.networks.shapes import check_flag
 
@@ -74,7 +74,7 @@ def load(
               to train on, the evaluation alphabets to test on, bright strokes, 28 by 28),
               ``cifar10``, ``svhn``, ``celeba`` (64 by 64, decoded as drawn);
             - the path of a folder of images, whose folders are classes, or else parts if they are
-              named ``train``, ``val`` and ``test``, see `pvae.data.folder.read_folder`;
+              named ``train``, ``val`` and ``test``, see `pvae.data.image_folder.read_folder`;
             - the path of an ``.npy``, ``.npz``, ``.pt`` or ``.csv`` file, see
               `pvae.data.files.read_file` and `pvae.data.tables.read_table`;
             - an array or a tensor of one of the shapes of `pvae.data.arrays.as_items`;

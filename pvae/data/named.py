@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pvae.data.dataset import Dataset, Part
-from pvae.data.folder import ImageFiles, decode
+from pvae.data.image_folder import ImageFiles, decode
 from pvae.data.images import Channels, resize
 from pvae.data.labels import encode
 from pvae.data.sprites import CLASSES, SIZE, shapes

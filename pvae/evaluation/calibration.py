@@ -7,7 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pvae.evaluation.chunks import MEMORY, check_density, check_vae, counted, portions, rows_within
+from pvae.evaluation.batching import (
+    MEMORY,
+    check_density,
+    check_vae,
+    counted,
+    portions,
+    rows_within,
+)
 from pvae.evaluation.results import described
 from pvae.networks.shapes import check_size
 from pvae.seeds import seeded

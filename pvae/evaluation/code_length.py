@@ -10,10 +10,10 @@ import torch
 
 from pvae.data.dataset import Dataset
 from pvae.data.domains import DEQUANTIZED
-from pvae.evaluation.bound import elbo
-from pvae.evaluation.chunks import check_vae
+from pvae.evaluation.batching import check_vae
+from pvae.evaluation.elbo import elbo
+from pvae.evaluation.importance import proposal_of
 from pvae.evaluation.summary import batches_for, part_of
-from pvae.evaluation.weights import proposal_of
 from pvae.seeds import seeded
 from pvae.vae import VAE
 

@@ -15,10 +15,10 @@ from torch.distributions import (
     kl_divergence,
 )
 
-from pvae.distributions.coins import Coins
 from pvae.distributions.normal_mixture import NormalMixture
+from pvae.distributions.relaxed_bernoulli import RelaxedBernoulli
 from pvae.distributions.rotated_normal import RotatedNormal
-from pvae.evaluation.chunks import (
+from pvae.evaluation.batching import (
     MEMORY,
     as_batch,
     check_data,
@@ -36,7 +36,7 @@ from pvae.vae import VAE
 
 # About how many numbers the density of a pair of a draw and a datum holds, for each latent.
 PER_LATENT = 64
-INDEPENDENT = Independent, Coins  # those whose density is the product of their marginals
+INDEPENDENT = Independent, RelaxedBernoulli  # those whose density is the product of their marginals
 
 
 class KLDecomposition(NamedTuple):
@@ -297,7 +297,7 @@ def _marginals(q: Distribution) -> Distribution | None:
             dist.Categorical(logits=weights.expand(normals.loc.mT.shape)),
             dist.Normal(normals.loc.mT, normals.scale.mT),
         )
-    return dist.Bernoulli(logits=q.logits) if isinstance(q, Coins) else None
+    return dist.Bernoulli(logits=q.logits) if isinstance(q, RelaxedBernoulli) else None
 
 
 def _kl(q: Distribution, p: Distribution, at_draws: Tensor) -> Tensor:

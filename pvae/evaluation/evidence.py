@@ -8,10 +8,10 @@ from typing import Any
 import pyro
 from torch import Tensor
 
-from pvae.evaluation.annealing import Path, ais, bidirectional
-from pvae.evaluation.chunks import OutOfTime, stop_after
+from pvae.evaluation.ais import Path, ais, bidirectional
+from pvae.evaluation.batching import OutOfTime, stop_after
 from pvae.evaluation.decomposition import active_units
-from pvae.evaluation.likelihood import log_likelihood
+from pvae.evaluation.log_likelihood import log_likelihood
 from pvae.evaluation.pareto import pareto_smoothed
 from pvae.evaluation.results import FEW_CHAINS, TOLERATED
 from pvae.seeds import seeded

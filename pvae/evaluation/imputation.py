@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, constraints
 
-from pvae.distributions import Marginal
-from pvae.evaluation.chunks import (
+from pvae.evaluation.batching import (
     MEMORY,
     as_batch,
     check_labels,
@@ -18,8 +17,9 @@ from pvae.evaluation.chunks import (
     portions,
     rows_within,
 )
+from pvae.evaluation.importance import effective_sample_size, log_mean, proposal_of
 from pvae.evaluation.results import described
-from pvae.evaluation.weights import effective_sample_size, log_mean, proposal_of
+from pvae.marginal import Marginal
 from pvae.networks.shapes import check_size
 from pvae.seeds import seeded
 from pvae.vae import VAE

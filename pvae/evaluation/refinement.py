@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, kl_divergence
 
-from pvae.evaluation.chunks import MEMORY, as_batch, per_datum, portions
+from pvae.evaluation.batching import MEMORY, as_batch, per_datum, portions
 from pvae.networks.shapes import check_size
 from pvae.seeds import seeded
 from pvae.vae import VAE

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pvae.data.dataset import Dataset, Part
-from pvae.evaluation.chunks import check_vae
+from pvae.evaluation.batching import check_vae
 from pvae.evaluation.summary import batches_for, part_of
 from pvae.moments import mean
 from pvae.networks.shapes import check_size

@@ -1,4 +1,4 @@
-"""Inference: the training loop, its optimizer, and the run folder it keeps."""
+"""Compiled SVI for any Pyro program, and its optimizer."""
 
 import lazy_loader
 

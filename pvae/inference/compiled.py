@@ -22,8 +22,8 @@ from torch.utils import _pytree as pytree
 
 from pvae.inference.backends import Backend
 from pvae.inference.program import Program, observed
+from pvae.inference.rollback import is_plain, undone
 from pvae.inference.stand_in import replaceable
-from pvae.inference.undo import is_plain, undone
 from pvae.inference.untraceable import Disagreement, Unmet, Untraceable, brief
 from pvae.inference.update import update_of
 from pvae.messages import shown

@@ -8,7 +8,7 @@ import torch
 from pyro.optim import PyroOptim
 from torch import Tensor, nn
 
-from pvae.inference.lean import Stepper
+from pvae.inference.fused_adam import Stepper
 
 FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
 

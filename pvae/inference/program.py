@@ -12,15 +12,15 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
+from pvae.inference.assertions import Checks
 from pvae.inference.backends import best_backend, compile_graph
-from pvae.inference.captured import CapturedStep
-from pvae.inference.checks import Checks
+from pvae.inference.cuda_graph import CapturedStep
 from pvae.inference.executed import Executed, recorded
+from pvae.inference.guards import ATOMS, Watch, equal
+from pvae.inference.rollback import same_noise, stored, undone
 from pvae.inference.stand_in import StandIn
 from pvae.inference.tracing import Graph, difference, marked, trace
-from pvae.inference.undo import same_noise, stored, undone
 from pvae.inference.untraceable import Disagreement, Unmet, Untraceable, brief
-from pvae.inference.watch import ATOMS, Watch, equal
 
 if TYPE_CHECKING:
     from pvae.inference.compiled import CompiledSVI

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pvae.inference.guards import Watch
+from pvae.inference.rollback import is_plain
 from pvae.inference.state import Place
-from pvae.inference.undo import is_plain
-from pvae.inference.watch import Watch
 
 
 class StandIn:

@@ -25,9 +25,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import _disable_current_modes
 
-from pvae.inference.checks import Checks
-from pvae.inference.coins import draw_as_torch_does
-from pvae.inference.undo import is_plain
+from pvae.inference.assertions import Checks
+from pvae.inference.bernoulli import draw_as_torch_does
+from pvae.inference.rollback import is_plain
 from pvae.inference.untraceable import Untraceable, brief
 
 _READS = {

@@ -9,7 +9,7 @@ from pyro.optim import PyroLRScheduler, PyroOptim
 from pyro.optim.optim import _load_state_dict, is_scheduler
 from torch import Tensor
 
-from pvae.inference.lean import Stepper, hooked
+from pvae.inference.fused_adam import Stepper, hooked
 from pvae.inference.optimizer import FUSED, Optimizer, fit_states, forms, place_rates
 
 

@@ -6,7 +6,7 @@ import pyro.distributions as dist
 from torch import Tensor
 
 from pvae.conditional import Conditional
-from pvae.kinds import Network
+from pvae.interfaces import Network
 from pvae.networks.shapes import Shape
 
 SMALLEST_MEAN = 1e-3

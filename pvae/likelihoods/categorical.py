@@ -6,8 +6,8 @@ import pyro.distributions as dist
 from torch import Tensor
 
 from pvae.conditional import Conditional
-from pvae.distributions.levels import Levels
-from pvae.kinds import Network
+from pvae.distributions.ordinal_categorical import OrdinalCategorical
+from pvae.interfaces import Network
 from pvae.likelihoods.levels import check_levels
 from pvae.networks.shapes import Shape, batched
 
@@ -59,4 +59,4 @@ class Categorical(Conditional):
         """Return P(x|z)."""
         raw = batched(self.network, z, 1).unflatten(-len(self.event_shape), (self.levels, -1))
         logits = raw.movedim(-1 - len(self.event_shape), -1)
-        return Levels(logits).to_event(len(self.event_shape))
+        return OrdinalCategorical(logits).to_event(len(self.event_shape))

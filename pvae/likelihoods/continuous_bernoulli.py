@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pvae import distributions
 from pvae.conditional import Conditional
-from pvae.kinds import Network
+from pvae.interfaces import Network
 from pvae.networks.shapes import Shape
 
 SMALLEST_MEAN = 1e-2

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pvae.conditional import Conditional
-from pvae.kinds import Network
+from pvae.interfaces import Network
 from pvae.networks.shapes import Shape
 
 SMALLEST_MEAN = 1e-4

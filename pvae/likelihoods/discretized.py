@@ -6,7 +6,7 @@ from typing import Literal
 import pyro.distributions as dist
 from torch import Tensor
 
-from pvae.kinds import Network
+from pvae.interfaces import Network
 from pvae.likelihoods.levels import check_levels
 from pvae.likelihoods.location_scale import LocationScale
 from pvae.networks.shapes import Shape

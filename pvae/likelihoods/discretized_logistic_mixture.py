@@ -9,7 +9,7 @@ from torch.nn.functional import softplus
 
 from pvae import distributions
 from pvae.conditional import Conditional
-from pvae.kinds import Network
+from pvae.interfaces import Network
 from pvae.likelihoods.levels import check_levels
 from pvae.networks.shapes import Shape, check_size
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pvae.distributions.optimal_normal import OptimalNormal
-from pvae.kinds import Network
+from pvae.interfaces import Network
 from pvae.likelihoods.location_scale import LocationScale
 from pvae.networks.shapes import Shape
 

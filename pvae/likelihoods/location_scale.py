@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from pvae.conditional import Conditional
-from pvae.kinds import Network
+from pvae.interfaces import Network
 from pvae.messages import shown
 from pvae.networks.shapes import Shape
 

@@ -6,7 +6,7 @@ import pyro.distributions as dist
 from torch import Tensor
 
 from pvae import distributions
-from pvae.kinds import Network
+from pvae.interfaces import Network
 from pvae.likelihoods.counts import Counts
 from pvae.networks.shapes import Shape
 

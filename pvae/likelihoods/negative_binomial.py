@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from pvae.kinds import Network
+from pvae.interfaces import Network
 from pvae.likelihoods.counts import Counts
 from pvae.networks.shapes import Shape
 

@@ -6,7 +6,7 @@ from typing import Literal
 import pyro.distributions as dist
 from torch import Tensor
 
-from pvae.kinds import Network
+from pvae.interfaces import Network
 from pvae.likelihoods.counts import Counts
 from pvae.networks.shapes import Shape
 

@@ -8,7 +8,7 @@ import torch
 from pyro.infer import Trace_ELBO
 from torch import Tensor
 
-from pvae.kinds import Objective
+from pvae.interfaces import Objective
 from pvae.networks.shapes import check_number
 from pvae.objectives.wrapper import Wrapper
 

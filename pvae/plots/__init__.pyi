@@ -1,4 +1,5 @@
 from .anomalies import roc as roc
+from .calibration import rank_histograms as rank_histograms
 from .comparisons import animate as animate
 from .comparisons import side_by_side as side_by_side
 from .curves import loss_curves as loss_curves
@@ -8,9 +9,8 @@ from .files import save as save
 from .images import interpolations as interpolations
 from .images import reconstructions as reconstructions
 from .images import samples as samples
+from .imputation import imputations as imputations
 from .latents import latent_scatter as latent_scatter
-from .missing import imputations as imputations
 from .planes import latent_plane as latent_plane
 from .planes import manifold as manifold
 from .planes import percentiles as percentiles
-from .ranks import rank_histograms as rank_histograms

@@ -12,8 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import SubFigure
 from PIL import Image
 
-from pvae.files import write
 from pvae.plots.style import WIDTH, Canvas, canvas, style
+from pvae.storage.files import write
 
 _MOST_COLUMNS = 4
 _TITLE = 0.25  # inches

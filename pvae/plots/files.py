@@ -6,8 +6,8 @@ from pathlib import Path
 
 from matplotlib.figure import FigureBase
 
-from pvae.files import write
 from pvae.plots.style import SAVE_DPI, Canvas, style
+from pvae.storage.files import write
 
 # What a format would record of the moment it was written: equal figures give equal files.
 _METADATA = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}

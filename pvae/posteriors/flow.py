@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Transform, constraints
 
-from pvae.kinds import Network
+from pvae.interfaces import Network
 from pvae.networks.shapes import Shape
 from pvae.posteriors.split import Split
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import pvae.distributions.divergences  # noqa: F401  (its KL to independent normals)
-from pvae.kinds import Network
+from pvae.interfaces import Network
 from pvae.networks.shapes import Shape, check_size
 from pvae.posteriors.split import Split
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 import pvae.distributions.divergences  # noqa: F401  (its KL to independent normals)
 from pvae.distributions.rotated_normal import RotatedNormal
-from pvae.kinds import Network
+from pvae.interfaces import Network
 from pvae.networks.shapes import Shape, check_size
 from pvae.posteriors.split import Split
 

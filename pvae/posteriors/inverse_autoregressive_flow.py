@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.distributions import Transform
 from torch.nn.functional import logsigmoid
 
-from pvae.kinds import Network
+from pvae.interfaces import Network
 from pvae.networks.shapes import Shape, check_shape, check_size
 from pvae.posteriors.flow import Flow, Step
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 import pvae.distributions.divergences  # noqa: F401  (its KL to independent normals)
 from pvae.conditional import Conditional
-from pvae.kinds import Network
+from pvae.interfaces import Network
 from pvae.networks.shapes import Shape, check_size
 
 

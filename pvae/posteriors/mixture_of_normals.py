@@ -6,7 +6,7 @@ import pyro.distributions as dist
 from torch import Tensor
 
 from pvae.distributions.normal_mixture import NormalMixture
-from pvae.kinds import Network
+from pvae.interfaces import Network
 from pvae.networks.shapes import Shape, check_size
 from pvae.posteriors.split import Split
 

@@ -6,7 +6,7 @@ from pyro.distributions.transforms.planar import ConditionedPlanar
 from torch import Tensor
 from torch.distributions import Transform
 
-from pvae.kinds import Network
+from pvae.interfaces import Network
 from pvae.networks.shapes import Shape, check_size
 from pvae.posteriors.flow import Flow, no_inverse
 

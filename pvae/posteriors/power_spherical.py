@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import normalize, softplus
 
 from pvae import distributions
-from pvae.kinds import Network
+from pvae.interfaces import Network
 from pvae.networks.shapes import Shape, check_size
 from pvae.posteriors.split import Split
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import pyro.distributions as dist
 from torch import Tensor
 
+from pvae import distributions
 from pvae.conditional import Conditional
-from pvae.distributions.coins import Coins
-from pvae.kinds import Network
+from pvae.interfaces import Network
 from pvae.networks.shapes import Shape
 from pvae.posteriors.temperature import Temperature
 
@@ -69,4 +69,4 @@ class RelaxedBernoulli(Conditional):
     def forward(self, x: Tensor) -> dist.TorchDistribution:
         """Return q(z|x)."""
         (logits,) = self.raw(x)
-        return Coins(logits, self.temperature(), self.straight_through)
+        return distributions.RelaxedBernoulli(logits, self.temperature(), self.straight_through)

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import pyro.distributions as dist
 from torch import Tensor
 
+from pvae import distributions
 from pvae.conditional import Conditional
-from pvae.distributions.categories import Categories
-from pvae.kinds import Network
+from pvae.interfaces import Network
 from pvae.networks.shapes import Shape, check_size
 from pvae.posteriors.temperature import Temperature
 
@@ -79,4 +79,4 @@ class RelaxedOneHot(Conditional):
         """Return q(z|x)."""
         (logits,) = self.raw(x)
         logits = logits.unflatten(-1, (self.groups, -1))
-        return Categories(logits, self.temperature(), self.straight_through)
+        return distributions.RelaxedOneHot(logits, self.temperature(), self.straight_through)

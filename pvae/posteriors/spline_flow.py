@@ -11,7 +11,7 @@ from torch.distributions import Transform
 from torch.distributions.transforms import AffineTransform
 
 from pvae.distributions.spline_coupling import SplineCoupling
-from pvae.kinds import Network
+from pvae.interfaces import Network
 from pvae.networks.mlp import MLP
 from pvae.networks.shapes import Shape, check_size
 from pvae.posteriors.flow import Flow, flowed

@@ -6,7 +6,7 @@ import pyro.distributions as dist
 import torch
 from torch import nn
 
-from pvae.distributions.coins import Coins
+from pvae.distributions.relaxed_bernoulli import RelaxedBernoulli
 from pvae.networks.shapes import check_number, check_size
 
 
@@ -14,7 +14,7 @@ class Bernoulli(nn.Module):
     r"""Independent binary latents: p(z) = prod_i p^{z_i} (1 - p)^{1 - z_i}.
 
     It goes with a posterior over binary latents, such as those of Maddison et al. (2017); see
-    `pvae.distributions.Coins` for what it gives to relaxed values between 0 and 1.
+    `pvae.distributions.RelaxedBernoulli` for what it gives to relaxed values between 0 and 1.
 
     Args:
         latent_dim: the number of latents d.
@@ -39,4 +39,4 @@ class Bernoulli(nn.Module):
 
     def forward(self) -> dist.TorchDistribution:
         """Return p(z), of event shape (latent_dim,)."""
-        return Coins(self.logits)
+        return RelaxedBernoulli(self.logits)

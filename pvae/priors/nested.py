@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from pvae.kinds import Likelihood, Network, Posterior, Prior
+from pvae.interfaces import Likelihood, Network, Posterior, Prior
 from pvae.likelihoods.gaussian import Gaussian
 from pvae.networks.mlp import MLP
 from pvae.networks.shapes import Shape

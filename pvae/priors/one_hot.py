@@ -4,7 +4,7 @@ import pyro.distributions as dist
 import torch
 from torch import nn
 
-from pvae.distributions.categories import Categories
+from pvae.distributions.relaxed_one_hot import RelaxedOneHot
 from pvae.networks.shapes import check_size
 
 
@@ -13,7 +13,7 @@ class OneHot(nn.Module):
 
     The d latents are ``groups`` one-hot variables of K = d / groups categories each, flattened
     (Jang et al. 2017). It goes with a posterior over the same groups; see
-    `pvae.distributions.Categories` for what it gives to relaxed values between the vertices.
+    `pvae.distributions.RelaxedOneHot` for what it gives to relaxed values between the vertices.
 
     Args:
         latent_dim: the number of latents d.
@@ -44,4 +44,4 @@ class OneHot(nn.Module):
 
     def forward(self) -> dist.TorchDistribution:
         """Return p(z), of event shape (latent_dim,)."""
-        return Categories(self.logits)
+        return RelaxedOneHot(self.logits)

@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from pvae.commands import COMMANDS
+from pvae.cli.commands import COMMANDS
 from results.machine import machine
 
 ROUNDS = 5

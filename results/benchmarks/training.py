@@ -41,9 +41,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
 import pvae
-from pvae.inference.training import choose_device
 from pvae.plots import save
 from pvae.plots.style import BLUE, WIDTH, Figure, style
+from pvae.training.trainer import choose_device
 from results.as_measured import AS_MEASURED
 from results.machine import machine
 

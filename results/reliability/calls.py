@@ -12,7 +12,7 @@ import pyro
 import torch
 
 import pvae
-from pvae import gallery
+from pvae.cli import gallery
 from results.reliability.watch import Outcome, attempt, command
 
 WRONG: dict[str, Any] = {
@@ -176,7 +176,7 @@ def _called(function: Callable[..., Any], arguments: dict[str, Any]) -> str:
 
 
 def _wrong_command(rng: random.Random, run: str) -> list[str]:
-    from pvae.commands import COMMANDS
+    from pvae.cli.commands import COMMANDS
 
     chosen = rng.choice(COMMANDS)
     quick = {"train": ["--epochs", "1"], "evaluate": ["--estimator", "elbo"]}

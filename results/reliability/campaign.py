@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import torch
 
-from pvae import files
+from pvae.storage import files
 from results.reliability.watch import Outcome
 
 OUT = Path(__file__).parents[1] / "reliability.json"

@@ -20,8 +20,9 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 import pvae
-from pvae import gallery
-from pvae.inference import runs, storage
+from pvae.cli import gallery
+from pvae.storage import tensors
+from pvae.training import runs
 from results.reliability.watch import CANARY, SECONDS, Outcome, Refused, attempt, command, standing
 
 QUICK = "--latent_dim 2 --epochs 2 --compile false --device cpu --network.hidden [8]"
@@ -107,7 +108,7 @@ def load() -> str:
 
 def look() -> Any:
     """Check the folder, and read configuration, history and names."""
-    run = pvae.inference.Run("run")
+    run = pvae.training.Run("run")
     run.check()
     # The data may have moved; whether they are the same is asked when they are loaded.
     config = {k: v for k, v in run.config.items() if k not in ("data", "labels", "root")}
@@ -142,7 +143,7 @@ def _anew(*argv: str) -> None:
 
 # What pip installs: it stands in another folder than the current one.
 SCRIPT = f"import sys\nsys.path[:1] = [{str(Path(pvae.__file__).parents[1])!r}]\n"
-SCRIPT += "from pvae.cli import main\nmain()\n"
+SCRIPT += "from pvae.cli.main import main\nmain()\n"
 ANEW = {
     "evaluate anew": partial(_anew, "evaluate", "run", "--estimator", "elbo"),
     "resume anew": partial(_anew, "train", "--resume", "run", "--epochs", "3"),
@@ -404,8 +405,8 @@ def foreign_class(rng: random.Random, folder: Path) -> None:
         "antigravity.fly",
         "pvae.load",
         "pvae.cli.main",
-        "pvae.cli.sys.modules",
-        "pvae.commands.COMMANDS",
+        "pvae.cli.main.sys.modules",
+        "pvae.cli.commands.COMMANDS",
         "pvae.factories.importlib.import_module",
         "torch.load",
         "torch.hub.load",
@@ -568,7 +569,7 @@ def _forge(run: Path) -> bool:
         info = json.loads(record.read_bytes())
         for name in info["checksums"]:
             if (run / name).is_file() and "/dev" not in os.path.realpath(run / name):
-                info["checksums"][name] = [storage.checksum((run / name).read_bytes())]
+                info["checksums"][name] = [tensors.checksum((run / name).read_bytes())]
         record.write_text(json.dumps(runs._sealed(info)))
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return False

@@ -24,8 +24,8 @@ from torch.optim import lr_scheduler
 
 import pvae
 from pvae import objectives
-from pvae.data.folder import RESIDENT_LIMIT
-from pvae.inference import Run, training
+from pvae.data.image_folder import RESIDENT_LIMIT
+from pvae.training import Run, trainer
 from results.reliability.watch import Outcome, attempt, silence, standing
 
 KILLS = 4  # of each run
@@ -188,7 +188,7 @@ class Kills:
     def _train(self, configuration: Configuration) -> None:
         """Train in the folder ``run``, or go on if a run was begun there."""
         limit = 0 if configuration.streamed else RESIDENT_LIMIT
-        with patch.object(pvae.data.folder, "RESIDENT_LIMIT", limit):
+        with patch.object(pvae.data.image_folder, "RESIDENT_LIMIT", limit):
             named = "digits", {"test": 0.8, **configuration.data}
             data, options = (self.pictures, {}) if configuration.streamed else named
             loaded = pvae.data.load(data, **options)
@@ -203,7 +203,7 @@ class Kills:
         objective = configuration.objective and configuration.objective()
         fixed = {"compile": False, "device": "cpu", "progress": False, "batch_size": 32}
         options = {"epochs": 5, "run": "run", "resume": begun} | fixed | configuration.options
-        with patch.object(training, "SECONDS_BETWEEN_CHECKPOINTS", BETWEEN_CHECKPOINTS):
+        with patch.object(trainer, "SECONDS_BETWEEN_CHECKPOINTS", BETWEEN_CHECKPOINTS):
             pvae.fit(vae, loaded, objective=objective, **options)
 
 

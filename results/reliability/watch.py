@@ -115,7 +115,7 @@ def command(*argv: str) -> str:
         Refused: if it ends with a sentence.
         AssertionError: if it ends in any other way.
     """
-    from pvae.cli import main
+    from pvae.cli.main import main
 
     out, err = io.StringIO(), io.StringIO()
     try:

@@ -7,8 +7,8 @@ import pytest
 import scipy.sparse
 import torch
 
-from pvae import archives
 from pvae.data.files import read_file
+from pvae.storage import archives
 
 X = np.arange(12.0).reshape(4, 3)
 Y = np.array([0, 1, 0, 1])

@@ -88,7 +88,7 @@ def test_folders(folder, tmp_path):
 
 
 def test_folders_that_do_not_fit_in_memory(folder, monkeypatch, fails):
-    monkeypatch.setattr("pvae.data.folder.RESIDENT_LIMIT", 100)
+    monkeypatch.setattr("pvae.data.image_folder.RESIDENT_LIMIT", 100)
     dataset = load(folder)
     assert all(isinstance(p.x, ImageFiles) for p in (dataset.train, dataset.validation))
     assert set(dataset.train.x.paths).isdisjoint(dataset.test.x.paths)

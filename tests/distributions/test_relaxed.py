@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.distributions import kl_divergence
 
-from pvae.distributions import Categories, Coins
+from pvae.distributions import RelaxedBernoulli, RelaxedOneHot
 
 GROUPS, K, D = 2, 3, 4
 
@@ -21,11 +21,11 @@ def coin_vertices():
 
 
 def categories(*batch, **options):
-    return Categories(torch.randn(*batch, GROUPS, K, dtype=torch.float64), **options)
+    return RelaxedOneHot(torch.randn(*batch, GROUPS, K, dtype=torch.float64), **options)
 
 
 def coins(*batch, **options):
-    return Coins(torch.randn(*batch, D, dtype=torch.float64), **options)
+    return RelaxedBernoulli(torch.randn(*batch, D, dtype=torch.float64), **options)
 
 
 FAMILIES = [(categories, one_hot_vertices()), (coins, coin_vertices())]
@@ -87,14 +87,14 @@ def test_relaxed_draws(make, vertices):
     error = 5 * (p.variance / len(z)).sqrt()
     assert ((nearest.mean(0) - p.mean).abs() < error).all()
     assert (z - nearest).abs().mean() > 0.02
-    cold = Coins(p.logits, t / 50) if make is coins else Categories(p.logits, t / 50)
+    cold = RelaxedBernoulli(p.logits, t / 50) if make is coins else RelaxedOneHot(p.logits, t / 50)
     torch.testing.assert_close(cold.rsample((20_000,)).mean(0), p.mean, rtol=0, atol=0.03)
 
 
-@pytest.mark.parametrize("family", [Categories, Coins])
+@pytest.mark.parametrize("family", [RelaxedOneHot, RelaxedBernoulli])
 def test_straight_through(family):
     t = torch.tensor(0.7)
-    shape = (GROUPS, K) if family is Categories else (D,)
+    shape = (GROUPS, K) if family is RelaxedOneHot else (D,)
     logits = torch.randn(6, *shape, requires_grad=True)
     weights = torch.randn(6, family(logits).event_shape[0])
     grads = []
@@ -108,10 +108,10 @@ def test_straight_through(family):
     assert (grads[0] != 0).all()
 
 
-@pytest.mark.parametrize("family", [Categories, Coins])
+@pytest.mark.parametrize("family", [RelaxedOneHot, RelaxedBernoulli])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_relaxed_draws_of_many_are_in_the_support(family, dtype):
-    shape = (50, 4, 512) if family is Categories else (50, 512)
+    shape = (50, 4, 512) if family is RelaxedOneHot else (50, 512)
     t = torch.tensor(0.1, dtype=dtype)
     for straight_through in (False, True):
         p = family(10 * torch.randn(shape, dtype=dtype), t, straight_through)
@@ -133,7 +133,7 @@ def test_expand(make, vertices):
 
 
 def test_gradients_reach_the_logits():
-    for family, shape in ((Categories, (GROUPS, K)), (Coins, (D,))):
+    for family, shape in ((RelaxedOneHot, (GROUPS, K)), (RelaxedBernoulli, (D,))):
         logits = torch.randn(shape, requires_grad=True)
         z = family(torch.zeros(shape)).sample()
         (grad,) = torch.autograd.grad(family(logits).log_prob(z), logits)
@@ -143,12 +143,12 @@ def test_gradients_reach_the_logits():
 
 def test_misuse():
     with pytest.raises(ValueError, match=r"logits have shape \(3,\)"):
-        Categories(torch.zeros(3))
+        RelaxedOneHot(torch.zeros(3))
     with pytest.raises(ValueError, match=r"logits have shape \(\)"):
-        Coins(torch.zeros(()))
+        RelaxedBernoulli(torch.zeros(()))
     with pytest.raises(ValueError, match="support"):
-        Categories(torch.zeros(2, 3)).log_prob(torch.ones(6))
+        RelaxedOneHot(torch.zeros(2, 3)).log_prob(torch.ones(6))
     with pytest.raises(ValueError, match="support"):
-        Coins(torch.zeros(3)).log_prob(torch.full((3,), 1.5))
+        RelaxedBernoulli(torch.zeros(3)).log_prob(torch.full((3,), 1.5))
     with pytest.raises(ValueError, match="2 groups of 3 categories, the other 3 of 2"):
-        kl_divergence(Categories(torch.zeros(2, 3)), Categories(torch.zeros(3, 2)))
+        kl_divergence(RelaxedOneHot(torch.zeros(2, 3)), RelaxedOneHot(torch.zeros(3, 2)))

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import pvae
-from pvae import gallery, likelihoods
+from pvae import likelihoods
+from pvae.cli import gallery
 from pvae.networks import MLP
 
 ARRAYS = {

@@ -9,8 +9,8 @@ import torch
 from pyro.infer import Trace_ELBO
 
 import pvae
-from pvae.cli import main
-from pvae.distributions import Marginal
+from pvae.cli.main import main
+from pvae.marginal import Marginal
 from pvae.objectives import ImportanceWeighted
 from pvae.priors import Nested
 

@@ -10,7 +10,7 @@ from priors_cases import PRIORS
 from pyro.distributions import constraints
 from torch.distributions import kl_divergence
 
-from pvae.distributions import Categories, Coins
+from pvae.distributions import RelaxedBernoulli, RelaxedOneHot
 from pvae.inference import CompiledSVI
 from pvae.networks import MLP
 from pvae.posteriors import DiagonalNormal
@@ -110,8 +110,8 @@ def test_has_a_static_graph(name):
 def test_support(name):
     support = make(name)().support
     if name in DISCRETE:
-        spaces = [Categories(torch.zeros(k, 4 // k)).support for k in (1, 2)]
-        spaces.append(Coins(torch.zeros(4)).support)
+        spaces = [RelaxedOneHot(torch.zeros(k, 4 // k)).support for k in (1, 2)]
+        spaces.append(RelaxedBernoulli(torch.zeros(4)).support)
         own = {"one_hot": 0, "one_hot_groups": 1}.get(name, 2)
         assert [support == space for space in spaces] == [i == own for i in range(3)]
     elif name == "hyperspherical":

@@ -1,0 +1,237 @@
+"""The pictures of a trained VAE: from a model and data to the arrays that `pvae.plots` draws."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pvae import moments, plots
+from pvae.data.dataset import Dataset, Part
+from pvae.data.domains import DEQUANTIZED, Domain
+from pvae.evaluation.summary import batches_for, part_of
+from pvae.plots.images import columns
+from pvae.seeds import seeded
+from pvae.training.checkpoint import weights_of
+from pvae.training.runs import Run
+from pvae.vae import VAE
+
+BATCH = 500
+TILES = 20  # tiles a side of the manifold
+POINTS = 5000  # posterior means drawn at the most
+EPOCHS = 6  # epochs in a row
+
+
+def draw(
+    run: Run, vae: VAE, data: Dataset, ellipses: bool = False, folder: Path | None = None
+) -> list[Path]:
+    """Draw every picture that a run and its data allow.
+
+    Args:
+        run: the run; its history and snapshots are drawn too.
+        vae: its VAE.
+        data: the data to reconstruct and encode.
+        ellipses: whether two latents show each posterior as an ellipse.
+        folder: where to; the run's figures if ``None``.
+
+    Returns:
+        The paths of the pictures.
+    """
+    folder = run.figures if folder is None else folder
+    limits = value_range(vae, data.domain, data.value_range)
+    with seeded(0, vae.device), vae.evaluating():
+        x, *y = head(vae, data, 20)
+        mean, stddev, labels = latents(vae, data, parts_of(data), most=POINTS)
+        pictures = {
+            "reconstructions": plots.reconstructions(
+                x.cpu(), vae.reconstruct(x, *y).cpu(), value_range=limits
+            ),
+            "samples": plots.samples(samples(vae, data, 64), **_named(vae, 64), value_range=limits),
+            "interpolations": plots.interpolations(
+                interpolate(vae, data, 6).cpu(), value_range=limits
+            ),
+        }
+        scale = stddev if ellipses else None
+        if mean.shape[1] == 2:
+            pictures["latents"] = plots.latent_scatter(mean, labels, scale, data.classes)
+            pictures["plane"] = plots.latent_plane(
+                mean, *manifold(vae, data), labels, scale, data.classes, value_range=limits
+            )
+        elif mean.shape[1] > 2 and len(mean) >= 10:
+            pictures["tsne"] = plots.tsne(mean, labels, data.classes)
+    if run.history.rows:
+        pictures["loss"] = run.history.plot()
+    paths = []
+    for name, figure in pictures.items():
+        paths.append(folder / f"{name}.png")
+        plots.save(figure, paths[-1])
+    return paths + _over_training(run, vae, data, folder)
+
+
+def _over_training(run: Run, vae: VAE, data: Dataset, folder: Path) -> list[Path]:
+    """The latent scatter or prior samples at a few epochs in a row, and at all kept as a GIF."""
+    weights = run.snapshots | {run.info["epochs"]: "last.safetensors"}
+    if len(weights) < 2:
+        return []
+    draws, titles = [], []
+    now = weights_of(vae)
+    for epoch, name in weights.items():
+        run.restore(vae, name)
+        draws.append(_snapshot(vae, data))
+        titles.append(f"epoch {epoch}")
+    vae.load_state_dict(now)
+    row = sorted({round(i * (len(draws) - 1) / (EPOCHS - 1)) for i in range(EPOCHS)})
+    figure = plots.side_by_side([draws[i] for i in row], [titles[i] for i in row])
+    paths = [folder / "epochs.png", folder / "training.gif"]
+    plots.save(figure, paths[0])
+    plots.animate(draws, titles, paths[1])
+    return paths
+
+
+def _snapshot(vae: VAE, data: Dataset) -> Callable:
+    """What is drawn of one epoch: the latent scatter for two latents, else prior samples."""
+    limits = value_range(vae, data.domain, data.value_range)
+    if vae.latent_shape == (2,):
+        with seeded(0, vae.device):
+            mean, _, labels = latents(vae, data, parts_of(data), most=2000)
+        return partial(_in_figure, plots.latent_scatter, mean, labels, classes=data.classes)
+    drawn = samples(vae, data, 25)
+    return partial(_in_figure, plots.samples, drawn, **_named(vae, 25), value_range=limits)
+
+
+def _in_figure(plot: Callable, *args: object, **kwargs: object) -> object:
+    *arrays, figure = args
+    return plot(*arrays, figure=figure, **kwargs)
+
+
+def samples(vae: VAE, data: Dataset, n: int, seed: int = 0, draw: bool = False) -> Tensor:
+    """Samples of a VAE on the CPU; of a conditional one, given the labels of the first data."""
+    if vae.labels is None:
+        return vae.sample(n, seed=seed, draw=draw).cpu()
+    if vae.labels.classes is not None:
+        y = classes_in_rows(vae, n)
+    else:
+        given = choose(data).y
+        y = given[torch.arange(n) % len(given)]
+    return vae.sample(n, y, seed=seed, draw=draw).cpu()
+
+
+def classes_in_rows(vae: VAE, n: int) -> Tensor:
+    """Labels of n samples: a row of their picture for each class, over and over."""
+    return torch.arange(n) // columns(n, vae.event_shape) % vae.labels.classes
+
+
+def class_names(vae: VAE, y: Tensor) -> list[str]:
+    """The names of classes, or their numbers where they have none."""
+    names = vae.labels.names or ()
+    return [names[i] if i < len(names) else str(i) for i in y.tolist()]
+
+
+def _named(vae: VAE, n: int) -> dict[str, list[str]]:
+    """The classes to write beside n `samples`, if there are any."""
+    if vae.labels is None or vae.labels.classes is None:
+        return {}
+    return {"labels": class_names(vae, classes_in_rows(vae, n))}
+
+
+def interpolate(vae: VAE, data: Dataset, n: int, part: str | None = None, **path: Any) -> Tensor:
+    """Paths between the two halves of the first n pairs of a part, or as many as it has.
+
+    One datum may meet itself. Further arguments are those of `VAE.interpolate`.
+
+    Raises:
+        ValueError: if n is below 1.
+    """
+    x, *y = head(vae, data, 2 * n, part)
+    half = max(1, len(x) // 2)
+    ends = [x[0 : 2 * half : 2], x[1::2] if len(x) > 1 else x]
+    labels = [y[0][0 : 2 * half : 2], y[0][1::2] if len(x) > 1 else y[0]] if y else (None, None)
+    return vae.interpolate(*ends, **path, y=tuple(labels))
+
+
+def manifold(vae: VAE, data: Dataset, tiles: int = TILES) -> tuple[Tensor, Tensor]:
+    """Decode a grid of evenly spaced percentiles of N(0, 1) in two latents.
+
+    A conditional VAE is given the label of the first datum throughout.
+
+    Returns:
+        Images (tiles, tiles, *event_shape), and the coordinates (tiles,) of rows and columns.
+    """
+    z = plots.percentiles(tiles)
+    grid = torch.stack(torch.meshgrid(z, z, indexing="xy"), dim=-1)
+    y = None if vae.labels is None else choose(data).y[0]
+    with vae.evaluating():
+        p = vae.decode(grid.to(vae.device, vae.dtype), y)
+        return moments.mean(p).cpu(), z
+
+
+def choose(data: Dataset, part: str | None = None) -> Part:
+    """A part of the data: the one named, else test, or what there is.
+
+    Raises:
+        ValueError: if there is no part of that name.
+    """
+    return parts_of(data)[0] if part is None else part_of(data, part)
+
+
+def parts_of(data: Dataset) -> list[Part]:
+    """The parts that there are, what the model has seen least first."""
+    return [part for part in (data.test, data.validation, data.train) if part is not None]
+
+
+def head(vae: VAE, data: Dataset, n: int, part: str | None = None) -> tuple[Tensor, ...]:
+    """The first data of a part in the likelihood's domain, at most n, on the VAE's device.
+
+    Returns:
+        ``(x,)``, or of a conditional VAE ``(x, y)`` with their labels.
+
+    Raises:
+        ValueError: if n is below 1.
+    """
+    if n < 1:
+        raise ValueError(f"n is {n}: ask for at least 1.")
+    held = choose(data, part)
+    return batches_for(vae, data, held, n).first(n)
+
+
+def latents(
+    vae: VAE, data: Dataset, parts: Sequence[Part], most: int | None = None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Posterior means and standard deviations of the data, and their labels.
+
+    Args:
+        vae: the VAE.
+        data: the data set.
+        parts: parts of it, one after another.
+        most: take only the first so many.
+
+    Returns:
+        Mean and standard deviation, each (n, latent_dim), and labels (n,) or None, on the CPU.
+    """
+    means, stddevs, labels = [], [], []
+    left = sum(map(len, parts)) if most is None else most
+    with vae.evaluating():
+        for part in parts:
+            n = min(left, len(part))
+            left -= n
+            # Labels of which the posterior knows nothing may be any, or none.
+            batches = batches_for(vae, data, part, BATCH, labels="posterior" in vae.conditional)
+            for arguments in batches.arguments(torch.arange(n)):
+                q = vae.encode(*arguments)
+                means.append(moments.mean(q).cpu())
+                stddevs.append(moments.stddev(q).cpu())
+            named = part.y is not None and part.y.dim() == 1  # continuous ones name no class
+            labels.append(part.y[:n] if named else None)
+    y = None if any(label is None for label in labels) else torch.cat(labels)
+    return torch.cat(means), torch.cat(stddevs), y
+
+
+def value_range(vae: VAE, domain: Domain, value_range: tuple[float, float]) -> tuple[float, float]:
+    """The values shown as black and white, for data of a domain and range."""
+    if vae.likelihood.domain in ("binary", "unit interval", "open unit interval"):
+        return (0.0, 1.0)
+    if vae.likelihood.domain in DEQUANTIZED and domain in ("binary", "unit interval", "bytes"):
+        return (0.0, 1.0)
+    return tuple(value_range)

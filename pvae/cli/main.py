@@ -1,0 +1,329 @@
+"""The command line: parse, call, and say in one line what was wrong.
+
+Nothing slow is imported before `main` is entered, so that Ctrl-C ends it cleanly from the start.
+"""
+
+import codecs
+import errno
+import importlib.util
+import os
+import re
+import signal
+import sys
+import threading
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from textwrap import shorten
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentError, ArgumentParser, Namespace
+
+PARTS = ("prior", "likelihood", "posterior", "network", "objective", "optimizer", "scheduler")
+PATH = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
+TRUST_HELP = "Module of your own that parts of a run or of a configuration may be from; repeatable."
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run a command; a mistake of the user's is one line and exit status 2.
+
+    Ctrl-C ends with status 130, a closed pipe with 141, as a shell reports what these signals end.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="pvae.plain")
+    try:
+        try:
+            with _safe_path():
+                _run(argv)
+        finally:
+            if sys.stdout is not None:  # as when it was closed
+                sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_output()
+        sys.exit(128 + signal.SIGPIPE)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            _drop_output()
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{error.strerror or error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _run(argv: list[str]) -> None:
+    with _leaving_at_once():
+        from jsonargparse import ArgumentError
+
+        from pvae.messages import brief, one_line
+        from pvae.storage import trust
+
+        if not {"-h", "--help"} & set(argv):
+            import torch  # noqa: F401  (the names of parts are looked up once it is there)
+
+        argv, trusted = _take_trust(argv)
+    try:
+        named = [*trusted, *_named(argv)]
+        with trust.trusting(named), _finding(named):
+            with _leaving_at_once():
+                command, arguments = _parse(argv)
+            command(**arguments)
+    except ArgumentError as error:
+        _fail(_one_line(error))
+    except (OSError, KeyboardInterrupt):
+        raise
+    except MemoryError as error:
+        _fail(f"The memory is not enough ({brief(error)}): ask for less at a time.")
+    except (ValueError, TypeError, RuntimeError, FloatingPointError) as error:
+        _fail(one_line(error))
+    except Exception as error:
+        # Such as a mistake in a part of the user's own: where it is says more than what it is.
+        frame = error.__traceback__
+        while frame.tb_next:
+            frame = frame.tb_next
+        where = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}"
+        _fail(f"{type(error).__name__}: {brief(error)} ({where})")
+
+
+def _parse(argv: list[str]) -> tuple[Callable[..., None], dict[str, Any]]:
+    """The command, and the arguments to call it with."""
+    from pvae.cli.commands import COMMANDS
+
+    commands = {command.__name__: command for command in COMMANDS}
+    _list_parts(argv)
+    parsed = _parsed(_parser(commands), argv)
+    arguments = parsed[parsed.command].as_dict()
+    empty = [option for option, value in arguments.items() if value == ""]
+    if empty:
+        raise ValueError(f"--{empty[0]} is empty: give it a value, or leave it out.")
+    if parsed.command == "train" and arguments["resume"]:
+        given = {a.partition("=")[0].partition(".")[0] for a in argv if a.startswith("--")}
+        if {"--run", "--config"} & given:
+            raise ValueError("--resume names the run to continue: leave --run and --config out.")
+        from pvae.training import Run
+
+        saved = Run(arguments["resume"]).config
+        given = {k: v for k, v in arguments.items() if f"--{k}" in given}
+        arguments = {k: saved[k] for k in arguments if k in saved} | given
+    for option in ("config", "trust"):
+        arguments.pop(option, None)
+    return commands[parsed.command], arguments
+
+
+def _parser(commands: dict[str, Callable[..., None]]) -> "ArgumentParser":
+    from jsonargparse import ActionConfigFile, ArgumentParser
+
+    import pvae
+    from pvae.storage import configuration, trust
+
+    class CheckedConfig(ActionConfigFile):
+        """Hands a configuration to the parser, which imports what it names, once it is checked."""
+
+        def __call__(self, parser: Any, cfg: Any, values: Any, option_string: Any = None) -> None:
+            import yaml
+
+            config = configuration.read(values)
+            trust.check_configuration(config)
+            self.apply_config(parser, cfg, self.dest, yaml.safe_dump(config))
+
+    parser = ArgumentParser(
+        prog="pvae", description=pvae.__doc__.splitlines()[0], exit_on_error=False
+    )
+    parser.add_argument("--version", action="version", version=f"pvae {pvae.__version__}")
+    subcommands = parser.add_subcommands(dest="command", required=True)
+    for name, command in commands.items():
+        summary = command.__doc__.splitlines()[0]
+        subparser = ArgumentParser(exit_on_error=False, description=summary)
+        if name == "train":
+            subparser.add_argument("--config", action=CheckedConfig, help="YAML file of arguments.")
+        subparser.add_function_arguments(command, as_positional=True)
+        subparser.add_argument("--trust", type=str, help=TRUST_HELP)
+        subcommands.add_subcommand(name, subparser, help=summary)
+    return parser
+
+
+def _take_trust(argv: list[str]) -> tuple[list[str], list[str]]:
+    """The other arguments, and what every --trust names, one module or a list of them."""
+    others, trusted = [], []
+    arguments = iter(argv)
+    for argument in arguments:
+        option, equals, value = argument.partition("=")
+        if option != "--trust":
+            others.append(argument)
+            continue
+        value = value if equals else next(arguments, "")
+        names = [name.strip(" \"'") for name in value.strip(" []").split(",")]
+        if not all(names):
+            _fail("--trust is empty: give it the name of a module, such as --trust my_module.")
+        trusted += names
+    return others, trusted
+
+
+def _named(argv: Sequence[str]) -> list[str]:
+    """The import paths that the user has typed as parts, and so trusts."""
+    named, part = [], False
+    for argument in argv:
+        option, _, value = argument.partition("=")
+        if option.startswith("--"):
+            part = option[2:].partition(".")[0] in PARTS
+        else:
+            value = argument
+        if part and value:
+            if os.path.isfile(value):  # jsonargparse would read it
+                raise ValueError(f"The part {value} is a file: give its content by --config.")
+            named += PATH.findall(value)
+    return named
+
+
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """Have Python processes that libraries start look for no modules in the current folder.
+
+    Those of Python 3.10 look there still.
+    """
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = before
+
+
+@contextmanager
+def _finding(named: Sequence[str]) -> Iterator[None]:
+    """Find modules that are named and installed nowhere in the current folder, after all others."""
+    here = os.getcwd()
+    tops = {name.partition(".")[0] for name in named}
+    if all(importlib.util.find_spec(top) for top in tops):
+        yield
+        return
+    sys.path.append(here)
+    try:
+        yield
+    finally:
+        sys.path.remove(here)
+
+
+@contextmanager
+def _leaving_at_once() -> Iterator[None]:
+    """While entered, Ctrl-C ends the process: there is nothing to undo yet.
+
+    An exception in the midst of an import may be swallowed, or leave a library half made.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _list_parts(argv: list[str]) -> None:
+    """For --prior.help and its like alone, print what there is, and exit."""
+    from pvae import interfaces
+
+    for option, value in zip(argv, [*argv[1:], "-"], strict=False):
+        name = option.removeprefix("--").removesuffix(".help")
+        kind = getattr(interfaces, name.capitalize(), None)
+        if option != f"--{name}.help" or kind is None or not value.startswith("-"):
+            continue
+        known = sorted(kind.__subclasses__(), key=lambda c: c.__name__)
+        print(f"--{name} is one of these, or the import path of a class of your own:\n")
+        width = max(len(c.__name__) for c in known)
+        for c in known:
+            summary = (c.__doc__ or "").strip().split("\n\n")[0]
+            print(f"  {c.__name__:<{width}}  {shorten(summary, 96 - width, placeholder=' ...')}")
+        print(f"\nThe options of one of them: pvae train --{name}.help {known[0].__name__}")
+        sys.exit(0)
+
+
+def _parsed(parser: "ArgumentParser", argv: list[str]) -> "Namespace":
+    """Parse; parameters of the user's own parts that have no annotation take any value."""
+    from jsonargparse import ArgumentError
+
+    while True:
+        try:
+            return parser.parse_args(argv)
+        except (ArgumentError, ValueError) as error:
+            untyped = re.search(r"'(\w+)' from '([\w.]+)\.__init__' does not specify", str(error))
+            if not untyped:
+                raise
+            name, path = untyped.groups()
+            module, _, cls = path.rpartition(".")
+            annotations = getattr(sys.modules[module], cls).__init__.__annotations__
+            if name in annotations:
+                raise
+            annotations[name] = Any
+
+
+def _one_line(error: "ArgumentError") -> str:
+    """Say what jsonargparse found in one sentence, with what could have been given instead."""
+    from pvae import interfaces
+
+    text = re.sub(r"<class '([\w.]+)'>", r"\1", " ".join(str(error).split()))
+    found = re.match(r'Parser key "([\w.]+)": (.*)', text)
+    if not found:
+        return text
+    key, reason = found.groups()
+    reason = re.sub(r"^Type .*? expects a function or a callable class: ", "", reason)
+    reason = re.sub(
+        r"^Does not validate .*? Errors: - (.*?)(?: - Expected a NoneType)? Given value type: .*"
+        r" Given value: (.*)",
+        r"\1. Got value: \2",
+        reason,
+    ).replace(" - Expected a ", " or ")
+    reason = re.sub(r"Expected a dot import path string: ([^. ]+).*", r"there is no \1", reason)
+    reason = re.sub(
+        r"the following arguments are required: (\w+)", rf"it needs --{key}.\1 as well", reason
+    )
+    reason = re.sub(r"[. ]+Got value: Namespace\(.*", "", reason)
+    reason = re.sub(r"Expected an? (.*?)[. ]+Got value: (.*)", r"expected \1, got \2", reason)
+    reason = re.sub(r"[. ]+Got value: .*", "", reason)
+    reason = reason.replace("typing.", "").replace("collections.abc.", "")
+    kind = getattr(interfaces, key.rpartition(".")[2].capitalize(), None)
+    if kind and not re.search("it needs|Option|Parser key", reason):
+        known = sorted(c.__name__ for c in kind.__subclasses__())
+        reason += f"; choose {', '.join(known)}, or the import path of a class of your own"
+    return f"--{key}: {reason}"
+
+
+def _fail(sentence: str) -> NoReturn:
+    from pvae.messages import shorten
+
+    with suppress(OSError):  # nobody reads it
+        print(shorten(f"pvae: error: {' '.join(sentence.split())}"), file=sys.stderr)
+    sys.exit(2)
+
+
+def _drop_output() -> None:
+    """Let what was not written be dropped when Python flushes it at its end."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+_PLAIN = {"−": "-", "±": "+/-", "×": "x", "…": "...", "≤": "<=", "≥": ">=", "–": "-", "—": "-"}
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    """Write what a terminal cannot show in letters that it can: −ELBO as -ELBO, β as beta."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = ""
+    for character in error.object[error.start : error.end]:
+        name = unicodedata.name(character, "")
+        if name.startswith("GREEK"):
+            letter = name.split(" WITH ")[0].rpartition(" ")[2]
+            text += letter.lower() if "SMALL" in name else letter.capitalize()
+        else:
+            text += _PLAIN.get(character) or ascii(character)[1:-1]
+    return text, error.end
+
+
+codecs.register_error("pvae.plain", _plain)

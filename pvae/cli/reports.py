@@ -1,0 +1,331 @@
+"""What the commands print and write of a trained VAE: figures, and all that they depend on."""
+
+import csv
+import io
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pvae.data.dataset import Dataset, Part
+from pvae.evaluation import AnomalyScore, Compression
+from pvae.evaluation import evaluate as evaluate_part
+from pvae.evaluation.batching import OutOfTime
+from pvae.evaluation.evidence import annealed, importance, is_reliable
+from pvae.evaluation.results import LOWER_BOUND, estimate, interval
+from pvae.evaluation.summary import batches_for, bits_per_dim
+from pvae.vae import VAE
+
+BATCH = 500
+FIRST = 0.6  # of the time for log p(x), for the first of two estimators
+_BOUNDS = {
+    "neg_elbo": "−ELBO",
+    "log_likelihood": "E[log p(x|z)]",
+    "kl": "KL(q||p)",
+    "bits_per_dim": "bits/dim",
+}
+
+
+def parts_of(dataset: Dataset) -> list[str]:
+    """Names of the parts that there are, what the model has seen most first."""
+    return [p for p in ("train", "validation", "test") if getattr(dataset, p) is not None]
+
+
+# The ELBO -----------------------------------------------------------------------------------------
+
+
+def bounds(vae: VAE, dataset: Dataset, parts: Sequence[str], seed: int = 0) -> dict[str, Any]:
+    """The ELBO of parts of the data and what it consists of."""
+    rows = {part: evaluate_part(vae, dataset, part, seed=seed) for part in parts}
+    return _settings(vae, dataset, seed) | {
+        "samples": 1,
+        "parts": {part: {"items": len(getattr(dataset, part)), **rows[part]} for part in parts},
+    }
+
+
+def bounds_table(record: dict[str, Any]) -> str:
+    """A row for each part."""
+    return "\n".join([bounds_header(record), *bounds_rows(record)])
+
+
+def bounds_header(record: dict[str, Any]) -> str:
+    """What the figures depend on, and the names of the columns."""
+    columns = "".join(f"{_BOUNDS[c]:>16}" for c in _columns(record))
+    return f"{_named(record)}, 1 sample of z\n{'part':<12}{'items':>8}{columns}"
+
+
+def bounds_rows(record: dict[str, Any]) -> list[str]:
+    """The figures of each part."""
+    return [
+        f"{part:<12}{figures['items']:>8}"
+        + "".join(f"{figures[c]:>16.3f}" for c in _columns(record))
+        for part, figures in record["parts"].items()
+    ]
+
+
+def _columns(record: dict[str, Any]) -> list[str]:
+    return [name for name in _BOUNDS if name in next(iter(record["parts"].values()))]
+
+
+# log p(x) -----------------------------------------------------------------------------------------
+
+
+def evidence(
+    vae: VAE,
+    dataset: Dataset,
+    part: str,
+    estimator: str,
+    num_samples: int,
+    items: int | None,
+    seconds: float,
+    seed: int,
+) -> Iterator[dict[str, Any]]:
+    """log p(x) of some items of a part, by one estimator or all that apply, within some time.
+
+    Where importance sampling cannot be relied on, AIS and its sandwich come first.
+
+    Yields:
+        What is known so far, each time that an estimator is done; the last of its entries is new.
+
+    Raises:
+        ValueError: if the only estimator does not apply.
+    """
+    began = time.monotonic()
+    batches = batches_for(vae, dataset, getattr(dataset, part), BATCH)
+    x, *y = batches.choose(items or len(batches.part), seed)
+    label = y[0] if y else None
+    record = _settings(vae, dataset, seed) | {"part": part, "seconds": seconds}
+    yield record
+
+    def left() -> float:
+        return max(1.0, seconds - (time.monotonic() - began))
+
+    estimators = {
+        "importance": lambda available: importance(vae, x, label, num_samples, seed, available),
+        "ais": lambda available: annealed(vae, x, label, seed, available),
+    }
+    names = [*estimators] if estimator == "all" else [estimator]
+    if estimator == "all" and not _relied_on(vae, x, label, seed):
+        names.reverse()
+    shares = [FIRST, 1.0] if len(names) > 1 else [1.0]
+    for name, share in zip(names, shares, strict=True):
+        available = share * left()
+        try:
+            figures = estimators[name](available)
+            bits = bits_per_dim(-figures["log_likelihood"], vae, batches)
+            record[name] = figures if bits is None else figures | {"bits_per_dim": bits}
+        except OutOfTime:
+            record[name] = {"out_of_time": available}
+        except ValueError as error:
+            if estimator != "all":
+                raise
+            record[name] = {"not_applicable": str(error)}
+        yield record
+
+
+def _relied_on(vae: VAE, x: Tensor, label: Tensor | None, seed: int) -> bool:
+    try:
+        return is_reliable(vae, x, label, seed)
+    except ValueError:  # which the estimator will say
+        return True
+
+
+def evidence_header(record: dict[str, Any]) -> str:
+    """What the figures of log p(x) depend on."""
+    return f"{_named(record)}, {record['part']}"
+
+
+def evidence_lines(record: dict[str, Any]) -> list[str]:
+    """A line for each figure of the estimator that was done last."""
+    key, figures = list(record.items())[-1]
+    how = {"importance": "importance samples", "ais": "AIS"}[key]
+    if "not_applicable" in figures:
+        return [f"No estimate by {how}: {figures['not_applicable']}"]
+    if "out_of_time" in figures:
+        return [
+            f"No estimate by {how} and no sandwich: they were not done in the "
+            f"{figures['out_of_time']:.0f} s left for them; give --seconds more."
+        ]
+    lines = _importance_lines(figures) if key == "importance" else _ais_lines(figures)
+    if "bits_per_dim" in figures:
+        lines.insert(1, _line("  bits per dimension", f"{figures['bits_per_dim']:.3f}"))
+    return lines
+
+
+def _importance_lines(figures: dict[str, Any]) -> list[str]:
+    share, n = figures["pareto_k_above_0.7"], figures["items"]
+    lines = [
+        _line(
+            f"log p(x), {_done(figures)}, {figures['num_samples']:,} importance samples",
+            estimate(figures["log_likelihood"], figures["standard_error"], share or 0.0, n)
+            + _of_items(figures),
+        ),
+        _line("  effective sample size, median", f"{figures['effective_sample_size']:,.1f}"),
+    ]
+    if share is not None:
+        lines.append(_line("  items with k-hat above 0.7", f"{100 * share:.1f} %"))
+    if "active_units" in figures:
+        units = f"{figures['active_units']} of {figures['latents']}"
+        lines.append(_line("  active units", units))
+    return lines
+
+
+def _ais_lines(figures: dict[str, Any]) -> list[str]:
+    s = figures["sandwich"]
+    error = figures["standard_error"]
+    bound = f", {LOWER_BOUND}" if error is None else _within(error, " (chains)")
+    lines = [
+        _line(
+            f"log p(x), {_done(figures)}, AIS, {figures['num_chains']} chains of "
+            f"{figures['num_steps']} steps",
+            f"{figures['log_likelihood']:.3f}{bound}{_of_items(figures)}",
+        ),
+        _line(
+            f"  sandwich on {s['items']} data drawn from the model",
+            interval(s["lower"], s["upper"], s["gap_standard_error"]),
+        ),
+    ]
+    if s["importance"] is not None:
+        short = s["lower"] - s["importance"]
+        said = f", {short:.1f} nats below the sandwich" if short > 0.5 else ""
+        lines.append(
+            _line("  log p(x) of these, 5,000 importance samples", f"{s['importance']:.3f}{said}")
+        )
+    return lines
+
+
+def _of_items(figures: dict[str, Any]) -> str:
+    """The error by the choice of the items, apart from a bound whose own error is unknown."""
+    error = figures["standard_error_of_data"]
+    apart = ";" if figures["standard_error"] is None and error is not None else ""
+    return apart + _within(error, " (items)")
+
+
+def _done(figures: dict[str, Any]) -> str:
+    """How many items there was time for."""
+    n, asked = figures["items"], figures["asked"]
+    return f"{n:,} items" if n == asked else f"{n:,} of {asked:,} items in the time"
+
+
+def _line(name: str, value: str) -> str:
+    return f"{name:<62} {value}"
+
+
+def _within(error: float | None, of: str = "") -> str:
+    return "" if error is None else f" ± {error:.3f}{of}"
+
+
+# Anomaly scores -----------------------------------------------------------------------------------
+
+
+def members(dataset: Dataset, part: Part, labels: Sequence[int | str]) -> Tensor:
+    """Which items have one of the labels, given by number or class name.
+
+    Raises:
+        ValueError: if the data have no classes, there is no such label, or no item or every one
+            has it.
+    """
+    if part.y is None or part.y.dim() > 1:
+        raise ValueError(
+            f"The data {dataset.name} have no classes, of which some could be anomalies: leave "
+            "anomalous out."
+        )
+    names = {str(name): i for i, name in enumerate(dataset.classes or ())}
+    known = {str(i): i for i in part.y.unique().tolist()} | names
+    labels = [str(label) for label in labels]
+    unknown = [label for label in labels if label not in known]
+    if unknown:
+        raise ValueError(f"There is no label {unknown[0]!r}: choose of {', '.join(known)}.")
+    found = torch.isin(part.y, torch.tensor([known[label] for label in labels]).long())
+    if found.all() or not found.any():
+        raise ValueError(
+            f"{int(found.sum()):,} of the {len(part):,} items are anomalous: give labels of some "
+            "but not of all."
+        )
+    return found
+
+
+def scores_table(
+    vae: VAE,
+    dataset: Dataset,
+    part: str,
+    found: AnomalyScore,
+    correction: str | None,
+    num_samples: int,
+    seed: int,
+) -> str:
+    """Quartiles of the scores and of log p(x)."""
+    how = f", corrected by {correction}" if correction else ""
+    lines = [f"{_named(_settings(vae, dataset, seed))}, {part}, {len(found.score):,} items"]
+    lines[0] += f", {num_samples:,} importance samples"
+    lines.append(f"{'':<34}{'25 %':>12}{'median':>12}{'75 %':>12}")
+    for name, values in (("log p(x)", found.log_prob), (f"anomaly score{how}", found.score)):
+        quartiles = values.double().cpu().quantile(torch.tensor([0.25, 0.5, 0.75]).double())
+        lines.append(f"{name:<34}" + "".join(f"{q:>12.3f}" for q in quartiles.tolist()))
+    return "\n".join(lines)
+
+
+def scores_csv(part: Part, found: AnomalyScore, positive: Tensor | None) -> str:
+    """A row for each item: its file or number, log p(x), score, label and anomaly if known."""
+    columns = {
+        "item": part.files or range(len(part)),
+        "log_prob": found.log_prob.tolist(),
+        "score": found.score.tolist(),
+    }
+    if part.y is not None and part.y.dim() == 1:
+        columns["label"] = part.y.tolist()
+    if positive is not None:
+        columns["anomalous"] = positive.int().tolist()
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
+    return text.getvalue()
+
+
+# Compression --------------------------------------------------------------------------------------
+
+_CODES = {
+    "neg_elbo": "VAE, ideally (−ELBO)",
+    "png": "PNG, one file",
+    "gzip": "gzip, one file",
+    "png_files": "PNG, a file each",
+    "gzip_files": "gzip, a file each",
+}
+
+
+def compression(
+    vae: VAE, dataset: Dataset, part: str, found: Compression, seed: int
+) -> dict[str, Any]:
+    """Code lengths, in bits."""
+    codes = {name: code and code._asdict() for name, code in found._asdict().items()}
+    known = {"part": part, "items": len(getattr(dataset, part)), "samples": 1}
+    return _settings(vae, dataset, seed) | known | codes
+
+
+def compression_table(record: dict[str, Any]) -> str:
+    """A row for each code."""
+    lines = [f"{_named(record, 'bits')}, {record['part']}, {record['items']:,} items"]
+    lines.append(f"{'':<24}{'per item':>16}{'per dim':>12}")
+    for name, text in _CODES.items():
+        if code := record[name]:
+            lines.append(f"{text:<24}{code['bits']:>16.1f}{code['bits_per_dim']:>12.3f}")
+    return "\n".join(lines)
+
+
+def _settings(vae: VAE, dataset: Dataset, seed: int) -> dict[str, Any]:
+    """What every figure depends on."""
+    domain = vae.likelihood.domain
+    return {
+        "data": dataset.name,
+        "domain": domain,
+        "binarization": dataset.binarization if domain == "binary" else None,
+        "seed": seed,
+    }
+
+
+def _named(record: dict[str, Any], unit: str = "nats per datum") -> str:
+    how = f", {record['binarization']} binarization" if record["binarization"] else ""
+    return f"{record['data']}: {unit}{how}, seed {record['seed']}"

@@ -1,0 +1,345 @@
+"""Data and draws, as many at a time as memory allows."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from itertools import repeat
+from numbers import Real
+from typing import NamedTuple, TypeVar
+
+import pyro
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+from tqdm.std import tqdm
+
+from pvae.inputs import as_data
+from pvae.messages import kind_of, shown
+from pvae.networks.shapes import check_flag, check_size
+from pvae.progress_bar import bar
+from pvae.seeds import seeded
+from pvae.vae import VAE
+
+MEMORY = 256  # MiB
+Result = TypeVar("Result", bound=NamedTuple)
+
+
+def per_datum(
+    estimate: Callable[..., Result],
+    vae: VAE,
+    x: Tensor,
+    y: object = None,
+    *others: Tensor,
+    rows: int = 1,
+    memory: float = MEMORY,
+    at_once: int | None = None,
+    seconds: float | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> Result:
+    r"""Estimate something of each datum, in chunks of the data, and put the results together.
+
+    Dropout is off and there are no gradients. The draws are set by the seed, whatever the random
+    state, which is left as it was. A bar shows on standard error once it takes seconds.
+
+    Args:
+        estimate: from a chunk of x, of y and of the others, on the device of the VAE, to a named
+            tuple of tensors with one entry for each datum first.
+        vae: the VAE.
+        x: shape (n, \*event_shape), in the likelihood's domain.
+        y: their labels, if the VAE has any.
+        *others: more tensors with an entry for each datum first.
+        rows: how many z an estimate holds at once for each datum.
+        memory: about how much an estimate may hold, in MiB.
+        at_once: how many data to estimate at a time; as many as the memory holds if ``None``.
+        seconds: after which no further chunk begins, so that the result is of the first data only;
+            ``None`` for all of them.
+        seed: of the random draws.
+        progress: whether to show the bar.
+
+    Raises:
+        ValueError: if x or y is not what the VAE takes, the memory is not positive, or the seed no
+            whole number.
+    """
+    began = time.monotonic()
+    if seconds is not None:
+        check_seconds(seconds)
+    most = rows_within(vae, memory)
+    x, y = check_data(vae, x, y, most)
+    chunks = split(at_once or max(1, most // rows), x, y, *others)
+    # Results go where there is room for all: kept one by one, they would lie between what chunks
+    # take and give back, and leave memory in pieces too small for the next.
+    kind, fields, done = tuple, [], 0
+    with vae.evaluating(), seeded(seed, vae.device), counted(len(x), progress) as shown:
+        for chunk, label, *rest in chunks:
+            chunk = chunk.to(vae.device, vae.dtype)
+            result = estimate(chunk, label, *(part.to(vae.device) for part in rest))
+            if not fields:
+                kind = type(result)
+                fields = [part.new_empty(len(x), *part.shape[1:]) for part in result]
+            for field, part in zip(fields, result, strict=True):
+                field[done : done + len(chunk)] = part
+            done += len(chunk)
+            shown.update(len(chunk))
+            if seconds is not None and time.monotonic() - began > seconds:
+                break
+    return kind(*(field[:done] for field in fields))
+
+
+def split(at_once: int, x: Tensor, y: Tensor | None, *others: Tensor) -> Iterator[tuple]:
+    """Chunks of data with their labels, or ``None`` for each, and of whatever else there is."""
+    labels = repeat(None) if y is None else y.split(at_once)
+    return zip(x.split(at_once), labels, *(o.split(at_once) for o in others), strict=False)
+
+
+def check_data(
+    vae: VAE, x: Tensor, y: object = None, at_once: int | None = None
+) -> tuple[Tensor, Tensor | None]:
+    r"""Return data and labels if the VAE has a density for them.
+
+    Args:
+        vae: the VAE.
+        x: shape (n, \*event_shape), in the likelihood's domain.
+        y: their labels, if the VAE has any; labels given to one that has none are left out.
+        at_once: how many data to look at at a time; as many as `MEMORY` holds if ``None``.
+
+    Raises:
+        TypeError: if vae is no VAE, or x no tensor or array of numbers.
+        ValueError: if x is no batch of at least one datum of the event shape, lies outside the
+            likelihood's domain or support, or the likelihood is no density; or y is missing, not a
+            label, or of another length.
+    """
+    x = as_batch(vae, x)
+    check_density(vae)
+    y = check_labels(vae, x, y)
+    finite = x.isfinite().flatten(1).all(-1)
+    inside = finite if not bool(finite.all()) else _inside(vae, x, y, at_once)
+    if not bool(inside.all()):
+        wrong = (~inside).nonzero()[0, 0].item()
+        over = getattr(vae.likelihood, "domain", "other values")
+        raise ValueError(
+            f"x[{wrong}] has values outside the support of the likelihood "
+            f"{type(vae.likelihood).__name__}, which is over {over}: take a batch in its domain by "
+            "data.batch(vae, 'test'), or convert the data."
+        )
+    return x, y
+
+
+def check_density(vae: VAE) -> None:
+    """Raise if the likelihood is no density.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    check_vae(vae)
+    if getattr(vae.likelihood, "relaxed", False):
+        raise ValueError(
+            f"{type(vae.likelihood).__name__}(relaxed=True) is a reconstruction loss and no "
+            "density, so data have no likelihood under it: train with relaxed=False."
+        )
+
+
+def check_vae(vae: object, name: str = "vae") -> None:
+    """Raise if this is no VAE.
+
+    Raises:
+        TypeError: if it is none.
+    """
+    if not isinstance(vae, VAE):
+        raise TypeError(
+            f"{name} is {kind_of(vae)}: expected a VAE, as pvae.build(...) or pvae.load(run) "
+            "returns."
+        )
+
+
+def as_batch(vae: VAE, x: object, values: bool = True) -> Tensor:
+    """Return a batch of at least one datum as a tensor, where it is.
+
+    Args:
+        vae: the VAE.
+        x: the data.
+        values: whether their values must lie in the likelihood's domain.
+
+    Raises:
+        TypeError: if vae is no VAE, or x no tensor or array of numbers.
+        ValueError: if x is no such batch.
+    """
+    check_vae(vae)
+    x = as_data(vae, x, move=False, values=values)
+    if x.dim() != 1 + len(vae.event_shape) or not len(x):
+        shape = ", ".join(["n", *map(str, vae.event_shape)])
+        raise ValueError(
+            f"x has shape {tuple(x.shape)}: expected a batch of shape ({shape}) for this VAE, n at "
+            "least 1."
+        )
+    return x
+
+
+def check_labels(vae: VAE, x: Tensor, y: object) -> Tensor | None:
+    """Return a label for each datum, or ``None`` if the VAE has none.
+
+    Raises:
+        ValueError: if labels are missing, of another shape, or none.
+    """
+    if vae.labels is None:
+        return None
+    y = vae.labels.check(y)
+    wanted = (len(x),) if vae.labels.classes is not None else (len(x), vae.labels.size)
+    if y.shape != wanted:
+        raise ValueError(
+            f"y has shape {tuple(y.shape)} for {len(x)} data: give one label for each, shape "
+            f"{wanted}."
+        )
+    return y
+
+
+def _inside(vae: VAE, x: Tensor, y: Tensor | None, at_once: int | None) -> Tensor:
+    """Which of the data lie in the support of the likelihood."""
+    found = []
+    with vae.evaluating(), seeded(0, vae.device):
+        for part, label in split(at_once or rows_within(vae, MEMORY), x, y):
+            part = part.to(vae.device, vae.dtype)
+            z = vae._encode(part, label).sample()
+            found.append(vae.decode(z, label, like=part).support.check(part))
+    return torch.cat(found)
+
+
+def check_seconds(seconds: object) -> None:
+    """Raise if this is not a positive number of seconds.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    if isinstance(seconds, bool) or not isinstance(seconds, Real) or not seconds > 0:
+        raise ValueError(f"seconds is {seconds!r}: give a positive number of seconds.")
+
+
+def check_memory(memory: object) -> None:
+    """Raise if the memory is not a positive number of MiB.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    if not isinstance(memory, Real) or not 0 < memory < math.inf:
+        raise ValueError(f"memory is {shown(memory)}: give a positive number of MiB.")
+
+
+def rows_within(vae: VAE, memory: float, numbers: int | None = None) -> int:
+    """How many z the decoder can take at once, at least 1.
+
+    Args:
+        vae: the VAE.
+        memory: in MiB.
+        numbers: `numbers_per_row`, where it is known already.
+
+    Raises:
+        ValueError: if the memory is not positive.
+    """
+    check_vae(vae)
+    check_memory(memory)
+    return max(1, int(memory * 2**20 / ((numbers or numbers_per_row(vae)) * vae.dtype.itemsize)))
+
+
+def numbers_per_row(vae: VAE) -> int:
+    """How many numbers come to be when a datum is scored at one z more.
+
+    Raises:
+        ValueError: if parameters of the VAE are not finite.
+    """
+    for name, parameter in vae.named_parameters():
+        if not bool(parameter.isfinite().all()):
+            raise ValueError(
+                f"The VAE's parameter {name} is not finite, as after a training that diverged: "
+                "train it anew, with a smaller learning rate, say, or clipped gradients."
+            )
+    # Whatever its decoder makes of the prior's z, its numbers are counted.
+    with vae.evaluating(), seeded(0, vae.device), pyro.validation_enabled(False):
+        y = None
+        if vae.labels is not None:
+            wanted = () if vae.labels.classes is not None else (vae.labels.size,)
+            y = torch.zeros(1, *wanted, dtype=vae.dtype, device=vae.device)
+            y = vae.labels.check(y)
+        x = vae.sample(1, None if y is None else y[0], draw=True)
+        q = vae._encode(x, y)
+
+        def count(draws: int) -> int:
+            with _Counter() as counter:
+                z = q.sample((draws,))
+                q.log_prob(z), vae.p_z(y).log_prob(z), vae.decode(z, y, like=x).log_prob(x)
+            return counter.numbers
+
+        return max(1, count(3) - count(2))  # what does not depend on z is there once
+
+
+class _Counter(TorchDispatchMode):
+    """Count the numbers that operators return."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers = 0
+
+    def __torch_dispatch__(
+        self, function: Callable, types: object, args: tuple = (), kwargs: dict | None = None
+    ) -> object:
+        result = function(*args, **(kwargs or {}))
+        leaves = pytree.tree_leaves(result)
+        self.numbers += sum(leaf.numel() for leaf in leaves if isinstance(leaf, Tensor))
+        return result
+
+
+def portions(num_samples: int, at_once: int) -> Iterator[int]:
+    """Sizes that add up to the number of samples, none above what goes at once."""
+    check_size("num_samples", num_samples)
+    at_once = max(1, at_once)
+    for done in range(0, num_samples, at_once):
+        yield min(at_once, num_samples - done)
+
+
+class OutOfTime(Exception):
+    """The time is over that `stop_after` was given."""
+
+
+_deadline: ContextVar[float] = ContextVar("deadline", default=math.inf)
+
+
+@contextmanager
+def stop_after(seconds: float) -> Iterator[None]:
+    """Stop what counts its work by `counted`, once so much time is over.
+
+    Raises:
+        OutOfTime: when it is over.
+    """
+    token = _deadline.set(time.monotonic() + seconds)
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
+
+
+class Count:
+    """A count of work done, shown as a bar."""
+
+    def __init__(self, shown: tqdm) -> None:
+        self.shown = shown
+
+    def update(self, n: int = 1) -> None:
+        """Count n more.
+
+        Raises:
+            OutOfTime: if the time of `stop_after` is over.
+        """
+        self.shown.update(n)
+        if time.monotonic() > _deadline.get():
+            raise OutOfTime
+
+
+@contextmanager
+def counted(total: int, progress: bool = True, unit: str = "data") -> Iterator[Count]:
+    """A progress bar, which shows once two seconds have gone by, and leaves nothing behind."""
+    check_flag("progress", progress)
+    options = {"total": total, "unit": f" {unit}", "delay": 2, "leave": False}
+    with bar(**options) if progress else tqdm(disable=True) as shown:
+        yield Count(shown)

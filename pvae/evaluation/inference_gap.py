@@ -1,0 +1,120 @@
+"""Where the ELBO falls short of log p(x): the family of the posterior, or its network."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pvae.evaluation.batching import MEMORY, per_datum
+from pvae.evaluation.importance import log_mean, proposal_of
+from pvae.evaluation.log_likelihood import weigher
+from pvae.evaluation.refinement import best_raw, check_rate, refined
+from pvae.evaluation.results import described
+from pvae.networks.shapes import check_size
+from pvae.seeds import seeded
+from pvae.vae import VAE
+
+DRAWS = 4  # for each step of refinement
+
+
+class InferenceGap(NamedTuple):
+    """The inference gap of each datum and its two parts, in nats, each of shape (n,).
+
+    ``gap = approximation + amortization``.
+
+    Attributes:
+        gap: log p(x) - L[q].
+        approximation: log p(x) - L[q*], what the best posterior of the family leaves; at least 0.
+        amortization: L[q*] - L[q], what the network loses of the best.
+        log_prob: log p(x).
+        elbo: L[q], the ELBO with the posterior q of the network.
+        refined_elbo: L[q*], the ELBO with the refined posterior q*.
+    """
+
+    gap: Tensor
+    approximation: Tensor
+    amortization: Tensor
+    log_prob: Tensor
+    elbo: Tensor
+    refined_elbo: Tensor
+
+    __repr__ = described
+
+
+def inference_gap(
+    vae: VAE,
+    x: Tensor,
+    y: object = None,
+    *,
+    num_samples: int = 1000,
+    steps: int = 400,
+    lr: float = 0.05,
+    memory: float = MEMORY,
+    seed: int = 0,
+    progress: bool = True,
+) -> InferenceGap:
+    r"""Split the inference gap of each datum (Cremer, Li, Duvenaud 2018, section 3.1).
+
+    .. math::
+        \underbrace{\log p(x) - L[q]}_{\text{inference gap}} =
+        \underbrace{\log p(x) - L[q^*]}_{\text{approximation}} +
+        \underbrace{L[q^*] - L[q]}_{\text{amortization}}
+
+    q* is the best of the family for that datum, as `refine` finds it. With the weights
+    w = p(x, z) / q(z) of draws of a posterior, its ELBO is the mean of log w, and log p(x) is the
+    logarithm of the mean of w under q*. These are of the same draws, so that the approximation gap
+    is never below 0, and all errors vanish as q comes to be exact. The draws of q and q* share
+    their noise.
+
+    log p(x) is on average too low, and with it the approximation gap, as far as q* misses the
+    posterior; it rises with num_samples. Too few steps make amortization of what is approximation.
+
+    Args:
+        vae: the VAE.
+        x: shape (n, \*event_shape), in the likelihood's domain.
+        y: their labels, if the VAE has any.
+        num_samples: draws of q and of q* for each datum.
+        steps: of refinement.
+        lr: the first learning rate of refinement.
+        memory: about how much to hold, in MiB.
+        seed: of the draws.
+        progress: whether to show a progress bar.
+
+    Raises:
+        ValueError: if x or y is not what the VAE takes, num_samples or steps is below 1, the
+            posterior cannot be refined (see `refine`), or is a point mass.
+
+    Example:
+        >>> import torch
+        >>> import pvae
+        >>> vae = pvae.build((1, 8, 8), latent_dim=2)
+        >>> x = torch.ones(5, 1, 8, 8)
+        >>> gap = pvae.evaluation.inference_gap(vae, x, num_samples=100, steps=10)
+        >>> bool((gap.approximation >= 0).all())
+        True
+    """
+    check_size("steps", steps)
+    check_rate(lr)
+    weigh, _ = weigher(vae, x, num_samples, memory)
+
+    def estimate(x: Tensor, y: Tensor | None) -> InferenceGap:
+        q = proposal_of(vae, x, y)
+        best = refined(vae, best_raw(vae, x, y, steps, DRAWS, lr)).encode(x, y)
+        noise = int(torch.randint(2**62, ()))
+        with seeded(noise, vae.device):
+            bound = weigh(q, x, y).mean(0)
+        with seeded(noise, vae.device):
+            log_w = weigh(best, x, y)
+        log_prob, refined_bound = log_mean(log_w), log_w.mean(0)
+        return InferenceGap(
+            log_prob - bound,
+            log_prob - refined_bound,
+            refined_bound - bound,
+            log_prob,
+            bound,
+            refined_bound,
+        )
+
+    return per_datum(
+        estimate, vae, x, y, rows=2 * DRAWS, memory=memory, seed=seed, progress=progress
+    )

@@ -1,0 +1,224 @@
+"""The log-likelihood log p(x) by importance sampling."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+
+from pvae.evaluation.batching import (
+    MEMORY,
+    as_batch,
+    check_memory,
+    numbers_per_row,
+    per_datum,
+    rows_within,
+)
+from pvae.evaluation.importance import (
+    UNRELIABLE,
+    effective_sample_size,
+    log_mean,
+    log_weights,
+    pareto_tail,
+    proposal_of,
+    standard_error,
+)
+from pvae.evaluation.results import described, estimate
+from pvae.evaluation.scoring import Scorer
+from pvae.networks.shapes import check_size
+from pvae.vae import VAE
+
+# What a core's caches hold, in MiB: beyond it a CPU waits for its memory.
+_CACHED = 16.0
+
+# Portions for each that is scored at a time, at least: some are idle during the last of them.
+_PORTIONS = 160
+
+_COPIES = 6  # of the weights, at most, while they are put together and their errors estimated
+
+
+class LogLikelihood(NamedTuple):
+    """Estimates of log p(x), in nats, and how far to trust them.
+
+    Attributes:
+        log_prob: the estimate for each datum, shape (n,), on average a lower bound.
+        standard_error: that of ``log_prob``, shape (n,), by the delta method on the mean weight;
+            NaN where it is not known: for one sample, and where k-hat is above 0.7. The estimates
+            are independent, so that their mean over the data has the error
+            ``standard_error.square().sum().sqrt() / n``.
+        effective_sample_size: (sum of w)² / sum of w², shape (n,), from 1 to num_samples. Where it
+            is small, a few draws make the estimate.
+        pareto_k: the shape k-hat of the tail of the weights (see `pareto_smoothed`), shape (n,).
+            Above 0.7 the estimate is a lower bound, on average, whose error is unknown. NaN for
+            fewer than 25 samples.
+    """
+
+    log_prob: Tensor
+    standard_error: Tensor
+    effective_sample_size: Tensor
+    pareto_k: Tensor
+
+    @property
+    def unreliable_share(self) -> float:
+        """The share of the data whose k-hat is above 0.7."""
+        return (self.pareto_k > UNRELIABLE).double().mean().item()
+
+    @property
+    def mean_error(self) -> float | None:
+        """The standard error of the mean of ``log_prob`` by those that are known, or ``None``."""
+        known = self.standard_error[self.standard_error.isfinite()].double()
+        return known.norm().item() / len(self.standard_error) if len(known) else None
+
+    def __repr__(self) -> str:
+        share, n = self.unreliable_share, len(self.log_prob)
+        mean = estimate(self.log_prob.double().mean().item(), self.mean_error, share, n)
+        words = f"log p(x) of {n:,} data, mean {mean}"
+        return described(
+            self, *[words, *([f"k-hat is above 0.7 for {100 * share:.3g} %"] if share else [])]
+        )
+
+
+def log_likelihood(
+    vae: VAE,
+    x: Tensor,
+    y: Tensor | None = None,
+    *,
+    num_samples: int = 5000,
+    memory: float = MEMORY,
+    seconds: float | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> LogLikelihood:
+    r"""Estimate log p(x) by importance sampling from the posterior.
+
+    .. math::
+        \log \hat p(x) = \log \frac{1}{K} \sum_{k=1}^K \frac{p(x, z_k)}{q(z_k|x)},
+        \qquad z_k \sim q(z|x)
+
+    The estimate of p(x) is unbiased, that of log p(x) on average too low: the importance-weighted
+    bound, which rises with K (Burda, Grosse, Salakhutdinov 2016, section 2 and theorem 1).
+
+    Args:
+        vae: the VAE.
+        x: shape (n, \*event_shape), in the likelihood's domain.
+        y: their labels, if the VAE has any: log p(x|y) is estimated.
+        num_samples: draws K for each datum.
+        memory: about how much may be held at a time, in MiB.
+        seconds: after which no further data begin: the result is then of the first of them, as
+            many as it has entries. ``None`` for all.
+        seed: of the random draws.
+        progress: whether to show a bar where it takes long.
+
+    Raises:
+        ValueError: if num_samples is below 1, the memory not positive, x or y not what the VAE
+            takes, the likelihood is no density, or the posterior a point mass.
+
+    Example:
+        >>> import torch
+        >>> import pvae
+        >>> vae = pvae.build((1, 8, 8), latent_dim=2)
+        >>> found = pvae.evaluation.log_likelihood(vae, torch.ones(5, 1, 8, 8), num_samples=100)
+        >>> found.log_prob.shape
+        torch.Size([5])
+    """
+    return _estimate(
+        partial(proposal_of, vae), vae, x, y, num_samples, memory, seconds, seed, progress
+    )
+
+
+def monte_carlo(
+    vae: VAE,
+    x: Tensor,
+    y: Tensor | None = None,
+    *,
+    num_samples: int = 5000,
+    memory: float = MEMORY,
+    seconds: float | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> LogLikelihood:
+    r"""Estimate log p(x) by draws from the prior, which shows why one does not.
+
+    .. math::
+        \log \hat p(x) = \log \frac{1}{K} \sum_{k=1}^K p(x|z_k), \qquad z_k \sim p(z)
+
+    It is unbiased for p(x) as well. But few draws of the prior explain a given x: the effective
+    sample size is near 1, and the estimate far too low, for all but a few latents.
+
+    Arguments, results and errors are those of `log_likelihood`.
+
+    Example:
+        >>> import torch
+        >>> import pvae
+        >>> vae = pvae.build((1, 8, 8), latent_dim=2)
+        >>> found = pvae.evaluation.monte_carlo(vae, torch.ones(5, 1, 8, 8), num_samples=100)
+        >>> found.effective_sample_size.shape
+        torch.Size([5])
+    """
+
+    def prior(x: Tensor, y: Tensor | None) -> dist.TorchDistribution:
+        return vae.p_z(y).expand(x.shape[:1])
+
+    return _estimate(prior, vae, x, y, num_samples, memory, seconds, seed, progress)
+
+
+def _estimate(
+    proposal: Callable[[Tensor, Tensor | None], dist.TorchDistribution],
+    vae: VAE,
+    x: Tensor,
+    y: Tensor | None,
+    num_samples: int,
+    memory: float,
+    seconds: float | None,
+    seed: int,
+    progress: bool,
+) -> LogLikelihood:
+    weigh, at_once = weigher(vae, x, num_samples, memory)
+
+    def estimate(x: Tensor, y: Tensor | None) -> LogLikelihood:
+        log_w = weigh(proposal(x, y), x, y)
+        k, error = pareto_tail(log_w)[0], standard_error(log_w)
+        return LogLikelihood(
+            log_mean(log_w),
+            error.masked_fill(k > UNRELIABLE, torch.nan),
+            effective_sample_size(log_w),
+            k.to(log_w),
+        )
+
+    options = {"memory": memory, "at_once": at_once, "seed": seed, "progress": progress}
+    return per_datum(estimate, vae, x, y, seconds=seconds, **options)
+
+
+def weigher(
+    vae: VAE, x: Tensor, num_samples: int, memory: float
+) -> tuple[Callable[[dist.TorchDistribution, Tensor, Tensor | None], Tensor], int]:
+    """Return a function from a proposal, x and y to log-weights, and how many data to give it.
+
+    Args:
+        vae: the VAE.
+        x: all data that will be weighed.
+        num_samples: draws for each datum.
+        memory: in MiB; of it a CPU is given what its caches hold.
+    """
+    check_size("num_samples", num_samples)
+    x = as_batch(vae, x)
+    check_memory(memory)
+    if vae.device.type == "cpu":
+        memory = min(memory, _CACHED * torch.get_num_threads())
+    numbers = numbers_per_row(vae)
+    score = Scorer(vae, float(len(x)) * num_samples * numbers)
+    rows = rows_within(vae, memory, numbers)
+    portion = max(1, rows // score.abreast)
+    data = min(
+        portion,
+        math.ceil(_PORTIONS * score.abreast * portion / num_samples),
+        max(1, rows * numbers // (_COPIES * num_samples)),
+    )
+
+    def weigh(proposal: dist.TorchDistribution, x: Tensor, y: Tensor | None) -> Tensor:
+        return log_weights(score, proposal, x, y, num_samples, portion)
+
+    return weigh, data

@@ -1,0 +1,106 @@
+"""The latents of a VAE as real vectors, of a density that has gradients."""
+
+from typing import TypeAlias
+
+import pyro.distributions as dist
+import torch
+from pyro.distributions import constraints
+from torch import Tensor
+from torch.distributions import biject_to
+
+from pvae.distributions import HypersphericalUniform
+from pvae.marginal import Marginal
+from pvae.vae import VAE
+
+
+class Smooth:
+    """Latents that a bijection maps to real vectors u; it is the identity where they are real."""
+
+    def __init__(self, p: dist.TorchDistribution) -> None:
+        self.z = biject_to(p.support)
+        self.p = dist.TransformedDistribution(p, [self.z.inv])
+        (self.dim,) = self.p.event_shape
+
+    def sample(self, shape: torch.Size) -> Tensor:
+        """Draw u, shape (*shape, dim)."""
+        return self.p.expand(shape).sample()
+
+    def log_prob(self, u: Tensor) -> Tensor:
+        """The log-density of u."""
+        return self.p.log_prob(u)
+
+
+class Sphere:
+    """Latents on the unit sphere, as the directions of u, whose lengths are those of N(0, I)."""
+
+    def __init__(self, p: dist.TorchDistribution) -> None:
+        self.p = p
+        (self.dim,) = p.event_shape
+
+    def sample(self, shape: torch.Size) -> Tensor:
+        """Draw u, shape (*shape, dim)."""
+        z = self.p.expand(shape).sample()
+        return z * torch.randn_like(z).norm(dim=-1, keepdim=True)
+
+    def log_prob(self, u: Tensor) -> Tensor:
+        """The log-density of u: N(0, I), weighted by that of its direction."""
+        z = self.z(u)
+        normal = dist.Normal(torch.zeros_like(u), 1).to_event(1)
+        uniform = HypersphericalUniform(self.dim, u.dtype, u.device)
+        return normal.log_prob(u) + self.p.log_prob(z) - uniform.log_prob(z)
+
+    def z(self, u: Tensor) -> Tensor:
+        """The direction of u."""
+        return u / u.norm(dim=-1, keepdim=True)
+
+
+class Levels:
+    """Latents that are the data of a VAE: u holds its latents, then they themselves."""
+
+    def __init__(self, vae: VAE) -> None:
+        self.vae = vae
+        self.above = _latents(vae.prior())
+        # What the latents are is the same whatever is above them; their density is not.
+        self.below = self._given(self.above.sample(torch.Size()))
+        self.dim = self.above.dim + self.below.dim
+
+    def sample(self, shape: torch.Size) -> Tensor:
+        """Draw u, shape (*shape, dim)."""
+        above = self.above.sample(shape)
+        return torch.cat([above, self._given(above).sample(shape)], -1)
+
+    def log_prob(self, u: Tensor) -> Tensor:
+        """The log-density of u, which that of the latents alone is an integral of."""
+        above, below = u.split([self.above.dim, self.below.dim], -1)
+        return self.above.log_prob(above) + self._given(above).log_prob(below)
+
+    def z(self, u: Tensor) -> Tensor:
+        """The latents in u, without those above."""
+        return self.below.z(u[..., self.above.dim :])
+
+    def _given(self, above: Tensor) -> "Latents":
+        return _latents(self.vae.likelihood(self.above.z(above)))
+
+
+Latents: TypeAlias = Smooth | Sphere | Levels
+
+
+def latents(vae: VAE, y: Tensor | None = None) -> Latents:
+    """The latents of a VAE as real vectors u, which can be drawn, scored and mapped to z.
+
+    Raises:
+        ValueError: if they are discrete.
+    """
+    try:
+        return _latents(vae.p_z(y))
+    except NotImplementedError as error:
+        raise ValueError(
+            f"The prior {type(vae.prior).__name__} is not over real numbers, along which this "
+            "method moves by gradients: use log_likelihood for discrete latents."
+        ) from error
+
+
+def _latents(p: dist.TorchDistribution) -> Latents:
+    if isinstance(p, Marginal):
+        return Levels(p.vae)
+    return Sphere(p) if p.support is constraints.sphere else Smooth(p)

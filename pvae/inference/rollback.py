@@ -1,0 +1,141 @@
+"""Running a program and then having it not have been run."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import pyro
+import pyro.util
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from pvae.inference.guards import Watch
+from pvae.inference.state import Change, Entries
+from pvae.inference.untraceable import Untraceable
+
+
+@contextmanager
+def undone(
+    leaves: Sequence[Tensor] = (), watch: Watch | None = None, record: bool = True
+) -> Iterator[Callable[[Tensor], bool]]:
+    """Undo, on leaving, what was done to tensors, to gradients, to random states and in Python.
+
+    Args:
+        leaves: tensors whose gradients are none while entered, and after as before.
+        watch: the Python state to put back, with the parameter store.
+        record: whether tensors are written to, as they are unless a run is traced.
+
+    Yields:
+        A function that tells whether a tensor has been written to.
+
+    Raises:
+        Untraceable: if the run changed Python state, as every run would.
+    """
+    gradients = [leaf.grad for leaf in leaves]
+    for leaf in leaves:
+        leaf.grad = None
+    recorder = _Record()
+    tensors = [] if watch is None else [(t, t.detach()) for t in watch.tensors if is_plain(t)]
+    store = stored() if watch is not None else nullcontext([])
+    with same_noise(), store as stored_changes:
+        try:
+            with recorder if record else nullcontext():
+                yield recorder.wrote
+        finally:
+            for tensor, before in tensors:  # which may have been given other memory
+                if tensor.data_ptr() != before.data_ptr() or tensor.shape != before.shape:
+                    tensor.data = before
+            recorder.restore()
+            for leaf, gradient in zip(leaves, gradients, strict=True):
+                leaf.grad = gradient
+            changes = [] if watch is None else watch.restore()
+    changes += stored_changes
+    if changes:
+        raise Untraceable(
+            f"{changes[0]} is given another value at each run; what is to change from step to "
+            "step must be a tensor that is changed in place"
+        )
+
+
+def is_plain(tensor: Tensor) -> bool:
+    """Whether a tensor is of numbers that lie in memory, as a graph takes them."""
+    return tensor.layout is torch.strided and not tensor.is_meta and not tensor.is_quantized
+
+
+@contextmanager
+def stored() -> Iterator[list[Change]]:
+    """Put the parameter store back on leaving; yields what will then have been changed."""
+    store = pyro.get_param_store()
+    entries = store._params, store._constraints, store._param_to_name
+    places = [Entries(one, "the parameter store") for one in entries]
+    changes: list[Change] = []
+    try:
+        yield changes
+    finally:
+        for place in places:
+            changes += place.changes()
+            place.restore()
+
+
+@contextmanager
+def same_noise() -> Iterator[None]:
+    """Put all random states back on leaving, so that what follows draws the same numbers."""
+    state = pyro.util.get_rng_state()
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    try:
+        yield
+    finally:
+        pyro.util.set_rng_state(state)
+        if cuda:
+            torch.cuda.set_rng_state_all(cuda)
+
+
+class _Record(TorchDispatchMode):
+    """Remembers tensors as they were before they are first written to.
+
+    Tensors that are made meanwhile, such as parameters at their first use, are nothing to undo.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: set[int] = set()  # memory that was not there before
+        self.before: dict[tuple, tuple[Tensor, Tensor]] = {}
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        given = {_memory(x) for x in pytree.tree_leaves((args, kwargs)) if torch.is_tensor(x)}
+        for number, argument in enumerate(function._schema.arguments):
+            # Batch normalization writes to its running statistics without saying so.
+            silent = argument.name in ("running_mean", "running_var")
+            if silent or (argument.alias_info is not None and argument.alias_info.is_write):
+                value = args[number] if number < len(args) else kwargs.get(argument.name)
+                for tensor in pytree.tree_leaves(value):
+                    if torch.is_tensor(tensor):
+                        self._remember(tensor)
+        result = function(*args, **kwargs)
+        results = {_memory(x) for x in pytree.tree_leaves(result) if torch.is_tensor(x)}
+        self.made |= results - given
+        return result
+
+    def _remember(self, tensor: Tensor) -> None:
+        key = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
+        if tensor.numel() and _memory(tensor) not in self.made and key not in self.before:
+            self.before[key] = tensor, tensor.clone()
+
+    def wrote(self, tensor: Tensor) -> bool:
+        """Whether a tensor, or another in the same memory, was written to."""
+        memories = {_memory(other) for other, _ in self.before.values()}
+        return _memory(tensor) in memories
+
+    def restore(self) -> None:
+        with torch.no_grad():
+            for tensor, before in reversed(self.before.values()):
+                tensor.copy_(before)
+
+
+def _memory(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()

@@ -1,0 +1,1 @@
+"""Files on disk: written whole, locked, checked, and read without trust."""

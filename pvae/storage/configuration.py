@@ -1,0 +1,69 @@
+"""Configurations: YAML of unknown origin, read within bounds."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pvae.messages import brief
+from pvae.storage import files
+
+MOST_BYTES = 2**20
+MOST_VALUES = 20_000
+MOST_DEPTH = 50
+
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, some ten times as fast
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """Read a YAML file of named values.
+
+    Aliases are followed, but count as often as they occur: a file of a kilobyte could otherwise
+    stand for billions of values.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no such file, or longer, deeper or of more values than any
+            configuration.
+    """
+    path = Path(path)
+    content = files.read(path, MOST_BYTES)
+    try:
+        text = content.decode()
+        within = _within_bounds(text)
+        found = yaml.load(text, Loader=_Loader) if within else None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: of endless numbers
+        raise ValueError(f"{path} is damaged and cannot be read: {brief(error)}.") from error
+    if not within:
+        raise ValueError(
+            f"{path} is no configuration: it holds more than {MOST_VALUES:,} values, or values "
+            f"nested deeper than {MOST_DEPTH}."
+        )
+    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
+        raise ValueError(f"{path} is incomplete: it holds no values by name.")
+    return found
+
+
+def _within_bounds(text: str) -> bool:
+    """Whether a text has no more values, with those that aliases repeat, than a configuration."""
+    sizes: dict[str, int] = {}  # of the values under each anchor
+    opened: list[tuple[str | None, int]] = []  # anchors of the collections we are in
+    count = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.AliasEvent):
+            if event.anchor not in sizes:  # within itself, and so without end
+                return False
+            count += sizes[event.anchor]
+        elif isinstance(event, yaml.NodeEvent):
+            count += 1
+            if isinstance(event, yaml.CollectionStartEvent):
+                opened.append((event.anchor, count))
+            elif event.anchor:
+                sizes[event.anchor] = 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = opened.pop()
+            if anchor:
+                sizes[anchor] = count - before + 1
+        if count > MOST_VALUES or len(opened) > MOST_DEPTH:
+            return False
+    return True

@@ -1,0 +1,81 @@
+"""A folder that one process writes at a time."""
+
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from pvae.storage.files import is_running
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None
+
+NAME = ".lock"
+
+
+@contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Hold a folder while entered, where the system and the disk have locks.
+
+    The lock is the operating system's, which ends with the process that holds it, however that
+    ends; the file says who it is.
+
+    Raises:
+        BlockingIOError: if another process holds it, whose number is named.
+        OSError: if the folder cannot be written to.
+    """
+    path = folder / NAME
+    descriptor = _acquire(path) if fcntl else None
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            with suppress(OSError):  # the folder may be gone
+                os.unlink(path)
+            os.close(descriptor)
+
+
+def _acquire(path: Path) -> int | None:
+    me = f"{os.getpid()} {socket.gethostname()}"
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 100).decode(errors="replace").split()
+            stale = _is_stale(holder)
+            os.close(descriptor)
+            if stale:  # a worker process of it still holds what it inherited
+                path.unlink(missing_ok=True)
+                continue
+            who = f"process {holder[0]}" if holder else "another process"
+            raise BlockingIOError(
+                errno.EAGAIN,
+                f"{path.parent} is being written by {who}: wait until it has ended, or choose "
+                "another run folder",
+            ) from None
+        except OSError:  # such as on a network disk without locks
+            os.close(descriptor)
+            path.unlink(missing_ok=True)
+            return None
+        if _is_same(descriptor, path):
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, me.encode())
+            return descriptor
+        os.close(descriptor)  # of a holder that has just ended and removed it
+
+
+def _is_stale(holder: list[str]) -> bool:
+    on_this_machine = len(holder) == 2 and holder[1] == socket.gethostname()
+    return on_this_machine and holder[0].isdecimal() and not is_running(int(holder[0]))
+
+
+def _is_same(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False

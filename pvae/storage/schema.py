@@ -1,0 +1,76 @@
+"""What a file's values must be, checked once where it is read.
+
+A schema is a type, a union of types, a set of the values that are possible, a list ``[item]``, or a
+dictionary of the schemas of entries. An entry whose name ends in ``?`` may be missing; ``*`` is for
+all entries that are not named, which may be anything otherwise: later versions may add some.
+"""
+
+import types
+from typing import Any, get_args
+
+from pvae.messages import shorten
+
+Number = int | float
+
+
+def check(value: Any, schema: Any, source: object, name: str = "") -> None:
+    """Check a value against a schema.
+
+    Args:
+        value: what was read.
+        schema: what it must be.
+        source: the file, for the error message.
+        name: the entry that the value is, for the error message.
+
+    Raises:
+        ValueError: if it is something else; the file and the entry are named.
+
+    Example:
+        >>> from pvae.storage import schema
+        >>> schema.check({"epochs": 3}, {"epochs": int, "stopped?": str}, "run.json")
+    """
+    if isinstance(schema, set):
+        if not isinstance(value, str | None) or value not in schema:
+            raise _damaged(value, " or ".join(sorted(map(str, schema))), source, name)
+    elif isinstance(schema, list):
+        _check_type(value, list, source, name)
+        for item in value:
+            check(item, schema[0], source, name)
+    elif isinstance(schema, dict):
+        _check_type(value, dict, source, name)
+        missing = [e for e in schema if e != "*" and not e.endswith("?") and e not in value]
+        if missing:
+            where = f"{name} lacks" if name else "it lacks"
+            raise ValueError(f"{source} is incomplete: {where} {', '.join(missing)}.")
+        named = {entry.removesuffix("?"): inner for entry, inner in schema.items()}
+        for entry, inner in value.items():
+            if entry in named or "*" in named:
+                where = f"{name}.{entry}" if name else str(entry)
+                check(inner, named.get(entry, named.get("*")), source, where)
+    else:
+        _check_type(value, schema, source, name)
+
+
+def _check_type(value: Any, kind: Any, source: object, name: str) -> None:
+    kinds = get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    # True is an int to Python, but to nobody who writes a file.
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        raise _damaged(value, " or ".join(_NAMES.get(k, k.__name__) for k in kinds), source, name)
+
+
+def _damaged(value: Any, wanted: str, source: object, name: str) -> ValueError:
+    return ValueError(
+        f"{source} is damaged: {shorten(name or 'it', 60)} is {shorten(repr(value), 60)}, where "
+        f"{wanted} is expected."
+    )
+
+
+_NAMES = {
+    dict: "values by name",
+    list: "a list",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    bool: "true or false",
+    types.NoneType: "nothing",
+}

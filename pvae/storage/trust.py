@@ -1,0 +1,124 @@
+"""Which code a configuration may import: that of pvae, torch and pyro, and what its user trusts.
+
+A configuration names classes, and to import a class runs its module. The names in a run folder or
+a YAML file is not trusted, so each is looked up in a list before anything is imported.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+PACKAGES = ("pvae", "torch", "pyro")
+"""What is always trusted, but for names that begin with an underscore."""
+
+_PLAIN = {"data", "labels", "root", "key", "run", "resume", "device", "binarization"}
+_trusted: ContextVar[tuple[str, ...]] = ContextVar("trusted", default=())
+
+
+@contextmanager
+def trusting(names: str | Iterable[str] | None) -> Iterator[None]:
+    """Trust more modules or classes while entered.
+
+    Args:
+        names: import paths; a module is trusted with all that is in it.
+
+    Raises:
+        TypeError: if they are not strings.
+        ValueError: if one is not an import path.
+
+    Example:
+        >>> from pvae.storage import trust
+        >>> with trust.trusting("my_module"):
+        ...     trust.allows("my_module.MyNetwork"), trust.allows("os.system")
+        (True, False)
+    """
+    names = (names,) if isinstance(names, str) else tuple(names or ())
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"trust holds {name!r}: it must be names of modules, as strings.")
+        if not _is_path(name):
+            raise ValueError(f"trust holds {name!r}, which is no name of a module.")
+    token = _trusted.set((*_trusted.get(), *names))
+    try:
+        yield
+    finally:
+        _trusted.reset(token)
+
+
+def allows(path: str) -> bool:
+    """Whether what an import path names may be imported."""
+    if not _is_path(path):
+        return False
+    if any(path == name or path.startswith(f"{name}.") for name in _trusted.get()):
+        return True
+    top, *rest = path.split(".")
+    return top in PACKAGES and not any(name.startswith("_") for name in rest)
+
+
+def check(name: str, path: str) -> None:
+    """Check that what an import path names may be imported.
+
+    Args:
+        name: what it is for, for the error message.
+        path: such as ``my_module.MyNetwork``.
+
+    Raises:
+        ValueError: if not, with what to do about it.
+    """
+    if not allows(path):
+        module = path.rpartition(".")[0] or path
+        raise ValueError(
+            f"The {name} {path[:80]} is code from outside of pvae, torch and pyro, which runs "
+            f"only if you trust it: give --trust {module[:60]}, in Python "
+            f"trust=[{module[:60]!r}]."
+        )
+
+
+def check_configuration(config: Mapping[str, Any]) -> None:
+    """Check every import path in a configuration before the command line imports any.
+
+    Raises:
+        ValueError: if one may not be imported, if a part is another file, or if the configuration
+            says what to trust.
+    """
+    for name, value in config.items():
+        if name in ("config", "trust"):
+            raise ValueError(f"A configuration cannot set {name}: give it on the command line.")
+        if name not in _PLAIN:
+            _check_all(str(name), value)
+
+
+def outside(config: Mapping[str, Any]) -> list[str]:
+    """The modules besides pvae, torch and pyro that the parts of a configuration are from."""
+    paths = {path for name, value in config.items() for path in _paths(value) if name not in _PLAIN}
+    modules = {path.rpartition(".")[0] for path in paths if "." in path}
+    return sorted(m for m in modules if m.partition(".")[0] not in PACKAGES)
+
+
+def _check_all(name: str, value: Any) -> None:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            plain = key in ("class_path", "init_args")
+            _check_all(name if plain else f"{name}.{key}", inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            _check_all(name, inner)
+    elif isinstance(value, str):
+        if _is_path(value) and "." in value:
+            check(name, value)
+        elif os.path.exists(value):  # the command line would read it as a configuration of its own
+            raise ValueError(f"The {name} {value[:80]} is a file: a part is named by its class.")
+
+
+def _paths(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        if isinstance(value.get("class_path"), str):
+            yield value["class_path"]
+        for inner in value.values():
+            yield from _paths(inner)
+
+
+def _is_path(path: str) -> bool:
+    return all(part.isidentifier() for part in path.split("."))

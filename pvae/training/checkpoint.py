@@ -1,0 +1,196 @@
+"""The state of a training run: what must be kept so that it can go on as if never stopped."""
+
+import copy
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pvae.inference.optimizer import FUSED, Optimizer
+from pvae.messages import brief
+from pvae.storage import schema, tensors
+from pvae.storage.schema import Number
+from pvae.training.runs import Run, check_tensors, load_weights
+from pvae.vae import VAE
+
+_STATE = {
+    "position": {
+        "epoch": int,
+        "batch": int,
+        "step": int,
+        "loss": Number,
+        "seconds": Number,
+        "rows": [dict],
+        "best?": Number,
+        "best_weights?": {"*": Tensor},
+        "stale?": int,
+    },
+    "weights": {"*": Tensor},
+    "optimizer": {"state": dict, "param_groups": [dict]},
+    "scheduler": dict | None,
+    "objective_step": int | None,
+    "objective?": {"*": Tensor},
+    "random": Tensor,
+    "random_cuda": Tensor | None,
+}
+_FORMS = {"foreach", "fused", "capturable"}  # how an optimizer computes, not what
+
+
+@dataclass
+class Position:
+    """Where training stands.
+
+    Attributes:
+        epoch: completed epochs.
+        batch: completed minibatches of the present epoch.
+        step: completed gradient steps.
+        loss: sum of the losses of the present epoch; on CUDA a tensor until it is read.
+        seconds: time spent training.
+        rows: the figures of the completed epochs.
+        best: the smallest validation −ELBO so far.
+        best_weights: the weights it was reached with.
+        stale: epochs since then.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    loss: float | Tensor = 0.0
+    seconds: float = 0.0
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    best: float = float("inf")
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    stale: int = 0
+
+
+@dataclass
+class Checkpoint:
+    """Reads and writes the state of everything that changes in training.
+
+    Args:
+        vae: the VAE.
+        optimizer: its optimizer.
+        scheduler: the learning-rate schedule, or ``None``.
+        objective: the ELBO; its ``step`` is kept where it counts them.
+        device: where training runs.
+    """
+
+    vae: VAE
+    optimizer: Optimizer
+    scheduler: Any
+    objective: Any
+    device: torch.device
+
+    def state(self, position: Position) -> dict[str, Any]:
+        """Return a copy of everything, as tensors and plain values."""
+        cuda = self.device.type == "cuda"
+        return {
+            "position": vars(position)
+            | {"rows": list(position.rows), "loss": float(position.loss)},
+            "weights": weights_of(self.vae),
+            "optimizer": copy.deepcopy(self.optimizer.get_state()),
+            "scheduler": copy.deepcopy(self.scheduler.state_dict()) if self.scheduler else None,
+            "objective_step": getattr(self.objective, "step", None),
+            "objective": copy.deepcopy(getattr(self.objective, "state_dict", dict)()),
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state(self.device) if cuda else None,
+        }
+
+    def restore(self, state: dict[str, Any], source: object) -> Position:
+        """Put everything back, and return the position.
+
+        Raises:
+            ValueError: if the state is not of this model and optimizer.
+        """
+        schema.check(state, _STATE, source)
+        position = state["position"]
+        if position.get("best_weights"):
+            check_tensors(self.vae.state_dict(), position["best_weights"], source)
+        if state.get("objective"):
+            check_tensors(self.objective.state_dict(), state["objective"], source)
+        try:
+            self._check_optimizer(state["optimizer"])
+            if self.scheduler:
+                _check_like(self.scheduler.state_dict(), state["scheduler"], "scheduler")
+            load_weights(self.vae, state["weights"], source)
+            self.optimizer.set_state(copy.deepcopy(state["optimizer"]))
+            if self.scheduler:
+                self.scheduler.load_state_dict(copy.deepcopy(state["scheduler"]))
+            if state["objective_step"] is not None:
+                self.objective.step = state["objective_step"]
+            if state.get("objective"):
+                self.objective.load_state_dict(state["objective"])
+            _check_random(state["random"], torch.get_rng_state())
+            torch.set_rng_state(state["random"])
+            if self.device.type == "cuda" and state["random_cuda"] is not None:
+                torch.cuda.set_rng_state(state["random_cuda"], self.device)
+            return Position(**position | {"rows": list(position["rows"])})
+        except (KeyError, IndexError, TypeError, AttributeError, RuntimeError, ValueError) as error:
+            raise ValueError(
+                f"{source} is not a checkpoint of this run: {brief(error, 180)}."
+            ) from error
+
+    def _check_optimizer(self, state: dict[str, Any]) -> None:
+        own = self.optimizer.get_state()["param_groups"]
+        if len(own) != len(state["param_groups"]):
+            raise TypeError(f"it has {len(state['param_groups'])} groups of parameters")
+        for ours, theirs in zip(own, state["param_groups"], strict=True):
+            _check_like(ours, theirs, "optimizer")
+        # Fused kernels trust these shapes, and write past the end of tensors that are too small.
+        if type(self.optimizer.torch_optimizer) not in FUSED:
+            return
+        if len({frozenset(moments) for moments in state["state"].values()}) > 1:
+            raise TypeError("the optimizer lacks entries for some parameters")
+        for index, moments in state["state"].items():
+            parameter = self.optimizer.parameters[index]
+            for name, moment in moments.items():
+                if not torch.is_tensor(moment) and moment is not None:
+                    raise TypeError(f"{name} of the optimizer is {brief(repr(moment), 60)}")
+                if moment is None or not moment.dim():
+                    continue
+                if moment.shape != parameter.shape:
+                    shape, own = tuple(moment.shape), tuple(parameter.shape)
+                    raise TypeError(f"{name} has shape {shape}, not {own}")
+                if moment.dtype != parameter.dtype:
+                    raise TypeError(f"{name} is of {moment.dtype}, not {parameter.dtype}")
+
+    def save(self, run: Run, position: Position, stopped: str | None) -> None:
+        """Write the run folder's files, the state last: it is what the others are derived from."""
+        rows = "".join(json.dumps(row) + "\n" for row in position.rows)
+        last = weights_of(self.vae)
+        run.write_files(
+            {
+                "weights.safetensors": tensors.pack_weights(position.best_weights or last),
+                "last.safetensors": tensors.pack_weights(last),
+                "metrics.jsonl": rows.encode(),
+                "state.pt": tensors.pack_state(self.state(position)),
+            },
+            epochs=position.epoch,
+            stopped=stopped,
+        )
+
+
+def weights_of(vae: VAE) -> dict[str, Tensor]:
+    """A copy of the weights, on the CPU, that further training does not change."""
+    return {name: w.detach().to("cpu", copy=True) for name, w in vae.state_dict().items()}
+
+
+def _check_like(own: dict[str, Any], found: dict[str, Any] | None, name: str) -> None:
+    """Check that a state has the entries of ours: numbers that may differ, all else of its kind."""
+    if found is None or own.keys() - found.keys():
+        raise TypeError(f"the {name} lacks entries")
+    for entry, value in own.items():
+        if entry in _FORMS or value is None:
+            continue
+        number = isinstance(value, int | float | Tensor) and not isinstance(value, bool)
+        if not isinstance(found[entry], (int, float, Tensor) if number else type(value)) or (
+            isinstance(value, bool | str) and value != found[entry]
+        ):
+            raise TypeError(f"{entry} of the {name} is {brief(repr(found[entry]), 60)}")
+
+
+def _check_random(found: Tensor, own: Tensor) -> None:
+    if found.dtype != own.dtype or found.shape != own.shape:
+        raise TypeError(f"random has shape {tuple(found.shape)}, not {tuple(own.shape)}")

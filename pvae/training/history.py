@@ -1,0 +1,87 @@
+"""What a training run recorded, epoch by epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+HIGHER = ("log_likelihood",)  # figures that are better the higher they are; of all others, lower
+
+
+class History(Mapping):
+    """The figures of a training run: a mapping from their name to one value per epoch.
+
+    Names are ``epoch``, ``step``, ``seconds``, ``loss`` (the objective, averaged over the epoch
+    while it was trained) and, each for ``train/`` and ``validation/``: ``neg_elbo``,
+    ``log_likelihood`` and ``kl`` in nats per datum, and ``bits_per_dim`` for bytes. Those of the
+    train part are of as many of its data as there are validation data, evaluated in the same way,
+    so that the difference between the two is the generalization gap alone. An objective other than
+    the −ELBO is there as well, ``validation/objective``, in nats per datum: evaluated as training
+    ends with it, its warm-up over, while ``loss`` changes with its weights.
+
+    Args:
+        rows: one dictionary per epoch.
+        stopped: why training ended: ``finished``, ``early`` or ``interrupted``.
+        monitor: the figure that the best epoch was chosen by.
+        keep: whose weights were kept: ``best`` or ``last``.
+        notes: what was decided for this run by default, and found at its end, in sentences.
+
+    Example:
+        >>> from pvae.training import History
+        >>> History([{"epoch": 1, "loss": 5.0}, {"epoch": 2, "loss": 4.0}])["loss"]
+        [5.0, 4.0]
+    """
+
+    def __init__(
+        self,
+        rows: list[dict[str, Any]],
+        stopped: str = "finished",
+        monitor: str = "validation/neg_elbo",
+        keep: str = "best",
+        notes: Sequence[str] = (),
+    ) -> None:
+        self.rows = rows
+        self.stopped = stopped
+        self.monitor = monitor
+        self.keep = keep
+        self.notes = list(notes)
+
+    def __getitem__(self, name: str) -> list:
+        if name not in set().union(*self.rows):
+            raise KeyError(name)
+        return [row.get(name) for row in self.rows]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(name for row in self.rows for name in row))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The epoch of the best figure monitored, or the last where nothing was held out."""
+        if not self.rows:
+            return None
+        if self.monitor not in self:
+            return self.rows[-1]["epoch"]
+        sign = -1 if self.monitor.endswith(HIGHER) else 1
+        return min(self.rows, key=lambda row: sign * row[self.monitor])["epoch"]
+
+    @property
+    def kept_epoch(self) -> int | None:
+        """The epoch whose weights were kept: the best, or the last if that was asked for."""
+        if not self.rows or self.keep == "best":
+            return self.best_epoch
+        return self.rows[-1]["epoch"]
+
+    def plot(self) -> Figure:
+        """Draw the loss curves with their parts."""
+        from pvae.plots import loss_curves
+
+        return loss_curves(self)
+
+    def __repr__(self) -> str:
+        return f"History({len(self.rows)} epochs, best {self.best_epoch}, {self.stopped})"

@@ -1,0 +1,126 @@
+"""What a training run shows of itself while it runs."""
+
+import math
+import sys
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from torch import Tensor
+
+from pvae.progress_bar import bar, in_notebook
+from pvae.training.checkpoint import Position
+from pvae.training.history import HIGHER, History
+
+SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BETWEEN_FIGURES = 0.1
+NAMES = {
+    "objective": "objective",
+    "neg_elbo": "−ELBO",
+    "log_likelihood": "log-likelihood",
+    "bits_per_dim": "bits per dimension",
+}
+
+
+def planned_notes(steps: int, warmup: int, patience: int | None) -> list[str]:
+    """Say what a run is going to do that its user may not have asked for."""
+    notes = []
+    if warmup:
+        notes.append(
+            f"The KL warms up over the first {warmup:,} of {steps:,} planned steps (warmup 0 for "
+            "none)."
+        )
+    if patience is not None:
+        notes.append(
+            f"Training stops early after {patience} epochs without a better validation figure "
+            "(patience None for never)."
+        )
+    return notes
+
+
+def kept_note(history: History) -> str:
+    """Say whose weights were kept, and why."""
+    kept, last = history.kept_epoch, history.rows[-1]["epoch"]
+    if history.monitor not in history:
+        return f"Kept: epoch {kept}, the last, since there is no validation part to choose by."
+    figure = history.monitor.removeprefix("validation/")
+    order = "highest" if figure in HIGHER else "lowest"
+    unit = "" if figure == "bits_per_dim" else " nats"
+    best = history.rows[history["epoch"].index(history.best_epoch)][history.monitor]
+    said = f"{order} validation {NAMES[figure]}, {best:.2f}{unit}"
+    early = ", where training stopped early" if history.stopped == "early" else ""
+    if history.keep == "last":
+        return f"Kept: epoch {kept}, the last{early}; epoch {history.best_epoch} had the {said}."
+    return f"Kept: epoch {kept} of {last}{early}, with the {said}."
+
+
+def say(sentences: Iterable[str]) -> None:
+    """Print sentences, one a line: under a cell in a notebook, to standard error elsewhere."""
+    for sentence in sentences:
+        print(sentence, file=sys.stdout if in_notebook() else sys.stderr, flush=True)
+
+
+class Report:
+    """Running figures: a bar where one can be drawn, else a line now and then.
+
+    Args:
+        epochs: epochs in all.
+        steps: steps an epoch.
+        position: where training stands.
+        show: whether anything is shown.
+    """
+
+    def __init__(self, epochs: int, steps: int, position: Position, show: bool) -> None:
+        self.epochs = epochs
+        self.show = show
+        self.text = ""
+        self.bar = None
+        self.lines = show and not (sys.stderr.isatty() or in_notebook())
+        self.printed = time.monotonic()
+        self.drawn = -math.inf
+        if show and not self.lines:
+            self.bar = bar(
+                total=epochs * steps,
+                initial=position.step,
+                unit="step",
+                desc=f"epoch {position.epoch}/{epochs}",
+                dynamic_ncols=True,
+            )
+
+    def __enter__(self) -> "Report":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def step(self, loss: float | Tensor, n: int) -> None:
+        """Move on by one step, of that loss over n data."""
+        if self.bar is None:
+            return
+        if time.monotonic() - self.drawn > SECONDS_BETWEEN_FIGURES:
+            self.drawn = time.monotonic()
+            # To read a loss is to wait for the device.
+            self.bar.set_postfix_str(f"loss {float(loss) / n:.2f}, {self.text}", refresh=False)
+        self.bar.update()
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """Show the figures of an epoch."""
+        if not self.show:
+            return
+        self.text = f"−ELBO train {row['train/neg_elbo']:.2f}"
+        if "validation/neg_elbo" in row:
+            self.text += f", validation {row['validation/neg_elbo']:.2f}"
+        if "validation/objective" in row:
+            self.text += f", objective {row['validation/objective']:.2f}"
+        if self.bar is not None:
+            self.bar.set_description(f"epoch {row['epoch']}/{self.epochs}", refresh=False)
+            self.bar.set_postfix_str(f"loss {row['loss']:.2f}, {self.text}", refresh=False)
+        due = time.monotonic() - self.printed > SECONDS_BETWEEN_LINES
+        if self.lines and (due or row["epoch"] in (1, self.epochs)):
+            self.printed = time.monotonic()
+            print(
+                f"epoch {row['epoch']}/{self.epochs}: {self.text} nats, {row['seconds']:.0f} s",
+                file=sys.stderr,
+                flush=True,
+            )

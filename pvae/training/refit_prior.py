@@ -1,0 +1,95 @@
+"""A new prior for a trained VAE."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import nn
+
+from pvae.messages import shown
+from pvae.seeds import seeded
+from pvae.training.history import History
+from pvae.training.trainer import fit
+from pvae.vae import VAE
+
+
+def refit_prior(
+    vae: VAE, data: Any, prior: Callable[[int], nn.Module], *, epochs: int = 20, **arguments: Any
+) -> History:
+    r"""Replace the prior of a trained VAE by one fitted to where its data are.
+
+    The aggregate posterior, the average of q(z|x) over the data, is seldom the prior that a VAE was
+    trained with, and samples from where it is not decode badly. With everything else frozen, the
+    ELBO as a function of the prior is
+
+    .. math::
+        E_{x} E_{q(z|x)}[\log p(z)] + \text{const},
+
+    so that `pvae.fit` makes the prior the best of its family for the aggregate posterior
+    (Ghosh et al. 2020; Dai and Wipf 2019, with a `pvae.priors.Nested`).
+
+    Args:
+        vae: the VAE; it gets the new prior, and keeps all else.
+        data: what `pvae.fit` takes.
+        prior: called as ``prior(latent_dim)``: such as `pvae.priors.Mixture`.
+        epochs: passes over the train part.
+        **arguments: further arguments of `pvae.fit`, such as ``run`` or ``optimizer``.
+
+    Returns:
+        The history of the fit.
+
+    Raises:
+        ValueError: if the prior is over another space than the posterior, has nothing to learn, or
+            the prior of the VAE sees labels.
+
+    Example:
+        >>> from functools import partial
+        >>> import pvae
+        >>> data = pvae.data.load("digits")
+        >>> vae = pvae.build(data.event_shape, latent_dim=2)
+        >>> history = pvae.fit(vae, data, epochs=1, progress=False)
+        >>> mixture = partial(pvae.priors.Mixture, components=5)
+        >>> history = pvae.refit_prior(vae, data, mixture, epochs=1, progress=False)
+        >>> type(vae.prior).__name__
+        'Mixture'
+    """
+    if "prior" in vae.conditional:
+        raise ValueError("The prior of this VAE sees its labels, which a new one would not.")
+    if not callable(prior):
+        raise TypeError(
+            f"prior is {shown(prior)}: it must be a class, such as pvae.priors.Mixture, or a "
+            "functools.partial of one."
+        )
+    with seeded(arguments.get("seed", 0), vae.device):
+        new = prior(vae.latent_shape.numel()).to(vae.device, vae.dtype)
+    seen = vae.conditional or ("likelihood", "posterior")
+    refitted = VAE(new, vae.likelihood, vae.posterior, vae.labels, seen)
+    if not any(p.requires_grad for p in new.parameters()):
+        raise ValueError(f"The prior {type(new).__name__} has nothing that could be fitted.")
+    # What the fit needs to be written down, and loaded again, with the new prior in it.
+    if hasattr(vae, "arguments"):
+        refitted.arguments = vae.arguments | {"prior": prior}
+    with _frozen(vae.likelihood), _frozen(vae.posterior):
+        # There is no KL to warm up: it is all that is trained.
+        planned = {"epochs": epochs, "warmup": 0, "patience": None}
+        history = fit(refitted, data, **planned | arguments)
+    vae.prior = new
+    if hasattr(vae, "arguments"):
+        vae.arguments = refitted.arguments
+    return history
+
+
+@contextmanager
+def _frozen(part: nn.Module) -> Iterator[None]:
+    """Keep weights as they are, and the part in evaluation mode, such as its dropout off."""
+    learned = [p for p in part.parameters() if p.requires_grad]
+    mode = part.training
+    part.requires_grad_(False).eval()
+    part.train = lambda mode=True: part
+    try:
+        yield
+    finally:
+        del part.train
+        part.train(mode)
+        for p in learned:
+            p.requires_grad_(True)

@@ -1,0 +1,144 @@
+"""How long a training run goes, and which of its epochs is the best."""
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import pyro
+import torch
+from pyro.infer import ELBO, Trace_ELBO, TraceGraph_ELBO, TraceMeanField_ELBO
+
+from pvae.data.batches import Batches
+from pvae.evaluation.summary import bits_per_dim
+from pvae.messages import shown
+from pvae.objectives.counting import settled
+from pvae.objectives.warmup import Warmup, can_warm_up
+from pvae.seeds import seeded
+from pvae.training.history import HIGHER
+from pvae.vae import VAE
+
+Figure = Literal["objective", "neg_elbo", "log_likelihood", "bits_per_dim"]
+Keep = Literal["best", "last"]
+# What is planned where nothing is asked for, as measured by results/defaults.py
+WARMUP_SHARE = 0.1  # of the steps
+PATIENCE_SHARE = 0.2  # of the epochs, but no fewer than
+FEWEST_EPOCHS = 20
+
+
+@dataclass
+class Monitor:
+    """What a run follows, to know its best epoch by: a figure of the validation part.
+
+    Args:
+        figure: one of `Figure`.
+        objective: what is trained.
+        batches: minibatches of the validation part as they are trained on, or ``None``.
+    """
+
+    figure: Figure
+    objective: ELBO
+    batches: Batches | None
+
+    def figures(self, vae: VAE) -> dict[str, float]:
+        """Evaluate the objective, in nats per datum, where it is another than the −ELBO.
+
+        All that rises in it, such as the weight of a KL that warms up, counts in full, since epochs
+        could not be compared otherwise. Its draws are the same after every epoch, and those of
+        training go on as if it had not been evaluated.
+        """
+        if self.batches is None or is_elbo(self.objective):
+            return {}
+        return {"objective": mean_loss(self.objective, vae, self.batches)}
+
+    def name(self) -> str:
+        """The name of the figure in a history."""
+        figure = "neg_elbo" if self.figure == "objective" and is_elbo(self.objective) else None
+        return f"validation/{figure or self.figure}"
+
+    def check(self, vae: VAE) -> None:
+        """Refuse a figure that these data do not have.
+
+        Raises:
+            ValueError: if it is the bits per dimension, and the data are not bytes.
+        """
+        bits = self.batches is None or bits_per_dim(0.0, vae, self.batches) is not None
+        if self.figure == "bits_per_dim" and not bits:
+            raise ValueError(
+                "monitor is 'bits_per_dim', which only a density or mass of bytes has: choose "
+                "objective, neg_elbo or log_likelihood."
+            )
+
+    def loss(self, row: dict[str, Any]) -> float:
+        """The figure of an epoch, turned so that lower is better."""
+        return -row[self.name()] if self.figure in HIGHER else row[self.name()]
+
+
+def choose_warmup(warmup: int | str | None, objective: ELBO, planned: int) -> int:
+    """The steps over which the KL warms up: a share of the planned ones for "auto".
+
+    Raises:
+        ValueError: if a number is given for an objective that has no KL, or another schedule.
+    """
+    if warmup == "auto":
+        return round(WARMUP_SHARE * planned) if can_warm_up(objective) else 0
+    if warmup and not getattr(objective, "warms_up", True):
+        raise ValueError(
+            f"warmup is {warmup}: {type(objective).__name__} has no KL to warm up, or warms up by "
+            "itself; leave warmup at 0."
+        )
+    return int(warmup or 0)
+
+
+def choose_patience(
+    patience: int | str | None, epochs: int, held_out: bool, scheduler: Any
+) -> int | None:
+    """The epochs without a better figure after which training stops, or ``None`` for never.
+
+    Raises:
+        ValueError: if a number is given where there is no validation part.
+    """
+    if patience == "auto":
+        waits = held_out and scheduler is None
+        return max(FEWEST_EPOCHS, round(PATIENCE_SHARE * epochs)) if waits else None
+    if patience is not None and not held_out:
+        raise ValueError(
+            "Early stopping needs a validation part: load the data with validation= a fraction."
+        )
+    return None if patience is None else int(patience)
+
+
+def check_monitor(monitor: str, keep: str) -> tuple[Figure, Keep]:
+    """Return the name of a figure that can be monitored, and what is to be kept.
+
+    Raises:
+        ValueError: if there is none of that name.
+    """
+    figure = monitor.removeprefix("validation/") if isinstance(monitor, str) else monitor
+    if figure not in get_args(Figure):
+        raise ValueError(
+            f"monitor is {shown(monitor)}: it must be one of {', '.join(get_args(Figure))}."
+        )
+    if keep not in ("best", "last"):
+        raise ValueError(f"keep is {shown(keep)}: it must be 'best' or 'last'.")
+    return figure, keep
+
+
+def is_elbo(objective: ELBO) -> bool:
+    """Whether the expected loss of an objective is the −ELBO, which is evaluated anyway."""
+    if isinstance(objective, Warmup):
+        return is_elbo(objective.objective)
+    return type(objective) in (Trace_ELBO, TraceMeanField_ELBO, TraceGraph_ELBO)
+
+
+def mean_loss(objective: ELBO, vae: VAE, batches: Batches, seed: int = 0) -> float:
+    """The mean loss of the data by an objective as it ends, in nats, by draws of that seed."""
+    with (
+        settled(objective),
+        vae.evaluating(),
+        seeded(seed, vae.device),
+        pyro.validation_enabled(False),
+    ):
+        losses = [
+            float(objective.loss(vae.model, vae.guide, *arguments))
+            for arguments in batches.arguments()
+        ]
+    return float(torch.tensor(losses, dtype=torch.float64).sum()) / len(batches.part)

@@ -1,0 +1,56 @@
+import time
+
+import pyro
+import pytest
+import torch
+from pyro.infer import Trace_ELBO
+
+import pvae
+from pvae.data import Batches
+from pvae.inference.backends import best_backend
+from pvae.objectives import BetaELBO
+from pvae.training import mode
+
+
+@pytest.fixture
+def vae():
+    pyro.set_rng_seed(0)
+    return pvae.build((1, 8, 8), 2)
+
+
+@pytest.fixture
+def train():
+    data = pvae.data.load("digits")
+    return Batches(data, data.train, "binary", batch_size=128)
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "steps", "mode"),
+    [
+        (2, 299, "eager"),
+        (2, 2000, "eager"),  # saves a second and a half, costs two
+        (2, 10_000, "graph"),
+        (2, 200_000, best_backend(torch.device("cpu"))),
+        (100, 1000, "eager"),  # a graph saves one second
+        (100, 3000, best_backend(torch.device("cpu"))),
+    ],
+)
+def test_what_repays_is_chosen(monkeypatch, vae, train, milliseconds, steps, mode):
+    monkeypatch.setattr(mode, "_measure", lambda *_: milliseconds / 1000)
+    assert mode.choose_mode(vae, Trace_ELBO(), train, steps) == mode
+
+
+def test_a_step_is_measured_and_forgotten(vae, train):
+    objective = BetaELBO(warmup_steps=10)
+    objective.loss_and_grads(vae.model, vae.guide, train.head(128))
+    vae.zero_grad()
+    weights = [p.clone() for p in vae.parameters()]
+    state = torch.get_rng_state()
+    began = time.perf_counter()
+    step = mode._measure(vae, objective, train)
+    assert 0 < step < (time.perf_counter() - began) / 4
+    assert objective.step == 1
+    assert torch.equal(torch.get_rng_state(), state)
+    for p, w in zip(vae.parameters(), weights, strict=True):
+        assert torch.equal(p, w)
+        assert p.grad is None

@@ -1,0 +1,93 @@
+from functools import partial
+
+import pytest
+import torch
+
+import pvae
+from pvae.data import Batches
+from pvae.training.unused_latents import unused_latents
+
+NETWORK = partial(pvae.networks.MLP, hidden=[32])
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return pvae.data.load("digits")
+
+
+def said(vae, data):
+    labels = vae.labels is not None
+    return unused_latents(
+        vae, Batches(data, data.validation, vae.likelihood.domain, 180, labels=labels)
+    )
+
+
+def test_a_vae_that_uses_none_says_so(digits):
+    vae = pvae.build((1, 8, 8), 3, network=NETWORK)
+    torch.nn.init.zeros_(vae.posterior.network.layers[-2].weight)
+    torch.nn.init.zeros_(vae.posterior.network.layers[-2].bias)
+    sentence = said(vae, digits)
+    assert sentence.startswith("No latent is used (KL by latent: 0.")
+    for remedy in ("warmup", "FreeBits", "beta"):
+        assert remedy in sentence
+    assert len(sentence) < 300
+
+
+def test_some_are_not_used(digits):
+    vae = pvae.build((1, 8, 8), 12, network=NETWORK)
+    with torch.no_grad():
+        layer = vae.posterior.network.layers[-2]
+        layer.bias.zero_()
+        layer.weight[1:12] = 0.0
+        layer.weight[12:] = 0.0
+        layer.weight[0] *= 20
+    sentence = said(vae, digits)
+    assert sentence.startswith("Only 1 of 12 latents are used (KL by latent: ")
+    assert sentence.count("0.00") == 9
+    assert len(sentence) < 300
+
+
+def test_a_vae_that_uses_all_says_nothing(digits):
+    vae = pvae.build((1, 8, 8), 2, network=NETWORK)
+    rate = partial(torch.optim.Adam, lr=1e-2)
+    pvae.fit(vae, digits, epochs=20, optimizer=rate, progress=False)
+    assert said(vae, digits) is None
+
+
+def test_a_prior_that_sees_the_labels(digits):
+    """Its posterior means vary with the label though z holds nothing of x beyond it."""
+    vae = pvae.build((1, 8, 8), 2, network=NETWORK, conditional=["prior", "posterior"], classes=10)
+    vae.posterior = _OfLabels(vae.prior)
+    assert said(vae, digits).startswith("No latent is used")
+
+
+class _OfLabels(torch.nn.Module):
+    def __init__(self, prior):
+        super().__init__()
+        self.prior = prior
+
+    def forward(self, x):
+        return self.prior(x[..., 1:, 0, 0])
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"prior": pvae.priors.OneHot, "posterior": pvae.posteriors.RelaxedOneHot},
+        {"posterior": pvae.posteriors.PlanarFlow},
+        {"posterior": pvae.posteriors.FullNormal},
+        {"posterior": pvae.posteriors.Delta},
+        {"prior": pvae.priors.Hyperspherical, "posterior": pvae.posteriors.PowerSpherical},
+    ],
+)
+def test_any_part_is_looked_at(digits, parts):
+    sentence = said(pvae.build((1, 8, 8), 3, network=NETWORK, **parts), digits)
+    assert sentence is None or "used" in sentence
+
+
+def test_it_is_said_at_the_end_of_a_run(digits, capsys):
+    vae = pvae.build((1, 8, 8), 2, network=NETWORK)
+    objective = pvae.objectives.BetaELBO(1000.0)
+    history = pvae.fit(vae, digits, epochs=3, objective=objective, warmup=0)
+    assert history.notes[-1].startswith("No latent is used")
+    assert history.notes[-1] in capsys.readouterr().err
