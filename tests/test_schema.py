@@ -23,7 +23,7 @@ def test_what_is_as_expected():
         ({}, "run.json is incomplete: it lacks epochs"),
         ({"epochs": True}, "epochs is True, where a whole number"),
         ({"epochs": 1.5}, "epochs is 1.5"),
-        ({"epochs": 1, "rate": "x" * 1000}, "rate is 'xxx"),
+        ({"epochs": 1, "rate": "x" * 1000}, "rate is the string 'xxx"),
         ({"epochs": 1, "mode": "fast"}, "mode is 'fast', where eager or graph"),
         ({"epochs": 1, "mode": []}, "mode is"),
         ({"epochs": 1, "sizes": [1, None]}, "sizes is None"),

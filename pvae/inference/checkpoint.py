@@ -11,7 +11,8 @@ from torch import Tensor
 from pvae import schema
 from pvae.inference import storage
 from pvae.inference.optimizer import FUSED, Optimizer
-from pvae.inference.runs import Run, check_tensors, load_weights
+from pvae.inference.rebuild import check_tensors, load_weights
+from pvae.inference.runs import Run
 from pvae.messages import brief
 from pvae.schema import Number
 from pvae.vae import VAE

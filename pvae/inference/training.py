@@ -37,9 +37,10 @@ from pvae.inference.drawn import Drawn
 from pvae.inference.history import History
 from pvae.inference.interrupt import Interrupt
 from pvae.inference.optimizer import Optimizer
+from pvae.inference.records import snapshot_name
 from pvae.inference.repay import Mode, choose_mode
 from pvae.inference.report import Report, kept_note, planned_notes, say
-from pvae.inference.runs import Run, snapshot_name
+from pvae.inference.runs import Run
 from pvae.inference.selection import (
     Figure,
     Keep,

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 
 import pvae
 from pvae import gallery
-from pvae.inference import runs, storage
+from pvae.inference import records, storage
 from results.reliability.watch import CANARY, SECONDS, Outcome, Refused, attempt, command, standing
 
 QUICK = "--latent_dim 2 --epochs 2 --compile false --device cpu --network.hidden [8]"
@@ -569,7 +569,7 @@ def _forge(run: Path) -> bool:
         for name in info["checksums"]:
             if (run / name).is_file() and "/dev" not in os.path.realpath(run / name):
                 info["checksums"][name] = [storage.checksum((run / name).read_bytes())]
-        record.write_text(json.dumps(runs._sealed(info)))
+        record.write_text(json.dumps(records.sealed(info)))
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return False
     return True
