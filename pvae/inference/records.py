@@ -1,5 +1,4 @@
-"""The records of a run folder: what run.json, config.yaml and metrics.jsonl must hold, and reading
-them."""
+"""The records of a run folder: what run.json, config.yaml and metrics.jsonl must hold."""
 
 import json
 import os
@@ -18,7 +17,7 @@ from pvae.data.domains import Domain
 from pvae.inference import storage
 from pvae.inference.backends import Backend
 from pvae.messages import brief
-from pvae.schema import Count, Finite
+from pvae.schema import Count, Finite, Number
 
 FORMAT = 1
 BEFORE = {"warmup": 0, "monitor": "neg_elbo", "keep": "best"}  # what there was before these were
@@ -78,12 +77,12 @@ _CONFIG = {
     "monitor?": str,
     "keep?": {"best", "last"},
 }
-ROW = {
+_ROW = {
     "epoch": Count,
     "step": Count,
     "seconds": Finite,
     "loss": Finite,
-    "*": float | int,
+    "*": Number,
 }
 _SNAPSHOT = re.compile(r"epoch-(\d{6,12})\.safetensors")
 _MOST_INFO = 2**24
@@ -152,6 +151,21 @@ def completed(config: Mapping[str, Any]) -> dict[str, Any]:
     return config
 
 
+def same(own: Any, given: Any, older: bool) -> bool:
+    """Whether an entry of a configuration is as it was.
+
+    Args:
+        own: the entry of the run.
+        given: the entry now.
+        older: whether an earlier version began the run, whose parts had fewer arguments.
+    """
+    if not (older and isinstance(own, dict) and isinstance(given, dict)):
+        return own == given
+    before, now = own.get("init_args") or {}, given.get("init_args") or {}
+    alike = all(before[k] == now[k] for k in before.keys() & now.keys())
+    return alike and own.get("class_path") == given.get("class_path")
+
+
 def read_rows(path: Path, checksums: Iterable[str], begun: bool) -> list[dict[str, Any]]:
     """Read metrics.jsonl, one row an epoch.
 
@@ -170,20 +184,26 @@ def read_rows(path: Path, checksums: Iterable[str], begun: bool) -> list[dict[st
     rows = []
     for number, line in enumerate(content.splitlines(), 1):
         rows.append(_parse(line, f"{path}, line {number},"))
-        check_row(rows[-1], number, f"{path}, line {number},", path)
+        check_row(rows[-1], number, path, "line")
     storage.check_sum(path, content, tuple(checksums))
     return rows
 
 
-def check_row(row: Any, number: int, source: object, path: object) -> None:
+def check_row(row: Any, number: int, source: object, where: str) -> None:
     """Check the figures of an epoch.
+
+    Args:
+        row: what was read.
+        number: the epoch.
+        source: the file, for the error message.
+        where: what the row is there, such as a line.
 
     Raises:
         ValueError: if they are not numbers, or those of another epoch.
     """
-    schema.check(row, ROW, source)
+    schema.check(row, _ROW, f"{source}, {where} {number},")
     if row["epoch"] != number:
-        raise ValueError(f"{path} is damaged: line {number} is not of epoch {number}.")
+        raise ValueError(f"{source} is damaged: {where} {number} is not of epoch {number}.")
 
 
 def snapshot_name(epoch: int) -> str:

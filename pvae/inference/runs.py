@@ -37,6 +37,7 @@ from pvae.inference import records, storage
 from pvae.inference.history import History
 from pvae.inference.rebuild import build_from, load_weights, select
 from pvae.lock import lock
+from pvae.messages import brief
 from pvae.seeds import seeded
 from pvae.vae import VAE
 
@@ -223,28 +224,20 @@ class Run:
         """
         given = yaml.safe_load(records.as_yaml(config))
         for name in self.config.keys() | given.keys():
-            if name in FREE_ON_RESUME or self._same(self.config.get(name), given.get(name)):
+            own, now = self.config.get(name), given.get(name)
+            if name in FREE_ON_RESUME or records.same(own, now, bool(self.lacking)):
                 continue
             raise ValueError(
-                f"{self.path} cannot be resumed with {name} {given.get(name)!r}: it was begun "
-                f"with {self.config.get(name)!r}; begin a new run, or keep it as it was."
+                f"{self.path} cannot be resumed with {name} {brief(repr(now), 60)}: it was begun "
+                f"with {brief(repr(own), 60)}; begin a new run, or keep it as it was."
             )
         # The path may differ, on another machine, say; what is trained on may not.
-        if self.info.get("data") != records.describe_data(data) | {
-            "name": self.info["data"]["name"]
-        }:
+        known = self.info["data"]
+        if known != records.describe_data(data) | {"name": known["name"]}:
             raise ValueError(
                 f"{self.path} cannot be resumed with these data: it was begun with others, "
-                f"{self.info['data']['items']} training items of {self.info['data']['name']}."
+                f"{known['items']} training items of {brief(known['name'], 60)}."
             )
-
-    def _same(self, own: Any, given: Any) -> bool:
-        """Whether an entry of the configuration is as it was, by what there was of it then."""
-        if not (self.lacking and isinstance(own, dict) and isinstance(given, dict)):
-            return own == given
-        before, now = own.get("init_args") or {}, given.get("init_args") or {}
-        alike = all(before[k] == now[k] for k in before.keys() & now.keys())
-        return alike and own.get("class_path") == given.get("class_path")
 
     @property
     def config(self) -> dict[str, Any]:
