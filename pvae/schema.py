@@ -65,7 +65,8 @@ def check(value: Any, schema: Any, source: object, name: str = "") -> None:
 def _check_type(value: Any, kind: Any, source: object, name: str) -> None:
     kinds = get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
     if not any(_is_of(value, one) for one in kinds):
-        raise _damaged(value, " or ".join(_NAMES.get(k, k.__name__) for k in kinds), source, name)
+        wanted = _NAMES.get(kind) or " or ".join(_NAMES.get(k, k.__name__) for k in kinds)
+        raise _damaged(value, wanted, source, name)
 
 
 def _is_of(value: Any, kind: type) -> bool:
@@ -91,6 +92,7 @@ _NAMES = {
     int: "a whole number",
     Count: "a whole number from 0",
     float: "a number",
+    Number: "a number",
     Finite: "a finite number",
     str: "a text",
     bool: "true or false",

@@ -95,7 +95,7 @@ def rehearse(
                 losses.append(float(objective.loss(vae.model, vae.guide, *minibatch)))
     except (TypeError, KeyError, IndexError, AttributeError, RuntimeError) as error:
         raise ValueError(
-            f"{source} cannot be continued: its next step fails ({brief(error)})."
+            f"{source.parent} cannot be continued: its next step fails ({brief(error)})."
         ) from error
     finally:
         for one, values in attributes:
@@ -105,8 +105,8 @@ def rehearse(
     for loss in losses:
         if not math.isfinite(loss):
             raise FloatingPointError(
-                f"{source} cannot be continued: the loss of its next step is {loss}; restore the "
-                "file from a copy, or begin a new run with a lower learning rate."
+                f"{source.parent} cannot be continued: the loss of its next step is {loss}; restore "
+                "the folder from a copy, or begin a new run with a lower learning rate."
             )
 
 
