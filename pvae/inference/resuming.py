@@ -62,6 +62,7 @@ def check_saved(
         _check_finite(state.get("objective", {}), "objective")
         reference = _reference(checkpoint.optimizer.parameters, optimizer)
         schedule = scheduler and scheduler(reference)
+        reference.step()
         for row in position["rows"] if schedule else ():
             arguments.step(schedule, row[followed])
         if schedule:
@@ -105,8 +106,8 @@ def rehearse(
     for loss in losses:
         if not math.isfinite(loss):
             raise FloatingPointError(
-                f"{source.parent} cannot be continued: the loss of its next step is {loss}; restore "
-                "the folder from a copy, or begin a new run with a lower learning rate."
+                f"{source.parent} cannot be continued: the loss of its next step is {loss}; "
+                "restore it from a copy, or begin a new run with a lower learning rate."
             )
 
 
@@ -144,13 +145,11 @@ def _check_finite(tensors: dict[str, Tensor], name: str) -> None:
 def _reference(
     parameters: Sequence[Tensor], factory: Callable[..., torch.optim.Optimizer]
 ) -> torch.optim.Optimizer:
-    """A like optimizer, of parameters and gradients of zeros, after one step."""
+    """A like optimizer, of parameters and gradients of zeros."""
     stand_ins = [nn.Parameter(torch.zeros_like(p)) for p in parameters]
     for p in stand_ins:
         p.grad = torch.zeros_like(p)
-    made = Optimizer(stand_ins, factory).torch_optimizer
-    made.step()
-    return made
+    return Optimizer(stand_ins, factory).torch_optimizer
 
 
 def _check_groups(reference: torch.optim.Optimizer, found: list[dict[str, Any]]) -> None:
