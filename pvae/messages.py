@@ -64,6 +64,9 @@ def shown(value: object) -> str:
         >>> shown(0.5), shown(list(range(100)))
         ('0.5', 'an object of type list')
     """
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of thousands of digits
+        return kind_of(value)
     plain = len(text) <= 60 and "\n" not in text and not hasattr(value, "shape")
     return text if plain else kind_of(value)

@@ -13,6 +13,8 @@ import pvae
 from pvae.interfaces import Likelihood, Network, Objective, Optimizer, Posterior, Prior, Scheduler
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pvae.data import Dataset
     from pvae.training import Run
 
@@ -110,16 +112,16 @@ def train(
     from pvae.data.loading import load
     from pvae.factories import restore
     from pvae.storage import trust
-    from pvae.training import Run, runs
+    from pvae.training import Run, rebuild, runs
 
     if data is None:
         raise ValueError("This run was begun on data given by value: continue it from Python.")
-    dataset = load(**runs.select(config, load))
+    dataset = load(**rebuild.select(config, load))
     pyro.set_rng_seed(seed)
     sizes = {"event_shape": dataset.event_shape}
     if conditional:
         sizes |= dataset.label_sizes()
-    vae = runs.build_from(config | sizes)
+    vae = rebuild.build_from(config | sizes)
     folder = resume or run or runs.new_path(dataset.name)
     history = pvae.fit(
         vae,
@@ -199,6 +201,8 @@ def evaluate(
     most = None if items == "all" else check_size("items", items)
     wanted = part or "all"
     opened, vae, dataset, _ = _open(run, data, device, wanted)
+    if data is None:
+        opened.place("evaluation.json")  # refused before any work
     parts = reports.parts_of(dataset) if wanted == "all" else [wanted]
     if part is None and data is not None and dataset.test is not None:
         parts = ["test"]
@@ -262,7 +266,8 @@ def score(
     _check_out(out, [".csv"], "The scores are a table")
     check_size("num_samples", num_samples)
     opened, vae, dataset, part = _open(run, data, device, part)
-    path = Path(out or opened.path / "scores.csv")
+    path = Path(out) if out else opened.place("scores.csv")
+    picture = None if anomalous is None else opened.place("figures/roc.png")
     held = dataset.part(part)
     positive = None if anomalous is None else reports.members(dataset, held, anomalous)
     reference = None
@@ -280,10 +285,9 @@ def score(
     )
     files.write(path, reports.scores_csv(held, found, positive).encode())
     print(reports.scores_table(vae, dataset, part, found, correction, num_samples, seed))
-    if positive is not None:
+    if picture is not None:
         curve = roc(found.score, positive)
         print(f"AUROC {curve.area:.4f}, {int(positive.sum()):,} anomalies of {len(held):,} items")
-        picture = opened.figures / "roc.png"
         plots.save(plots.roc(*curve), picture)
         print(picture)
     print(path)
@@ -309,6 +313,8 @@ def compress(
     from pvae.evaluation import compression
 
     opened, vae, dataset, part = _open(run, data, device, part)
+    if data is None:
+        opened.place("compression.json")  # refused before any work
     found = compression(vae, dataset, part, seed=seed)
     record = reports.compression(vae, dataset, part, found, seed)
     print(reports.compression_table(record))
@@ -345,6 +351,7 @@ def sample(
     check_size("n", n)
     _check_out(out)
     opened, vae = _open_model(run, device)
+    path = _destination(opened, out, "samples.png")
     y = _label(vae, label, n)
     x = vae.sample(n, y, seed=seed, draw=draw).cpu()
     known = opened.info["data"]
@@ -355,7 +362,7 @@ def sample(
     def picture() -> Any:
         return plots.samples(x, labels=names, value_range=limits)
 
-    _leave(out, opened.figures / "samples.png", x, picture)
+    _leave(path, x, picture)
 
 
 def reconstruct(
@@ -389,12 +396,12 @@ def reconstruct(
     check_size("n", n)
     _check_out(out)
     opened, vae, dataset, part = _open(run, data, device, part)
+    path = _destination(opened, out, "reconstructions.png")
     x, *y = gallery.head(vae, dataset, n, part)
     with seeded(seed, vae.device):
         means = vae.reconstruct(x, *y, draw=draw).cpu()
     limits = gallery.value_range(vae, dataset.domain, dataset.value_range)
-    path = opened.figures / "reconstructions.png"
-    _leave(out, path, means, lambda: plots.reconstructions(x.cpu(), means, value_range=limits))
+    _leave(path, means, lambda: plots.reconstructions(x.cpu(), means, value_range=limits))
 
 
 def interpolate(
@@ -432,11 +439,11 @@ def interpolate(
         raise ValueError(f"steps is {steps}: a path has at least its 2 ends.")
     _check_out(out)
     opened, vae, dataset, part = _open(run, data, device, part)
+    path = _destination(opened, out, "interpolations.png")
     with seeded(seed, vae.device):
-        path = gallery.interpolate(vae, dataset, n, part, steps=steps, spherical=spherical).cpu()
+        x = gallery.interpolate(vae, dataset, n, part, steps=steps, spherical=spherical).cpu()
     limits = gallery.value_range(vae, dataset.domain, dataset.value_range)
-    name = opened.figures / "interpolations.png"
-    _leave(out, name, path, lambda: plots.interpolations(path, value_range=limits))
+    _leave(path, x, lambda: plots.interpolations(x, value_range=limits))
 
 
 def encode(
@@ -467,7 +474,7 @@ def encode(
 
     _check_out(out, [".npz"], "The latents are arrays by name")
     opened, vae, dataset, part = _open(run, data, device, part, seen_by=("posterior",))
-    path = Path(out) if out else files.free(opened.path / "latents.npz")
+    path = Path(out) if out else files.free(opened.place("latents.npz"))
     with seeded(seed, vae.device):
         mean, stddev, labels = gallery.latents(vae, dataset, [dataset.part(part)])
     arrays = {"mean": mean.numpy(), "stddev": stddev.numpy()}
@@ -498,6 +505,7 @@ def plot(
     from pvae.storage import files
 
     opened, vae, dataset, _ = _open(run, data, device, "all")
+    opened.check_places()
     folder = None if data is None else files.free(opened.figures / dataset.name)
     for path in gallery.draw(opened, vae, dataset, ellipses=ellipses, folder=folder):
         print(path)
@@ -525,14 +533,14 @@ def _open(
     only if they are seen by parts of the VAE that are asked.
     """
     from pvae.cli import reports
-    from pvae.training import runs
+    from pvae.training import rebuild
     from pvae.training.trainer import check_fit
 
     opened, vae = _open_model(run, device)
     if data is None:
         dataset = opened.data()
     else:
-        dataset = runs.load_like(data, opened.config, vae.event_shape)
+        dataset = rebuild.load_like(data, opened.config, vae.event_shape)
     names = reports.parts_of(dataset)
     asked = names if part == "all" else [part or names[-1]]
     for name in asked:
@@ -599,16 +607,22 @@ def _check_out(
         )
 
 
-def _leave(out: str | None, default: Any, values: Any, draw: Callable[[], Any]) -> None:
-    """Write values to an .npy file, or their picture to any other; by default to a new one."""
+def _destination(opened: "Run", out: str | None, name: str) -> "Path":
+    """Where a picture or its values go: a new file in the run's figures, unless one is named."""
     from pathlib import Path
 
+    from pvae.storage import files
+
+    return files.free(opened.place(f"figures/{name}")) if out is None else Path(out)
+
+
+def _leave(path: "Path", values: Any, draw: Callable[[], Any]) -> None:
+    """Write values to an .npy file, or their picture to any other."""
     import numpy as np
 
     from pvae import plots
     from pvae.storage import files
 
-    path = files.free(default) if out is None else Path(out)
     if path.suffix.lower() == ".npy":
         buffer = io.BytesIO()
         np.save(buffer, values.numpy())

@@ -43,6 +43,33 @@ def check_regular(path: str | Path) -> int:
     return found.st_size
 
 
+def check_replaceable(path: Path) -> None:
+    """Check that a file can be written in a place, which may be taken by a file or a link.
+
+    Raises:
+        ValueError: if there is a folder, pipe or device.
+    """
+    with suppress(FileNotFoundError, NotADirectoryError):
+        kind = os.lstat(path).st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISLNK(kind)):
+            raise ValueError(f"{path} is a folder, pipe or device: a file is expected.")
+
+
+def check_own_folder(path: Path) -> None:
+    """Check that a folder, if it is there, is none of another place.
+
+    Raises:
+        ValueError: if it is a link, through which files would be written elsewhere, or no folder.
+    """
+    if path.is_symlink():
+        raise ValueError(
+            f"{path} is a link, and what is written there would land elsewhere: put a folder in "
+            "its place, or remove it."
+        )
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"{path} is a file, pipe or device: a folder is expected.")
+
+
 def write(path: Path, content: bytes) -> None:
     """Write a file under a temporary name, and rename it when it is complete.
 
@@ -112,7 +139,7 @@ def is_running(process: int) -> bool:
 def free(path: Path) -> Path:
     """The path, or where there is something already, one beside it: name-2, name-3, ..."""
     others = (path.with_stem(f"{path.stem}-{i}") for i in itertools.count(2))
-    return next(p for p in itertools.chain([path], others) if not p.exists())
+    return next(p for p in itertools.chain([path], others) if not os.path.lexists(p))
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,6 +27,7 @@ def lock(folder: Path) -> Iterator[None]:
 
     Raises:
         BlockingIOError: if another process holds it, whose number is named.
+        ValueError: if something else is in the place of the file, such as a link.
         OSError: if the folder cannot be written to.
     """
     path = folder / NAME
@@ -42,7 +44,7 @@ def lock(folder: Path) -> Iterator[None]:
 def _acquire(path: Path) -> int | None:
     me = f"{os.getpid()} {socket.gethostname()}"
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = _open(path)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -69,6 +71,24 @@ def _acquire(path: Path) -> int | None:
         os.close(descriptor)  # of a holder that has just ended and removed it
 
 
+def _open(path: Path) -> int:
+    """Open the file of a lock, which is written to, and so must be no other file."""
+    refusal = f"{path} is not the file of a lock, but a link, folder, pipe or device: remove it."
+    try:
+        # Without O_NONBLOCK, a device might be waited for.
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+        descriptor = os.open(path, flags, 0o666)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EMLINK):
+            raise ValueError(refusal) from error
+        raise
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:  # or the other name of a file
+        os.close(descriptor)
+        raise ValueError(refusal)
+    return descriptor
+
+
 def _is_stale(holder: list[str]) -> bool:
     on_this_machine = len(holder) == 2 and holder[1] == socket.gethostname()
     return on_this_machine and holder[0].isdecimal() and not is_running(int(holder[0]))
@@ -76,6 +96,6 @@ def _is_stale(holder: list[str]) -> bool:
 
 def _is_same(descriptor: int, path: Path) -> bool:
     try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+        return os.path.samestat(os.fstat(descriptor), os.lstat(path))
     except FileNotFoundError:
         return False

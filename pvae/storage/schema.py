@@ -2,15 +2,25 @@
 
 A schema is a type, a union of types, a set of the values that are possible, a list ``[item]``, or a
 dictionary of the schemas of entries. An entry whose name ends in ``?`` may be missing; ``*`` is for
-all entries that are not named, which may be anything otherwise: later versions may add some.
+all entries that are not named, which may be anything otherwise: later versions may add some. The
+names of entries are texts.
 """
 
+import sys
 import types
 from typing import Any, get_args
 
-from pvae.messages import shorten
+from pvae.messages import brief, shown
 
 Number = int | float
+
+
+class Count:
+    """A whole number from 0, as a schema."""
+
+
+class Finite:
+    """A number that is not infinite, as a schema."""
 
 
 def check(value: Any, schema: Any, source: object, name: str = "") -> None:
@@ -27,7 +37,7 @@ def check(value: Any, schema: Any, source: object, name: str = "") -> None:
 
     Example:
         >>> from pvae.storage import schema
-        >>> schema.check({"epochs": 3}, {"epochs": int, "stopped?": str}, "run.json")
+        >>> schema.check({"epochs": 3}, {"epochs": schema.Count, "stopped?": str}, "run.json")
     """
     if isinstance(schema, set):
         if not isinstance(value, str | None) or value not in schema:
@@ -44,6 +54,7 @@ def check(value: Any, schema: Any, source: object, name: str = "") -> None:
             raise ValueError(f"{source} is incomplete: {where} {', '.join(missing)}.")
         named = {entry.removesuffix("?"): inner for entry, inner in schema.items()}
         for entry, inner in value.items():
+            _check_type(entry, str, source, f"a name in {name or 'it'}")
             if entry in named or "*" in named:
                 where = f"{name}.{entry}" if name else str(entry)
                 check(inner, named.get(entry, named.get("*")), source, where)
@@ -53,15 +64,25 @@ def check(value: Any, schema: Any, source: object, name: str = "") -> None:
 
 def _check_type(value: Any, kind: Any, source: object, name: str) -> None:
     kinds = get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
-    # True is an int to Python, but to nobody who writes a file.
-    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-        raise _damaged(value, " or ".join(_NAMES.get(k, k.__name__) for k in kinds), source, name)
+    if not any(_is_of(value, one) for one in kinds):
+        wanted = _NAMES.get(kind) or " or ".join(_NAMES.get(k, k.__name__) for k in kinds)
+        raise _damaged(value, wanted, source, name)
+
+
+def _is_of(value: Any, kind: type) -> bool:
+    if isinstance(value, bool):  # an int to Python, but to nobody who writes a file
+        return kind is bool
+    if kind is Count:
+        return isinstance(value, int) and 0 <= value < 2**63
+    if kind is Finite:
+        return isinstance(value, Number) and abs(value) <= sys.float_info.max
+    return isinstance(value, kind)
 
 
 def _damaged(value: Any, wanted: str, source: object, name: str) -> ValueError:
     return ValueError(
-        f"{source} is damaged: {shorten(name or 'it', 60)} is {shorten(repr(value), 60)}, where "
-        f"{wanted} is expected."
+        f"{source} is damaged: {brief(name or 'it', 60)} is {shown(value)}, where {wanted} is "
+        "expected."
     )
 
 
@@ -69,7 +90,10 @@ _NAMES = {
     dict: "values by name",
     list: "a list",
     int: "a whole number",
+    Count: "a whole number from 0",
     float: "a number",
+    Number: "a number",
+    Finite: "a finite number",
     str: "a text",
     bool: "true or false",
     types.NoneType: "nothing",

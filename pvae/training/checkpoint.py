@@ -8,34 +8,34 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pvae.inference.optimizer import FUSED, Optimizer
-from pvae.messages import brief
+from pvae.inference.optimizer import Optimizer
+from pvae.messages import brief, shown
 from pvae.storage import schema, tensors
-from pvae.storage.schema import Number
-from pvae.training.runs import Run, check_tensors, load_weights
+from pvae.storage.schema import Count, Finite, Number
+from pvae.training.rebuild import check_tensors, load_weights
+from pvae.training.runs import Run
 from pvae.vae import VAE
 
 _STATE = {
     "position": {
-        "epoch": int,
-        "batch": int,
-        "step": int,
-        "loss": Number,
-        "seconds": Number,
+        "epoch": Count,
+        "batch": Count,
+        "step": Count,
+        "loss": Finite,
+        "seconds": Finite,
         "rows": [dict],
         "best?": Number,
         "best_weights?": {"*": Tensor},
-        "stale?": int,
+        "stale?": Count,
     },
     "weights": {"*": Tensor},
     "optimizer": {"state": dict, "param_groups": [dict]},
     "scheduler": dict | None,
-    "objective_step": int | None,
+    "objective_step": Count | None,
     "objective?": {"*": Tensor},
     "random": Tensor,
     "random_cuda": Tensor | None,
 }
-_FORMS = {"foreach", "fused", "capturable"}  # how an optimizer computes, not what
 
 
 @dataclass
@@ -104,16 +104,13 @@ class Checkpoint:
         Raises:
             ValueError: if the state is not of this model and optimizer.
         """
-        schema.check(state, _STATE, source)
+        check_state(state, source)
         position = state["position"]
         if position.get("best_weights"):
             check_tensors(self.vae.state_dict(), position["best_weights"], source)
         if state.get("objective"):
             check_tensors(self.objective.state_dict(), state["objective"], source)
         try:
-            self._check_optimizer(state["optimizer"])
-            if self.scheduler:
-                _check_like(self.scheduler.state_dict(), state["scheduler"], "scheduler")
             load_weights(self.vae, state["weights"], source)
             self.optimizer.set_state(copy.deepcopy(state["optimizer"]))
             if self.scheduler:
@@ -131,30 +128,6 @@ class Checkpoint:
             raise ValueError(
                 f"{source} is not a checkpoint of this run: {brief(error, 180)}."
             ) from error
-
-    def _check_optimizer(self, state: dict[str, Any]) -> None:
-        own = self.optimizer.get_state()["param_groups"]
-        if len(own) != len(state["param_groups"]):
-            raise TypeError(f"it has {len(state['param_groups'])} groups of parameters")
-        for ours, theirs in zip(own, state["param_groups"], strict=True):
-            _check_like(ours, theirs, "optimizer")
-        # Fused kernels trust these shapes, and write past the end of tensors that are too small.
-        if type(self.optimizer.torch_optimizer) not in FUSED:
-            return
-        if len({frozenset(moments) for moments in state["state"].values()}) > 1:
-            raise TypeError("the optimizer lacks entries for some parameters")
-        for index, moments in state["state"].items():
-            parameter = self.optimizer.parameters[index]
-            for name, moment in moments.items():
-                if not torch.is_tensor(moment) and moment is not None:
-                    raise TypeError(f"{name} of the optimizer is {brief(repr(moment), 60)}")
-                if moment is None or not moment.dim():
-                    continue
-                if moment.shape != parameter.shape:
-                    shape, own = tuple(moment.shape), tuple(parameter.shape)
-                    raise TypeError(f"{name} has shape {shape}, not {own}")
-                if moment.dtype != parameter.dtype:
-                    raise TypeError(f"{name} is of {moment.dtype}, not {parameter.dtype}")
 
     def save(self, run: Run, position: Position, stopped: str | None) -> None:
         """Write the run folder's files, the state last: it is what the others are derived from."""
@@ -177,18 +150,34 @@ def weights_of(vae: VAE) -> dict[str, Tensor]:
     return {name: w.detach().to("cpu", copy=True) for name, w in vae.state_dict().items()}
 
 
-def _check_like(own: dict[str, Any], found: dict[str, Any] | None, name: str) -> None:
-    """Check that a state has the entries of ours: numbers that may differ, all else of its kind."""
-    if found is None or own.keys() - found.keys():
-        raise TypeError(f"the {name} lacks entries")
+def check_state(state: Any, source: object) -> None:
+    """Check that a state has its entries, each of its kind.
+
+    Raises:
+        ValueError: if not.
+    """
+    schema.check(state, _STATE, source)
+    unknown = state["position"].keys() - vars(Position()).keys()
+    if unknown:
+        raise ValueError(f"{source} is damaged: position has {brief(min(unknown), 60)}.")
+
+
+def check_kinds(own: dict[str, Any], found: dict[str, Any], name: str) -> None:
+    """Check that settings have the entries of ours: numbers that may differ, all else of its kind.
+
+    Raises:
+        TypeError: if not.
+    """
+    if own.keys() - found.keys():
+        raise TypeError(f"{name} lacks entries")
     for entry, value in own.items():
-        if entry in _FORMS or value is None:
+        if value is None:
             continue
         number = isinstance(value, int | float | Tensor) and not isinstance(value, bool)
         if not isinstance(found[entry], (int, float, Tensor) if number else type(value)) or (
             isinstance(value, bool | str) and value != found[entry]
         ):
-            raise TypeError(f"{entry} of the {name} is {brief(repr(found[entry]), 60)}")
+            raise TypeError(f"{entry} of {name} is {shown(found[entry])}")
 
 
 def _check_random(found: Tensor, own: Tensor) -> None:

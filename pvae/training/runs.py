@@ -17,105 +17,35 @@ folder that is whole.
 """
 
 import errno
-import inspect
 import itertools
-import json
-import os
 import platform
-import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 import yaml
 
 import pvae
-from pvae import factories, memory
-from pvae.builder import build
 from pvae.data.dataset import Dataset
-from pvae.data.domains import Domain
 from pvae.data.loading import load as load_data
-from pvae.data.named import NAMES
-from pvae.inference.backends import Backend
 from pvae.messages import brief
 from pvae.seeds import seeded
-from pvae.storage import configuration, files, schema, tensors, trust
+from pvae.storage import files, tensors, trust
 from pvae.storage.lock import lock
-from pvae.storage.schema import Number
+from pvae.training import records
 from pvae.training.history import History
+from pvae.training.rebuild import build_from, load_weights, select
 from pvae.vae import VAE
 
-FORMAT = 1
-BEFORE = {"warmup": 0, "monitor": "neg_elbo", "keep": "best"}  # what there was before these were
-MLP_PATH = "pvae.networks.MLP"
 BEGUN = {"config.yaml", "run.json", "state.pt", "snapshots"}
 """What a run folder begins with."""
 
 FREE_ON_RESUME = {"epochs", "patience", "compile", "device", "data", "labels", "root"}
-
-_INFO = {
-    "pvae?": str,
-    "torch?": str,
-    "python?": str,
-    "device?": str,
-    "dtype?": str | None,
-    "epochs": int,
-    "stopped?": str | None,
-    "data": {
-        "name": str,
-        "domain": {*get_args(Domain)},
-        "value_range": [Number],
-        "items": int,
-        "classes": list | None,
-        "fingerprint": str,
-    },
-    "mode?": {"eager", *get_args(Backend)},
-    "labels?": {"classes?": int | None, "label_dim?": int | None},
-    "checksums?": {"*": [str]},
-}
-_PART = dict | None
-_CONFIG = {
-    "data": str | None,
-    "labels?": str | None,
-    "size?": int | list | None,
-    "crop?": bool,
-    "channels?": int | None,
-    "event_shape": [int],
-    "key?": str | None,
-    "validation?": Number | None,
-    "test?": Number | None,
-    "binarization?": str,
-    "skip_broken?": bool,
-    "root?": str | None,
-    "latent_dim": int,
-    "prior?": _PART,
-    "likelihood?": _PART,
-    "posterior?": _PART,
-    "network?": _PART,
-    "conditional?": bool | list,
-    "objective?": _PART,
-    "optimizer?": _PART,
-    "scheduler?": _PART,
-    "epochs?": int,
-    "batch_size?": int,
-    "clip_norm?": Number | None,
-    "warmup?": int,
-    "patience?": int | None,
-    "compile?": bool | str,
-    "device?": str,
-    "seed?": int,
-    "monitor?": str,
-    "keep?": {"best", "last"},
-}
-_ROW = {"epoch": int, "step": int, "seconds": Number, "loss": Number, "*": Number | None}
-_SNAPSHOT = re.compile(r"epoch-(\d{6,12})\.safetensors")
-_FLOATING = {"float16", "bfloat16", "float32", "float64"}
-_MOST_INFO = 2**24
-_MOST_METRICS = 2**30
+_WRITTEN = (".json", ".jsonl", ".yaml", ".safetensors", ".pt", ".npz", ".csv", ".png", ".gif")
 
 
 class Run:
@@ -145,7 +75,7 @@ class Run:
                 raise FileNotFoundError(
                     f"{self.path} is no run folder, or a half-written one: it has no {name}."
                 )
-        self.info = self._read_info()
+        self.info = records.read_info(self.path / "run.json")
 
     @staticmethod
     def check_new(path: str | Path) -> None:
@@ -181,14 +111,14 @@ class Run:
         """
         cls.check_new(path)
         path = Path(path)
-        dtypes = _floating(state["weights"])
+        dtypes = records.floating(state["weights"])
         contents = {
-            "config.yaml": _yaml(config),
-            snapshot_name(0): tensors.pack_weights(state["weights"]),
+            "config.yaml": records.as_yaml(config),
+            records.snapshot_name(0): tensors.pack_weights(state["weights"]),
             "state.pt": tensors.pack_state(state),
         }
         info = {
-            "format": FORMAT,
+            "format": records.FORMAT,
             "pvae": pvae.__version__,
             "torch": torch.__version__,
             "python": platform.python_version(),
@@ -196,7 +126,7 @@ class Run:
             "dtype": dtypes.pop() if len(dtypes) == 1 else None,
             "epochs": 0,
             "stopped": None,
-            "data": describe_data(data),
+            "data": records.describe_data(data),
             "checksums": {name: [tensors.checksum(content)] for name, content in contents.items()},
         }
         if path.exists():
@@ -204,7 +134,7 @@ class Run:
         with files.new_folder(path, last="run.json") as folder:
             for name, content in contents.items():
                 files.write(folder / name, content)
-            files.write(folder / "run.json", _json(_sealed(info)))
+            files.write(folder / "run.json", records.as_json(records.sealed(info)))
         return cls(path)
 
     @contextmanager
@@ -216,13 +146,12 @@ class Run:
             ValueError: if another has written the run since it was opened.
         """
         with lock(self.path):
-            if self._read_info() != self.info:
+            if records.read_info(self.path / "run.json") != self.info:
                 raise ValueError(
                     f"{self.path} was changed by another process meanwhile: start again."
                 )
-            for folder in (self.path, self.path / "snapshots", self.figures):
-                if folder.is_dir():
-                    files.clean(folder)
+            for folder in self._folders():
+                files.clean(folder)
             yield
 
     def check(self) -> None:
@@ -233,9 +162,7 @@ class Run:
             FileNotFoundError: if there is no state to continue from.
             ValueError: if a file is damaged, which is named.
         """
-        for name in ("evaluation.json", "compression.json"):  # which are written at the end
-            if (self.path / name).is_dir():
-                raise ValueError(f"{self.path / name} is a folder: a file is expected.")
+        self.check_places()
         with lock(self.path):
             _ = self.config, self.history
             for name in self.checksums:
@@ -262,8 +189,8 @@ class Run:
                 f"The run folder {self.path} has been removed or renamed: put it back and resume, "
                 "or begin a new run",
             )
-        self.info = _sealed(self.info | info)
-        files.write(self.path / "run.json", _json(self.info))
+        self.info = records.sealed(self.info | info)
+        files.write(self.path / "run.json", records.as_json(self.info))
 
     def write_files(self, contents: Mapping[str, bytes], **info: Any) -> None:
         """Write files of the run with their checksums, and change entries of run.json.
@@ -279,12 +206,12 @@ class Run:
         both = {name: [*new[name], *self.checksums.get(name, [])] for name in new}
         self.update(checksums=self.checksums | both)
         for name, content in contents.items():
-            files.write(self.path / name, content)
+            files.write(self.place(name), content)
         self.update(checksums=self.checksums | new, **info)
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write the configuration anew, for a run that was resumed with more epochs."""
-        self.write_files({"config.yaml": _yaml(config)})
+        self.write_files({"config.yaml": records.as_yaml(config)})
         self.__dict__.pop("_config", None)
         self.__dict__.pop("_written", None)
         self.__dict__.pop("lacking", None)
@@ -295,28 +222,22 @@ class Run:
         Raises:
             ValueError: if they differ in what would make it another run.
         """
-        given = yaml.safe_load(_yaml(config))
+        given = yaml.safe_load(records.as_yaml(config))
         for name in self.config.keys() | given.keys():
-            if name in FREE_ON_RESUME or self._same(self.config.get(name), given.get(name)):
+            own, now = self.config.get(name), given.get(name)
+            if name in FREE_ON_RESUME or records.same(own, now, bool(self.lacking)):
                 continue
             raise ValueError(
-                f"{self.path} cannot be resumed with {name} {given.get(name)!r}: it was begun "
-                f"with {self.config.get(name)!r}; begin a new run, or keep it as it was."
+                f"{self.path} cannot be resumed with {name} {brief(repr(now), 60)}: it was begun "
+                f"with {brief(repr(own), 60)}; begin a new run, or keep it as it was."
             )
         # The path may differ, on another machine, say; what is trained on may not.
-        if self.info.get("data") != describe_data(data) | {"name": self.info["data"]["name"]}:
+        known = self.info["data"]
+        if known != records.describe_data(data) | {"name": known["name"]}:
             raise ValueError(
                 f"{self.path} cannot be resumed with these data: it was begun with others, "
-                f"{self.info['data']['items']} training items of {self.info['data']['name']}."
+                f"{known['items']} training items of {brief(known['name'], 60)}."
             )
-
-    def _same(self, own: Any, given: Any) -> bool:
-        """Whether an entry of the configuration is as it was, by what there was of it then."""
-        if not (self.lacking and isinstance(own, dict) and isinstance(given, dict)):
-            return own == given
-        before, now = own.get("init_args") or {}, given.get("init_args") or {}
-        alike = all(before[k] == now[k] for k in before.keys() & now.keys())
-        return alike and own.get("class_path") == given.get("class_path")
 
     @property
     def config(self) -> dict[str, Any]:
@@ -331,25 +252,16 @@ class Run:
 
     @cached_property
     def _config(self) -> dict[str, Any]:
-        config = {**self.lacking, **self._written}
-        network = config.get("network")
-        if self.lacking and isinstance(network, dict) and network.get("class_path") == MLP_PATH:
-            # Its dropout was 0 where it was not given.
-            arguments = {"dropout": 0.0} | (network.get("init_args") or {})
-            config["network"] = network | {"init_args": arguments}
-        return config
+        return records.completed(self._written)
 
     @cached_property
     def lacking(self) -> dict[str, Any]:
         """What the version that began the run did not have, as it is without."""
-        return {k: v for k, v in BEFORE.items() if k not in self._written}
+        return records.lacking(self._written)
 
     @cached_property
     def _written(self) -> dict[str, Any]:
-        path = self.path / "config.yaml"
-        config = configuration.read(path)
-        schema.check(config, _CONFIG, path)
-        return config
+        return records.read_config(self.path / "config.yaml")
 
     @property
     def history(self) -> History:
@@ -360,15 +272,8 @@ class Run:
             ValueError: if they are damaged.
         """
         path = self.path / "metrics.jsonl"
-        rows = []
-        if self.info["epochs"] or os.path.lexists(path):
-            content = files.read(path, _MOST_METRICS)
-            for number, line in enumerate(content.splitlines(), 1):
-                rows.append(_parse(line, f"{path}, line {number},"))
-                schema.check(rows[-1], _ROW, f"{path}, line {number},")
-                if rows[-1]["epoch"] != number:
-                    raise ValueError(f"{path} is damaged: line {number} is not of epoch {number}.")
-            tensors.check_sum(path, content, self.checksums.get("metrics.jsonl", ()))
+        known = self.checksums.get("metrics.jsonl", ())
+        rows = records.read_rows(path, known, begun=self.info["epochs"] > 0)
         stopped = self.info.get("stopped") or "interrupted"
         monitor = f"validation/{self.config['monitor']}"
         if rows and monitor not in rows[-1]:  # an objective that is the −ELBO
@@ -387,20 +292,51 @@ class Run:
     @property
     def snapshots(self) -> dict[int, str]:
         """The names of the weights kept during training, by epoch."""
-        folder = self.path / "snapshots"
-        names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-        found = [_SNAPSHOT.fullmatch(name) for name in names]
-        epochs = sorted(int(match[1]) for match in found if match)
-        return {epoch: snapshot_name(epoch) for epoch in epochs}
+        return records.snapshots(self.path / "snapshots")
 
     def write(self, name: str, record: Mapping[str, Any]) -> None:
         """Write a JSON file of the run."""
-        files.write(self.path / name, _json(record))
+        files.write(self.place(name), records.as_json(record))
+
+    def place(self, name: str) -> Path:
+        """Return where a file of the run is written, once it is known to be within the run folder.
+
+        Raises:
+            ValueError: if a folder on the way is a link or a file, or a folder is in its place.
+        """
+        path = self.path / name
+        for folder in path.parents[: len(Path(name).parts) - 1]:
+            files.check_own_folder(folder)
+        files.check_replaceable(path)
+        return path
+
+    def check_places(self) -> None:
+        """Check that whatever the run may write can be written.
+
+        Raises:
+            ValueError: if a folder of the run is a link, or a folder is in the place of a file.
+        """
+        for folder in self._folders():
+            for entry in folder.iterdir():
+                if entry.suffix in _WRITTEN:
+                    files.check_replaceable(entry)
 
     @property
     def figures(self) -> Path:
-        """The folder for pictures."""
+        """The folder for pictures.
+
+        Raises:
+            ValueError: if it is a link or a file: pictures would be written elsewhere.
+        """
+        files.check_own_folder(self.path / "figures")
         return self.path / "figures"
+
+    def _folders(self) -> list[Path]:
+        """The folders of the run, each known to be none of another place."""
+        inner = self.path / "snapshots", self.path / "figures"
+        for folder in inner:
+            files.check_own_folder(folder)
+        return [self.path, *(folder for folder in inner if folder.exists())]
 
     def data(self) -> Dataset:
         """Load the data that the run was trained on.
@@ -454,7 +390,7 @@ class Run:
 
     def _put(self, vae: VAE, found: dict[str, torch.Tensor], name: str) -> VAE:
         dtype = self.info.get("dtype")
-        if dtype is None and len(dtypes := _floating(found)) == 1:
+        if dtype is None and len(dtypes := records.floating(found)) == 1:
             (dtype,) = dtypes
         if dtype is not None:
             vae.to(getattr(torch, dtype))
@@ -462,29 +398,6 @@ class Run:
         if vae.labels is not None:
             vae.labels.name(self.info.get("data", {}).get("classes"))
         return vae.eval()
-
-    def _read_info(self) -> dict[str, Any]:
-        path = self.path / "run.json"
-        info = _parse(files.read(path, _MOST_INFO), path)
-        schema.check(info, {"format": int}, path)
-        if info["format"] != FORMAT:
-            raise ValueError(
-                f"{self.path} is a run folder of format {info['format']}, written by pvae "
-                f"{brief(info.get('pvae', 'unknown'), 20)}: pvae {pvae.__version__} reads format "
-                f"{FORMAT}."
-            )
-        schema.check(info, _INFO, path)
-        if len(info["data"]["value_range"]) != 2:
-            raise ValueError(f"{path} is damaged: data.value_range is not two numbers.")
-        if info.get("dtype") not in (None, *_FLOATING):
-            raise ValueError(f"{path} is damaged: dtype is no type of numbers with a point.")
-        known = info.get("checksums", {}).get("run.json", ())
-        if known and _sealed(info)["checksums"]["run.json"] != known:
-            raise ValueError(
-                f"{path} is not what the run wrote: its checksum differs, so that at least one "
-                "entry has changed; restore the file from a copy."
-            )
-        return info
 
 
 def load(run: str | Path, vae: VAE | None = None, trust: str | Iterable[str] | None = None) -> VAE:
@@ -525,137 +438,11 @@ def load(run: str | Path, vae: VAE | None = None, trust: str | Iterable[str] | N
     return found.vae() if vae is None else found.restore(vae)
 
 
-def build_from(config: Mapping[str, Any], weights: Mapping[str, torch.Tensor] | None = None) -> VAE:
-    """Build the VAE that a configuration describes.
-
-    Args:
-        config: as `Run.config`.
-        weights: those that it is built for, whose shapes it must have.
-
-    Raises:
-        ValueError: if a part is missing, cannot be imported, or refuses its arguments, or the model
-            is not that of the weights or too large for the memory.
-    """
-    arguments = select(config, build)
-    for name in arguments.keys() & {"prior", "likelihood", "posterior", "network"}:
-        if arguments[name] is None:
-            raise ValueError(
-                f"The {name} of this run was made by code that a configuration cannot name: make "
-                "the VAE yourself and pass it, pvae.load(run, vae=vae)."
-            )
-        arguments[name] = factories.restore(name, arguments[name], torch.nn.Module)
-    try:
-        state = memory.check_model(lambda: build(**arguments))
-        if weights is not None and state is not None:
-            own, found = ({n: tuple(w.shape) for n, w in s.items()} for s in (state, weights))
-            _check_same(own, found, "The file of weights")
-        return build(**arguments)
-    except ValueError:
-        raise
-    except Exception as error:  # whatever parts make of arguments that are not for them
-        raise ValueError(f"The configured model cannot be built: {brief(error)}.") from error
-
-
 def new_path(name: str) -> Path:
     """A run folder that is not there yet: runs/name, runs/name-2, ..."""
     base = Path("runs")
     names = itertools.chain([name], (f"{name}-{i}" for i in itertools.count(2)))
     return next(base / n for n in names if not (base / n).exists())
-
-
-def load_like(data: str, arguments: Mapping[str, Any], event_shape: Sequence[int]) -> Dataset:
-    """Load other data as a run's own were loaded, in the event shape of its VAE.
-
-    None of it is held out: what has no test part of its own is one part, train.
-    """
-    kept: dict[str, Any] = {"binarization": arguments.get("binarization", "dynamic")}
-    if data not in NAMES and not Path(data).is_dir():
-        kept["event_shape"] = tuple(event_shape)
-    elif len(event_shape) == 3:
-        kept |= {"size": tuple(event_shape[1:]), "channels": event_shape[0]}
-        kept["crop"] = arguments.get("crop", False)
-    return load_data(data, validation=0, test=0, **kept)
-
-
-def select(config: Mapping[str, Any], function: Callable[..., Any]) -> dict[str, Any]:
-    """The entries of a configuration that are arguments of a function."""
-    return {k: config[k] for k in inspect.signature(function).parameters if k in config}
-
-
-def load_weights(vae: VAE, weights: Mapping[str, torch.Tensor], source: object) -> None:
-    """Put weights into a VAE.
-
-    Raises:
-        ValueError: if a name, shape or dtype differs; nothing has then been changed.
-    """
-    check_tensors(vae.state_dict(), weights, source)
-    vae.load_state_dict(weights)
-
-
-def check_tensors(
-    own: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor], source: object
-) -> None:
-    """Check that tensors from a file are those of the model in name, shape and dtype.
-
-    Raises:
-        ValueError: if not; the first that differs is named.
-    """
-    _check_same(*({n: _kind(w) for n, w in side.items()} for side in (own, found)), source)
-
-
-def _check_same(own: Mapping[str, Any], found: Mapping[str, Any], source: object) -> None:
-    differing = [
-        f"{brief(name, 60)}: {found.get(name, 'absent')} in the file, {own.get(name, 'absent')} "
-        "in the model"
-        for name in sorted(own.keys() | found.keys())
-        if found.get(name) != own.get(name)
-    ]
-    if differing:
-        more = f" (and {len(differing) - 1} more)" if len(differing) > 1 else ""
-        raise ValueError(f"{source} does not match the model; {differing[0]}{more}.")
-
-
-def snapshot_name(epoch: int) -> str:
-    """The file of a run folder with the weights after an epoch."""
-    return f"snapshots/epoch-{epoch:06d}.safetensors"
-
-
-def describe_data(data: Dataset) -> dict[str, Any]:
-    """What to know of data without having them, and to know them again by."""
-    return {
-        "name": data.name,
-        "domain": data.domain,
-        "value_range": list(data.value_range),
-        "items": len(data.train),
-        "classes": None if data.classes is None else list(data.classes),
-        "fingerprint": data.fingerprint(),
-    }
-
-
-def _parse(text: bytes, source: object) -> Any:
-    """Read JSON."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{source} is damaged and cannot be read: {brief(error)}.") from error
-
-
-def _json(info: Mapping[str, Any]) -> bytes:
-    return (json.dumps(info, indent=2) + "\n").encode()
-
-
-def _yaml(config: Mapping[str, Any]) -> bytes:
-    return yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True).encode()
-
-
-def _sealed(info: Mapping[str, Any]) -> dict[str, Any]:
-    """What run.json holds, with the checksum of all its other entries where it holds any."""
-    info = json.loads(json.dumps(info))
-    if "checksums" in info:
-        info["checksums"].pop("run.json", None)
-        content = json.dumps(info, sort_keys=True).encode()
-        info["checksums"]["run.json"] = [tensors.checksum(content)]
-    return info
 
 
 def _kept(path: Path) -> set[str]:
@@ -669,14 +456,5 @@ def _remove_begun(path: Path) -> None:
     if files.unfinished(path):
         for name in BEGUN:
             begun = path / name
-            shutil.rmtree(begun) if begun.is_dir() else begun.unlink(missing_ok=True)
-
-
-def _floating(weights: Mapping[str, torch.Tensor]) -> set[str]:
-    """The names of the floating-point types among weights."""
-    dtypes = {w.dtype for w in weights.values() if w.is_floating_point()}
-    return {str(dtype).removeprefix("torch.") for dtype in dtypes}
-
-
-def _kind(tensor: torch.Tensor) -> str:
-    return f"{tuple(tensor.shape)} of {str(tensor.dtype).removeprefix('torch.')}"
+            whole = begun.is_dir() and not begun.is_symlink()
+            shutil.rmtree(begun) if whole else begun.unlink(missing_ok=True)

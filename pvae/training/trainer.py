@@ -45,7 +45,9 @@ from pvae.training.indexed import Drawn
 from pvae.training.interrupt import Interrupt
 from pvae.training.mode import Mode, choose_mode
 from pvae.training.progress import Report, kept_note, planned_notes, say
-from pvae.training.runs import Run, snapshot_name
+from pvae.training.records import snapshot_name
+from pvae.training.resuming import check_saved, rehearse
+from pvae.training.runs import Run
 from pvae.training.selection import (
     Figure,
     Keep,
@@ -228,9 +230,14 @@ def fit(
     threads = partial(threads_for, size * _look(objective, vae, train))
 
     if resume:
-        position = checkpoint.restore(folder.state(), folder.path / "state.pt")
+        state, source = folder.state(), folder.path / "state.pt"
+        followed = monitor.name() if validation else "train/neg_elbo"
+        check_saved(state, source, checkpoint, optimizer, scheduler, followed, len(train))
+        position = checkpoint.restore(state, source)
         if position.epoch > epochs:
             raise ValueError(f"epochs is {epochs}: the run in {run} has {position.epoch} already.")
+        if position.epoch < epochs and (patience is None or position.stale < patience):
+            rehearse(checkpoint, position, train.first(size), source)
     else:
         pyro.set_rng_seed(int(seed))
         if hasattr(objective, "step"):

@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 import pvae
 from pvae.cli import gallery
 from pvae.storage import tensors
-from pvae.training import runs
+from pvae.training import records
 from results.reliability.watch import CANARY, SECONDS, Outcome, Refused, attempt, command, standing
 
 QUICK = "--latent_dim 2 --epochs 2 --compile false --device cpu --network.hidden [8]"
@@ -570,7 +570,7 @@ def _forge(run: Path) -> bool:
         for name in info["checksums"]:
             if (run / name).is_file() and "/dev" not in os.path.realpath(run / name):
                 info["checksums"][name] = [tensors.checksum((run / name).read_bytes())]
-        record.write_text(json.dumps(runs._sealed(info)))
+        record.write_text(json.dumps(records.sealed(info)))
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return False
     return True

@@ -135,6 +135,11 @@ def test_an_interrupt_while_a_folder_is_filled(tmp_path, monkeypatch, exists, fa
     assert found == ([] if exists else ["a", "b", "c"])  # one rename, which was made
 
 
+def test_a_free_name_is_not_that_of_a_dangling_link(tmp_path):
+    (tmp_path / "a.png").symlink_to("nowhere")
+    assert files.free(tmp_path / "a.png") == tmp_path / "a-2.png"
+
+
 def test_what_is_no_file(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path, tmp_path / "pipe", "/dev/zero"):

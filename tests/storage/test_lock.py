@@ -47,6 +47,29 @@ def test_a_lock_that_workers_of_a_dead_process_hold_still(tmp_path):
             assert (tmp_path / NAME).read_text().split()[0] == str(os.getpid())
 
 
+@pytest.mark.parametrize(
+    "place",
+    [
+        lambda lock, victim: lock.symlink_to(victim),
+        lambda lock, victim: lock.symlink_to("nowhere"),
+        lambda lock, victim: lock.hardlink_to(victim),
+        lambda lock, victim: lock.mkdir(),
+        lambda lock, victim: os.mkfifo(lock),
+    ],
+    ids=["link", "dangling link", "hard link", "folder", "pipe"],
+)
+def test_what_is_in_the_place_of_a_lock_is_left_alone(tmp_path, place):
+    victim, folder = tmp_path / "victim", tmp_path / "run"
+    victim.write_text("precious")
+    folder.mkdir()
+    place(folder / NAME, victim)
+    with pytest.raises(ValueError, match="is not the file of a lock"), lock(folder):
+        pass
+    assert victim.read_text() == "precious"
+    assert os.path.lexists(folder / NAME)
+    assert sorted(os.listdir(tmp_path)) == ["run", "victim"]
+
+
 def test_a_folder_that_vanishes_is_let_go(tmp_path):
     (tmp_path / "run").mkdir()
     with lock(tmp_path / "run"):

@@ -1,0 +1,264 @@
+"""The records of a run folder: what run.json, config.yaml and metrics.jsonl must hold."""
+
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, get_args
+
+import torch
+import yaml
+
+import pvae
+from pvae.data.dataset import Dataset
+from pvae.data.domains import Domain
+from pvae.inference.backends import Backend
+from pvae.messages import brief
+from pvae.storage import configuration, files, schema, tensors
+from pvae.storage.schema import Count, Finite, Number
+
+FORMAT = 1
+BEFORE = {"warmup": 0, "monitor": "neg_elbo", "keep": "best"}  # what there was before these were
+MLP_PATH = "pvae.networks.MLP"
+
+_INFO = {
+    "pvae?": str,
+    "torch?": str,
+    "python?": str,
+    "device?": str,
+    "dtype?": {None, "float16", "bfloat16", "float32", "float64"},
+    "epochs": Count,
+    "stopped?": {None, "finished", "early", "interrupted", "failed"},
+    "data": {
+        "name": str,
+        "domain": {*get_args(Domain)},
+        "value_range": [Finite],
+        "items": Count,
+        "classes": list | None,
+        "fingerprint": str,
+    },
+    "mode?": {"eager", *get_args(Backend)},
+    "labels?": {"classes?": Count | None, "label_dim?": Count | None},
+    "checksums?": {"*": [str]},
+}
+_PART = dict | None
+_CONFIG = {
+    "data": str | None,
+    "labels?": str | None,
+    "size?": Count | list | None,
+    "crop?": bool,
+    "channels?": Count | None,
+    "event_shape": [Count],
+    "key?": str | None,
+    "validation?": Finite | None,
+    "test?": Finite | None,
+    "binarization?": str,
+    "skip_broken?": bool,
+    "root?": str | None,
+    "latent_dim": Count,
+    "prior?": _PART,
+    "likelihood?": _PART,
+    "posterior?": _PART,
+    "network?": _PART,
+    "conditional?": bool | list,
+    "objective?": _PART,
+    "optimizer?": _PART,
+    "scheduler?": _PART,
+    "epochs?": Count,
+    "batch_size?": Count,
+    "clip_norm?": Finite | None,
+    "warmup?": Count,
+    "patience?": Count | None,
+    "compile?": bool | str,
+    "device?": str,
+    "seed?": Count,
+    "monitor?": str,
+    "keep?": {"best", "last"},
+}
+_ROW = {
+    "epoch": Count,
+    "step": Count,
+    "seconds": Finite,
+    "loss": Finite,
+    "*": Number,
+}
+_SNAPSHOT = re.compile(r"epoch-(\d{6,12})\.safetensors")
+_MOST_INFO = 2**24
+_MOST_METRICS = 2**30
+
+
+def read_info(path: Path) -> dict[str, Any]:
+    """Read run.json.
+
+    Raises:
+        FileNotFoundError: if it is missing.
+        ValueError: if it is damaged, or of a format that this version does not read.
+    """
+    info = _parse(files.read(path, _MOST_INFO), path)
+    schema.check(info, {"format": int}, path)
+    if info["format"] != FORMAT:
+        raise ValueError(
+            f"{path.parent} is a run folder of format {info['format']}, written by pvae "
+            f"{brief(info.get('pvae', 'unknown'), 20)}: pvae {pvae.__version__} reads format "
+            f"{FORMAT}."
+        )
+    schema.check(info, _INFO, path)
+    if len(info["data"]["value_range"]) != 2:
+        raise ValueError(f"{path} is damaged: data.value_range is not two numbers.")
+    for name in info.get("checksums", {}):
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise ValueError(
+                f"{path} is damaged: its checksums name {brief(name, 60)}, which is not a file of "
+                "the run folder."
+            )
+    known = info.get("checksums", {}).get("run.json", ())
+    if known and sealed(info)["checksums"]["run.json"] != known:
+        raise ValueError(
+            f"{path} is not what the run wrote: its checksum differs, so that at least one "
+            "entry has changed; restore the file from a copy."
+        )
+    return info
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read config.yaml, as it was written.
+
+    Raises:
+        FileNotFoundError: if it is missing.
+        ValueError: if it is damaged.
+    """
+    config = configuration.read(path)
+    schema.check(config, _CONFIG, path)
+    return config
+
+
+def lacking(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What the version that wrote a configuration did not have, as it is without."""
+    return {k: v for k, v in BEFORE.items() if k not in config}
+
+
+def completed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration with what the version that wrote it did not have."""
+    without = lacking(config)
+    config = {**without, **config}
+    network = config.get("network")
+    if without and isinstance(network, dict) and network.get("class_path") == MLP_PATH:
+        # Its dropout was 0 where it was not given.
+        arguments = {"dropout": 0.0} | (network.get("init_args") or {})
+        config["network"] = network | {"init_args": arguments}
+    return config
+
+
+def same(own: Any, given: Any, older: bool) -> bool:
+    """Whether an entry of a configuration is as it was.
+
+    Args:
+        own: the entry of the run.
+        given: the entry now.
+        older: whether an earlier version began the run, whose parts had fewer arguments.
+    """
+    if not (older and isinstance(own, dict) and isinstance(given, dict)):
+        return own == given
+    before, now = own.get("init_args") or {}, given.get("init_args") or {}
+    alike = all(before[k] == now[k] for k in before.keys() & now.keys())
+    return alike and own.get("class_path") == given.get("class_path")
+
+
+def read_rows(path: Path, checksums: Iterable[str], begun: bool) -> list[dict[str, Any]]:
+    """Read metrics.jsonl, one row an epoch.
+
+    Args:
+        path: the file.
+        checksums: those it may have; any where there are none.
+        begun: whether an epoch was completed, so that the file must be there.
+
+    Raises:
+        FileNotFoundError: if it is missing.
+        ValueError: if it is damaged.
+    """
+    if not begun and not os.path.lexists(path):
+        return []
+    content = files.read(path, _MOST_METRICS)
+    rows = []
+    for number, line in enumerate(content.splitlines(), 1):
+        rows.append(_parse(line, f"{path}, line {number},"))
+        check_row(rows[-1], number, path, "line")
+    tensors.check_sum(path, content, tuple(checksums))
+    return rows
+
+
+def check_row(row: Any, number: int, source: object, where: str) -> None:
+    """Check the figures of an epoch.
+
+    Args:
+        row: what was read.
+        number: the epoch.
+        source: the file, for the error message.
+        where: what the row is there, such as a line.
+
+    Raises:
+        ValueError: if they are not numbers, or those of another epoch.
+    """
+    schema.check(row, _ROW, f"{source}, {where} {number},")
+    if row["epoch"] != number:
+        raise ValueError(f"{source} is damaged: {where} {number} is not of epoch {number}.")
+
+
+def snapshot_name(epoch: int) -> str:
+    """The file of a run folder with the weights after an epoch."""
+    return f"snapshots/epoch-{epoch:06d}.safetensors"
+
+
+def snapshots(folder: Path) -> dict[int, str]:
+    """The names of the weights kept during training, by epoch, in a folder of them."""
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    found = [_SNAPSHOT.fullmatch(name) for name in names]
+    epochs = sorted(int(match[1]) for match in found if match)
+    return {epoch: snapshot_name(epoch) for epoch in epochs}
+
+
+def describe_data(data: Dataset) -> dict[str, Any]:
+    """What to know of data without having them, and to know them again by."""
+    return {
+        "name": data.name,
+        "domain": data.domain,
+        "value_range": list(data.value_range),
+        "items": len(data.train),
+        "classes": None if data.classes is None else list(data.classes),
+        "fingerprint": data.fingerprint(),
+    }
+
+
+def floating(weights: Mapping[str, torch.Tensor]) -> set[str]:
+    """The names of the floating-point types among weights."""
+    dtypes = {w.dtype for w in weights.values() if w.is_floating_point()}
+    return {str(dtype).removeprefix("torch.") for dtype in dtypes}
+
+
+def as_json(info: Mapping[str, Any]) -> bytes:
+    """A record as JSON."""
+    return (json.dumps(info, indent=2) + "\n").encode()
+
+
+def as_yaml(config: Mapping[str, Any]) -> bytes:
+    """A configuration as YAML."""
+    return yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True).encode()
+
+
+def sealed(info: Mapping[str, Any]) -> dict[str, Any]:
+    """What run.json holds, with the checksum of all its other entries where it holds any."""
+    info = json.loads(json.dumps(info))
+    if "checksums" in info:
+        info["checksums"].pop("run.json", None)
+        content = json.dumps(info, sort_keys=True).encode()
+        info["checksums"]["run.json"] = [tensors.checksum(content)]
+    return info
+
+
+def _parse(text: bytes, source: object) -> Any:
+    """Read JSON."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{source} is damaged and cannot be read: {brief(error)}.") from error
