@@ -28,8 +28,8 @@ def train(
     channels: int | None = None,
     event_shape: Shape | None = None,
     key: str | None = None,
-    validation: float | int | None = None,
-    test: float | int | None = None,
+    validation: int | float | None = None,
+    test: int | float | None = None,
     binarization: Literal["dynamic", "static", "threshold"] = "dynamic",
     skip_broken: bool = False,
     root: str | None = None,
@@ -110,10 +110,12 @@ def train(
     from pvae.data.loading import load
     from pvae.factories import restore
     from pvae.inference import Run, runs
+    from pvae.inference.arguments import check_numbers
 
     if data is None:
         raise ValueError("This run was begun on data given by value: continue it from Python.")
     dataset = load(**runs.select(config, load))
+    check_numbers(epochs=epochs, batch_size=batch_size, clip_norm=clip_norm, seed=seed)
     pyro.set_rng_seed(seed)
     sizes = {"event_shape": dataset.event_shape}
     if conditional:
@@ -225,7 +227,7 @@ def score(
     part: PartName | None = None,
     correction: Literal["typicality", "background", "complexity"] | None = None,
     background: str | None = None,
-    anomalous: list[int | str] | None = None,
+    anomalous: int | str | list[int | str] | None = None,
     num_samples: int = 100,
     out: str | None = None,
     device: str = "auto",
@@ -240,8 +242,8 @@ def score(
         correction: of the score -log p(x): typicality, its distance from that of the train part;
             background, its difference to another run's; complexity, to a general compressor's.
         background: run folder of that other run, over the same values.
-        anomalous: labels of anomalies, by number or class name, to be told from the others: draws
-            the ROC curve into the run's figures.
+        anomalous: label of the anomalies, by number or class name, or a list of labels such as
+            [0,3], to be told from the others: draws the ROC curve into the run's figures.
         num_samples: importance samples for each item.
         out: .csv file; scores.csv in the run folder otherwise.
         device: auto, cpu, cuda, cuda:1, ...
@@ -261,7 +263,10 @@ def score(
     opened, vae, dataset, part = _open(run, data, device, part)
     path = Path(out or opened.path / "scores.csv")
     held = dataset.part(part)
-    positive = None if anomalous is None else reports.members(dataset, held, anomalous)
+    positive = None
+    if anomalous is not None:
+        labels = anomalous if isinstance(anomalous, list) else [anomalous]
+        positive = reports.members(dataset, held, labels)
     reference = None
     if correction == "typicality":
         reference = gallery.head(vae, opened.data(), 1000, "train")

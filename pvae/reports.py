@@ -16,6 +16,7 @@ from pvae.evaluation.chunks import OutOfTime
 from pvae.evaluation.evidence import annealed, best, importance, is_reliable
 from pvae.evaluation.results import LOWER_BOUND, estimate, interval, unreliable_items
 from pvae.evaluation.summary import batches_for, bits_per_dim
+from pvae.messages import shorten
 from pvae.vae import VAE
 
 BATCH = 500
@@ -261,15 +262,18 @@ def members(dataset: Dataset, part: Part, labels: Sequence[int | str]) -> Tensor
     """
     if part.y is None or part.y.dim() > 1:
         raise ValueError(
-            f"The data {dataset.name} have no classes, of which some could be anomalies: leave "
-            "anomalous out."
+            f"The data {dataset.name} have no classes of which some could be anomalies: leave "
+            "--anomalous out."
         )
     names = {str(name): i for i, name in enumerate(dataset.classes or ())}
     known = {str(i): i for i in part.y.unique().tolist()} | names
     labels = [str(label) for label in labels]
     unknown = [label for label in labels if label not in known]
     if unknown:
-        raise ValueError(f"There is no label {unknown[0]!r}: choose of {', '.join(known)}.")
+        raise ValueError(
+            f"There is no label {unknown[0]!r}: choose from {shorten(', '.join(known), 150)}; "
+            "several go into a list, such as [0,3]."
+        )
     found = torch.isin(part.y, torch.tensor([known[label] for label in labels]).long())
     if found.all() or not found.any():
         raise ValueError(

@@ -23,6 +23,7 @@ PARETO_ITEMS = 25
 LEAPFROG = 10  # steps of a transition, the default of `ais`
 PASSES = 5  # adaptation and run for the estimate; adaptation, run and reverse run for the sandwich
 SHARE = 0.5  # of the time left that a run may be planned for: machines are at times slower
+NEXT = 0.3  # of the time left that more data may be planned for: what is begun late may be lost
 MOST = 0.8  # of the time left that a longer plan may really take
 
 # Data, chains and steps of AIS, from the least that is of use to the most.
@@ -182,7 +183,7 @@ class _Annealer:
         while done < len(self.x):
             for items in BLOCKS:
                 size = min(items, len(self.x) - done)
-                if self._expected(size, chains, steps) <= SHARE * self._left():
+                if self._expected(size, chains, steps) <= NEXT * self._left():
                     break
             else:
                 return
