@@ -69,15 +69,17 @@ def _nearest(name: str, known: Iterable[str], before: str = "") -> str:
 def _unrecognized(token: str, command: str | None, commands: Commands) -> str:
     if command is None:
         return f"There is no option {token}: pvae --help lists what there is."
-    known = [*inspect.signature(commands[command]).parameters, "config", "trust", "print_config"]
-    name = token.lstrip("-").partition("=")[0]
+    parameters = inspect.signature(commands[command]).parameters
+    known = [*parameters, "trust", *(["config", "print_config"] if command == "train" else [])]
+    typed = token.partition("=")[0]
+    name = typed.lstrip("-")
     if not token.startswith("-"):
         data = f"; data are named by --data {token}" if command == "train" else ""
         return f"pvae {command} takes no further argument {token!r}: options begin with --{data}."
-    if name in known:  # a positional argument
+    if name in parameters:  # it is one, but no option
         return f"The {name} folder is given without an option: pvae {command} {name.upper()}."
     return (
-        f"pvae {command} has no option {token.partition('=')[0]}{_nearest(name, known, '--')}: pvae "
+        f"pvae {command} has no option {typed}{_nearest(name, known, '--')}: pvae "
         f"{command} --help lists the options."
     )
 

@@ -300,6 +300,11 @@ def scores_table(
     for name, values in (("log p(x)", found.log_prob), (f"anomaly score{how}", found.score)):
         quartiles = values.double().cpu().quantile(torch.tensor([0.25, 0.5, 0.75]).double())
         lines.append(f"{name:<34}" + "".join(f"{q:>12.3f}" for q in quartiles.tolist()))
+    if share := found.unreliable_share:
+        lines.append(
+            f"k-hat is above 0.7 for {100 * share:.1f} % of the items: their log p(x) is a lower "
+            "bound, its error unknown. More --num_samples help."
+        )
     return "\n".join(lines)
 
 
