@@ -24,7 +24,8 @@ LEAPFROG = 10  # steps of a transition, the default of `ais`
 PASSES = 5  # adaptation and run for the estimate; adaptation, run and reverse run for the sandwich
 SHARE = 0.5  # of the time left that a run may be planned for: machines are at times slower
 NEXT = 0.3  # of the time left that more data may be planned for: what is begun late may be lost
-MOST = 0.8  # of the time left that a longer plan may really take
+MOST = 0.8  # of the time left that a longer plan may really take, and the last of the data
+SMALL = 2  # data at a time with which the last of the time is filled
 
 # Data, chains and steps of AIS, from the least that is of use to the most.
 PLANS = [(2, 4, 25), (5, 4, 50), (5, 8, 100), (5, 16, 200), (5, 16, 400), (5, 16, 800)]
@@ -183,7 +184,8 @@ class _Annealer:
         while done < len(self.x):
             for items in BLOCKS:
                 size = min(items, len(self.x) - done)
-                if self._expected(size, chains, steps) <= NEXT * self._left():
+                share = NEXT if items > SMALL else MOST
+                if self._expected(size, chains, steps) <= share * self._left():
                     break
             else:
                 return
@@ -286,7 +288,9 @@ def best(figures: dict[str, dict[str, Any]]) -> dict[str, str] | None:
     higher = max(means, key=means.get)
     ahead = means[higher] - min(means.values())
     failed = (
-        "no k-hat is known" if share is None else f"k-hat is above 0.7 for {share:.0%} of the items"
+        "no k-hat is known"
+        if share is None
+        else f"k-hat is above 0.7 for {100 * share:.0f} % of the items"
     )
     reason = (
         f"{failed}, so both estimates are lower bounds, and on the same {of:,} items this one is "
