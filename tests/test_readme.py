@@ -1,34 +1,79 @@
+"""Every block of the README runs as it stands, in order, with a small budget."""
+
 import re
+import shlex
 from pathlib import Path
 
-import pyro
+import numpy as np
 import pytest
-import torch
+from PIL import Image
 
 import pvae
+from pvae.cli import gallery
+from pvae.cli.main import main
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+SHELL = "".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL)).replace("\\\n", " ")
+COMMANDS = [
+    shlex.split(command, comments=True)[1:]
+    for command in re.findall(r"^pvae .*", SHELL, re.MULTILINE)
+    + re.findall(r"`(pvae [^`]+)`", README)
+]
+QUICK = {
+    "train": ["--epochs", "1"],
+    "evaluate": ["--items", "2", "--num_samples", "25", "--seconds", "0.5"],
+    "score": ["--num_samples", "25"],
+}
 
 
-def test_the_python_example_runs(tmp_path, monkeypatch):
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder that holds the data of the examples."""
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "faces.npz", x=rng.integers(0, 256, (40, 28, 20)).astype(np.uint8))
+    for name, size in {"photos": 70, "more_photos": 64, "scans": 8}.items():
+        (tmp_path / name).mkdir()
+        for i in range(12):
+            pixels = rng.integers(0, 256, (size, size)).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / name / f"{i}.png")
     monkeypatch.chdir(tmp_path)
-    example = re.search(r"```python\n(.*?)```", README, re.DOTALL).group(1)
-    assert "epochs=100" in example
-    exec(example.replace("epochs=100", "epochs=1"), {})
-    assert (tmp_path / "runs" / "my-digits" / "weights.safetensors").exists()
+    monkeypatch.setattr(gallery, "draw", lambda *args, **options: [])
+    return tmp_path
 
 
-def test_a_likelihood_of_ones_own_is_trained():
-    example = re.search(r"```python\n(class Laplace[^`]*domain = .*?)```", README, re.DOTALL).group(
-        1
-    )
-    known = {"torch": torch, "pyro": pyro, "pvae": pvae}
-    exec(example, known)
-    data = pvae.data.load(torch.randn(40, 3))
-    vae = pvae.build(data.event_shape, latent_dim=2, likelihood=known["Laplace"])
-    pvae.fit(vae, data, epochs=1, batch_size=8, progress=False, compile=False)
+def test_the_python_blocks_run_in_order(folder, monkeypatch):
+    fit = pvae.fit
+    monkeypatch.setattr(pvae, "fit", lambda *args, **options: fit(*args, **options | {"epochs": 1}))
+    monkeypatch.setattr(pvae.evaluation.refinement, "STEPS", 2, raising=False)
+    known = {}
+    for block in BLOCKS:
+        exec(block.replace("num_samples=5000", "num_samples=25"), known)
+    assert (folder / "runs" / "my-digits" / "weights.safetensors").exists()
+    # What is made of one's own goes into a VAE.
+    data = pvae.data.load(np.random.default_rng(0).normal(size=(40, 3)))
+    own = {"prior": known["Cauchy"], "likelihood": known["Laplace"]}
+    vae = pvae.build(data.event_shape, latent_dim=2, **own)
+    fit(vae, data, epochs=1, batch_size=8, progress=False, compile=False)
     assert vae.reconstruct(data.batch(vae, "test")).shape == data.test.x.shape
+
+
+def test_the_commands_run_in_order(folder, capsys):
+    main(["train", "--run", "runs/digits", *QUICK["train"]])
+    # Runs that a command is about are trained before.
+    commands = sorted(COMMANDS, key=lambda argv: argv[0] != "train" or "--resume" in argv)
+    for argv in commands:
+        again = "--resume" in argv
+        quick = ["--epochs", "2"] if again else QUICK.get(argv[0], [])
+        if any(option.endswith(("help", "config")) for option in argv):
+            with pytest.raises(SystemExit) as raised:
+                main(argv)
+            assert raised.value.code == 0
+        elif argv != ["train"]:  # which is the first above
+            main([*argv, *quick])
+    assert {argv[0] for argv in COMMANDS} >= {"train", "evaluate", "score", "compress", "sample"}
+    assert (folder / "latents.npz").exists()
 
 
 @pytest.mark.parametrize("path", re.findall(r"\]\((?!http)([^)]*)\)", README))

@@ -18,9 +18,10 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from jsonargparse import ArgumentError, ArgumentParser, Namespace
+    from jsonargparse import ArgumentParser, Namespace
 
-PARTS = ("prior", "likelihood", "posterior", "network", "objective", "optimizer", "scheduler")
+from pvae.cli.parser_errors import PARTS, as_options, explain
+
 PATH = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
 TRUST_HELP = "Module of your own that parts of a run or of a configuration may be from; repeatable."
 
@@ -57,9 +58,11 @@ def _run(argv: list[str]) -> None:
     with _leaving_at_once():
         from jsonargparse import ArgumentError
 
+        from pvae.cli.commands import COMMANDS
         from pvae.messages import brief, one_line
         from pvae.storage import trust
 
+        commands = {command.__name__: command for command in COMMANDS}
         if not {"-h", "--help"} & set(argv):
             import torch  # noqa: F401  (the names of parts are looked up once it is there)
 
@@ -68,16 +71,18 @@ def _run(argv: list[str]) -> None:
         named = [*trusted, *_named(argv)]
         with trust.trusting(named), _finding(named):
             with _leaving_at_once():
-                command, arguments = _parse(argv)
+                command, arguments = _parse(argv, commands)
             command(**arguments)
     except ArgumentError as error:
-        _fail(_one_line(error))
+        _fail(explain(error, argv, commands))
     except (OSError, KeyboardInterrupt):
         raise
     except MemoryError as error:
         _fail(f"The memory is not enough ({brief(error)}): ask for less at a time.")
     except (ValueError, TypeError, RuntimeError, FloatingPointError) as error:
-        _fail(one_line(error))
+        if "can't allocate memory" in str(error) or "out of memory" in str(error):
+            _fail("The memory is not enough: ask for less at a time, or for smaller networks.")
+        _fail(as_options(one_line(error), argv, commands))
     except Exception as error:
         # Such as a mistake in a part of the user's own: where it is says more than what it is.
         frame = error.__traceback__
@@ -87,12 +92,13 @@ def _run(argv: list[str]) -> None:
         _fail(f"{type(error).__name__}: {brief(error)} ({where})")
 
 
-def _parse(argv: list[str]) -> tuple[Callable[..., None], dict[str, Any]]:
+def _parse(
+    argv: list[str], commands: dict[str, Callable[..., None]]
+) -> tuple[Callable[..., None], dict[str, Any]]:
     """The command, and the arguments to call it with."""
-    from pvae.cli.commands import COMMANDS
-
-    commands = {command.__name__: command for command in COMMANDS}
     _list_parts(argv)
+    # The parser reads YAML, where nothing is null; our own notes and Python say None.
+    argv = [re.sub(r"^((?:--[\w.]+=)?)None$", r"\1null", argument) for argument in argv]
     parsed = _parsed(_parser(commands), argv)
     arguments = parsed[parsed.command].as_dict()
     empty = [option for option, value in arguments.items() if value == ""]
@@ -129,13 +135,16 @@ def _parser(commands: dict[str, Callable[..., None]]) -> "ArgumentParser":
             self.apply_config(parser, cfg, self.dest, yaml.safe_dump(config))
 
     parser = ArgumentParser(
-        prog="pvae", description=pvae.__doc__.splitlines()[0], exit_on_error=False
+        prog="pvae",
+        description=pvae.__doc__.splitlines()[0],
+        exit_on_error=False,
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"pvae {pvae.__version__}")
     subcommands = parser.add_subcommands(dest="command", required=True)
     for name, command in commands.items():
         summary = command.__doc__.splitlines()[0]
-        subparser = ArgumentParser(exit_on_error=False, description=summary)
+        subparser = ArgumentParser(exit_on_error=False, allow_abbrev=False, description=summary)
         if name == "train":
             subparser.add_argument("--config", action=CheckedConfig, help="YAML file of arguments.")
         subparser.add_function_arguments(command, as_positional=True)
@@ -261,37 +270,6 @@ def _parsed(parser: "ArgumentParser", argv: list[str]) -> "Namespace":
             if name in annotations:
                 raise
             annotations[name] = Any
-
-
-def _one_line(error: "ArgumentError") -> str:
-    """Say what jsonargparse found in one sentence, with what could have been given instead."""
-    from pvae import interfaces
-
-    text = re.sub(r"<class '([\w.]+)'>", r"\1", " ".join(str(error).split()))
-    found = re.match(r'Parser key "([\w.]+)": (.*)', text)
-    if not found:
-        return text
-    key, reason = found.groups()
-    reason = re.sub(r"^Type .*? expects a function or a callable class: ", "", reason)
-    reason = re.sub(
-        r"^Does not validate .*? Errors: - (.*?)(?: - Expected a NoneType)? Given value type: .*"
-        r" Given value: (.*)",
-        r"\1. Got value: \2",
-        reason,
-    ).replace(" - Expected a ", " or ")
-    reason = re.sub(r"Expected a dot import path string: ([^. ]+).*", r"there is no \1", reason)
-    reason = re.sub(
-        r"the following arguments are required: (\w+)", rf"it needs --{key}.\1 as well", reason
-    )
-    reason = re.sub(r"[. ]+Got value: Namespace\(.*", "", reason)
-    reason = re.sub(r"Expected an? (.*?)[. ]+Got value: (.*)", r"expected \1, got \2", reason)
-    reason = re.sub(r"[. ]+Got value: .*", "", reason)
-    reason = reason.replace("typing.", "").replace("collections.abc.", "")
-    kind = getattr(interfaces, key.rpartition(".")[2].capitalize(), None)
-    if kind and not re.search("it needs|Option|Parser key", reason):
-        known = sorted(c.__name__ for c in kind.__subclasses__())
-        reason += f"; choose {', '.join(known)}, or the import path of a class of your own"
-    return f"--{key}: {reason}"
 
 
 def _fail(sentence: str) -> NoReturn:

@@ -13,9 +13,10 @@ from pvae.data.dataset import Dataset, Part
 from pvae.evaluation import AnomalyScore, Compression
 from pvae.evaluation import evaluate as evaluate_part
 from pvae.evaluation.batching import OutOfTime
-from pvae.evaluation.evidence import annealed, importance, is_reliable
-from pvae.evaluation.results import LOWER_BOUND, estimate, interval
+from pvae.evaluation.evidence import annealed, best, importance, is_reliable
+from pvae.evaluation.results import LOWER_BOUND, estimate, interval, unreliable_items
 from pvae.evaluation.summary import batches_for, bits_per_dim
+from pvae.messages import shorten
 from pvae.vae import VAE
 
 BATCH = 500
@@ -88,6 +89,7 @@ def evidence(
 
     Yields:
         What is known so far, each time that an estimator is done; the last of its entries is new.
+        At the end that is which estimate is the best, if there is any.
 
     Raises:
         ValueError: if the only estimator does not apply.
@@ -110,10 +112,12 @@ def evidence(
     if estimator == "all" and not _relied_on(vae, x, label, seed):
         names.reverse()
     shares = [FIRST, 1.0] if len(names) > 1 else [1.0]
+    found = {}
     for name, share in zip(names, shares, strict=True):
         available = share * left()
         try:
-            figures = estimators[name](available)
+            found[name] = estimators[name](available)
+            figures = {key: value for key, value in found[name].items() if key != "log_prob"}
             bits = bits_per_dim(-figures["log_likelihood"], vae, batches)
             record[name] = figures if bits is None else figures | {"bits_per_dim": bits}
         except OutOfTime:
@@ -122,6 +126,9 @@ def evidence(
             if estimator != "all":
                 raise
             record[name] = {"not_applicable": str(error)}
+        yield record
+    if chosen := best(found):
+        record["best"] = chosen
         yield record
 
 
@@ -137,16 +144,20 @@ def evidence_header(record: dict[str, Any]) -> str:
     return f"{_named(record)}, {record['part']}"
 
 
+_HOW = {"importance": "importance sampling", "ais": "AIS"}
+
+
 def evidence_lines(record: dict[str, Any]) -> list[str]:
-    """A line for each figure of the estimator that was done last."""
+    """What there is to say of the entry of a record that is new: an estimator, or the best."""
     key, figures = list(record.items())[-1]
-    how = {"importance": "importance samples", "ais": "AIS"}[key]
+    if key == "best":
+        return _best_lines(record)
     if "not_applicable" in figures:
-        return [f"No estimate by {how}: {figures['not_applicable']}"]
+        return [f"No estimate by {_HOW[key]}: {figures['not_applicable']}"]
     if "out_of_time" in figures:
         return [
-            f"No estimate by {how} and no sandwich: they were not done in the "
-            f"{figures['out_of_time']:.0f} s left for them; give --seconds more."
+            f"No estimate by {_HOW[key]}: its shortest run takes longer than the "
+            f"{figures['out_of_time']:.0f} s left for it; allow more by --seconds."
         ]
     lines = _importance_lines(figures) if key == "importance" else _ais_lines(figures)
     if "bits_per_dim" in figures:
@@ -154,18 +165,48 @@ def evidence_lines(record: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _importance_lines(figures: dict[str, Any]) -> list[str]:
-    share, n = figures["pareto_k_above_0.7"], figures["items"]
+def _best_lines(record: dict[str, Any]) -> list[str]:
+    """The estimate to go by, why, and what there was no time for."""
+    name, reason = record["best"]["estimator"], record["best"]["reason"]
+    value = _importance_value if name == "importance" else _ais_value
     lines = [
-        _line(
-            f"log p(x), {_done(figures)}, {figures['num_samples']:,} importance samples",
-            estimate(figures["log_likelihood"], figures["standard_error"], share or 0.0, n)
-            + _of_items(figures),
-        ),
+        f"\nBest estimate of log p(x): {value(record[name])}",
+        f"It is by {_HOW[name]} of {record[name]['items']:,} items: {reason}.",
+    ]
+    short = [
+        f"{_HOW[key]} of {figures['asked'] - figures['items']:,} of {figures['asked']:,} items"
+        for key, figures in record.items()
+        if key in _HOW and figures.get("asked", 0) > figures.get("items", 0)
+    ]
+    if short:
+        lines.append(
+            f"Left out for lack of time: {' and '.join(short)}; allow more by --seconds, or ask "
+            "for fewer by --items."
+        )
+    return lines
+
+
+def _importance_value(figures: dict[str, Any]) -> str:
+    share = figures["pareto_k_above_0.7"] or 0.0
+    mean = estimate(figures["log_likelihood"], figures["standard_error"], share)
+    return mean + _of_items(figures)
+
+
+def _ais_value(figures: dict[str, Any]) -> str:
+    error = figures["standard_error"]
+    bound = f", {LOWER_BOUND}" if error is None else _within(error, " (chains)")
+    return f"{figures['log_likelihood']:.3f}{bound}{_of_items(figures)}"
+
+
+def _importance_lines(figures: dict[str, Any]) -> list[str]:
+    n, samples = figures["items"], figures["num_samples"]
+    share = figures["pareto_k_above_0.7"]
+    lines = [
+        _line(f"log p(x), {n:,} items, {samples:,} importance samples", _importance_value(figures)),
         _line("  effective sample size, median", f"{figures['effective_sample_size']:,.1f}"),
     ]
     if share is not None:
-        lines.append(_line("  items with k-hat above 0.7", f"{100 * share:.1f} %"))
+        lines.append(_line("  items with k-hat above 0.7", unreliable_items(share, n)))
     if "active_units" in figures:
         units = f"{figures['active_units']} of {figures['latents']}"
         lines.append(_line("  active units", units))
@@ -174,16 +215,14 @@ def _importance_lines(figures: dict[str, Any]) -> list[str]:
 
 def _ais_lines(figures: dict[str, Any]) -> list[str]:
     s = figures["sandwich"]
-    error = figures["standard_error"]
-    bound = f", {LOWER_BOUND}" if error is None else _within(error, " (chains)")
     lines = [
         _line(
-            f"log p(x), {_done(figures)}, AIS, {figures['num_chains']} chains of "
+            f"log p(x), {figures['items']:,} items, AIS, {figures['num_chains']} chains of "
             f"{figures['num_steps']} steps",
-            f"{figures['log_likelihood']:.3f}{bound}{_of_items(figures)}",
+            _ais_value(figures),
         ),
         _line(
-            f"  sandwich on {s['items']} data drawn from the model",
+            f"  sandwich on {s['items']:,} data drawn from the model",
             interval(s["lower"], s["upper"], s["gap_standard_error"]),
         ),
     ]
@@ -201,12 +240,6 @@ def _of_items(figures: dict[str, Any]) -> str:
     error = figures["standard_error_of_data"]
     apart = ";" if figures["standard_error"] is None and error is not None else ""
     return apart + _within(error, " (items)")
-
-
-def _done(figures: dict[str, Any]) -> str:
-    """How many items there was time for."""
-    n, asked = figures["items"], figures["asked"]
-    return f"{n:,} items" if n == asked else f"{n:,} of {asked:,} items in the time"
 
 
 def _line(name: str, value: str) -> str:
@@ -229,15 +262,18 @@ def members(dataset: Dataset, part: Part, labels: Sequence[int | str]) -> Tensor
     """
     if part.y is None or part.y.dim() > 1:
         raise ValueError(
-            f"The data {dataset.name} have no classes, of which some could be anomalies: leave "
-            "anomalous out."
+            f"The data {dataset.name} have no classes of which some could be anomalies: leave "
+            "--anomalous out."
         )
     names = {str(name): i for i, name in enumerate(dataset.classes or ())}
     known = {str(i): i for i in part.y.unique().tolist()} | names
     labels = [str(label) for label in labels]
     unknown = [label for label in labels if label not in known]
     if unknown:
-        raise ValueError(f"There is no label {unknown[0]!r}: choose of {', '.join(known)}.")
+        raise ValueError(
+            f"There is no label {unknown[0]!r}: choose from {shorten(', '.join(known), 150)}; "
+            "several go into a list, such as [0,3]."
+        )
     found = torch.isin(part.y, torch.tensor([known[label] for label in labels]).long())
     if found.all() or not found.any():
         raise ValueError(
@@ -264,6 +300,11 @@ def scores_table(
     for name, values in (("log p(x)", found.log_prob), (f"anomaly score{how}", found.score)):
         quartiles = values.double().cpu().quantile(torch.tensor([0.25, 0.5, 0.75]).double())
         lines.append(f"{name:<34}" + "".join(f"{q:>12.3f}" for q in quartiles.tolist()))
+    if share := found.unreliable_share:
+        lines.append(
+            f"k-hat is above 0.7 for {100 * share:.1f} % of the items: their log p(x) is a lower "
+            "bound, its error unknown. More --num_samples help."
+        )
     return "\n".join(lines)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pvae.evaluation.batching import MEMORY, check_vae
 from pvae.evaluation.code_length import png
+from pvae.evaluation.importance import UNRELIABLE
 from pvae.evaluation.log_likelihood import log_likelihood
 from pvae.evaluation.results import described
 from pvae.inputs import as_tensor
@@ -23,10 +24,18 @@ class AnomalyScore(NamedTuple):
     Attributes:
         score: higher for what is more anomalous, in nats, shape (n,).
         log_prob: the estimate of log p(x) that it is of, in nats, shape (n,).
+        pareto_k: k-hat of that estimate, shape (n,). Above 0.7 it is a lower bound whose error is
+            unknown; NaN for fewer than 25 samples (see `log_likelihood`).
     """
 
     score: Tensor
     log_prob: Tensor
+    pareto_k: Tensor
+
+    @property
+    def unreliable_share(self) -> float:
+        """The share of the data whose k-hat is above 0.7."""
+        return (self.pareto_k > UNRELIABLE).double().mean().item()
 
     __repr__ = described
 
@@ -126,17 +135,18 @@ def anomaly_score(
     if background is not None:
         _check_same_values(vae, background)
     options = {"num_samples": num_samples, "memory": memory, "seed": seed, "progress": progress}
-    log_prob = log_likelihood(vae, x, y, **options).log_prob
+    found = log_likelihood(vae, x, y, **options)
+    log_prob, k = found.log_prob, found.pareto_k
     if correction == "typicality":
         given = reference if isinstance(reference, tuple) else (reference,)
         expected = log_likelihood(vae, *given, **options).log_prob.mean()
-        return AnomalyScore((log_prob - expected).abs(), log_prob)
+        return AnomalyScore((log_prob - expected).abs(), log_prob, k)
     if correction == "background":
         general = log_likelihood(background, x, y, **options).log_prob.to(log_prob)
-        return AnomalyScore(general - log_prob, log_prob)
+        return AnomalyScore(general - log_prob, log_prob, k)
     if correction == "complexity":
-        return AnomalyScore(-(log_prob + complexity(x, levels).to(log_prob)), log_prob)
-    return AnomalyScore(-log_prob, log_prob)
+        return AnomalyScore(-(log_prob + complexity(x, levels).to(log_prob)), log_prob, k)
+    return AnomalyScore(-log_prob, log_prob, k)
 
 
 def complexity(x: Tensor, levels: int = 256) -> Tensor:

@@ -3,12 +3,13 @@
 import math
 import statistics
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyro
+import torch
 from torch import Tensor
 
-from pvae.evaluation.ais import Path, ais, bidirectional
+from pvae.evaluation.ais import AIS, Bidirectional, Path, ais, bidirectional
 from pvae.evaluation.batching import OutOfTime, stop_after
 from pvae.evaluation.decomposition import active_units
 from pvae.evaluation.log_likelihood import log_likelihood
@@ -18,20 +19,26 @@ from pvae.seeds import seeded
 from pvae.vae import VAE
 
 PARETO_SAMPLES = 1000  # by which it is told beforehand whether importance sampling is reliable
-ITEMS = 25  # that AIS is of
+PARETO_ITEMS = 25
 LEAPFROG = 10  # steps of a transition, the default of `ais`
-SHARE = 0.8  # of the time that may be planned with: machines are at times slower
-FIRST_TRY = 0.7  # of the time, after which a smaller plan is tried
+PASSES = 5  # adaptation and run for the estimate; adaptation, run and reverse run for the sandwich
+SHARE = 0.5  # of the time left that a run may be planned for: machines are at times slower
+NEXT = 0.3  # of the time left that more data may be planned for: what is begun late may be lost
+MOST = 0.8  # of the time left that a longer plan may really take, and the last of the data
+SMALL = 2  # data at a time with which the last of the time is filled
 
-# Data, chains and steps of AIS, from what is the least of use to what is wanted.
-BUDGETS = [(2, 4, 25), (5, 4, 50), (5, 8, 100), (5, 16, 200), (10, 16, 200), (ITEMS, 16, 200)]
+# Data, chains and steps of AIS, from the least that is of use to the most.
+PLANS = [(2, 4, 25), (5, 4, 50), (5, 8, 100), (5, 16, 200), (5, 16, 400), (5, 16, 800)]
+STANDARD = 3  # the plan beyond which more data are worth more than more steps, unless ...
+TIGHT = 0.1  # ... the sandwich is wider than this, in nats
+BLOCKS = (25, 10, 5, 2, 1)  # how many more data are taken at a time
 
 
 def is_reliable(vae: VAE, x: Tensor, y: Tensor | None, seed: int) -> bool:
     """Whether importance sampling from the posterior can be relied on, by k-hat of some data."""
-    y = None if y is None else y[:ITEMS]
+    y = None if y is None else y[:PARETO_ITEMS]
     options = {"num_samples": PARETO_SAMPLES, "seed": seed, "progress": False}
-    return pareto_smoothed(vae, x[:ITEMS], y, **options).unreliable_share <= TOLERATED
+    return pareto_smoothed(vae, x[:PARETO_ITEMS], y, **options).unreliable_share <= TOLERATED
 
 
 def importance(
@@ -55,11 +62,12 @@ def importance(
         progress: whether to show a bar.
 
     Returns:
-        ``log_likelihood``, its mean over the data in nats, and of how many ``items`` of how many
-        ``asked``; ``standard_error``, of that mean by the importance samples;
-        ``standard_error_of_data``, by the choice of the data; the median ``effective_sample_size``;
-        ``pareto_k_above_0.7``, a share; ``active_units``. An error is ``None`` where it is not
-        known: of one sample or datum, and where k-hat is above 0.7 for more than 5 % of the data.
+        ``log_prob`` of each datum; ``log_likelihood``, its mean over the data in nats, and of how
+        many ``items`` of how many ``asked``; ``standard_error``, of that mean by the importance
+        samples; ``standard_error_of_data``, by the choice of the data; the median
+        ``effective_sample_size``; ``pareto_k_above_0.7``, a share; ``active_units``.
+        An error is ``None`` where it is not known: of one sample or datum, and where k-hat is above
+        0.7 for more than 5 % of the data.
     """
     common = {"seed": seed, "progress": progress}
     found = log_likelihood(vae, x, y, num_samples=num_samples, seconds=seconds, **common)
@@ -88,12 +96,13 @@ def annealed(
 ) -> dict[str, Any]:
     """log p(x) by annealed importance sampling, and its sandwich on data drawn from the model.
 
-    Of 25 data, by 16 chains of 200 steps; where the time would not do, of fewer data and by fewer
-    chains and steps, as far as a few steps tell beforehand.
+    A short run of a few data tells how long others take. A longer one, by as many chains and steps
+    as there is time for, is then of more and more of the data until all are done or the time is
+    over.
 
     Args:
         vae: the VAE.
-        x: shape (n, \\*event_shape), of which at most 25 are taken.
+        x: shape (n, \\*event_shape).
         y: their labels, if the VAE has any; those of the data drawn as well.
         seed: of the random draws.
         seconds: that it may take.
@@ -107,66 +116,187 @@ def annealed(
         cannot be compared or there is no time for it.
 
     Raises:
-        OutOfTime: if even the least of them takes longer.
+        OutOfTime: if even the shortest run takes longer.
     """
-    began, asked = time.monotonic(), min(len(x), ITEMS)
-
-    def left() -> float:
-        return max(0.0, seconds - (time.monotonic() - began))
-
-    common, below = {"seed": seed, "progress": progress}, len(BUDGETS)
-    for share in (FIRST_TRY, 1.0):  # a plan that does not hold is followed by a smaller one
-        available = share * left()
-        try:
-            with stop_after(available):
-                below = _affordable(vae, x[:asked], y, available, below)
-                items, chains, steps = BUDGETS[below]
-                n = min(items, asked)
-                given, labels = x[:n], None if y is None else y[:n]
-                budget = {"num_chains": chains, "num_steps": steps}
-                found = ais(vae, given, labels, **budget, **common)
-                both = bidirectional(vae, n, labels, **budget, **common)
-            break
-        except OutOfTime:
-            if share == 1.0:
-                raise
-    few = found.effective_sample_size.median().item() <= FEW_CHAINS
-    error = None if few else _known(found.standard_error.double().norm().item() / n)
-    return {
-        **_mean(found.log_prob),
-        "standard_error": error,
-        "asked": asked,
-        **budget,
-        "effective_sample_size": found.effective_sample_size.median().item(),
-        "sandwich": {
-            "items": n,
-            "lower": both.lower.mean().item(),
-            "importance": _importance(vae, both.x, labels, max(1.0, left()), common),
-            "upper": both.upper.mean().item(),
-            "gap": both.gap.mean().item(),
-            "gap_standard_error": _error(both.gap),
-        },
-    }
+    annealer = _Annealer(vae, x, y, seed, seconds, progress)
+    annealer.choose_plan()
+    annealer.extend()
+    return annealer.figures()
 
 
-def _affordable(vae: VAE, x: Tensor, y: Tensor | None, seconds: float, below: int) -> int:
-    """Which of the first `BUDGETS` there is time for, by what a few steps take.
+class _Block(NamedTuple):
+    """What AIS gives of some data, and of as many drawn from the model."""
 
-    Raises:
-        OutOfTime: if there is not even time for the least.
+    found: AIS
+    drawn: Bidirectional
+    importance: Tensor | None  # log p(x) of the data drawn
+
+
+class _Annealer:
+    """AIS of the first data, block by block, within some time."""
+
+    def __init__(
+        self, vae: VAE, x: Tensor, y: Tensor | None, seed: int, seconds: float, progress: bool
+    ) -> None:
+        self.vae, self.x, self.y, self.seed, self.progress = vae, x, y, seed, progress
+        self.ends = time.monotonic() + seconds
+        self.plan = 0
+        self.blocks: list[_Block] = []
+        self.slower = 1.0  # than the gradients alone
+        self.comparison = 0.0  # seconds that importance sampling takes for a datum
+        self._gradients: dict[tuple[int, int], float] = {}
+
+    def choose_plan(self) -> None:
+        """Run the shortest plan, and then the longest that there is time for.
+
+        Raises:
+            OutOfTime: if there is not even time for the shortest.
+        """
+        following = 0
+        while following is not None:
+            share = MOST if self.blocks else 1.0
+            try:
+                self.blocks = [self._block(0, *PLANS[following], share)]
+            except OutOfTime:
+                if not self.blocks:
+                    raise
+                return
+            self.plan = following
+            following = self._following()
+
+    def _following(self) -> int | None:
+        """The longest plan beyond the present one that there is time for and use in."""
+        wide = self.blocks[0].drawn.gap.mean().item() > TIGHT
+        for index in range(len(PLANS) - 1, self.plan, -1):
+            items, chains, steps = PLANS[index]
+            if index > STANDARD:
+                if self.plan < STANDARD or not wide:
+                    continue
+                items = BLOCKS[0]  # which must not be given up for more steps
+            if self._expected(items, chains, steps) <= SHARE * self._left():
+                return index
+        return None
+
+    def extend(self) -> None:
+        """Take more data by the same chains and steps, as long as there is time."""
+        _, chains, steps = PLANS[self.plan]
+        done = len(self.blocks[0].found.log_prob)
+        while done < len(self.x):
+            for items in BLOCKS:
+                size = min(items, len(self.x) - done)
+                share = NEXT if items > SMALL else MOST
+                if self._expected(size, chains, steps) <= share * self._left():
+                    break
+            else:
+                return
+            try:
+                self.blocks.append(self._block(done, size, chains, steps))
+            except OutOfTime:
+                return
+            done += size
+
+    def _left(self) -> float:
+        return max(0.0, self.ends - time.monotonic())
+
+    def _expected(self, items: int, chains: int, steps: int) -> float:
+        """How many seconds a block will take, by a few of its gradients."""
+        if self._left() == math.inf:
+            return 0.0
+        return items * self.comparison + self.slower * self._plain(items, chains, steps)
+
+    def _plain(self, items: int, chains: int, steps: int) -> float:
+        size = min(items, len(self.x)), chains
+        if size not in self._gradients:
+            y = None if self.y is None else self.y[: size[0]]
+            self._gradients[size] = _gradient_seconds(self.vae, self.x[: size[0]], y, chains)
+        return PASSES * steps * LEAPFROG * self._gradients[size]
+
+    def _block(self, first: int, items: int, chains: int, steps: int, share: float = 1.0) -> _Block:
+        """Anneal some data from the first on, and as many drawn from the model.
+
+        Raises:
+            OutOfTime: if it takes longer than a share of the time left.
+        """
+        if self._expected(items, chains, steps) > self._left():
+            raise OutOfTime
+        x = self.x[first : first + items]
+        y = None if self.y is None else self.y[first : first + items]
+        common = {"seed": self.seed ^ first, "progress": self.progress}  # other draws for others
+        budget = {"num_chains": chains, "num_steps": steps}
+        began = time.monotonic()
+        with stop_after(share * self._left()):
+            found = ais(self.vae, x, y, **budget, **common)
+            drawn = bidirectional(self.vae, len(x), y, **budget, **common)
+        annealed = time.monotonic()
+        importance = _importance(self.vae, drawn.x, y, max(1.0, self._left()), common)
+        self.comparison = (time.monotonic() - annealed) / len(x)
+        if self.ends < math.inf:
+            self.slower = (annealed - began) / self._plain(len(x), chains, steps)
+        return _Block(found, drawn, importance)
+
+    def figures(self) -> dict[str, Any]:
+        """What is reported of all blocks together."""
+        found = AIS(*map(torch.cat, zip(*(block.found for block in self.blocks), strict=True)))
+        fields = zip(*(block.drawn for block in self.blocks), strict=True)
+        drawn = Bidirectional(*map(torch.cat, fields))
+        compared = [block.importance for block in self.blocks]
+        whole = all(part is not None for part in compared)
+        n, effective = len(found.log_prob), found.effective_sample_size.median().item()
+        error = _known(found.standard_error.double().norm().item() / n)
+        return {
+            **_mean(found.log_prob),
+            "standard_error": None if effective <= FEW_CHAINS else error,
+            "asked": len(self.x),
+            "num_chains": PLANS[self.plan][1],
+            "num_steps": PLANS[self.plan][2],
+            "effective_sample_size": effective,
+            "sandwich": {
+                "items": n,
+                "lower": drawn.lower.mean().item(),
+                "importance": torch.cat(compared).mean().item() if whole else None,
+                "upper": drawn.upper.mean().item(),
+                "gap": drawn.gap.mean().item(),
+                "gap_standard_error": _error(drawn.gap),
+            },
+        }
+
+
+def best(figures: dict[str, dict[str, Any]]) -> dict[str, str] | None:
+    """Which estimate of log p(x) to go by, and why.
+
+    Importance sampling leads where k-hat says that its error is known. Elsewhere all estimates are
+    lower bounds, of which the higher is nearer.
+
+    Args:
+        figures: of `importance` and `annealed`, by "importance" and "ais", as far as there are any.
+
+    Returns:
+        ``estimator`` and ``reason``; ``None`` if there is no estimate.
     """
-    chosen = None
-    for index, (items, chains, steps) in enumerate(BUDGETS[:below]):
-        if seconds < math.inf:
-            n = min(items, len(x))
-            took = _gradient_seconds(vae, x[:n], None if y is None else y[:n], chains)
-            # Adaptation and run for the estimate; adaptation, run and reverse run for the sandwich.
-            if 5 * steps * LEAPFROG * took > SHARE * seconds:
-                break
-        chosen = index
-    if chosen is None:
-        raise OutOfTime
-    return chosen
+    if not figures:
+        return None
+    if len(figures) == 1:
+        (name,) = figures
+        return {"estimator": name, "reason": "it is the only estimate"}
+    share, n = figures["importance"]["pareto_k_above_0.7"], figures["importance"]["items"]
+    if share is not None and share <= TOLERATED:
+        known = round((1 - share) * n)
+        reason = f"k-hat is at most 0.7 for {known:,} of {n:,} items, so its error is known"
+        return {"estimator": "importance", "reason": reason}
+    of = min(f["items"] for f in figures.values())
+    means = {name: f["log_prob"][:of].double().mean().item() for name, f in figures.items()}
+    higher = max(means, key=means.get)
+    ahead = means[higher] - min(means.values())
+    failed = (
+        "no k-hat is known"
+        if share is None
+        else f"k-hat is above 0.7 for {100 * share:.0f} % of the items"
+    )
+    reason = (
+        f"{failed}, so both estimates are lower bounds, and on the same {of:,} items this one is "
+        f"higher by {ahead:.3f} nats"
+    )
+    return {"estimator": higher, "reason": reason}
 
 
 def _gradient_seconds(vae: VAE, x: Tensor, y: Tensor | None, chains: int) -> float:
@@ -183,19 +313,20 @@ def _gradient_seconds(vae: VAE, x: Tensor, y: Tensor | None, chains: int) -> flo
 
 def _importance(
     vae: VAE, x: Tensor, y: Tensor | None, seconds: float, common: dict[str, Any]
-) -> float | None:
+) -> Tensor | None:
     """What importance sampling gives of the same data, if it can and of the same model."""
     if getattr(vae.likelihood, "takes_total", False):
         return None  # the data were drawn given the mean total, and would be scored given their own
     try:
         found = log_likelihood(vae, x, y, seconds=seconds, **common).log_prob
-        return found.mean().item() if len(found) == len(x) else None
+        return found if len(found) == len(x) else None
     except ValueError:
         return None
 
 
 def _mean(log_prob: Tensor) -> dict[str, Any]:
     return {
+        "log_prob": log_prob,
         "items": len(log_prob),
         "log_likelihood": log_prob.double().mean().item(),
         "standard_error_of_data": _error(log_prob),

@@ -26,7 +26,7 @@ from pvae.evaluation.importance import (
     proposal_of,
     standard_error,
 )
-from pvae.evaluation.results import described, estimate
+from pvae.evaluation.results import described, estimate, unreliable_items
 from pvae.evaluation.scoring import Scorer
 from pvae.networks.shapes import check_size
 from pvae.vae import VAE
@@ -74,10 +74,11 @@ class LogLikelihood(NamedTuple):
 
     def __repr__(self) -> str:
         share, n = self.unreliable_share, len(self.log_prob)
-        mean = estimate(self.log_prob.double().mean().item(), self.mean_error, share, n)
+        mean = estimate(self.log_prob.double().mean().item(), self.mean_error, share)
         words = f"log p(x) of {n:,} data, mean {mean}"
         return described(
-            self, *[words, *([f"k-hat is above 0.7 for {100 * share:.3g} %"] if share else [])]
+            self,
+            *[words, *([f"k-hat is above 0.7 for {unreliable_items(share, n)}"] if share else [])],
         )
 
 

@@ -40,21 +40,32 @@ def interval(lower: float, upper: float, error: float | None) -> str:
     return f"{lower:.3f} to {upper:.3f}, gap {gap:.3f}{within}"
 
 
-def estimate(mean: float, error: float | None, unreliable: float, n: int) -> str:
+def estimate(mean: float, error: float | None, unreliable: float) -> str:
     """An estimate of the mean of log p(x) with its error, or that this is not known.
 
     Args:
         mean: of the estimates.
         error: its standard error, or ``None``.
         unreliable: the share of the data whose k-hat is above 0.7.
-        n: how many data there are.
     """
     if unreliable > TOLERATED:
         return f"{mean:.3f}, {LOWER_BOUND}"
     if error is None:
         return f"{mean:.3f}"
-    but = f", but for {round(unreliable * n)} of {n:,} items" if unreliable else ""
-    return f"{mean:.3f} ± {error:.3f} (samples{but})"
+    return f"{mean:.3f} ± {error:.3f} (samples)"
+
+
+def unreliable_items(unreliable: float, n: int) -> str:
+    """How many of n data have a k-hat above 0.7, and what this means for the error.
+
+    Args:
+        unreliable: their share.
+        n: how many data there are.
+    """
+    if not unreliable:
+        return f"0 of {n:,}"
+    left_out = "; their error is unknown and left out of the ±" if unreliable <= TOLERATED else ""
+    return f"{round(unreliable * n):,} of {n:,} ({100 * unreliable:.1f} %){left_out}"
 
 
 def _in_words(value: Any) -> str:

@@ -43,7 +43,7 @@ def check_numbers(**numbers: Any) -> None:
     if clip_norm is not None and not (_is_number(clip_norm, Real) and clip_norm > 0):
         raise ValueError(f"clip_norm is {shown(clip_norm)}: it must be a positive number, or None.")
     if not (_is_number(seed, Integral) and 0 <= seed < 2**32):
-        raise ValueError(f"seed is {shown(seed)}: it must be a whole number from 0 to 2**32 - 1.")
+        raise ValueError(f"seed is {shown(seed)}: it must be a whole number from 0 to 4294967295.")
 
 
 def check_auto(name: str, value: Any, least: int) -> None:

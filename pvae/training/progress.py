@@ -22,10 +22,22 @@ NAMES = {
 }
 
 
-def planned_notes(steps: int, warmup: int, patience: int | None) -> list[str]:
-    """Say what a run is going to do that its user may not have asked for."""
+def planned_notes(steps: int, warmup: int, patience: int | None, rise: int) -> list[str]:
+    """Say what a run is going to do that its user may not have asked for.
+
+    Args:
+        steps: gradient steps that are planned.
+        warmup: those over which the weight of the KL rises, 0 for none.
+        patience: epochs without a better figure before training stops, or ``None``.
+        rise: steps after which all that rises in the objective has risen.
+    """
     notes = []
-    if warmup:
+    if rise > steps:
+        notes.append(
+            f"The objective warms up over {rise:,} steps, but training has only {steps:,}, so its "
+            "last weights are never reached: plan more epochs or a shorter warmup."
+        )
+    elif warmup:
         notes.append(
             f"The KL warms up over the first {warmup:,} of {steps:,} planned steps (warmup 0 for "
             "none)."

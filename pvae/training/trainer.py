@@ -258,7 +258,7 @@ def fit(
     stopped = None
     began = time.monotonic() - position.seconds
     saved = time.monotonic()
-    notes = planned_notes(epochs * len(train), warmup, patience)
+    notes = planned_notes(epochs * len(train), warmup, patience, risen_after(objective))
     if progress:
         say(notes)
     report = Report(epochs, len(train), position, progress)
@@ -379,7 +379,9 @@ def choose_device(device: str) -> torch.device:
         chosen = torch.device(device)
         torch.ones(1, device=chosen).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0].split(". ")[0]
+        if reason.startswith("Expected one of"):
+            reason = "devices are named cpu, cuda, cuda:1 or mps"
         raise ValueError(
             f"The device {device!r} is not available here ({reason}): use device='cpu' or 'auto'."
         ) from error

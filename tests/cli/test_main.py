@@ -116,10 +116,10 @@ def test_noise_around_another_objective(tmp_path, capsys):
     ("options", "sentence"),
     [
         (["--scheduler", "StepLR", "--scheduler.step_size", "0"], "The scheduler cannot be used"),
-        (["--warmup", "soon"], "--warmup: expected int or"),
+        (["--warmup", "soon"], "--warmup is soon: it must be a whole number or auto."),
         (["--warmup", "-1"], "warmup is -1"),
-        (["--monitor", "loss"], "--monitor: expected"),
-        (["--keep", "first"], "--keep: expected"),
+        (["--monitor", "loss"], "--monitor is loss: it must be objective,"),
+        (["--keep", "first"], "--keep is first: it must be best or last."),
         (["--patience", "0"], "patience is 0"),
     ],
 )
@@ -337,7 +337,7 @@ def test_a_part_without_annotations_says_what_it_needs(tmp_path, monkeypatch, ca
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     given = ["train", *QUICK, "--prior", "untyped.Cauchy", "--run", "run"]
-    assert "--prior: it needs --prior.scale as well" in refused(given, capsys)
+    assert "--prior Cauchy needs --prior.scale as well" in refused(given, capsys)
     main([*given, "--prior.scale", "2"])
     described = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["prior"]
     assert described == {"class_path": "untyped.Cauchy", "init_args": {"scale": 2}}
@@ -412,13 +412,13 @@ def test_data_that_do_not_fit_are_refused_in_one_line(command, run, capsys, tmp_
             "StandardNormal, StudentT, VampPrior, or the import path",
         ),
         (["train", "--network", "collections.OrderedDict"], "--network: "),
-        (["train", "--network", "no_module.Net"], "--network: "),
+        (["train", "--network", "no_module.Net"], "there is no module no_module"),
         (["train", "--network.hiden", "3"], "hiden"),
         (["train", "--network.hidden", "[0]"], "hidden is (0,)"),
         (["train", "--likelihood", "Gaussian", "--likelihood.scale", "-1"], "scale is -1"),
         (["train", "--optimizer", "Adamm"], "choose ASGD, Adadelta"),
         (["train", "--latent_dim", "0"], "latent_dim is 0"),
-        (["train", "--latent_dim", "two"], "--latent_dim: "),
+        (["train", "--latent_dim", "two"], "--latent_dim is two: "),
         (["train", "--epochs", "0"], "epochs is 0"),
         (["train", "--batch_size", "0"], "batch_size is 0"),
         (["train", "--device", "cuda:77"], "device 'cuda:77' is not available here"),
@@ -431,16 +431,19 @@ def test_data_that_do_not_fit_are_refused_in_one_line(command, run, capsys, tmp_
         (["evaluate", "nowhere"], "There is no run folder nowhere"),
         (["evaluate", "RUN", "--part", "half"], "half"),
         (["evaluate", "RUN", "--data", "dgits"], "dgits"),
-        (["evaluate", "RUN", "--estimator", "nuts"], "'importance', 'ais'"),
+        (["evaluate", "RUN", "--estimator", "nuts"], "all, elbo, importance or ais"),
         (["evaluate", "RUN", "--items", "0"], "items is 0"),
-        (["evaluate", "RUN", "--items", "some"], "expected int or Literal['all'], got some"),
+        (
+            ["evaluate", "RUN", "--items", "some"],
+            "--items is some: it must be a whole number or all.",
+        ),
         (["evaluate", "RUN", "--num_samples", "0"], "num_samples is 0"),
-        (["evaluate", "RUN", "--num_samples", "2.5"], "--num_samples: expected int"),
-        (["evaluate", "RUN", "--num_samples", "true"], "--num_samples: expected int"),
+        (["evaluate", "RUN", "--num_samples", "2.5"], "it must be a whole number."),
+        (["evaluate", "RUN", "--num_samples", "true"], "it must be a whole number."),
         (["score", "nowhere"], "There is no run folder nowhere"),
         (["score", "RUN", "--data", "nowhere.npy"], "nowhere.npy"),
         (["score", "RUN", "--num_samples", "0"], "num_samples is 0"),
-        (["score", "RUN", "--correction", "luck"], "'typicality', 'background', 'complexity'"),
+        (["score", "RUN", "--correction", "luck"], "typicality, background or complexity"),
         (["score", "RUN", "--correction", "background"], "--background RUN"),
         (["score", "RUN", "--background", "RUN"], "--correction background"),
         (["score", "RUN", "--anomalous", "[cat]"], "There is no label 'cat'"),

@@ -1,7 +1,6 @@
 import csv
 import importlib
 import json
-import math
 from functools import partial
 from pathlib import Path
 
@@ -38,7 +37,7 @@ VARIANTS = {
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    monkeypatch.setattr(evidence, "BUDGETS", [(25, 2, 3)])
+    monkeypatch.setattr(evidence, "PLANS", [(25, 2, 3)])
     monkeypatch.setattr(evidence, "PARETO_SAMPLES", 50)
 
 
@@ -388,15 +387,29 @@ def test_anomalies_are_told_from_the_others(runs, capsys):
     assert (run / "figures" / "roc.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_scores_of_other_data_leave_those_of_the_run(runs, capsys, tmp_path):
+    run = runs("binary")
+    called(capsys, "score", run, "--num_samples", "5", "--anomalous", "3")
+    before = {p: p.read_bytes() for p in (run / "scores.csv", run / "figures" / "roc.png")}
+    x = np.random.default_rng(0).random((6, 8, 8))
+    np.savez(tmp_path / "other.npz", x=x, y=[0, 1, 1, 0, 1, 1])
+    given = ["--data", tmp_path / "other.npz", "--num_samples", "5", "--anomalous", "1"]
+    for said in ("", ", in place of an earlier one"):
+        *_, picture, table = called(capsys, "score", run, *given).splitlines()
+        assert picture == str(run / "figures" / "roc-other.png")
+        assert table == f"{run / 'scores-other.csv'}{said}"
+    assert {p: p.read_bytes() for p in before} == before
+
+
 @pytest.mark.parametrize(
     ("labels", "sentence"),
     [
-        ("[10]", "There is no label '10': choose of 0, 1, 2"),
-        ("[cat]", "There is no label 'cat': choose of 0, 1, 2"),
+        ("[10]", "There is no label '10': choose from 0, 1, 2"),
+        ("cat", "There is no label 'cat': choose from 0, 1, 2"),
+        ("0,3", "There is no label '0,3': choose from 0, 1, 2, 3, 4, 5, 6, 7, 8, 9; several go"),
         ("[-1]", "There is no label '-1'"),
         ("[]", "0 of the 180 items are anomalous"),
         ("[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]", "180 of the 180 items are anomalous"),
-        ("0", "--anomalous: expected list"),
     ],
 )
 def test_anomalies_that_cannot_be_told_are_refused_before_anything(runs, capsys, labels, sentence):
@@ -411,7 +424,7 @@ def test_members_by_number_and_by_name():
     data = Dataset("some", Part(torch.zeros(4, 1), y), "reals", (0, 1), classes=("a", "b", "c"))
     for labels in ([2, 1], ["c", "b"], ["2", "b"]):
         assert reports.members(data, data.train, labels).tolist() == [False, True, True, True]
-    with pytest.raises(ValueError, match="choose of 0, 1, 2, a, b, c"):
+    with pytest.raises(ValueError, match="choose from 0, 1, 2, a, b, c"):
         reports.members(data, data.train, ["d"])
     for y in (None, torch.zeros(4, 2)):
         with pytest.raises(ValueError, match="have no classes"):
@@ -559,7 +572,7 @@ def test_where_k_hat_fails_there_is_no_error_and_the_sandwich_leads(tmp_path, ca
     run = fitted(data, tmp_path / "run", likelihood=pvae.likelihoods.Poisson)
     out = called(capsys, "evaluate", run, "--items", "6", "--num_samples", "200")
     record = record_of(run)["evidence"]
-    assert list(record)[-2:] == ["ais", "importance"]
+    assert list(record)[-3:] == ["ais", "importance", "best"]
     assert record["importance"]["standard_error"] is None
     assert record["importance"]["pareto_k_above_0.7"] > 0.05
     lines = out.splitlines()
@@ -567,6 +580,8 @@ def test_where_k_hat_fails_there_is_no_error_and_the_sandwich_leads(tmp_path, ca
     assert "a lower bound, its error unknown" in importance
     assert "(samples)" not in importance
     assert out.index("sandwich") < out.index("200 importance samples")
+    assert "k-hat is above 0.7 for 100 % of the items, so both estimates are lower bounds" in out
+    assert "k-hat is above 0.7 for 100.0 % of the items" in called(capsys, "score", run)
     vae = pvae.load(run)
     found = log_likelihood(vae, data.batch(vae, n=6), num_samples=200)
     assert "a lower bound, its error unknown" in repr(found)
@@ -583,18 +598,31 @@ def test_bounds_that_cross_are_equal_within_error():
 
 
 def test_what_there_is_no_time_for_is_said(runs, capsys, monkeypatch):
-    monkeypatch.setattr(evidence, "BUDGETS", [(2, 2, 3), (4, 2, 3), (25, 2, 10**5)])
     run = runs("binary")
+    monkeypatch.setattr(evidence, "PLANS", [(2, 2, 3)])
+    monkeypatch.setattr(evidence, "NEXT", 0.0)
     out = called(capsys, "evaluate", run, *FEW, "--estimator", "ais")
-    assert "log p(x), 4 of 5 items in the time, AIS, 2 chains of 3 steps" in out
-    monkeypatch.setattr(evidence, "BUDGETS", [(2, 2, 10**5)])
+    assert "log p(x), 2 items, AIS, 2 chains of 3 steps" in out
+    assert "Left out for lack of time: AIS of 3 of 5 items; allow more by --seconds" in out
+    monkeypatch.setattr(evidence, "PLANS", [(2, 2, 10**6)])
     out = called(capsys, "evaluate", run, *FEW)
-    assert "No estimate by AIS and no sandwich: " in out
-    assert "give --seconds more" in out
+    assert "No estimate by AIS: its shortest run takes longer than the " in out
+    assert "Best estimate of log p(x): " in out
+    assert "It is by importance sampling of 5 items: it is the only estimate." in out
     assert record_of(run)["evidence"]["importance"]["items"] == 5
-    monkeypatch.setattr(evidence, "SHARE", math.inf)  # a plan that does not hold is given up
-    out = called(capsys, "evaluate", run, *FEW, "--estimator", "ais", "--seconds", "0.5")
-    assert "No estimate by AIS and no sandwich: " in out
+    called(capsys, "evaluate", run, *FEW, "--estimator", "ais")
+    assert "best" not in record_of(run)["evidence"]
+
+
+def test_the_best_estimate_is_named_at_the_end(runs, capsys):
+    run = runs("binary")
+    out = called(capsys, "evaluate", run, *FEW, "--num_samples", "25")
+    record = record_of(run)["evidence"]
+    best, reason = out.split("\n\n")[-1].splitlines()
+    chosen = record[record["best"]["estimator"]]
+    assert best.startswith(f"Best estimate of log p(x): {chosen['log_likelihood']:.3f}")
+    assert reason.endswith(f" of 5 items: {record['best']['reason']}.")
+    assert "log_prob" not in chosen
 
 
 def test_the_first_data_in_the_time(vae, x, monkeypatch):

@@ -7,7 +7,7 @@ import torch
 
 import pvae
 from pvae import evaluation
-from pvae.evaluation.results import described, estimate, interval
+from pvae.evaluation.results import described, estimate, interval, unreliable_items
 
 RESULTS = [
     kind
@@ -39,9 +39,13 @@ def test_numbers_in_words():
 
 
 def test_an_error_is_given_only_where_it_is_known():
-    assert estimate(-2.0, 0.1, 0.0, 100) == "-2.000 ± 0.100 (samples)"
-    assert estimate(-2.0, 0.1, 0.03, 100) == "-2.000 ± 0.100 (samples, but for 3 of 100 items)"
-    assert estimate(-2.0, 0.1, 0.06, 100) == "-2.000, a lower bound, its error unknown"
-    assert estimate(-2.0, None, 0.0, 1) == "-2.000"
+    assert estimate(-2.0, 0.1, 0.0) == "-2.000 ± 0.100 (samples)"
+    assert estimate(-2.0, 0.1, 0.03) == "-2.000 ± 0.100 (samples)"
+    assert estimate(-2.0, 0.1, 0.06) == "-2.000, a lower bound, its error unknown"
+    assert estimate(-2.0, None, 0.0) == "-2.000"
+    assert unreliable_items(0.0, 100) == "0 of 100"
+    assert unreliable_items(0.06, 100) == "6 of 100 (6.0 %)"
+    said = "3 of 100 (3.0 %); their error is unknown and left out of the ±"
+    assert unreliable_items(0.03, 100) == said
     assert interval(-3.0, -2.0, None) == "-3.000 to -2.000, gap 1.000"
     assert "bounds equal within error" in interval(-2.0, -2.0, None)

@@ -1,0 +1,272 @@
+"""Errors in the words of the command line: of its parser, and of the package behind it."""
+
+import difflib
+import importlib
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+PARTS = ("prior", "likelihood", "posterior", "network", "objective", "optimizer", "scheduler")
+# Arguments of parts that pvae gives them itself.
+GIVEN = {"self", "latent_dim", "event_shape", "in_shape", "out_shape", "params", "optimizer"}
+MOST_LISTED = 200  # characters of a list of names
+_CHOICE = re.compile(r"(?:typing\.)?Literal\[(.*)\]")
+_WORDS = {
+    "int": ["a whole number"],
+    "float": ["a number"],
+    "bool": ["true", "false"],
+    "str": ["a text"],
+    "NoneType": ["null"],
+}
+_PARTIAL = r"(?:functools\.)?partial\([\w.]*?(\w+)((?:, \w+=[^,)]+)*)\)"
+_VALUE = r"\[[^\]]*\]|\([^)]*\)|'[^']*'|[\w.+-]*\w"
+
+Commands = Mapping[str, Callable[..., None]]
+
+
+# What the parser says -----------------------------------------------------------------------------
+
+
+def explain(error: object, argv: Sequence[str], commands: Commands) -> str:
+    """Say in one sentence what the parser refused, and what to give in its place.
+
+    Args:
+        error: of the parser.
+        argv: what was given on the command line.
+        commands: by their names.
+    """
+    text = re.sub(r"<class '([\w.]+)'>", r"\1", " ".join(str(error).split()))
+    command = next((a for a in argv if a in commands), None)
+    if found := re.search(r"invalid choice: '(.*?)' \(choose from", text):
+        return f"There is no command {found[1]!r}{_nearest(found[1], commands)}: {_all(commands)}"
+    if '"command"' in text:
+        return f"A command is missing: {_all(commands)}"
+    if found := re.fullmatch(r"unrecognized arguments: (.*)", text):
+        return _unrecognized(found[1].split()[0], command, commands)
+    if found := re.fullmatch(r"argument (\S+): expected (?:one|at least one) argument", text):
+        return f"{found[1]} needs a value after it."
+    if found := re.fullmatch(r"the following arguments are required: (?:\w+\.)?(\w+)", text):
+        return f"pvae {command} needs the {found[1]} folder: pvae {command} {found[1].upper()}."
+    if found := re.fullmatch(r"--([\w.]+)\.help: .*?([\w.]+)", text):
+        return _no_part(found[1], found[2])
+    if text.startswith("Parser key "):
+        return _refused_value(text, argv, commands[command])
+    return text
+
+
+def _all(commands: Commands) -> str:
+    return f"choose {', '.join(commands)}; pvae --help says what they do."
+
+
+def _nearest(name: str, known: Iterable[str], before: str = "") -> str:
+    """A question for the nearest of the names that are known, or nothing."""
+    folded = {each.lower().replace("-", "_"): each for each in known}
+    found = difflib.get_close_matches(name.lower().replace("-", "_"), folded, 1, 0.62)
+    return f" (did you mean {before}{folded[found[0]]}?)" if found else ""
+
+
+def _unrecognized(token: str, command: str | None, commands: Commands) -> str:
+    if command is None:
+        return f"There is no option {token}: pvae --help lists what there is."
+    parameters = inspect.signature(commands[command]).parameters
+    known = [*parameters, "trust", *(["config", "print_config"] if command == "train" else [])]
+    typed = token.partition("=")[0]
+    name = typed.lstrip("-")
+    if not token.startswith("-"):
+        data = f"; data are named by --data {token}" if command == "train" else ""
+        return f"pvae {command} takes no further argument {token!r}: options begin with --{data}."
+    if name in parameters:  # it is one, but no option
+        return f"The {name} folder is given without an option: pvae {command} {name.upper()}."
+    return (
+        f"pvae {command} has no option {typed}{_nearest(name, known, '--')}: pvae "
+        f"{command} --help lists the options."
+    )
+
+
+def _refused_value(text: str, argv: Sequence[str], command: Callable[..., None]) -> str:
+    """Of a value or option that is refused."""
+    keys = []
+    while found := re.search(r'Parser key "([\w.]+)": ', text):
+        keys.append(found[1])
+        # Of alternatives, the first is what the option is for; the others are null.
+        before, text = text[: found.start()], text[found.end() :]
+        classes = re.findall(r"class_path '([\w.]+)'", before)
+    key = ".".join(keys)
+    kind = _kind(key)
+    classes += re.findall(r"class_path[= ]'([\w.]+)'", text)
+    if found := re.search(r"Option '([\w.]+)' is not accepted", text):
+        return _no_option(key, found[1], classes)
+    if found := re.search(r"the following arguments are required: ([\w, ]+)", text):
+        needed = " and ".join(f"--{key}.{name}" for name in found[1].split(", "))
+        return f"--{key} {classes[-1].rpartition('.')[2]} needs {needed} as well."
+    quoted = r"(?:Given value: |Got value: |import path string: )(.*?)(?:\. Got value|$)"
+    given = re.search(quoted, text)
+    value = _given(key, argv) or (given[1] if given else "")
+    if kind is not None:
+        missing = re.search(r"No module named '([\w.]+)'", text)
+        return _no_part(key, value, missing and missing[1])
+    subtypes = re.search(r"Subtypes: \[(.*?)\] Errors:", text)
+    expected = re.search(r"Expected an? (.*?)(?:\. Got value|$)", text)
+    types = subtypes[1] if subtypes else expected[1] if expected else ""
+    if not types:
+        return f"--{key}: {text}"
+    of = inspect.signature(command).parameters.get(key)
+    names = [t for t in _split(types) if t != "NoneType" or of is None or of.default is not None]
+    return _not_of_type(key, value, names)
+
+
+def _given(key: str, argv: Sequence[str]) -> str | None:
+    """The value of an option as it was typed."""
+    for argument, following in zip(argv, [*argv[1:], None], strict=True):
+        option, equals, value = argument.partition("=")
+        if option == f"--{key}":
+            return value if equals else following
+    return None
+
+
+def _not_of_type(key: str, value: str, types: Sequence[str]) -> str:
+    """Of a value that is of none of some types."""
+    words, choices, lists = [], [], []
+    for each in types:
+        if choice := _CHOICE.fullmatch(each):
+            choices += [name.strip("'\"") for name in choice[1].split(",")]
+        elif re.match(r"(?:collections\.abc\.)?(?:tuple|list|Sequence)", each):
+            two, text = each == "tuple[int,int]" or "2 elements" in each, "str" in each
+            lists.append("[a,b]" if text else "[28,20]" if two else "[8,4]")
+        else:
+            words += _WORDS.get(each, [])
+    words += choices + [f"a list such as {example}" for example in lists]
+    said = f"{', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else "".join(words)
+    if value.startswith("[") and not lists:
+        return f"--{key} is {value}: each of its values must be {said}."
+    bare = lists and "[" not in value
+    if bare and ("," in value or "[a,b]" in lists or len(types) == 1):
+        said += f"; write --{key} [{value}]"
+    return f"--{key} is {value}{_nearest(value, choices)}: it must be {said}."
+
+
+def _split(types: str) -> list[str]:
+    """Names of types that commas separate outside of brackets."""
+    nested = r"\[[^\[\]]*(?:\[[^\]]*\][^\[\]]*)*\]"
+    return re.findall(rf"(?:[^,\[\]]|{nested})+", types.replace(", ", ","))
+
+
+# Parts --------------------------------------------------------------------------------------------
+
+
+def _kind(key: str) -> type | None:
+    """The kind of part that an option names, if it does."""
+    from pvae import interfaces
+
+    name = key.rpartition(".")[2]
+    return getattr(interfaces, name.capitalize()) if name in PARTS else None
+
+
+def _no_part(key: str, value: str, missing: str | None = None) -> str:
+    """Of a part that there is none of."""
+    kind = _kind(key)
+    known = sorted(c.__name__ for c in kind.__subclasses__()) if kind else []
+    listed = ", ".join(known)
+    if len(listed) > MOST_LISTED:
+        listed = f"what pvae train --{key}.help lists"
+    own = "the import path of a class of your own"
+    if missing:
+        return (
+            f"--{key} {value}: there is no module {missing}; give {own}, in this folder or on "
+            "PYTHONPATH."
+        )
+    name = value.rpartition(".")[2]
+    return f"--{key}: there is no {value}{_nearest(name, known)}; choose {listed}, or {own}."
+
+
+def _no_option(key: str, option: str, classes: Sequence[str]) -> str:
+    """Of an option that a part does not have."""
+    kind = _kind(key)
+    path = classes[-1] if classes else ""
+    known = _parameters(_imported(path))
+    said = f"--{key} {path.rpartition('.')[2]} has no option --{key}.{option}"
+    if nearest := _nearest(option, known, f"--{key}."):
+        return f"{said}{nearest}."
+    others = [c.__name__ for c in kind.__subclasses__() if option in _parameters(c)] if kind else []
+    if others:
+        return f"{said}; {', '.join(sorted(others))} has it: choose by --{key}."
+    listed = ", ".join(f"--{key}.{name}" for name in known) or "none"
+    if len(listed) > MOST_LISTED:
+        return f"{said}: pvae train --{key}.help {path} lists the options."
+    return f"{said}; its options: {listed}."
+
+
+def _imported(path: str) -> Any:
+    """What the parser has imported by a path."""
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name) if module else None
+
+
+def _parameters(part: Any) -> list[str]:
+    """The options of a part."""
+    if part is None:
+        return []
+    parameters = inspect.signature(part).parameters.values()
+    return [p.name for p in parameters if p.name not in GIVEN and p.kind != p.VAR_KEYWORD]
+
+
+# What the package says ----------------------------------------------------------------------------
+
+
+def as_options(sentence: str, argv: Sequence[str], commands: Commands) -> str:
+    """A sentence of the package with its arguments written as options.
+
+    Args:
+        sentence: such as "use device='cpu'".
+        argv: what was given on the command line.
+        commands: by their names.
+
+    Example:
+        >>> from pvae.cli.commands import train
+        >>> as_options("use device='cpu' or None", ["train"], {"train": train})
+        'use --device cpu or null'
+    """
+    command = next((a for a in argv if a in commands), "train")
+    options = {name: f"--{name}" for name in inspect.signature(commands[command]).parameters}
+    for argument in argv:
+        option = argument.partition("=")[0]
+        if option.startswith("--") and "." in option:
+            options.setdefault(option.rpartition(".")[2], option)
+
+    def partial(found: re.Match) -> str:
+        given = re.findall(r"(\w+)=([^,]+)", found[2])
+        named = (key for key in PARTS if found[1] in {c.__name__ for c in _known(key)})
+        key = next(named, "")
+        return " ".join([f"--{key} {found[1]}", *(f"--{key}.{n} {v}" for n, v in given)])
+
+    def option(found: re.Match) -> str:
+        name, value = found[1], found[2] or ""
+        written = options.get(name) or _of_parts(name)
+        if written is None:
+            return found[0]
+        value = value.strip("'")
+        return f"{written} {_yaml(value)}" if value else written
+
+    sentence = re.sub(_PARTIAL, partial, sentence)
+    sentence = re.sub(rf"(?<![\w.-])(?<!\w\()(\w+)=(?!=)({_VALUE})?", option, sentence)
+    first = re.match(r"(\w+) (?:is|does|must|needs) ", sentence)
+    if first and first[1] in options:
+        sentence = f"{options[first[1]]}{sentence[len(first[1]) :]}"
+    return re.sub(r"(?<![\w./'\"-])None(?![\w/'\"-])", "null", sentence)
+
+
+def _known(key: str) -> list[type]:
+    """The parts of a kind that can be named in short."""
+    return _kind(key).__subclasses__()
+
+
+def _of_parts(name: str) -> str | None:
+    """The option of that name, if parts of one kind alone have it."""
+    keys = [key for key in PARTS if any(name in _parameters(part) for part in _known(key))]
+    return f"--{keys[0]}.{name}" if len(keys) == 1 else None
+
+
+def _yaml(value: str) -> str:
+    """A value of Python as options write it."""
+    return {"True": "true", "False": "false", "None": "null"}.get(value, value.replace(", ", ","))
