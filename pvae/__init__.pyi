@@ -12,7 +12,7 @@ from . import training as training
 from .builder import build as build
 from .labels import Labels as Labels
 from .marginal import Marginal as Marginal
+from .training.fit import fit as fit
 from .training.refit_prior import refit_prior as refit_prior
 from .training.runs import load as load
-from .training.trainer import fit as fit
 from .vae import VAE as VAE

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def open_model(run: str, device: str) -> tuple["Run", "pvae.VAE"]:
     """A run and its VAE."""
     from pvae.training import Run
-    from pvae.training.trainer import choose_device
+    from pvae.training.device import choose_device
 
     opened = Run(run)
     return opened, opened.vae().to(choose_device(device))
@@ -35,7 +35,7 @@ def open_run(
     """
     from pvae.cli import reports
     from pvae.training import rebuild
-    from pvae.training.trainer import check_fit
+    from pvae.training.arguments import check_data
 
     opened, vae = open_model(run, device)
     if data is None:
@@ -50,7 +50,7 @@ def open_run(
     classes = opened.info["data"].get("classes")
     if data is not None and labelled and classes is not None:
         dataset = dataset.with_classes(classes, labelled)
-    check_fit(vae, dataset, labelled)
+    check_data(vae, dataset, labelled)
     return opened, vae, dataset, asked[-1]
 
 

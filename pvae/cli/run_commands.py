@@ -1,6 +1,7 @@
 """The commands that read a run: what they print and draw of it.
 
-As in `pvae.cli.commands`, signatures are options, and slow modules are imported when a command runs.
+As in `pvae.cli.commands`, signatures are options, and slow modules are imported when a command
+runs.
 """
 
 import io

@@ -1,5 +1,5 @@
+from .fit import fit as fit
 from .history import History as History
 from .refit_prior import refit_prior as refit_prior
 from .runs import Run as Run
 from .runs import load as load
-from .trainer import fit as fit

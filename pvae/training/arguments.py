@@ -4,12 +4,14 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from pvae.data.dataset import Dataset
+from pvae.data.domains import Domain
 from pvae.inference.optimizer import Optimizer, check_closure
 from pvae.messages import kind_of, shown
 from pvae.networks.shapes import check_size
@@ -29,6 +31,42 @@ def check_vae(vae: object) -> None:
     """
     if not isinstance(vae, VAE):
         raise TypeError(f"vae is {kind_of(vae)}: it must be a VAE, as pvae.build(...) returns.")
+
+
+def check_data(
+    vae: VAE, data: Dataset, labelled: Sequence[str] = ("train", "validation", "test")
+) -> None:
+    """Check that data are of the event shape of a VAE, whose likelihood has a domain.
+
+    Args:
+        vae: the VAE.
+        data: the data set.
+        labelled: the parts whose labels the VAE must know.
+
+    Raises:
+        ValueError: if not; both shapes are named.
+    """
+    domain = getattr(vae.likelihood, "domain", None)
+    if domain not in get_args(Domain):
+        raise ValueError(
+            f"The likelihood {type(vae.likelihood).__name__} must say what values it is over, by "
+            f"an attribute domain of {', '.join(map(repr, get_args(Domain)))}, but has {domain!r}."
+        )
+    if tuple(data.event_shape) != tuple(vae.event_shape):
+        raise ValueError(
+            f"The data {data.name} have event shape {tuple(data.event_shape)}, the VAE was made "
+            f"for {tuple(vae.event_shape)}: build it for the data, or load the data in its shape."
+        )
+    levels = getattr(vae.likelihood, "levels", None)
+    if levels is not None and data.levels not in (None, levels):
+        raise ValueError(
+            f"The data {data.name} have {data.levels} levels, the likelihood "
+            f"{type(vae.likelihood).__name__} {levels}: make it with levels={data.levels}."
+        )
+    if vae.labels is not None:
+        for part in (getattr(data, name) for name in labelled):
+            if part is not None:
+                vae.labels.check(part.y)
 
 
 def check_numbers(**numbers: Any) -> None:

@@ -103,6 +103,10 @@ class Report:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the last figures as they are, so that what is printed next comes below them."""
         if self.bar is not None:
             self.bar.close()
 

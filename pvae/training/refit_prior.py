@@ -8,8 +8,8 @@ from torch import nn
 
 from pvae.messages import shown
 from pvae.seeds import seeded
+from pvae.training.fit import fit
 from pvae.training.history import History
-from pvae.training.trainer import fit
 from pvae.vae import VAE
 
 

@@ -1,476 +1,356 @@
-"""The training loop."""
+"""The stages of a training run, which `fit` goes through in order."""
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from functools import partial
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, get_args
 
 import pyro
 import torch
-from pyro.infer import ELBO, SVI, Trace_ELBO
-from torch.optim.lr_scheduler import LRScheduler
+from pyro.infer import ELBO, SVI
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from pvae import factories
 from pvae.data.batches import Batches
 from pvae.data.dataset import Dataset
-from pvae.data.domains import Domain
-from pvae.data.loading import load
 from pvae.evaluation.summary import batches_for, summarize
 from pvae.inference.backends import best_backend
 from pvae.inference.compiled import CompiledSVI
-from pvae.inference.optimizer import Optimizer
-from pvae.messages import shown
 from pvae.objectives.counting import risen_after
 from pvae.objectives.warmup import Warmup
-from pvae.objectives.wrapper import check_objective
 from pvae.seeds import seeded
-from pvae.storage.tensors import pack_weights
-from pvae.training.arguments import (
-    check_auto,
-    check_factory,
-    check_numbers,
-    check_places,
-    check_vae,
-    make_optimizer,
-    make_schedule,
-    step,
-)
+from pvae.training.arguments import make_optimizer, make_schedule, step
 from pvae.training.checkpoint import Checkpoint, Position, weights_of
+from pvae.training.device import choose_device, deterministic
 from pvae.training.history import History
 from pvae.training.indexed import Drawn
 from pvae.training.interrupt import Interrupt
 from pvae.training.mode import Mode, choose_mode
 from pvae.training.progress import Report, kept_note, planned_notes, say
-from pvae.training.records import snapshot_name
 from pvae.training.resuming import check_saved, rehearse
 from pvae.training.runs import Run
-from pvae.training.selection import (
-    Figure,
-    Keep,
-    Monitor,
-    check_monitor,
-    choose_patience,
-    choose_warmup,
-)
+from pvae.training.selection import Monitor
+from pvae.training.settings import Settings
 from pvae.training.threads import threads_for
 from pvae.training.unused_latents import unused_latents
+from pvae.training.writer import FolderWriter, Writer
 from pvae.vae import VAE
 
-SECONDS_BETWEEN_CHECKPOINTS = 20.0
 EVALUATION_BATCH = 500
 MOST_EVALUATED = 5000  # items of the train part whose figures are followed when none are held out
 MOST_AVERAGED = 1000  # items of the train part at whose mean the likelihood begins
 MOST_SHOWN = 5000  # items of the train part that a prior may begin at
 
 
-def fit(
-    vae: VAE,
-    data: Any,
-    *,
-    epochs: int = 200,
-    batch_size: int = 128,
-    objective: ELBO | None = None,
-    optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
-    scheduler: Callable[..., LRScheduler] | None = None,
-    clip_norm: float | None = None,
-    warmup: int | Literal["auto"] = "auto",
-    monitor: Figure = "objective",
-    keep: Keep = "best",
-    patience: int | Literal["auto"] | None = "auto",
-    compile: bool | Literal["auto"] = "auto",
-    device: str = "auto",
-    seed: int = 0,
-    run: str | Path | None = None,
-    resume: bool = False,
-    progress: bool = True,
-) -> History:
-    """Train a VAE by stochastic variational inference.
-
-    Runs `pyro.infer.SVI`, or `CompiledSVI`, over shuffled minibatches, from a decoder whose output
-    begins at the mean of the data (where likelihood and network offer that, as ours do). The VAE is
-    left with the weights of its best epoch, by the objective that is trained, evaluated on the
-    validation part where there is one. The same seed on the same machine gives the same weights,
-    bit for bit, whether or not the run was stopped and resumed; the first weights are those that
-    `pvae.build` drew, by a seed of its own. (With ``compile="auto"`` a clock has a say: where
-    compiling hardly repays, two runs may choose differently, and round differently.)
-
-    So that latents are not given up before they are of use, the weight of the KL rises over the
-    first steps (see `pvae.objectives.Warmup`); so that few data are not learned by heart, training
-    stops early. What was decided so, which epoch was kept and why, and which latents are not used
-    is said where progress is shown, and stands in the history's ``notes``.
-
-    Ctrl-C ends training after the step in hand, with everything saved. Without a terminal or
-    notebook to draw a progress bar in, a line is printed every ten seconds at the most.
-
-    Args:
-        vae: the VAE; it is moved to the device.
-        data: a `pvae.data.Dataset`, or anything that `pvae.data.load` takes.
-        epochs: passes over the train part, in all.
-        batch_size: data per gradient step, or all where there are fewer; the last step of an epoch
-            may have fewer.
-        objective: a Pyro ELBO whose loss is one number; ``None`` for `Trace_ELBO`. Its warm-up
-            begins anew.
-        optimizer: called with the parameters: a torch optimizer, or a `functools.partial` of one.
-            It is given the gradient of the mean loss per datum.
-        scheduler: called with the torch optimizer: a learning-rate schedule, or a
-            `functools.partial` of one; it steps once an epoch.
-        clip_norm: largest norm of the gradient; ``None`` for no clipping.
-        warmup: gradient steps over which the weight of the KL rises from 0; 0 for none. ``"auto"``
-            is a tenth of the planned steps where the objective has a KL that this is right
-            for (see `pvae.objectives.warmup.can_warm_up`) and no schedule of its own, and else 0.
-        monitor: the figure of the validation part that the best epoch is chosen by: the
-            ``"objective"``, all that rises in it counting in full; ``"neg_elbo"``;
-            ``"log_likelihood"``, the highest; or ``"bits_per_dim"``.
-        keep: whose weights the VAE is left with: of the ``"best"`` epoch or the ``"last"``.
-        patience: stop after so many epochs without a better figure, counted from the end of the
-            warm-up; ``None`` for never. ``"auto"`` is a fifth of the epochs, but at least 20, and
-            never without a validation part, or with a schedule of the learning rate, which is
-            made for all epochs.
-        compile: ``True`` runs `CompiledSVI`, ``False`` `pyro.infer.SVI`; ``"auto"`` takes what a
-            few measured steps say that the planned ones repay, and falls back to SVI where the
-            programs have no static graph.
-        device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda``, ``cuda:1``, ...
-        seed: of everything random in training.
-        run: folder to keep the run in, new or empty; ``None`` keeps nothing on disk.
-        resume: continue the run in that folder, with the same arguments but for ``epochs``,
-            ``patience``, ``compile`` and ``device``. What is ``"auto"`` stays what it was, whatever
-            the epochs; what the version that began the run did not have yet is left out.
-        progress: whether progress is shown.
-
-    Returns:
-        The history of the run, one row an epoch.
-
-    Raises:
-        TypeError: if an argument is of another kind, such as a class in place of an instance.
-        ValueError: if an argument is out of range, optimizer or scheduler fail when their steps are
-            rehearsed, the data do not fit the VAE, or a resumed run
-            was made with other arguments or data.
-        FileExistsError: if the run folder is not empty.
-        FileNotFoundError: if there is no run to resume.
-        FloatingPointError: if the loss is not finite; the VAE and the run folder then hold the
-            last good state.
-        OSError: if the run folder cannot be written.
-
-    Example:
-        >>> import pvae
-        >>> data = pvae.data.load("digits")
-        >>> vae = pvae.build(data.event_shape, latent_dim=2)
-        >>> history = pvae.fit(vae, data, epochs=2, progress=False)
-        >>> len(history["validation/neg_elbo"])
-        2
-    """
-    check_vae(vae)
-    check_numbers(epochs=epochs, batch_size=batch_size, clip_norm=clip_norm, seed=seed)
-    check_auto("warmup", warmup, 0)
-    check_auto("patience", patience, 1)
-    monitor, keep = check_monitor(monitor, keep)
-    if not isinstance(compile, bool) and compile != "auto":
-        raise ValueError(f"compile is {shown(compile)}: it must be 'auto', True or False.")
-    check_places(run, device)
-    if resume and run is None:
-        raise ValueError("resume needs the run folder to continue: pass run=.")
-    objective = Trace_ELBO() if objective is None else check_objective(objective)
-    check_factory("optimizer", optimizer)
-    if scheduler is not None:
-        check_factory("scheduler", scheduler)
-    data = load(data)
-    check_fit(vae, data)
-    folder = Run(run) if resume else None
-    if folder:
-        folder.check()
-        begun = folder.config
-        warmup = begun["warmup"] if warmup == "auto" else warmup
-        patience = begun.get("patience") if patience == "auto" else patience
-        monitor, keep = (
-            folder.lacking.get(k, v) for k, v in (("monitor", monitor), ("keep", keep))
-        )
-    warmup = choose_warmup(warmup, objective, epochs * -(-len(data.train) // batch_size))
-    patience = choose_patience(patience, epochs, data.validation is not None, scheduler)
-    config = _describe(data, vae, objective, optimizer, scheduler) | {
-        "epochs": int(epochs),
-        "batch_size": int(batch_size),
-        "clip_norm": None if clip_norm is None else float(clip_norm),
-        "warmup": warmup,
-        "monitor": monitor,
-        "keep": keep,
-        "patience": patience,
-        "compile": compile,
-        "device": str(device),
-        "seed": int(seed),
-    }
-    if folder:
-        folder.check_same(config, data)
-    elif run is not None:
-        Run.check_new(run)
-
-    device = choose_device(str(device))
-    vae.to(device)
-    if vae.labels is not None:
-        vae.labels.name(data.classes)
-    labels = vae.labels is not None
-    size = min(batch_size, len(data.train))
-    train = Batches(data, data.train, vae.likelihood.domain, size, device, vae.dtype, labels)
-    validation = data.validation and batches_for(vae, data, data.validation, EVALUATION_BATCH)
-    learned = [*vae.parameters()]
-    if hasattr(objective, "parameters"):  # such as a discriminator's
-        objective.to(device=device, dtype=vae.dtype)
-        learned += objective.parameters()
-    optim = make_optimizer(learned, optimizer, clip_norm)
-    schedule = make_schedule(optim, optimizer, scheduler, epochs)
-    if warmup:
-        objective = Warmup(objective, warmup)
-    monitored = data.validation and batches_for(vae, data, data.validation, size)
-    monitor = Monitor(monitor, objective, monitored)
-    monitor.check(vae)
-    checkpoint = Checkpoint(vae, optim, schedule, objective, device)
-    threads = partial(threads_for, size * _look(objective, vae, train))
-
-    if resume:
-        state, source = folder.state(), folder.path / "state.pt"
-        followed = monitor.name() if validation else "train/neg_elbo"
-        check_saved(state, source, checkpoint, optimizer, scheduler, followed, len(train))
-        position = checkpoint.restore(state, source)
-        if position.epoch > epochs:
-            raise ValueError(f"epochs is {epochs}: the run in {run} has {position.epoch} already.")
-        if position.epoch < epochs and (patience is None or position.stale < patience):
-            rehearse(checkpoint, position, train.first(size), source)
-    else:
-        pyro.set_rng_seed(int(seed))
-        if hasattr(objective, "step"):
-            objective.step = 0
-        _begin_at_data(vae, train, int(seed))
-        position = Position()
-        folder = run and Run.create(run, config, data, device, checkpoint.state(position))
-    if compile == "auto" and resume:
-        mode = folder.info.get("mode", "eager")
-    elif compile == "auto":
-        with threads():
-            mode = choose_mode(vae, objective, train, epochs * len(train))
-    else:
-        mode = "inductor" if compile else "eager"
-    svi, drawn = _inference(mode, compile is True, vae, optim, objective, train)
-    vae.train()
-    good = checkpoint.state(position)
-    stopped = None
-    began = time.monotonic() - position.seconds
-    saved = time.monotonic()
-    notes = planned_notes(epochs * len(train), warmup, patience, risen_after(objective))
-    if progress:
-        say(notes)
-    report = Report(epochs, len(train), position, progress)
-    with (
-        folder.lock() if folder else nullcontext(),
-        threads(),
-        Interrupt() as interrupt,
-        report,
-        pyro.validation_enabled(False),  # of the programs, which have been looked at
-        _deterministic(),
-    ):
-        if folder:
-            if resume:
-                folder.write_config(config)
-            made = getattr(vae, "arguments", {})
-            sizes = {name: made.get(name) for name in ("classes", "label_dim")}
-            folder.update(mode=mode, labels=sizes)
-        while stopped is None:
-            if position.epoch >= epochs:
-                stopped = "finished"
-                break
-            if patience is not None and position.stale >= patience:
-                stopped = "early"
-                break
-
-            # One epoch. Its minibatches depend on the seed and the epoch alone, so that a run that
-            # was stopped in its midst finds its place again.
-            order, epoch_seed = _shuffle(len(data.train), seed, position.epoch)
-            if drawn:
-                batches = ((rows,) for rows in train.rows(order, position.batch))
-            else:
-                batches = train.arguments(order, position.batch, epoch_seed)
-            for arguments in batches:
-                optim.batch_size = len(arguments[0])
-                loss = svi.step(*arguments)
-                if isinstance(loss, float) and not math.isfinite(loss):
-                    _refuse(loss, checkpoint, good, position, folder)
-                position.batch += 1
-                position.step += 1
-                position.loss += loss
-                report.step(loss, optim.batch_size)
-                if folder and time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
-                    position.seconds = time.monotonic() - began
-                    checkpoint.save(folder, position, None)
-                    saved = time.monotonic()
-                if interrupt.requested:  # before the next minibatch takes random numbers
-                    break
-            if interrupt.requested and position.batch < len(train):
-                stopped = "interrupted"
-                break
-
-            # Its figures. On a GPU they are the first that anything waits for.
-            position.loss = float(position.loss)
-            if not math.isfinite(position.loss):
-                _refuse(position.loss, checkpoint, good, position, folder)
-            position.epoch += 1
-            position.seconds = time.monotonic() - began
-            row = {
-                "epoch": position.epoch,
-                "step": position.step,
-                "seconds": round(position.seconds, 3),
-                "loss": position.loss / len(data.train),
-            }
-            items = len(data.validation) if validation else MOST_EVALUATED
-            figures = summarize(vae, train, items=items)
-            row |= {f"train/{name}": value for name, value in figures.items()}
-            if validation:
-                figures = summarize(vae, validation) | monitor.figures(vae)
-                row |= {f"validation/{name}": value for name, value in figures.items()}
-            followed = monitor.loss(row) if validation else figures["neg_elbo"]
-            for figure in (figures["neg_elbo"], followed):
-                if not math.isfinite(figure):
-                    _refuse(figure, checkpoint, good, position, folder)
-            position.rows.append(row)
-            position.batch, position.loss = 0, 0.0
-            position.stale += position.step > risen_after(objective)
-            if validation is None or followed < position.best:
-                position.best, position.stale = followed, 0
-                position.best_weights = weights_of(vae) if keep == "best" else {}
-            if schedule:
-                step(schedule, followed)
-            report.epoch(row)
-
-            # Its traces.
-            good = checkpoint.state(position)
-            if folder:
-                if position.epoch & (position.epoch - 1) == 0:  # a power of two
-                    snapshot = {snapshot_name(position.epoch): pack_weights(good["weights"])}
-                    folder.write_files(snapshot)
-                if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
-                    checkpoint.save(folder, position, None)
-                    saved = time.monotonic()
-
-        position.seconds = time.monotonic() - began
-        if folder:
-            checkpoint.save(folder, position, stopped)
-        if position.best_weights:
-            vae.load_state_dict(position.best_weights)
-        vae.eval()
-        history = History(position.rows, stopped, monitor.name(), keep, notes)
-        if position.rows:
-            ending = [kept_note(history), unused_latents(vae, validation or train)]
-            history.notes += filter(None, ending)
-    if progress:
-        say(history.notes[len(notes) :])
-    return history
-
-
-def choose_device(device: str) -> torch.device:
-    """Return the device of that name; ``auto`` is CUDA where there is one.
-
-    Raises:
-        ValueError: if there is no such device.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-        torch.ones(1, device=chosen).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0].split(". ")[0]
-        if reason.startswith("Expected one of"):
-            reason = "devices are named cpu, cuda, cuda:1 or mps"
-        raise ValueError(
-            f"The device {device!r} is not available here ({reason}): use device='cpu' or 'auto'."
-        ) from error
-    return chosen
-
-
-def check_fit(
-    vae: VAE, data: Dataset, labelled: Sequence[str] = ("train", "validation", "test")
-) -> None:
-    """Check that data are of the event shape of a VAE, whose likelihood has a domain.
+class Trainer:
+    """Trains a VAE: `start` or `resume`, then epoch by epoch within `running`, then `finish`.
 
     Args:
         vae: the VAE.
-        data: the data set.
-        labelled: the parts whose labels the VAE must know.
+        data: what it is trained on.
+        settings: how.
 
-    Raises:
-        ValueError: if not; both shapes are named.
+    Attributes:
+        position: where training stands.
+        stopped: why it ended, of ``finished``, ``early`` and ``interrupted``; ``None`` before.
     """
-    domain = getattr(vae.likelihood, "domain", None)
-    if domain not in get_args(Domain):
-        raise ValueError(
-            f"The likelihood {type(vae.likelihood).__name__} must say what values it is over, by "
-            f"an attribute domain of {', '.join(map(repr, get_args(Domain)))}, but has {domain!r}."
+
+    def __init__(self, vae: VAE, data: Dataset, settings: Settings) -> None:
+        self.vae = vae
+        self.data = data
+        self.settings = settings
+        self.stopped: str | None = None
+        self.writer = Writer()
+
+    # Start or resume ---------------------------------------------------------------------------
+
+    def start(self, folder: str | Path | None) -> None:
+        """Begin a run, in a new folder if there is to be one.
+
+        Raises:
+            FileExistsError: if the folder is there and not empty.
+            OSError: if it cannot be written.
+            ValueError: if the settings and the data do not fit the VAE.
+        """
+        self.settings = self.settings.planned(self.data)
+        config = self.settings.describe(self.vae, self.data)
+        if folder is not None:
+            Run.check_new(folder)
+        self._prepare()
+        pyro.set_rng_seed(int(self.settings.seed))
+        if hasattr(self.objective, "step"):
+            self.objective.step = 0
+        self._begin_at_data()
+        self.position = Position()
+        if folder is not None:
+            state = self.checkpoint.state(self.position)
+            run = Run.create(folder, config, self.data, self.device, state)
+            self.writer = FolderWriter(run, self.checkpoint)
+        self.mode = self._choose_mode()
+
+    def resume(self, folder: str | Path) -> None:
+        """Go on with the run in a folder. Nothing in it is changed unless it is whole.
+
+        Raises:
+            FileNotFoundError: if there is no run.
+            ValueError: if it was begun with other settings or data, or is damaged.
+        """
+        run = Run(folder)
+        run.check()
+        self.settings = self.settings.as_begun(run).planned(self.data)
+        config = self.settings.describe(self.vae, self.data)
+        run.check_same(config, self.data)
+        self._prepare()
+        state, source = run.state(), run.path / "state.pt"
+        check_saved(
+            state,
+            source,
+            self.checkpoint,
+            self.settings.optimizer,
+            self.settings.scheduler,
+            self.monitor.name() if self.validation else "train/neg_elbo",
+            len(self.train),
         )
-    if tuple(data.event_shape) != tuple(vae.event_shape):
-        raise ValueError(
-            f"The data {data.name} have event shape {tuple(data.event_shape)}, the VAE was made "
-            f"for {tuple(vae.event_shape)}: build it for the data, or load the data in its shape."
+        self.position = self.checkpoint.restore(state, source)
+        if self.position.epoch > self.settings.epochs:
+            raise ValueError(
+                f"epochs is {self.settings.epochs}: the run in {folder} has {self.position.epoch} "
+                "already."
+            )
+        if self._ending() is None:
+            rehearse(self.checkpoint, self.position, self.train.first(self.size), source)
+        self.writer = FolderWriter(run, self.checkpoint, config)
+        self.mode = self._choose_mode(run.info.get("mode", "eager"))
+
+    def _prepare(self) -> None:
+        """Make what training needs: minibatches, optimizer, schedule, objective, checkpoint."""
+        vae, data, settings = self.vae, self.data, self.settings
+        self.device = choose_device(str(settings.device))
+        vae.to(self.device)
+        labelled = vae.labels is not None
+        if labelled:
+            vae.labels.name(data.classes)
+        self.size = min(settings.batch_size, len(data.train))
+        self.train = Batches(
+            data, data.train, vae.likelihood.domain, self.size, self.device, vae.dtype, labelled
         )
-    levels = getattr(vae.likelihood, "levels", None)
-    if levels is not None and data.levels not in (None, levels):
-        raise ValueError(
-            f"The data {data.name} have {data.levels} levels, the likelihood "
-            f"{type(vae.likelihood).__name__} {levels}: make it with levels={data.levels}."
+        self.validation = monitored = None
+        if data.validation:
+            self.validation = batches_for(vae, data, data.validation, EVALUATION_BATCH)
+            monitored = batches_for(vae, data, data.validation, self.size)
+        objective, learned = settings.objective, [*vae.parameters()]
+        if hasattr(objective, "parameters"):  # such as a discriminator's
+            objective.to(device=self.device, dtype=vae.dtype)
+            learned += objective.parameters()
+        self.optim = make_optimizer(learned, settings.optimizer, settings.clip_norm)
+        self.schedule = make_schedule(
+            self.optim, settings.optimizer, settings.scheduler, settings.epochs
         )
-    if vae.labels is not None:
-        for part in (getattr(data, name) for name in labelled):
-            if part is not None:
-                vae.labels.check(part.y)
+        self.objective = Warmup(objective, settings.warmup) if settings.warmup else objective
+        self.monitor = Monitor(settings.monitor, self.objective, monitored)
+        self.monitor.check(vae)
+        self.checkpoint = Checkpoint(vae, self.optim, self.schedule, self.objective, self.device)
+        self.work = self.size * _look(self.objective, vae, self.train)
+
+    def _begin_at_data(self) -> None:
+        """Have parts that offer it begin at the data: those that are to be trained."""
+        vae, train = self.vae, self.train
+        if vae.labels is not None:
+            vae.labels.initialize(train.labels)
+        for part, data in {
+            vae.likelihood: lambda: train.head(MOST_AVERAGED).mean(0),
+            vae.prior: lambda: vae.features(train.some(MOST_SHOWN, int(self.settings.seed))),
+        }.items():
+            if hasattr(part, "initialize") and any(p.requires_grad for p in part.parameters()):
+                part.initialize(data())
+
+    def _choose_mode(self, begun: Mode | None = None) -> Mode:
+        """How steps are computed: by what was asked for, begun with, or measured to be fastest."""
+        if self.settings.compile != "auto":
+            return "inductor" if self.settings.compile else "eager"
+        if begun is not None:
+            return begun
+        with threads_for(self.work):
+            planned = self.settings.epochs * len(self.train)
+            return choose_mode(self.vae, self.objective, self.train, planned)
+
+    # Train an epoch ----------------------------------------------------------------------------
+
+    @contextmanager
+    def running(self, progress: bool) -> Iterator[None]:
+        """Hold all that training needs while it runs, such as the lock of the run folder.
+
+        Args:
+            progress: whether progress is shown.
+        """
+        vae, settings, planned = self.vae, self.settings, self.settings.epochs * len(self.train)
+        self.svi, self.drawn = self._inference()
+        vae.train()
+        self.good = self.checkpoint.state(self.position)
+        self.began = time.monotonic() - self.position.seconds
+        self.notes = planned_notes(
+            planned, settings.warmup, settings.patience, risen_after(self.objective)
+        )
+        self.progress = progress
+        if progress:
+            say(self.notes)
+        self.report = Report(settings.epochs, len(self.train), self.position, progress)
+        made = getattr(vae, "arguments", {})
+        sizes = {name: made.get(name) for name in ("classes", "label_dim")}
+        with (
+            self.writer.writing(mode=self.mode, labels=sizes),
+            threads_for(self.work),
+            Interrupt() as self.interrupt,
+            self.report,
+            pyro.validation_enabled(False),  # of the programs, which have been looked at
+            deterministic(),
+        ):
+            yield
+
+    def goes_on(self) -> bool:
+        """Whether there is another epoch to train; if not, `stopped` says why."""
+        self.stopped = self.stopped or self._ending()
+        return self.stopped is None
+
+    def train_epoch(self) -> bool:
+        """Take the gradient steps of an epoch, and tell whether they were all taken.
+
+        Its minibatches depend on the seed and the epoch alone, so that a run that was stopped in
+        the midst of an epoch finds its place again.
+        """
+        position, report = self.position, self.report
+        for arguments in self._minibatches():
+            self.optim.batch_size = len(arguments[0])
+            loss = self.svi.step(*arguments)
+            if isinstance(loss, float) and not math.isfinite(loss):
+                self._refuse(loss)
+            position.batch += 1
+            position.step += 1
+            position.loss += loss
+            report.step(loss, self.optim.batch_size)
+            position.seconds = time.monotonic() - self.began
+            self.writer.step(position)
+            if self.interrupt.requested:  # before the next minibatch takes random numbers
+                break
+        if self.interrupt.requested and position.batch < len(self.train):
+            self.stopped = "interrupted"
+        return self.stopped is None
+
+    def _minibatches(self) -> Iterable[tuple[Tensor, ...]]:
+        """The rest of the epoch, as indices where a step draws the data itself."""
+        n, batch = len(self.data.train), self.position.batch
+        order, seed = _shuffle(n, self.settings.seed, self.position.epoch)
+        if self.drawn:
+            return ((rows,) for rows in self.train.rows(order, batch))
+        return self.train.arguments(order, batch, seed)
+
+    def _inference(self) -> tuple[SVI, bool]:
+        """Make the inference, and tell whether its steps take indices and draw the data."""
+        vae, train = self.vae, self.train
+        if self.mode == "eager":
+            return SVI(vae.model, vae.guide, self.optim, self.objective), False
+        drawn = train.device.type == "cuda" and train.in_memory
+        svi = CompiledSVI(
+            vae.model,
+            vae.guide,
+            self.optim,
+            Drawn(self.objective, train) if drawn else self.objective,
+            compile=self.settings.compile is True or "auto",
+            backend=best_backend(train.device) if self.mode == "inductor" else self.mode,
+            warm_up=False,  # a resumed run takes the same steps as one that was not stopped
+        )
+        return svi, drawn
+
+    # Evaluate it -------------------------------------------------------------------------------
+
+    def evaluate_epoch(self) -> None:
+        """Record the figures of an epoch, keep the best weights, and step the schedule."""
+        vae, position = self.vae, self.position
+        # On a GPU these are the first figures that anything waits for.
+        position.loss = float(position.loss)
+        if not math.isfinite(position.loss):
+            self._refuse(position.loss)
+        position.epoch += 1
+        position.seconds = time.monotonic() - self.began
+        row = {
+            "epoch": position.epoch,
+            "step": position.step,
+            "seconds": round(position.seconds, 3),
+            "loss": position.loss / len(self.data.train),
+        }
+        items = len(self.data.validation) if self.validation else MOST_EVALUATED
+        figures = summarize(vae, self.train, items=items)
+        row |= {f"train/{name}": value for name, value in figures.items()}
+        if self.validation:
+            figures = summarize(vae, self.validation) | self.monitor.figures(vae)
+            row |= {f"validation/{name}": value for name, value in figures.items()}
+        followed = self.monitor.loss(row) if self.validation else figures["neg_elbo"]
+        for figure in (figures["neg_elbo"], followed):
+            if not math.isfinite(figure):
+                self._refuse(figure)
+        position.rows.append(row)
+        position.batch, position.loss = 0, 0.0
+        position.stale += position.step > risen_after(self.objective)
+        if self.validation is None or followed < position.best:
+            position.best, position.stale = followed, 0
+            position.best_weights = weights_of(vae) if self.settings.keep == "best" else {}
+        if self.schedule:
+            step(self.schedule, followed)
+        self.report.epoch(row)
+
+    # Checkpoint it -----------------------------------------------------------------------------
+
+    def checkpoint_epoch(self) -> None:
+        """Remember the state after an epoch as the last good one."""
+        self.good = self.checkpoint.state(self.position)
+        self.writer.epoch(self.position, self.good)
+
+    # Finish ------------------------------------------------------------------------------------
+
+    def finish(self) -> History:
+        """Save the run, and leave the VAE with the weights that are kept."""
+        vae, position, settings = self.vae, self.position, self.settings
+        position.seconds = time.monotonic() - self.began
+        self.writer.save(position, self.stopped)
+        if position.best_weights:
+            vae.load_state_dict(position.best_weights)
+        vae.eval()
+        history = History(
+            position.rows, self.stopped, self.monitor.name(), settings.keep, self.notes
+        )
+        if position.rows:
+            ending = [kept_note(history), unused_latents(vae, self.validation or self.train)]
+            history.notes += filter(None, ending)
+        if self.progress:
+            self.report.close()
+            say(history.notes[len(self.notes) :])
+        return history
+
+    def _ending(self) -> str | None:
+        """Why training ends before another epoch, if it does."""
+        if self.position.epoch >= self.settings.epochs:
+            return "finished"
+        patience = self.settings.patience
+        return "early" if patience is not None and self.position.stale >= patience else None
+
+    def _refuse(self, loss: float) -> None:
+        """Go back to the last good state, and say where it stopped being one."""
+        step, epoch = self.position.step + 1, len(self.position.rows) + 1
+        last = self.checkpoint.restore(self.good, "the last good state")
+        self.writer.save(last, "failed")
+        raise FloatingPointError(
+            f"The loss is {loss} at step {step} (epoch {epoch}): lower the learning rate or clip "
+            f"the gradient; the VAE{self.writer.where} hold the last good state, after epoch "
+            f"{last.epoch}."
+        )
 
 
-def _shuffle(n: int, seed: int, epoch: int) -> tuple[torch.Tensor, int]:
+def _shuffle(n: int, seed: int, epoch: int) -> tuple[Tensor, int]:
     """The order of an epoch, and the seed of what its minibatches draw."""
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
     order = torch.randperm(n, generator=generator)
     return order, int(torch.randint(2**62, (), generator=generator))
-
-
-def _describe(
-    data: Dataset, vae: VAE, objective: ELBO, optimizer: Callable, scheduler: Callable | None
-) -> dict[str, Any]:
-    """What rebuilds the model and the data, as far as it can be written down."""
-    arguments = getattr(vae, "arguments", {})
-    described = {
-        part: _try(lambda part=part: factories.describe(part, arguments[part]))
-        for part in ("prior", "likelihood", "posterior", "network")
-    }
-    described["objective"] = _try(lambda: factories.describe_instance("objective", objective))
-    described["optimizer"] = _try(lambda: factories.describe("optimizer", optimizer))
-    described["scheduler"] = scheduler and _try(lambda: factories.describe("scheduler", scheduler))
-    return {
-        "data": None,
-        **data.arguments,
-        "event_shape": list(vae.event_shape),
-        "latent_dim": arguments.get("latent_dim", vae.latent_shape.numel()),
-        "conditional": list(arguments.get("conditional", ())) or False,
-        **described,
-    }
-
-
-def _try(describe: Callable[[], dict]) -> dict | None:
-    """A description, or None for what only the caller's own code can make again."""
-    try:
-        return describe()
-    except (ValueError, KeyError):
-        return None
-
-
-def _begin_at_data(vae: VAE, train: Batches, seed: int) -> None:
-    """Have parts that offer it begin at the data: those that are to be trained."""
-    if vae.labels is not None:
-        vae.labels.initialize(train.labels)
-    for part, data in {
-        vae.likelihood: lambda: train.head(MOST_AVERAGED).mean(0),
-        vae.prior: lambda: vae.features(train.some(MOST_SHOWN, seed)),
-    }.items():
-        if hasattr(part, "initialize") and any(p.requires_grad for p in part.parameters()):
-            part.initialize(data())
 
 
 def _look(objective: ELBO, vae: VAE, train: Batches) -> float:
@@ -495,49 +375,3 @@ def _look(objective: ELBO, vae: VAE, train: Batches) -> float:
             "(standardize the columns of a table), or choose another likelihood."
         ) from error
     return counter.get_total_flops() / len(arguments[0])
-
-
-def _inference(
-    mode: Mode, strict: bool, vae: VAE, optim: Optimizer, objective: ELBO, train: Batches
-) -> tuple[SVI, bool]:
-    """Make the inference, and tell whether its steps take indices and draw the data themselves."""
-    if mode == "eager":
-        return SVI(vae.model, vae.guide, optim, objective), False
-    drawn = train.device.type == "cuda" and train.in_memory
-    backend = best_backend(train.device) if mode == "inductor" else mode
-    svi = CompiledSVI(
-        vae.model,
-        vae.guide,
-        optim,
-        Drawn(objective, train) if drawn else objective,
-        compile=strict or "auto",
-        backend=backend,
-        warm_up=False,  # a resumed run takes the same steps as one that was not stopped
-    )
-    return svi, drawn
-
-
-@contextmanager
-def _deterministic() -> Iterator[None]:
-    """Have cuDNN choose algorithms that repeat."""
-    before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
-    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before
-
-
-def _refuse(
-    loss: float, checkpoint: Checkpoint, good: dict, position: Position, folder: Run | None
-) -> None:
-    """Go back to the last good state, and say where it stopped being one."""
-    step, epoch = position.step + 1, len(position.rows) + 1
-    last = checkpoint.restore(good, "the last good state")
-    if folder:
-        checkpoint.save(folder, last, "failed")
-    kept = f" and {folder.path}" if folder else ""
-    raise FloatingPointError(
-        f"The loss is {loss} at step {step} (epoch {epoch}): lower the learning rate or clip the "
-        f"gradient; the VAE{kept} hold the last good state, after epoch {last.epoch}."
-    )

@@ -43,7 +43,7 @@ from torch.utils.data import DataLoader, Subset
 import pvae
 from pvae.plots import save
 from pvae.plots.style import BLUE, WIDTH, Figure, style
-from pvae.training.trainer import choose_device
+from pvae.training.device import choose_device
 from results.as_measured import AS_MEASURED
 from results.machine import machine
 

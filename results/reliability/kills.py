@@ -25,7 +25,7 @@ from torch.optim import lr_scheduler
 import pvae
 from pvae import objectives
 from pvae.data.image_folder import RESIDENT_LIMIT
-from pvae.training import Run, trainer
+from pvae.training import Run, writer
 from results.reliability.watch import Outcome, attempt, silence, standing
 
 KILLS = 4  # of each run
@@ -203,7 +203,7 @@ class Kills:
         objective = configuration.objective and configuration.objective()
         fixed = {"compile": False, "device": "cpu", "progress": False, "batch_size": 32}
         options = {"epochs": 5, "run": "run", "resume": begun} | fixed | configuration.options
-        with patch.object(trainer, "SECONDS_BETWEEN_CHECKPOINTS", BETWEEN_CHECKPOINTS):
+        with patch.object(writer, "SECONDS_BETWEEN_CHECKPOINTS", BETWEEN_CHECKPOINTS):
             pvae.fit(vae, loaded, objective=objective, **options)
 
 

@@ -312,9 +312,9 @@ KILLED = """
 import os, signal, sys
 from functools import partial
 import pyro, torch, pvae
-from pvae.inference import training
+from pvae.training import writer
 
-trainer.SECONDS_BETWEEN_CHECKPOINTS = 0  # after every step
+writer.SECONDS_BETWEEN_CHECKPOINTS = 0  # after every step
 replace, left = os.replace, int(sys.argv[2])
 
 def deadly(source, target):

@@ -18,7 +18,7 @@ from torch import nn
 import pvae
 from pvae.cli.main import main
 from pvae.storage import tensors
-from pvae.training import Run, trainer
+from pvae.training import Run, writer
 
 
 @pytest.fixture(scope="module")
@@ -491,7 +491,7 @@ def test_a_run_that_was_changed_meanwhile(run):
 
 
 def test_a_folder_that_vanishes_stops_the_run(run, monkeypatch):
-    monkeypatch.setattr(trainer, "SECONDS_BETWEEN_CHECKPOINTS", 0)
+    monkeypatch.setattr(writer, "SECONDS_BETWEEN_CHECKPOINTS", 0)
     steps = []
 
     class Vanishing(pyro.infer.Trace_ELBO):

@@ -1,0 +1,120 @@
+"""How a run is to be trained: the arguments of `pvae.fit`, checked, and what they come to."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from pyro.infer import ELBO, Trace_ELBO
+from torch.optim.lr_scheduler import LRScheduler
+
+from pvae import factories
+from pvae.data.dataset import Dataset
+from pvae.messages import shown
+from pvae.objectives.wrapper import check_objective
+from pvae.training.arguments import check_auto, check_factory, check_numbers
+from pvae.training.runs import Run
+from pvae.training.selection import check_monitor, choose_patience, choose_warmup
+from pvae.vae import VAE
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a run is to be trained, by the arguments of `pvae.fit` of these names.
+
+    Raises:
+        TypeError: if one is of another kind, such as a class in place of an instance.
+        ValueError: if one is out of range.
+    """
+
+    epochs: int
+    batch_size: int
+    objective: ELBO | None
+    optimizer: Callable[..., torch.optim.Optimizer]
+    scheduler: Callable[..., LRScheduler] | None
+    clip_norm: float | None
+    warmup: int | str | None
+    monitor: Any
+    keep: Any
+    patience: int | str | None
+    compile: bool | str
+    device: str
+    seed: int
+
+    def __post_init__(self) -> None:
+        numbers = ("epochs", "batch_size", "clip_norm", "seed")
+        check_numbers(**{name: getattr(self, name) for name in numbers})
+        check_auto("warmup", self.warmup, 0)
+        check_auto("patience", self.patience, 1)
+        monitor, keep = check_monitor(self.monitor, self.keep)
+        if not isinstance(self.compile, bool) and self.compile != "auto":
+            raise ValueError(f"compile is {shown(self.compile)}: it must be 'auto', True or False.")
+        objective = Trace_ELBO() if self.objective is None else check_objective(self.objective)
+        check_factory("optimizer", self.optimizer)
+        if self.scheduler is not None:
+            check_factory("scheduler", self.scheduler)
+        vars(self).update(monitor=monitor, keep=keep, objective=objective)
+
+    def as_begun(self, run: Run) -> "Settings":
+        """What is "auto" as it was when a run was begun, and what there was not yet left out."""
+        begun, lacking = run.config, run.lacking
+        return replace(
+            self,
+            warmup=begun["warmup"] if self.warmup == "auto" else self.warmup,
+            patience=begun.get("patience") if self.patience == "auto" else self.patience,
+            monitor=lacking.get("monitor", self.monitor),
+            keep=lacking.get("keep", self.keep),
+        )
+
+    def planned(self, data: Dataset) -> "Settings":
+        """What is "auto" as it is chosen for data.
+
+        Raises:
+            ValueError: if the objective has no KL to warm up, or there is nothing held out to stop
+                early by.
+        """
+        steps = self.epochs * -(-len(data.train) // self.batch_size)
+        held_out = data.validation is not None
+        return replace(
+            self,
+            warmup=choose_warmup(self.warmup, self.objective, steps),
+            patience=choose_patience(self.patience, self.epochs, held_out, self.scheduler),
+        )
+
+    def describe(self, vae: VAE, data: Dataset) -> dict[str, Any]:
+        """The configuration that repeats the run, as far as it can be written down."""
+        made = getattr(vae, "arguments", {})
+        parts = {
+            part: _try(lambda part=part: factories.describe(part, made[part]))
+            for part in ("prior", "likelihood", "posterior", "network")
+        }
+        scheduler = self.scheduler
+        return {
+            "data": None,
+            **data.arguments,
+            "event_shape": list(vae.event_shape),
+            "latent_dim": made.get("latent_dim", vae.latent_shape.numel()),
+            "conditional": list(made.get("conditional", ())) or False,
+            **parts,
+            "objective": _try(lambda: factories.describe_instance("objective", self.objective)),
+            "optimizer": _try(lambda: factories.describe("optimizer", self.optimizer)),
+            "scheduler": scheduler and _try(lambda: factories.describe("scheduler", scheduler)),
+            "epochs": int(self.epochs),
+            "batch_size": int(self.batch_size),
+            "clip_norm": None if self.clip_norm is None else float(self.clip_norm),
+            "warmup": self.warmup,
+            "monitor": self.monitor,
+            "keep": self.keep,
+            "patience": self.patience,
+            "compile": self.compile,
+            "device": str(self.device),
+            "seed": int(self.seed),
+        }
+
+
+def _try(describe: Callable[[], dict]) -> dict | None:
+    """A description, or None for what only the caller's own code can make again."""
+    try:
+        return describe()
+    except (ValueError, KeyError):
+        return None

@@ -1,0 +1,83 @@
+"""What a training run writes as it goes: a run folder, or nothing."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+from pvae.storage.tensors import pack_weights
+from pvae.training.checkpoint import Checkpoint, Position
+from pvae.training.records import snapshot_name
+from pvae.training.runs import Run
+
+SECONDS_BETWEEN_CHECKPOINTS = 20.0
+
+
+class Writer:
+    """Writes a run that keeps nothing on disk: every method does nothing.
+
+    `FolderWriter` has the same methods, so that training need not ask which of them it has.
+    """
+
+    where = ""
+
+    def writing(self, **info: Any) -> Any:
+        """Hold the lock of the run folder while entered, and begin with entries of run.json."""
+        return nullcontext()
+
+    def step(self, position: Position) -> None:
+        """Write a checkpoint after a gradient step, if the last one is old."""
+
+    def epoch(self, position: Position, state: Mapping[str, Any]) -> None:
+        """Write a snapshot after some epochs, and a checkpoint if the last one is old."""
+
+    def save(self, position: Position, stopped: str | None) -> None:
+        """Write a checkpoint, and why training ended."""
+
+
+class FolderWriter(Writer):
+    """Writes a run folder.
+
+    Args:
+        run: the run folder.
+        checkpoint: the state of training.
+        config: the configuration, if it may have changed since the folder was begun.
+    """
+
+    def __init__(
+        self, run: Run, checkpoint: Checkpoint, config: Mapping[str, Any] | None = None
+    ) -> None:
+        self.run = run
+        self.checkpoint = checkpoint
+        self.config = config
+        self.saved = time.monotonic()
+        self.where = f" and {run.path}"
+
+    @contextmanager
+    def writing(self, **info: Any) -> Iterator[None]:
+        """Hold the lock of the run folder while entered, and begin with entries of run.json.
+
+        Raises:
+            BlockingIOError: if another process writes the run.
+        """
+        with self.run.lock():
+            if self.config is not None:
+                self.run.write_config(self.config)
+            self.run.update(**info)
+            yield
+
+    def step(self, position: Position) -> None:
+        """Write a checkpoint after a gradient step, if the last one is old."""
+        if time.monotonic() - self.saved > SECONDS_BETWEEN_CHECKPOINTS:
+            self.save(position, None)
+
+    def epoch(self, position: Position, state: Mapping[str, Any]) -> None:
+        """Write a snapshot after epochs 1, 2, 4, 8, ..., and a checkpoint if the last is old."""
+        if position.epoch & (position.epoch - 1) == 0:
+            self.run.write_files({snapshot_name(position.epoch): pack_weights(state["weights"])})
+        self.step(position)
+
+    def save(self, position: Position, stopped: str | None) -> None:
+        """Write a checkpoint, and why training ended."""
+        self.checkpoint.save(self.run, position, stopped)
+        self.saved = time.monotonic()
