@@ -104,14 +104,16 @@ def train(
     """
     config = dict(locals())
 
+    from pathlib import Path
+
     import pyro
     import torch
     from torch.optim.lr_scheduler import LRScheduler
 
-    from pvae import gallery, reports, trust
+    from pvae import files, gallery, reports, trust
     from pvae.data.loading import load
     from pvae.factories import restore
-    from pvae.inference import Run, rebuild, runs
+    from pvae.inference import Run, rebuild
 
     if data is None:
         raise ValueError("This run was begun on data given by value: continue it from Python.")
@@ -121,7 +123,7 @@ def train(
     if conditional:
         sizes |= dataset.label_sizes()
     vae = rebuild.build_from(config | sizes)
-    folder = resume or run or runs.new_path(dataset.name)
+    folder = resume or run or files.free(Path("runs") / dataset.name)
     history = pvae.fit(
         vae,
         dataset,
