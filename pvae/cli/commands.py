@@ -106,6 +106,8 @@ def train(
     """
     config = dict(locals())
 
+    from pathlib import Path
+
     import pyro
     import torch
     from torch.optim.lr_scheduler import LRScheduler
@@ -113,8 +115,8 @@ def train(
     from pvae.cli import gallery, reports
     from pvae.data.loading import load
     from pvae.factories import restore
-    from pvae.storage import trust
-    from pvae.training import Run, rebuild, runs
+    from pvae.storage import files, trust
+    from pvae.training import Run, rebuild
     from pvae.training.arguments import check_numbers
 
     if data is None:
@@ -126,7 +128,7 @@ def train(
     if conditional:
         sizes |= dataset.label_sizes()
     vae = rebuild.build_from(config | sizes)
-    folder = resume or run or runs.new_path(dataset.name)
+    folder = resume or run or files.free(Path("runs") / dataset.name)
     history = pvae.fit(
         vae,
         dataset,

@@ -215,19 +215,29 @@ def _check_moments(reference: torch.optim.Optimizer, found: dict[Any, Any], step
     native = type(reference).__module__.startswith("torch.optim")
     # Fused kernels trust shapes, and write past the end of tensors that are too small.
     expected = reference.state_dict()["state"]
-    count = sum(len(group["params"]) for group in reference.param_groups)
+    parameters = [p for group in reference.param_groups for p in group["params"]]
     for index, moments in found.items():
-        if type(index) is not int or not 0 <= index < count or not isinstance(moments, dict):
+        if (
+            type(index) is not int
+            or not 0 <= index < len(parameters)
+            or not isinstance(moments, dict)
+        ):
             raise ValueError(f"the optimizer has a state of parameter {brief(index, 30)}")
-        own = expected.get(index, {})
-        if native and own.keys() != moments.keys():
+        # None for parameters that a factory knows by itself, which are no stand-ins.
+        own = expected.get(index)
+        if native and own is not None and own.keys() != moments.keys():
             raise ValueError(f"the optimizer has other entries for parameter {index}")
         for name, moment in moments.items():
-            _check_moment(str(name), own.get(name), moment, steps, native)
+            alike = parameters[index] if native and own is None and _has_shape(moment) else None
+            _check_moment(str(name), (own or {}).get(name, alike), moment, steps, native)
+
+
+def _has_shape(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.dim() > 0
 
 
 def _check_moment(name: str, own: Any, found: Any, steps: int, native: bool) -> None:
-    if isinstance(own, Tensor) != isinstance(found, Tensor) and (native or own is not None):
+    if own is not None and isinstance(own, Tensor) != isinstance(found, Tensor):
         raise TypeError(f"{brief(name, 60)} of the optimizer is {shown(found)}")
     if not isinstance(found, Tensor):
         return

@@ -17,7 +17,6 @@ folder that is whole.
 """
 
 import errno
-import itertools
 import platform
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -41,9 +40,7 @@ from pvae.training.history import History
 from pvae.training.rebuild import build_from, load_weights, select
 from pvae.vae import VAE
 
-BEGUN = {"config.yaml", "run.json", "state.pt", "snapshots"}
-"""What a run folder begins with."""
-
+BEGUN = {"config.yaml", "run.json", "state.pt", "snapshots"}  # what a run folder begins with
 FREE_ON_RESUME = {"epochs", "patience", "compile", "device", "data", "labels", "root"}
 _WRITTEN = (".json", ".jsonl", ".yaml", ".safetensors", ".pt", ".npz", ".csv", ".png", ".gif")
 
@@ -212,9 +209,8 @@ class Run:
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write the configuration anew, for a run that was resumed with more epochs."""
         self.write_files({"config.yaml": records.as_yaml(config)})
-        self.__dict__.pop("_config", None)
-        self.__dict__.pop("_written", None)
-        self.__dict__.pop("lacking", None)
+        for name in ("_config", "_written", "lacking"):
+            self.__dict__.pop(name, None)
 
     def check_same(self, config: Mapping[str, Any], data: Dataset) -> None:
         """Check that a configuration and data continue this run.
@@ -333,10 +329,9 @@ class Run:
 
     def _folders(self) -> list[Path]:
         """The folders of the run, each known to be none of another place."""
-        inner = self.path / "snapshots", self.path / "figures"
-        for folder in inner:
-            files.check_own_folder(folder)
-        return [self.path, *(folder for folder in inner if folder.exists())]
+        snapshots = self.path / "snapshots"
+        files.check_own_folder(snapshots)
+        return [self.path, *filter(Path.exists, (snapshots, self.figures))]
 
     def data(self) -> Dataset:
         """Load the data that the run was trained on.
@@ -436,13 +431,6 @@ def load(run: str | Path, vae: VAE | None = None, trust: str | Iterable[str] | N
             f"vae is of type {type(vae).__name__}: give the VAE to put the weights into, or none."
         )
     return found.vae() if vae is None else found.restore(vae)
-
-
-def new_path(name: str) -> Path:
-    """A run folder that is not there yet: runs/name, runs/name-2, ..."""
-    base = Path("runs")
-    names = itertools.chain([name], (f"{name}-{i}" for i in itertools.count(2)))
-    return next(base / n for n in names if not (base / n).exists())
 
 
 def _kept(path: Path) -> set[str]:

@@ -517,6 +517,18 @@ def test_optimizer_state_of_other_shapes_is_refused(digits, tmp_path):
         fit(build(), digits, epochs=2, run=tmp_path / "run", resume=True)
 
 
+def test_a_factory_that_knows_its_parameters_is_resumed(digits, tmp_path):
+    def once(**arguments):
+        vae = build()
+        groups = [{"params": list(p.parameters())} for p in (vae.likelihood, vae.posterior)]
+        fit(vae, digits, optimizer=lambda _: torch.optim.Adam(groups), **arguments)
+        return weights(vae)
+
+    straight = once(epochs=2, warmup=0)
+    once(epochs=1, warmup=0, run=tmp_path / "run")
+    assert same(once(epochs=2, run=tmp_path / "run", resume=True), straight)
+
+
 def test_loading_leaves_the_random_state(digits, tmp_path):
     fit(build(), digits, epochs=1, run=tmp_path / "run")
     state = torch.get_rng_state()
