@@ -302,7 +302,8 @@ def test_a_conditional_run_through_all_three(runs, capsys, tmp_path):
         called(capsys, *given, tmp_path / "labelled.npz", *options)
         said = refused(capsys, *given, tmp_path / "others.npz", *options)
         assert "whole numbers from 0 to 9" in said
-        assert "labels" in refused(capsys, *given, tmp_path / "none.npy", *options)
+        said = refused(capsys, *given, tmp_path / "none.npy", *options)
+        assert "none.npy has no labels, which this conditional run needs: give an .npz" in said
 
 
 def test_classes_of_other_data_are_known_by_name(runs, capsys, tmp_path):
@@ -520,7 +521,8 @@ def test_classes_are_drawn_by_name(tissues, capsys, tmp_path):
     said = refused(capsys, "sample", run, "--label", "malign")
     assert "There is no class 'malign': the names are benign, malignant, unclear." in said
     said = refused(capsys, "sample", run, "--label", "3")
-    assert "whole numbers from 0 to 2, or names: benign, malignant, unclear" in said
+    assert "--label 3 is no class of this run" in said
+    assert "whole numbers from 0 to 2, or names: benign, malignant, unclear." in said
 
 
 def test_samples_are_named_by_their_class(tissues, capsys, monkeypatch):
