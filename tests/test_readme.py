@@ -46,7 +46,6 @@ def folder(tmp_path, monkeypatch):
 def test_the_python_blocks_run_in_order(folder, monkeypatch):
     fit = pvae.fit
     monkeypatch.setattr(pvae, "fit", lambda *args, **options: fit(*args, **options | {"epochs": 1}))
-    monkeypatch.setattr(pvae.evaluation.refinement, "STEPS", 2, raising=False)
     known = {}
     for block in BLOCKS:
         exec(block.replace("num_samples=5000", "num_samples=25"), known)
@@ -66,6 +65,8 @@ def test_the_commands_run_in_order(folder, capsys):
     for argv in commands:
         again = "--resume" in argv
         quick = ["--epochs", "2"] if again else QUICK.get(argv[0], [])
+        if "Conv" in argv:
+            quick = [*quick, "--network.channels", "[4]"]
         if any(option.endswith(("help", "config")) for option in argv):
             with pytest.raises(SystemExit) as raised:
                 main(argv)

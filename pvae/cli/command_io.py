@@ -47,6 +47,12 @@ def open_run(
     for name in asked:
         dataset.part(name)
     labelled = asked if set(vae.conditional) & set(seen_by) else []
+    if data is not None and any(dataset.part(name).y is None for name in labelled):
+        raise ValueError(
+            f"--data {data} has no labels, which this conditional run needs: give an .npz file "
+            "with an array y, a .csv file with a column label, or a folder of a folder for each "
+            "class."
+        )
     classes = opened.info["data"].get("classes")
     if data is not None and labelled and classes is not None:
         dataset = dataset.with_classes(classes, labelled)
@@ -57,6 +63,7 @@ def open_run(
 def choose_label(vae: "pvae.VAE", label: list[float] | str | None, n: int) -> Any:
     """The labels that n samples are given, from what the command line was given."""
     from pvae.cli import gallery
+    from pvae.messages import shorten
 
     if vae.labels is None:
         if label is not None:
@@ -69,11 +76,19 @@ def choose_label(vae: "pvae.VAE", label: list[float] | str | None, n: int) -> An
         return gallery.classes_in_rows(vae, n)
     if label is None:
         raise ValueError("The labels of this run are numbers: say by --label which to draw for.")
-    if isinstance(label, str) and label not in (vae.labels.names or ()):
+    names, classes = vae.labels.names or (), vae.labels.classes
+    if isinstance(label, str) and label not in names:
         try:
-            return float(label)
+            number = float(label)
         except ValueError:
             return label  # which the VAE will refuse, with the names that there are
+        if classes is not None and number not in range(classes):
+            known = f", or names: {shorten(', '.join(names), 150)}" if names else ""
+            raise ValueError(
+                f"--label {label} is no class of this run: choose from the whole numbers from 0 to "
+                f"{classes - 1}{known}."
+            )
+        return number
     return label
 
 

@@ -253,7 +253,7 @@ def as_options(sentence: str, argv: Sequence[str], commands: Commands) -> str:
     first = re.match(r"(\w+) (?:is|does|must|needs) ", sentence)
     if first and first[1] in options:
         sentence = f"{options[first[1]]}{sentence[len(first[1]) :]}"
-    return re.sub(r"(?<![\w./'\"-])None(?![\w/'\"-])", "null", sentence)
+    return re.sub(r"(?<![\w./'\"-])None(?![\w/'\"-]|\.\w)", "null", sentence)
 
 
 def _known(key: str) -> list[type]:

@@ -168,10 +168,11 @@ def evidence_lines(record: dict[str, Any]) -> list[str]:
 def _best_lines(record: dict[str, Any]) -> list[str]:
     """The estimate to go by, why, and what there was no time for."""
     name, reason = record["best"]["estimator"], record["best"]["reason"]
+    plural = "" if record[name]["items"] == 1 else "s"
     value = _importance_value if name == "importance" else _ais_value
     lines = [
         f"\nBest estimate of log p(x): {value(record[name])}",
-        f"It is by {_HOW[name]} of {record[name]['items']:,} items: {reason}.",
+        f"It is by {_HOW[name]} of {record[name]['items']:,} item{plural}: {reason}.",
     ]
     short = [
         f"{_HOW[key]} of {figures['asked'] - figures['items']:,} of {figures['asked']:,} items"

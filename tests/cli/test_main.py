@@ -579,7 +579,7 @@ def test_letters_that_a_terminal_lacks():
 
 
 def test_a_mistake_in_a_part_of_ones_own_says_where(monkeypatch, capsys):
-    def broken(argv):
+    def broken(argv, commands):
         return {}["key"]
 
     monkeypatch.setattr("pvae.cli.main._parse", broken)
