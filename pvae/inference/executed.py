@@ -11,7 +11,6 @@ import types
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 # Packages whose own globals and classes do not change: the standard library, and what follows.
@@ -20,10 +19,13 @@ LIBRARIES = {
     *("torch", "pyro", "numpy", "scipy", "sklearn", "pandas", "torchvision", "matplotlib"),
     *("opt_einsum", "tqdm", "typing_extensions", "sympy", "pvae"),
 } - {"__main__"}
+# Packages that hand work to other threads, or to other processes.
+THREADED = {"concurrent", "multiprocessing", "queue", "_queue", "asyncio"}
 # Code that names one of these, or loads one of the others, may read attributes that it names not.
 _REFLECTION = {"__dict__", "__getattribute__", "asdict", "astuple", "deepcopy", "getmembers"}
 _REFLECTING = {"vars", "eval", "exec", "replace", "fields", "copy"}
 _IMPORTING = {"modules", "import_module"}
+_STDLIB = sysconfig.get_path("stdlib")
 _CALLS = ("PRECALL", "CALL", "LOAD_CONST")
 # Code that loads one of these may treat a tensor in another way than a number or an array.
 _TYPES = {"isinstance", "type", "issubclass", "callable"}
@@ -40,6 +42,7 @@ class Executed:
         reflection: whether attributes may be read that are not named.
         asks_types: whether it may look what kind of a value it has been given.
         reads_clock: whether it may read the time.
+        threads: whether code may have been executed by threads that ran before.
         unknown: whether code may have been executed unseen.
     """
 
@@ -49,6 +52,7 @@ class Executed:
     reflection: bool = False
     asks_types: bool = False
     reads_clock: bool = False
+    threads: bool = False
     unknown: bool = False
 
     def add(self, code: types.CodeType, namespace: dict[str, Any]) -> None:
@@ -132,7 +136,9 @@ def recorded() -> Iterator[Executed]:
         if collecting:
             gc.enable()
         for code, namespace in met.items():
-            if not is_library(namespace.get("__name__")):
+            name = namespace.get("__name__")
+            executed.threads |= isinstance(name, str) and name.partition(".")[0] in THREADED
+            if not is_library(name):
                 executed.add(code, namespace)
 
 
@@ -142,9 +148,10 @@ def is_library(module: Any) -> bool:
     return top in LIBRARIES and _is_itself(top)
 
 
-@lru_cache(maxsize=1024)
 def _is_itself(top: str) -> bool:
     """Whether a name of the standard library stands for that, and for no module of the user's."""
+    if top not in sys.stdlib_module_names:
+        return True
+    # A module of the user's may be imported later, under a name that nobody had before.
     file = getattr(sys.modules.get(top), "__file__", None)
-    own = top in sys.stdlib_module_names and file is not None
-    return not own or file.startswith(sysconfig.get_path("stdlib"))
+    return file is None or file.startswith(_STDLIB)
