@@ -125,6 +125,8 @@ def recorded() -> Iterator[Executed]:
             imports += 1 if event == "call" else -1
         elif event == "call" and not imports:
             met.setdefault(frame.f_code, frame.f_globals)
+            if _is_threaded(frame) and not _is_of_library(frame.f_back):
+                executed.threads = True
 
     collecting = gc.isenabled()
     gc.disable()  # what is called back by it belongs to no program either
@@ -136,10 +138,17 @@ def recorded() -> Iterator[Executed]:
         if collecting:
             gc.enable()
         for code, namespace in met.items():
-            name = namespace.get("__name__")
-            executed.threads |= isinstance(name, str) and name.partition(".")[0] in THREADED
-            if not is_library(name):
+            if not is_library(namespace.get("__name__")):
                 executed.add(code, namespace)
+
+
+def _is_threaded(frame: types.FrameType) -> bool:
+    return str(frame.f_globals.get("__name__")).partition(".")[0] in THREADED
+
+
+def _is_of_library(frame: types.FrameType | None) -> bool:
+    """Whether the code of a library is running, which uses queues for its own purposes."""
+    return frame is None or is_library(frame.f_globals.get("__name__"))
 
 
 def is_library(module: Any) -> bool:
