@@ -624,7 +624,7 @@ def test_a_program(name):
 
 
 def check(make, cause):
-    """Compare losses, parameters and what else is kept with SVI's; return how many graphs it took."""
+    """Compare losses, parameters and what else is kept with SVI's; return the number of graphs."""
     ended = []
     for cls in (SVI, partial(CompiledSVI, backend="graph")):
         pyro.clear_param_store()
