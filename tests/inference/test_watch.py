@@ -648,6 +648,7 @@ class Scripted(nn.Module):
 def test_a_module_in_torchscript_is_run_eagerly():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of TorchScript itself
+        warnings.simplefilter("ignore", FutureWarning)
         own = torch.jit.script(Scripted())
     with pytest.warns(RuntimeWarning, match="RecursiveScriptModule, whose state cannot"):
         check(lambda x: observe(x, own(x)), lambda v: setattr(own, "level", v))
