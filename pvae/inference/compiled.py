@@ -5,7 +5,6 @@ import warnings
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Literal
 
-import numpy as np
 import pyro
 import torch
 from pyro.infer import (
@@ -23,7 +22,8 @@ from torch.utils import _pytree as pytree
 from pvae.inference.backends import Backend
 from pvae.inference.program import Program, observed
 from pvae.inference.rollback import is_plain, undone
-from pvae.inference.stand_in import replaceable
+from pvae.inference.stand_in import Spot, are_tensors, data_parts, varying_parts
+from pvae.inference.state import Elements
 from pvae.inference.untraceable import Disagreement, Unmet, Untraceable, brief
 from pvae.inference.update import update_of
 from pvae.messages import shown
@@ -320,12 +320,13 @@ class CompiledSVI(SVI):
     ) -> Program | None:
         """The graph that holds, among those of one kind."""
         for program in programs:
-            program.take(leaves)
-            if program.watch.same() and program.registered(inputs):
+            holds = program.take(leaves) and program.watch.same() and program.registered(inputs)
+            if holds and program.decides_alike():
                 return program
         for program in list(programs):
-            if program.watch.changed() is None:
+            if program.watch.changed() is None and program.decides_alike():
                 if program.registered(inputs):
+                    program.expect_equals()
                     return program
                 programs.remove(program)
         return None
@@ -337,8 +338,9 @@ class CompiledSVI(SVI):
         programs = self._programs.setdefault(kind, [])
         graphs = sum(map(len, self._programs.values()))
         if len(programs) >= MOST_PROGRAMS:
+            what = programs[-1].watch.changed() or "a number that Python decides by"
             raise Untraceable(
-                f"{programs[-1].watch.changed()} changes again and again; what is to change from "
+                f"{what} changes again and again; what is to change from "
                 "step to step must be a tensor that is changed in place"
             )
         # Who insists on graphs, or trains without a first step of SVI's, gets them all.
@@ -356,7 +358,7 @@ class CompiledSVI(SVI):
             if self.strict:
                 raise _wrong(error) from error
             raise Untraceable(f"its graph disagrees with it, {error}") from error
-        except Untraceable:
+        except (Untraceable, Unmet):
             raise
         except Exception as error:
             raise Untraceable(f"its graph cannot be made, {brief(error)}") from error
@@ -368,25 +370,38 @@ class CompiledSVI(SVI):
     def _varying(
         self, programs: list[Program], leaves: list, structure: Any, gradients: bool, *run: Any
     ) -> Program | None:
-        """A graph with what changes as inputs, where tensors can stand in for all that changed."""
+        """A graph with what changes as inputs, if tensors can stand in for all that changed."""
+        places: dict[Spot, frozenset[int]] = {}
+        values: dict[Spot, Any] = {}
         if programs:
             last = programs[-1]
-            changes = last.watch.changes()
-            if not changes or not all(replaceable(v) for c in changes for v in (c.before, c.now)):
-                return None
-            places = [*((s.place.holder, s.key) for s in last.varying)]
-            places += [(change.place.holder, change.key) for change in changes]
-            places = [(None if h is last.constants else h, key) for h, key in places]
+            for one in last.varying:
+                places[last.spot(one.place, one.key)] = frozenset(one.tensors)
+                values[last.spot(one.place, one.key)] = one.value()
+            for change in last.watch.changes():
+                which = varying_parts(change.before, change.now)
+                if not which:
+                    return None
+                spot = last.spot(change.place, change.key)
+                places[spot] = places.get(spot, frozenset()) | which
+                values[spot] = change.now
         else:
-            # Arrays among the arguments are data, which change.
-            places = [(None, i) for i, x in enumerate(leaves) if _is_array(x) and replaceable(x)]
-        keys = {(id(holder), key) for holder, key in places}
+            # Arrays and tensors within the arguments are data, which change.
+            values = {Spot(None, Elements, i): x for i, x in enumerate(leaves)}
+            places = {s: data_parts(x) for s, x in values.items() if not torch.is_tensor(x)}
+            places = {spot: which for spot, which in places.items() if which}
+        keys = {(id(spot.holder), spot.key) for spot in places}
         asks = [*run[:1], *(program.observed for program in programs)]
-        asks_types = any(one.executed.asks_types for one in asks)
-        if not places or keys & self._fixed or asks_types:
+        if any(one.executed.asks_types for one in asks) and not all(
+            are_tensors(values[spot], which) for spot, which in places.items()
+        ):
+            return None
+        if not places or keys & self._fixed:
             return None
         try:
             return Program(self, leaves, structure, gradients, *run, varying=places)
+        except Unmet:
+            raise
         except Exception:  # it is no input, for whatever reason, but may be a constant
             self._fixed |= keys
             return None
@@ -411,10 +426,6 @@ def _flatten(args: tuple, kwargs: dict) -> tuple[list, Any]:
     plain = (torch.is_tensor(leaf) and is_plain(leaf) for leaf in leaves)
     leaves = [x.contiguous() if p else x for x, p in zip(leaves, plain, strict=True)]
     return leaves, structure
-
-
-def _is_array(value: Any) -> bool:
-    return isinstance(value, np.ndarray)
 
 
 def _wrong(error: Disagreement) -> RuntimeError:

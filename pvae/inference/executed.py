@@ -11,7 +11,6 @@ import types
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 # Packages whose own globals and classes do not change: the standard library, and what follows.
@@ -20,10 +19,13 @@ LIBRARIES = {
     *("torch", "pyro", "numpy", "scipy", "sklearn", "pandas", "torchvision", "matplotlib"),
     *("opt_einsum", "tqdm", "typing_extensions", "sympy", "pvae"),
 } - {"__main__"}
+# Packages that hand work to other threads, or to other processes.
+THREADED = {"concurrent", "multiprocessing", "queue", "_queue", "asyncio"}
 # Code that names one of these, or loads one of the others, may read attributes that it names not.
 _REFLECTION = {"__dict__", "__getattribute__", "asdict", "astuple", "deepcopy", "getmembers"}
 _REFLECTING = {"vars", "eval", "exec", "replace", "fields", "copy"}
 _IMPORTING = {"modules", "import_module"}
+_STDLIB = sysconfig.get_path("stdlib")
 _CALLS = ("PRECALL", "CALL", "LOAD_CONST")
 # Code that loads one of these may treat a tensor in another way than a number or an array.
 _TYPES = {"isinstance", "type", "issubclass", "callable"}
@@ -40,6 +42,7 @@ class Executed:
         reflection: whether attributes may be read that are not named.
         asks_types: whether it may look what kind of a value it has been given.
         reads_clock: whether it may read the time.
+        threads: whether code may have been executed by threads that ran before.
         unknown: whether code may have been executed unseen.
     """
 
@@ -49,6 +52,7 @@ class Executed:
     reflection: bool = False
     asks_types: bool = False
     reads_clock: bool = False
+    threads: bool = False
     unknown: bool = False
 
     def add(self, code: types.CodeType, namespace: dict[str, Any]) -> None:
@@ -121,6 +125,8 @@ def recorded() -> Iterator[Executed]:
             imports += 1 if event == "call" else -1
         elif event == "call" and not imports:
             met.setdefault(frame.f_code, frame.f_globals)
+            if _is_threaded(frame) and not _is_of_library(frame.f_back):
+                executed.threads = True
 
     collecting = gc.isenabled()
     gc.disable()  # what is called back by it belongs to no program either
@@ -136,15 +142,25 @@ def recorded() -> Iterator[Executed]:
                 executed.add(code, namespace)
 
 
+def _is_threaded(frame: types.FrameType) -> bool:
+    return str(frame.f_globals.get("__name__")).partition(".")[0] in THREADED
+
+
+def _is_of_library(frame: types.FrameType | None) -> bool:
+    """Whether the code of a library is running, which uses queues for its own purposes."""
+    return frame is None or is_library(frame.f_globals.get("__name__"))
+
+
 def is_library(module: Any) -> bool:
     """Whether a module, by its name, is of a package whose code does not change."""
     top = module.partition(".")[0] if isinstance(module, str) else ""
     return top in LIBRARIES and _is_itself(top)
 
 
-@lru_cache(maxsize=1024)
 def _is_itself(top: str) -> bool:
     """Whether a name of the standard library stands for that, and for no module of the user's."""
+    if top not in sys.stdlib_module_names:
+        return True
+    # A module of the user's may be imported later, under a name that nobody had before.
     file = getattr(sys.modules.get(top), "__file__", None)
-    own = top in sys.stdlib_module_names and file is not None
-    return not own or file.startswith(sysconfig.get_path("stdlib"))
+    return file is None or file.startswith(_STDLIB)

@@ -1,6 +1,7 @@
 """What programs read from Python, and whether it still is what it was."""
 
 import array
+import builtins
 import contextvars
 import enum
 import operator
@@ -10,7 +11,7 @@ import sys
 import threading
 import types
 import weakref
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, time, timedelta, tzinfo
 from decimal import Decimal
@@ -25,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pvae.inference.executed import Executed, is_library
+from pvae.inference.executed import THREADED, Executed, is_library
 from pvae.inference.state import (
     ABSENT,
     Cells,
@@ -57,8 +58,10 @@ _VALUES = (*ATOMS, list, dict, tuple, set)
 _CONTAINERS = {"argparse", "types", "collections", "functools", "os"}
 # Modules of whose objects the attributes are their state, and others that have one of their own.
 _FOLLOWED = {*_CONTAINERS, "torch", "pyro", "pvae", "scipy", "sklearn", "configparser"}
-_FOLLOWED |= {"weakref", "threading", "queue"}
-_OPAQUE = {"ctypes", "_ctypes", "multiprocessing", "mmap", "sqlite3", "_io", "io", "shelve", "dbm"}
+_FOLLOWED |= {"weakref", "_weakrefset", "numpy", "statistics", "string"}
+_OPAQUE = {"ctypes", "_ctypes", "mmap", "sqlite3", "_io", "io", "shelve", "dbm"}
+# Whose objects threads share: to put them back would take them from the threads that wait.
+_OPAQUE |= {"threading", *THREADED}
 # Classes that read no attributes but those that they define themselves.
 _GENERIC = {"object", "Module", "PyroModule", "ABC", "Generic", "Protocol", "Namespace"}
 _GENERIC |= {"SimpleNamespace", "PyroOptim"}
@@ -83,6 +86,7 @@ class Watch:
 
     Attributes:
         tensors: the tensors that are reached.
+        replaced: what was last found to be replaced by what is equal: the places, and the names.
 
     Raises:
         Untraceable: if there is more than can be compared at every step.
@@ -95,11 +99,14 @@ class Watch:
             raise Untraceable("a profiler is at work, which hides what code is executed")
         if executed.reads_clock:
             raise Untraceable("it may read a clock, by the module time or datetime")
+        if executed.threads:
+            raise Untraceable("it hands work to other threads, whose code cannot be followed")
         self.roots = dict(roots)
         self.executed = executed
         self.ignored = list(ignored)
         self._layouts: list[tuple[Tensor, tuple]] = []
         self._read: list[tuple[Tensor, int, Tensor]] = []
+        self.replaced: list[tuple[Place, Any]] = []
         self._find()
 
     # Tensors -----------------------------------------------------------------------------------
@@ -134,12 +141,15 @@ class Watch:
         for change in changes:
             if self._matters(change) and not equal(change.now, change.before):
                 return str(change)
-        if all(isinstance(c.now, ATOMS) or not self._matters(c) for c in changes):
+        changes = [c for c in changes if self._matters(c) and not isinstance(c.now, ATOMS)]
+        if not changes:
             for place in stale:
                 place.remember()
             self._arrange()
         else:  # equal, but other objects, which are watched from now on
             self._find()
+        places = [(self._where.get(_key(c.place)), c.key) for c in changes]
+        self.replaced = [(found[0], key) for found, key in places if found]
         return None
 
     def changes(self) -> list[Change]:
@@ -147,13 +157,13 @@ class Watch:
         changes = [c for p in self.places if not p.same() for c in p.changes()]
         return [c for c in changes if self._matters(c) and not equal(c.now, c.before)]
 
-    def place(self, holder: Any) -> Place:
+    def place(self, holder: Any, kind: type[Place]) -> Place:
         """The place that something holds its values in."""
-        return self._where[id(holder)][0]
+        return self._where[id(holder), kind][0]
 
-    def accept(self, holder: Any, key: Any, value: Any) -> None:
+    def accept(self, place: Place, key: Any, value: Any) -> None:
         """Take a value that is there now for what was."""
-        place, start = self._where[id(holder)]
+        place, start = self._where[_key(place)]
         index = list(place.keys).index(key)
         place.values[index] = value
         if start is not None:
@@ -221,11 +231,11 @@ class Watch:
         self._dicts = [p.holder for p in entries]
         self._expected = list(self._flat())
         # Where the values of each place are among those expected.
-        self._where: dict[int, tuple[Place, int | None]]
-        self._where = {id(place.holder): (place, None) for place in self.places}
+        self._where: dict[tuple[int, type], tuple[Place, int | None]]
+        self._where = {_key(place): (place, None) for place in self.places}
         start = 0
         for place in (*listed, *entries):
-            self._where[id(place.holder)] = place, start
+            self._where[_key(place)] = place, start
             start += len(place.values)
 
     def _find_by_names(self) -> None:
@@ -240,6 +250,8 @@ class Watch:
         executed = self.executed
         for code, (namespace, names) in executed.reads.items():
             self._add_names(namespace, names, code.co_name)
+            builtin = vars(builtins).keys() & names - namespace.keys()
+            self._add_names(vars(builtins), builtin, "the builtins")
         self._follow((sys.modules.get(name) for name in executed.modules), "an import", False)
         if not executed.names.isdisjoint(("environ", "getenv")):
             self._follow((os.environ,), "os.environ", False)
@@ -277,6 +289,8 @@ class Watch:
             self._add(Elements(thing, owner, library=library))
         elif isinstance(thing, dict):
             self._add(Entries(thing, owner, library=library))
+            if isinstance(thing, defaultdict):
+                self._add(Slots(thing, ("default_factory",), owner, named=False))
         elif isinstance(thing, np.ndarray | bytearray | array.array):
             self._add_array(thing, owner)
         elif isinstance(thing, types.MappingProxyType):
@@ -364,10 +378,12 @@ class Watch:
 
     def _visit_object(self, thing: Any, owner: str) -> None:
         cls = type(thing)
-        name, root = cls.__name__, str(cls.__module__).partition(".")[0]
+        name, root = cls.__name__, _package(cls)
         if isinstance(thing, random.Random | np.random.Generator | np.random.RandomState):
             self._add_generator(thing, owner)
-        elif root in _OPAQUE or isinstance(thing, memoryview):
+        elif not _OPAQUE.isdisjoint(map(_package, cls.__mro__)) or isinstance(
+            thing, memoryview | torch.jit.ScriptModule
+        ):
             raise Untraceable(f"{owner} is a {name}, whose state cannot be followed")
         elif root == "pandas" and hasattr(cls, "__array__"):
             self.places.append(Content(thing, owner, np.array, _leave, equal))
@@ -404,6 +420,14 @@ class Watch:
         else:
             place = Content(generator, owner, _state_of, _put_state, equal)
         self.places.append(place)
+
+
+def _key(place: Place) -> tuple[int, type]:
+    return id(place.holder), type(place)
+
+
+def _package(cls: type) -> str:
+    return str(cls.__module__).partition(".")[0]
 
 
 def _state_of(generator: Any) -> Any:
@@ -488,6 +512,8 @@ def equal(now: Any, before: Any, pairs: set[tuple[int, int]] | None = None) -> b
             return equal(now.cell_contents, before.cell_contents, pairs)
         except ValueError:  # not bound yet
             return False
+    if isinstance(now, weakref.ref):
+        return equal(now(), before(), pairs)
     if isinstance(now, partial):
         return all_equal(*((p.func, p.args, p.keywords) for p in (now, before)))
     if isinstance(now, Tensor | type | types.ModuleType) or not (

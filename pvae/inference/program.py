@@ -1,9 +1,11 @@
 """The graph of a step's loss and gradients, made for arguments of one kind, and what runs it."""
 
-from collections.abc import Callable, Iterator, Sequence
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyro
 import torch
 from pyro import poutine
@@ -17,8 +19,10 @@ from pvae.inference.backends import best_backend, compile_graph
 from pvae.inference.cuda_graph import CapturedStep
 from pvae.inference.executed import Executed, recorded
 from pvae.inference.guards import ATOMS, Watch, equal
+from pvae.inference.parts import LEAF, take_apart
 from pvae.inference.rollback import same_noise, stored, undone
-from pvae.inference.stand_in import StandIn
+from pvae.inference.stand_in import Spot, StandIn
+from pvae.inference.state import Place
 from pvae.inference.tracing import Graph, difference, marked, trace
 from pvae.inference.untraceable import Disagreement, Unmet, Untraceable, brief
 
@@ -72,8 +76,7 @@ class Program:
         structure: how to put them together.
         gradients: whether a step is to be taken, or the loss alone evaluated.
         run: a run of the programs on such arguments; ``None`` to have one made, and undone.
-        varying: values that are to be inputs of the graph and not constants: what holds them,
-            ``None`` for the arguments, and by what name.
+        varying: values of which parts are to be inputs of the graph and not constants.
 
     Raises:
         Untraceable: if the programs have no graph.
@@ -87,7 +90,7 @@ class Program:
         structure: Any,
         gradients: bool,
         run: Run | None = None,
-        varying: Sequence[tuple[Any, Any]] = (),
+        varying: Mapping[Spot, frozenset[int]] = types.MappingProxyType({}),
     ) -> None:
         self.svi = svi
         self.gradients = gradients
@@ -97,7 +100,11 @@ class Program:
         self.structure = structure
         self.steps = 0
         inputs = [leaf for leaf in leaves if torch.is_tensor(leaf)]
-        run = self._look(inputs) if run is None else run
+        if run is None:
+            try:
+                run = self._look(inputs)
+            except Exception as error:  # which is the program's own
+                raise Unmet from error
         self.observed = run
         self.named = run.named
         self.parameters = list({id(p): p for p in run.named.values()}.values())
@@ -107,12 +114,14 @@ class Program:
             raise Untraceable("a parameter has a hook on its gradient, which only eager steps call")
         self.constraints = {name: pyro.get_param_store()._constraints[name] for name in run.named}
         self.owns: bool | None = None
-        arrays = [leaf for i, leaf in enumerate(leaves) if (None, i) in varying]
+        # Arrays among the arguments are compared with nothing where they are inputs.
+        arrays = [leaves[spot.key] for spot in varying if spot.holder is None]
+        arrays = [x for x in arrays if isinstance(x, np.ndarray)]
         self.watch = self._watch(run, arrays)
         tensors = *self.parameters, *inputs
         self.varying = [
-            StandIn(self.watch.place(self.constants if holder is None else holder), key, tensors)
-            for holder, key in varying
+            StandIn(self.watch.place(self.constants if h is None else h, kind), key, which, tensors)
+            for (h, kind, key), which in varying.items()
         ]
         self.graph = self._trace(inputs)
         self.watch.read(self.graph.read)
@@ -209,16 +218,38 @@ class Program:
         """Whether the next run is to be compared with the eager program: the 2nd, 4th, 8th, ..."""
         return self.steps & (self.steps + 1) == 0 and self.steps > 0
 
-    def take(self, leaves: list) -> None:
-        """Take over the arguments that are no tensors, and what varies."""
+    def take(self, leaves: list) -> bool:
+        """Take over the arguments that are no tensors, and what varies, if that is possible."""
         for place, leaf in enumerate(leaves):
             old = self.constants[place]
             if torch.is_tensor(leaf) or leaf is old:
                 continue
             if not (isinstance(leaf, ATOMS) and equal(leaf, old)):
                 self.constants[place] = leaf
-        for stand_in in self.varying:
-            stand_in.take(self.watch)
+        return all([one.take(self.watch) for one in self.varying])
+
+    def decides_alike(self) -> bool:
+        """Whether Python decides by the numbers that vary as it did when this was traced.
+
+        Raises:
+            Unmet: if the program raises an error where it does not.
+        """
+        failed = [guard for guard in self.graph.guards if not guard.holds()]
+        if any(guard.raises for guard in failed):
+            raise Unmet
+        return not failed
+
+    def expect_equals(self) -> None:
+        """Have objects that were replaced by equal ones be replaced by others from now on."""
+        known = {self.spot(one.place, one.key) for one in self.varying}
+        for place, key in self.watch.replaced:
+            _, structure = take_apart(place.get(key))
+            if structure is not LEAF and self.spot(place, key) not in known:
+                self.varying.append(StandIn(place, key, (), ()))
+
+    def spot(self, place: Place, key: Any) -> Spot:
+        """Where a value is, whichever list holds the arguments."""
+        return Spot(None if place.holder is self.constants else place.holder, type(place), key)
 
     def registered(self, inputs: Sequence[Tensor]) -> bool:
         """Whether the program's parameters are in the store, or are its own to put there again.
@@ -294,21 +325,23 @@ class Program:
     @contextmanager
     def _with_tensors(self) -> Iterator[None]:
         """With tensors in the place of what varies."""
-        before = [(one, one.place.get(one.key)) for one in self.varying]
+        before = [(one, one.value()) for one in self.varying]
         try:
             for one in self.varying:
-                one.place.write(one.key, one.tensor)
-                self.watch.accept(one.place.holder, one.key, one.tensor)
+                value = one.with_tensors()
+                one.place.write(one.key, value)
+                self.watch.accept(one.place, one.key, value)
             yield
         finally:
             for one, value in before:
                 one.place.write(one.key, value)
-                self.watch.accept(one.place.holder, one.key, value)
+                self.watch.accept(one.place, one.key, value)
 
     def _trace(self, inputs: Sequence[Tensor]) -> Graph:
         svi = self.svi
         call = svi.loss_and_grads if self.gradients else svi.loss
-        varying = [one.tensor for one in self.varying]
+        varying = [tensor for one in self.varying for tensor in one.tensors.values()]
+        scalars = [pair for one in self.varying for pair in one.scalars]
         reached = [*self.watch.tensors, *varying]
         with self._with_tensors(), undone(self.parameters, self.watch, record=False):
             graph = trace(
@@ -321,8 +354,9 @@ class Program:
                 self.scale,
                 reached,
                 self.observed.checks,
+                scalars,
             )
-        if not {id(t) for t in varying} <= {id(t) for t in graph.live}:
+        if not {id(t) for t in varying} <= {id(t) for t in graph.live} | graph.decided:
             raise Untraceable("a value that changes at every step is more than computed with")
         return graph
 
@@ -366,7 +400,7 @@ class Program:
                 loss = pytree.tree_leaves(self._eager(inputs, terms.program))
             eager = [None if p.grad is None else p.grad * self.scale for p in self.parameters]
             changing = [t for t in (*self.graph.live, *self.parameters) if written(t)]
-            replaced = [one.place.get(one.key) for one in self.varying]
+            replaced = [part for one in self.varying for part in take_apart(one.value())[0]]
             if any(written(x) for x in (*inputs, *filter(torch.is_tensor, replaced))):
                 raise Untraceable("it changes an argument in place")
             after = [t.clone() for t in changing]

@@ -1,59 +1,138 @@
 """Tensors that stand in for Python values which change from step to step."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Collection, Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pvae.inference.guards import Watch
+from pvae.inference.guards import ATOMS, Watch, equal
+from pvae.inference.parts import put_together, take_apart
 from pvae.inference.rollback import is_plain
+from pvae.inference.scalars import Scalar
 from pvae.inference.state import Place
+
+_NUMBERS = (float, int, np.float64, np.float32, np.int64)
+
+
+class Spot(NamedTuple):
+    """Where a value is that changes from step to step.
+
+    Attributes:
+        holder: what holds it; ``None`` for the arguments.
+        kind: the kind of place that the holder is.
+        key: by what name.
+    """
+
+    holder: Any
+    kind: type[Place]
+    key: Any
+
+    def __hash__(self) -> int:
+        return hash((id(self.holder), self.kind, self.key))
+
+    def __eq__(self, other: object) -> bool:
+        return self.holder is other.holder and self[1:] == other[1:]
 
 
 class StandIn:
-    """A tensor that is an input of a graph, in place of a float, an array or another tensor.
+    """Tensors that are inputs of a graph, in place of numbers, arrays or tensors of a value.
+
+    The rest of the value must stay equal, but the whole may be another object at each step.
 
     Args:
         place: what holds the value.
         key: by what name.
+        which: which parts of the value the tensors stand for.
         tensors: tensors that the value is computed with, of whose precision and device it is.
 
     Attributes:
-        tensor: the tensor.
+        tensors: the tensors, by part.
+        scalars: for the tensors of single numbers, the numbers themselves.
     """
 
-    def __init__(self, place: Place, key: Any, tensors: Iterable[Tensor]) -> None:
+    def __init__(
+        self, place: Place, key: Any, which: Collection[int], tensors: Iterable[Tensor]
+    ) -> None:
         self.place = place
         self.key = key
-        value = place.get(key)
-        self.kind = type(value)
-        if isinstance(value, float):
-            first = next(iter(tensors), torch.empty(()))
-            double = any(t.dtype == torch.float64 for t in tensors)
-            dtype = torch.float64 if double else torch.get_default_dtype()
-            self.tensor = torch.tensor(value, dtype=dtype, device=first.device)
-        else:
-            self.tensor = _as_tensor(value).detach().clone()
+        self.original = place.get(key)  # the watch follows what is inside
+        self._parts, self._structure = take_apart(self.original)
+        self.tensors: dict[int, Tensor] = {}
+        self.scalars: list[tuple[Tensor, Scalar]] = []
+        self._numbers: dict[int, Tensor] = {}  # on the host, in double precision
+        for i in which:
+            value = self._parts[i]
+            if isinstance(value, _NUMBERS):
+                self.tensors[i] = _number(value, tensors)
+                self._numbers[i] = torch.tensor(float(value), dtype=torch.float64)
+                self.scalars.append((self.tensors[i], Scalar(self._numbers[i].clone)))
+            else:
+                self.tensors[i] = _as_tensor(value).detach().clone()
 
-    def take(self, watch: Watch) -> None:
+    def value(self) -> Any:
+        """The value as it is now."""
+        return self.place.get(self.key)
+
+    def with_tensors(self) -> Any:
+        """The value with the tensors in it."""
+        parts = [self.tensors.get(i, part) for i, part in enumerate(self._parts)]
+        return put_together(self._structure, parts)
+
+    def take(self, watch: Watch) -> bool:
         """Take over the value that is there now, if it is one of the same kind."""
-        value = self.place.get(self.key)
-        if type(value) is not self.kind:
-            return
-        if isinstance(value, float):
-            self.tensor.fill_(value)
-        else:
-            given = _as_tensor(value)
-            if (given.shape, given.dtype, given.device) != (
-                self.tensor.shape,
-                self.tensor.dtype,
-                self.tensor.device,
-            ):
-                return
-            self.tensor.copy_(given)
-        watch.accept(self.place.holder, self.key, value)
+        value = self.value()
+        parts, structure = take_apart(value)
+        if structure != self._structure or not all(map(self._fits, range(len(parts)), parts)):
+            watch.accept(self.place, self.key, self.original)
+            return False
+        for i, tensor in self.tensors.items():
+            if i in self._numbers:
+                tensor.fill_(parts[i])
+                self._numbers[i].fill_(parts[i])
+            else:
+                tensor.copy_(_as_tensor(parts[i]))
+        watch.accept(self.place, self.key, value)
+        return True
+
+    def _fits(self, i: int, part: Any) -> bool:
+        before = self._parts[i]
+        if part is before:
+            return True
+        if i not in self.tensors:
+            return isinstance(part, (*ATOMS, np.ndarray)) and equal(part, before)
+        if type(part) is not type(before) or i in self._numbers:
+            return type(part) is type(before)
+        if not replaceable(part):
+            return False
+        return _kind(_as_tensor(part)) == _kind(self.tensors[i])
+
+
+def varying_parts(before: Any, now: Any) -> frozenset[int] | None:
+    """The parts of a value that tensors can stand in for where it changed.
+
+    ``None`` where there is more to it than that.
+    """
+    (old, structure), (new, other) = map(take_apart, (before, now))
+    if structure != other:
+        return None
+    changed = [i for i, (a, b) in enumerate(zip(old, new, strict=True)) if not _alike(a, b)]
+    if not all(type(old[i]) is type(new[i]) and replaceable(old[i]) for i in changed):
+        return None
+    return frozenset(changed) if all(replaceable(new[i]) for i in changed) else None
+
+
+def data_parts(value: Any) -> frozenset[int]:
+    """The parts of a value that are data: arrays and tensors."""
+    parts = enumerate(take_apart(value)[0])
+    return frozenset(i for i, part in parts if _is_data(part) and replaceable(part))
+
+
+def are_tensors(value: Any, which: Collection[int]) -> bool:
+    """Whether parts of a value are tensors already, as which their types stay."""
+    parts, _ = take_apart(value)
+    return all(torch.is_tensor(parts[i]) for i in which)
 
 
 def replaceable(value: Any) -> bool:
@@ -62,7 +141,28 @@ def replaceable(value: Any) -> bool:
         return is_plain(value) and not value.requires_grad
     if isinstance(value, np.ndarray):
         return value.dtype.kind in "biuf" and value.dtype.isnative and value.flags.writeable
-    return type(value) is float
+    return type(value) in _NUMBERS
+
+
+def _alike(now: Any, before: Any) -> bool:
+    return now is before or (isinstance(now, (*ATOMS, np.ndarray)) and equal(now, before))
+
+
+def _is_data(value: Any) -> bool:
+    return isinstance(value, Tensor | np.ndarray)
+
+
+def _kind(tensor: Tensor) -> tuple:
+    return tensor.shape, tensor.dtype, tensor.device
+
+
+def _number(value: Any, tensors: Iterable[Tensor]) -> Tensor:
+    first = next(iter(tensors), torch.empty(()))
+    if isinstance(value, int | np.integer):
+        return torch.tensor(int(value), device=first.device)
+    double = any(t.dtype == torch.float64 for t in tensors)
+    dtype = torch.float64 if double else torch.get_default_dtype()
+    return torch.tensor(float(value), dtype=dtype, device=first.device)
 
 
 def _as_tensor(value: np.ndarray | Tensor) -> Tensor:

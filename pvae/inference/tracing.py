@@ -1,5 +1,6 @@
 """From a loss that runs two Pyro programs to a graph of torch operators."""
 
+import math
 import random
 import re
 import sys
@@ -17,6 +18,7 @@ import numpy as np
 import pyro.util
 import torch
 from pyro.ops import provenance
+from pyro.poutine.scale_messenger import ScaleMessenger
 from torch import Tensor, fx
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.distributions import Distribution
@@ -28,6 +30,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from pvae.inference.assertions import Checks
 from pvae.inference.bernoulli import draw_as_torch_does
 from pvae.inference.rollback import is_plain
+from pvae.inference.scalars import Guard, Scalar, is_random
 from pvae.inference.untraceable import Untraceable, brief
 
 _READS = {
@@ -74,6 +77,8 @@ class Graph:
         reached: for each parameter, whether the loss depends on it.
         read: tensors whose values Python read. They are constants of the graph, which must not be
             used when they change.
+        guards: what Python decided by numbers that vary.
+        decided: the identities of the tensors that stand for those.
         answers: what checks of values are taken to find, whose conditions are the last outputs.
     """
 
@@ -82,6 +87,8 @@ class Graph:
     loss: pytree.TreeSpec
     reached: list[bool] = field(default_factory=list)
     read: list[Tensor] = field(default_factory=list)
+    guards: list[Guard] = field(default_factory=list)
+    decided: set[int] = field(default_factory=set)
     answers: list[bool] = field(default_factory=list)
 
 
@@ -95,6 +102,7 @@ def trace(
     scale: float | None,
     reached: Sequence[Tensor] = (),
     checks: Checks | None = None,
+    scalars: Sequence[tuple[Tensor, Scalar]] = (),
 ) -> Graph:
     """Trace a loss, and the gradients of whatever it calls ``backward`` on.
 
@@ -114,13 +122,14 @@ def trace(
             cost another run.
         checks: what the programs' checks of values found in another run, which they are taken to
             find in each.
+        scalars: tensors that stand for numbers, and the numbers.
 
     Raises:
         Untraceable: if the programs' operations depend on values.
     """
     # Tensors of their own: the programs may reach an argument by another way as well.
     inputs = [x.detach().clone() for x in inputs]
-    run = partial(_trace, call, model, guide, parameters, inputs, arguments, scale, checks)
+    run = partial(_trace, call, model, guide, parameters, inputs, arguments, scale, checks, scalars)
     others = set(map(id, parameters))
     known = [t for t in reached if id(t) not in others and is_plain(t) and t.is_leaf]
     states = random.getstate(), np.random.get_state()
@@ -165,6 +174,7 @@ def _trace(
     arguments: Callable[[Sequence[Tensor]], tuple[tuple, dict]],
     scale: float | None,
     checks: Checks | None,
+    scalars: Sequence[tuple[Tensor, Scalar]],
     known: Sequence[Tensor],
 ) -> tuple[Graph, list[Tensor]]:
     """Trace once; return also the tensors that were met and not known."""
@@ -174,7 +184,7 @@ def _trace(
     def run(*tensors: Tensor) -> list[Tensor]:
         leaves, rest = tensors[: len(parameters)], tensors[len(parameters) :]
         args, others = rest[: len(inputs)], rest[len(inputs) :]
-        mode = _Symbolic(parameters, leaves, known, others, checks)
+        mode = _Symbolic(parameters, leaves, known, others, checks, scalars)
         modes.append(mode)
         positional, named = arguments(args)
         with _traceable(mode), torch.set_grad_enabled(scale is not None):
@@ -182,6 +192,7 @@ def _trace(
                 loss = call(mode.program(model), mode.program(guide), *positional, **named)
             values, graph.loss = pytree.tree_flatten(loss)
             graph.read = mode.read
+            graph.guards, graph.decided = mode.guards, set(mode.numbers) & mode.decided
             graph.answers = [answer for _, answer in mode.conditions]
             conditions = [condition for condition, _ in mode.conditions]
             outputs = [_number(value) for value in values]
@@ -228,6 +239,7 @@ class _Symbolic(TorchFunctionMode):
         known: other tensors that were there before.
         symbols: their symbols.
         checks: what checks of values found in another run.
+        scalars: tensors that stand for numbers, and the numbers.
 
     Attributes:
         unknown: the other tensors that were met, and copies of the single numbers among them, which
@@ -245,8 +257,14 @@ class _Symbolic(TorchFunctionMode):
         known: Sequence[Tensor],
         symbols: Sequence[Tensor],
         checks: Checks | None,
+        scalars: Sequence[tuple[Tensor, Scalar]] = (),
     ) -> None:
         super().__init__()
+        self.numbers = {id(tensor): scalar for tensor, scalar in scalars}
+        self.guards: list[Guard] = []
+        self.decided: set[int] = set()
+        # Of tensors that are computed from such numbers alone: how, and from which of them.
+        self._scalars: dict[int, tuple[Tensor, Scalar, frozenset[int]]] = {}
         self.checks = checks
         pairs = zip((*parameters, *known), (*leaves, *symbols), strict=True)
         self.symbols = {id(tensor): symbol for tensor, symbol in pairs}
@@ -264,6 +282,12 @@ class _Symbolic(TorchFunctionMode):
         given = args
         if kwargs and kwargs.get("generator") is not None:
             raise Untraceable("it draws from a torch.Generator of its own")
+        if self.numbers and function is torch.Tensor.__bool__:
+            answer = self.decide(given[0])
+            if answer is not None:
+                return answer
+        if function in _READS and id(given[0]) in self.numbers:
+            raise Untraceable("a value that changes at every step is more than computed with")
         if function in _READS and self._can_read(given[0]):
             self.read.append(given[0])
             with _disable_current_modes():
@@ -291,11 +315,40 @@ class _Symbolic(TorchFunctionMode):
         result = function(*args, **kwargs)
         if self._origins:
             self.derive(result, self.origin((args, kwargs)))
+        if self._scalars:
+            self._compute_scalar(function, args, kwargs, result)
         if _IN_PLACE.fullmatch(getattr(function, "__name__", "")):
             # `count += 1` names the tensor anew, which must not come to be called a symbol.
             self.unreadable.add(id(given[0]))
+            self._scalars.pop(id(args[0]), None)
             return given[0]
         return result
+
+    # What Python decides by numbers that vary holds as long as it would decide so again.
+
+    def decide(self, tensor: Tensor, raises: bool = False) -> bool | None:
+        """The truth of a number that is computed from those that vary; else nothing."""
+        found = self._scalars.get(id(self._symbol(tensor)))
+        if found is None:
+            return None
+        _, scalar, of = found
+        with torch._C.DisableTorchFunction(), _disable_current_modes():
+            answer = bool(scalar.value())
+        self.guards.append(Guard(scalar, answer, raises))
+        self.decided |= of
+        return answer
+
+    def _compute_scalar(self, function: Callable, args: tuple, kwargs: dict, result: Any) -> None:
+        """Note how a number is computed from those that vary, if it is."""
+        given = [x for x in pytree.tree_leaves((args, kwargs)) if torch.is_tensor(x)]
+        found = [self._scalars.get(id(x)) for x in given]
+        if not found or None in found or not torch.is_tensor(result) or is_random(function):
+            return
+        args, kwargs = pytree.tree_map_only(
+            Tensor, lambda x: self._scalars[id(x)][1], (args, kwargs)
+        )
+        of = frozenset().union(*(one[2] for one in found))
+        self._scalars[id(result)] = result, Scalar(function, args, kwargs), of
 
     # Pyro tracks which sites a tensor depends on by a subclass of tensors, which symbols cannot be.
 
@@ -319,6 +372,9 @@ class _Symbolic(TorchFunctionMode):
         if isinstance(tensor, provenance.ProvenanceTensor):
             raise Untraceable("it keeps a tensor of an earlier run, as averaging baselines do")
         symbol = self.symbols.get(id(tensor), tensor)
+        if id(tensor) in self.numbers and id(symbol) not in self._scalars:
+            of = frozenset((id(tensor),))
+            self._scalars[id(symbol)] = symbol, self.numbers[id(tensor)], of
         known = isinstance(symbol, FakeTensor) or symbol.is_meta or id(symbol) in self.unknown
         if not known:
             if not is_plain(symbol):
@@ -368,6 +424,13 @@ def _traceable(mode: _Symbolic) -> Iterator[None]:
     def from_numpy(data: Any) -> Tensor:
         return data if torch.is_tensor(data) else convert(data)
 
+    begin_scale = ScaleMessenger.__init__
+
+    def scaled(self: ScaleMessenger, scale: Any) -> None:
+        if torch.is_tensor(scale) and mode.decide(scale > 0, raises=True) is False:
+            raise Untraceable("a scale is not positive")
+        begin_scale(self, scale)
+
     def tracing() -> bool | None:  # Pyro's objectives ask, on account of TorchScript
         asks = sys._getframe(1).f_globals.get("__name__", "")
         return True if asks.startswith("pyro.") and not mode.in_program else None
@@ -380,6 +443,8 @@ def _traceable(mode: _Symbolic) -> Iterator[None]:
         mock.patch.object(provenance.ProvenanceTensor, "__new__", tracked),
         mock.patch.object(provenance, "extract_provenance", lambda x: (x, mode.origin(x))),
         mock.patch.object(torch._C, "_get_tracing_state", tracing),
+        mock.patch.object(ScaleMessenger, "__init__", scaled),
+        mock.patch.multiple(math, **_of_tensors()),
         mock.patch.object(torch, "manual_seed", _seed),
         mock.patch.object(torch, "tensor", tensor),
         mock.patch.object(torch, "from_numpy", from_numpy),
@@ -398,6 +463,21 @@ def _without_mkldnn() -> Iterator[None]:
         yield
     finally:
         torch._C._set_mkldnn_enabled(before)
+
+
+def _of_tensors() -> dict[str, Callable]:
+    """Functions of numbers that take tensors as well."""
+
+    def either(name: str) -> Callable:
+        of_number, of_tensor = getattr(math, name), getattr(torch, name)
+
+        def function(*args: Any) -> Any:
+            return (of_tensor if any(map(torch.is_tensor, args)) else of_number)(*args)
+
+        return function
+
+    names = "cos exp expm1 log log1p pow sigmoid sin sqrt tanh"
+    return {name: either(name) for name in names.split() if hasattr(math, name)}
 
 
 def _seed(seed: int) -> None:
@@ -461,7 +541,7 @@ def _simplify(module: fx.GraphModule) -> None:
     for node in module.graph.nodes:
         if node.target in _SAME:
             before, after = (n.meta.get("val") for n in (node.args[0], node))
-            if torch.is_tensor(before) and _layout(before) == _layout(after):
+            if torch.is_tensor(before) and _same_layout(before, after):
                 node.replace_all_uses_with(node.args[0])
         elif node.target is torch.ops.aten._linalg_check_errors.default:
             module.graph.erase_node(node)  # it waits for the device; eager steps have looked
@@ -469,8 +549,12 @@ def _simplify(module: fx.GraphModule) -> None:
     module.recompile()
 
 
-def _layout(tensor: Tensor) -> tuple:
-    return tensor.shape, tensor.stride(), tensor.dtype
+def _same_layout(one: Tensor, other: Tensor) -> bool:
+    if one.dtype != other.dtype:
+        return False
+    pairs = ((*one.shape, *one.stride()), (*other.shape, *other.stride()))
+    # Sizes that only a run can tell cannot be compared.
+    return all(isinstance(n, int) for sizes in pairs for n in sizes) and pairs[0] == pairs[1]
 
 
 def _cause(error: Exception) -> str:

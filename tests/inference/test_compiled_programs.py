@@ -1,7 +1,9 @@
 """Odd programs and optimizers: CompiledSVI does what SVI does, or lets SVI do it and says why."""
 
 import argparse
+import collections
 import dataclasses
+import math
 import re
 import warnings
 from functools import partial
@@ -437,6 +439,32 @@ def batch_for_an_attribute():
     return own.model, nothing, arguments, Trace_ELBO()
 
 
+@dataclasses.dataclass
+class Batch:
+    x: torch.Tensor
+    names: list
+
+
+@program()
+def data_class_that_holds_a_batch():
+    return (
+        lambda batch: observe(batch.x, pyro.param("loc", torch.zeros(3))),
+        nothing,
+        lambda: ((Batch(torch.randn(4, 3), ["a"]),), {}),
+        Trace_ELBO(),
+    )
+
+
+@program()
+def determinant_of_a_random_correlation():
+    def model(x):
+        scale = pyro.sample("L", dist.LKJCholesky(3, 1.0))
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.MultivariateNormal(torch.zeros(3), scale_tril=scale), obs=x)
+
+    return model, AutoNormal(model), partial(tensors, 4, 3), Trace_ELBO()
+
+
 @program()
 def assertions():
     def model(x):
@@ -498,13 +526,105 @@ def hook_on_a_gradient():
     return model, nothing, lambda: ONE, Trace_ELBO(), lambda: torch.tensor(len(calls))
 
 
+SCHEDULES = {  # of the number of steps
+    "linear": lambda step: min(1.0, (step + 1) / 100),
+    "cosine": lambda step: 1.5 - math.cos(math.pi * min(1.0, step / 50)),
+    "in two phases": lambda step: 0.1 if step < 5 else 0.5 * step,
+    "by remainder": lambda step: 0.1 + (step % 2) * 0.5,
+}
+REPLACED = {
+    "a list": lambda x: [x, 2.0],
+    "a dictionary": lambda x: {"x": x, "scale": 2.0},
+    "a named tuple": lambda x: Pair(x, 2.0),
+    "an object": lambda x: argparse.Namespace(x=x, scale=2.0),
+}
+Pair = collections.namedtuple("Pair", "x scale")
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_a_schedule_by_a_counter_needs_few_graphs(name):
+    """The counter is an attribute that the training loop moves on."""
+
+    def make():
+        own = argparse.Namespace(step=-1)
+
+        def model(x):
+            with poutine.scale(scale=SCHEDULES[name](own.step)):
+                locate(x)
+
+        def arguments():
+            own.step += 1
+            return ONE
+
+        return model, lambda x: guess(x), arguments, Trace_ELBO()
+
+    assert check(make, None) <= 3
+
+
+@pytest.mark.parametrize("name", REPLACED)
+def test_a_batch_that_is_replaced_needs_two_graphs(name):
+    def make():
+        own = argparse.Namespace()
+
+        def model():
+            batch = own.batch
+            x = batch.x if hasattr(batch, "x") else batch[0 if name == "a list" else "x"]
+            observe(x, pyro.param("loc", torch.zeros(3)))
+
+        def arguments():
+            own.batch = REPLACED[name](torch.randn(4, 3))
+            return (), {}
+
+        return model, nothing, arguments, Trace_ELBO()
+
+    assert check(make, None) <= 2
+
+
+def test_settings_that_are_replaced_by_equal_ones_are_compared_quickly():
+    own = argparse.Namespace()
+    svi = CompiledSVI(
+        lambda x: scalar(x, own.settings.level),
+        nothing,
+        pyro.optim.Adam({"lr": 0.01}),
+        Trace_ELBO(),
+        backend="graph",
+    )
+    for _ in range(4):
+        own.settings = Settings(0.5)
+        svi.step(torch.ones(()))
+    ((made,),) = svi._programs.values()
+    own.settings = Settings(0.5)
+    assert made.take([torch.ones(())])
+    assert made.watch.same()
+    own.settings.level = 3.0  # in place, after it was accepted
+    expected = SVI.evaluate_loss(svi, torch.ones(()))
+    assert svi.step(torch.ones(())) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0])
+@pytest.mark.parametrize("steps", [1, 4])
+def test_a_scale_that_pyro_refuses_is_refused_at_once(scale, steps):
+    def model(x, scale):
+        with poutine.scale(scale=scale):
+            scalar(x, 0.0)
+
+    svi = CompiledSVI(model, nothing, pyro.optim.Adam({"lr": 0.01}), Trace_ELBO(), backend="graph")
+    for step in range(steps):
+        svi.step(torch.ones(()), 0.5 + step)
+    before = pyro.param("loc").item()
+    with pytest.raises(ValueError, match="Expected scale > 0"):
+        svi.step(torch.ones(()), scale)
+    assert pyro.param("loc").item() == before
+    assert isinstance(svi.step(torch.ones(()), 2.0), float)
+
+
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_a_program(name):
     check(*PROGRAMS[name])
 
 
 def check(make, cause):
-    """Compare losses, parameters and what else is kept with SVI's, from the first step on."""
+    """Compare losses, parameters and what else is kept with SVI's; return the number of graphs."""
     ended = []
     for cls in (SVI, partial(CompiledSVI, backend="graph")):
         pyro.clear_param_store()
@@ -528,6 +648,7 @@ def check(make, cause):
     said = [str(w.message) for w in warned if "static graph" in str(w.message)]
     assert len(said) == (cause is not None)
     assert cause is None or re.search(cause, said[0])
+    return sum(map(len, svi._programs.values()))
 
 
 # Validation, and what is found later --------------------------------------------------------------

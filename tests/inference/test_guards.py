@@ -2,6 +2,7 @@
 
 import argparse
 import array
+import builtins
 import collections
 import contextvars
 import dataclasses
@@ -9,11 +10,14 @@ import enum
 import functools
 import operator
 import os
+import queue
 import sys
 import threading
 import types
 import typing
+import warnings
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyro
@@ -24,6 +28,7 @@ from pyro.infer import SVI, Trace_ELBO
 from torch import nn
 
 from pvae.inference import CompiledSVI
+from pvae.inference.executed import is_library
 from pvae.inference.guards import MOST_VALUES
 
 CASES = {}
@@ -536,6 +541,39 @@ def setting_of_a_module():
     )
 
 
+@case
+def values_held_weakly():
+    own, kept = weakref.WeakValueDictionary(), []
+
+    def change(value):
+        kept.append(Data(value))
+        own["k"] = kept[-1]
+
+    return lambda x: observe(x, own["k"].level), change
+
+
+@case
+def set_held_weakly():
+    own, kept = weakref.WeakSet(), [Holder(), Holder(), Holder()]
+
+    def change(value):
+        own.clear()
+        own.update(kept[: int(value)])
+
+    return lambda x: observe(x, float(len(own))), change
+
+
+@case
+def default_of_a_dictionary():
+    own = collections.defaultdict(float)
+
+    def model(x):
+        observe(x, own["level"])
+        del own["level"]
+
+    return model, lambda v: setattr(own, "default_factory", lambda: v)
+
+
 @pytest.mark.filterwarnings("ignore:The program has no static graph:RuntimeWarning")
 @pytest.mark.parametrize("name", CASES)
 def test_a_value_elsewhere_changes(name):
@@ -585,6 +623,66 @@ def test_what_cannot_be_followed_is_run_eagerly(held, cause):
                 losses[-1].append(svi.step(torch.zeros(())))
         losses[-1] += [svi.step(torch.zeros(())) for _ in range(3)]
     assert losses[0] == losses[1]
+
+
+def test_a_builtin_function_is_replaced(monkeypatch):
+    before = ascii
+    monkeypatch.setattr(builtins, "ascii", before)  # which puts it back in the end
+    check(
+        lambda x: observe(x, float(ascii(0))),
+        lambda v: setattr(builtins, "ascii", (lambda x: v) if v else before),
+    )
+
+
+class Scripted(nn.Module):
+    level: float
+
+    def __init__(self):
+        super().__init__()
+        self.level = 0.0
+
+    def forward(self, x):
+        return x + self.level
+
+
+def test_a_module_in_torchscript_is_run_eagerly():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of TorchScript itself
+        warnings.simplefilter("ignore", FutureWarning)
+        own = torch.jit.script(Scripted())
+    with pytest.warns(RuntimeWarning, match="RecursiveScriptModule, whose state cannot"):
+        check(lambda x: observe(x, own(x)), lambda v: setattr(own, "level", v))
+
+
+@pytest.mark.parametrize("how", ["a pool", "queues"])
+def test_work_of_running_threads_is_run_eagerly(how):
+    """By a pool, or by queues; nothing of theirs may be put back, or the threads would hang."""
+    given, taken = queue.Queue(), queue.Queue()
+    worker = threading.Thread(
+        target=lambda: [taken.put(number()) for number in iter(given.get, None)], daemon=True
+    )
+    worker.start()
+    level = [0.0]
+
+    def ask():
+        given.put(lambda: level[0])
+        return taken.get(timeout=5)
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(int).result()
+        answer = ask if how == "queues" else lambda: pool.submit(lambda: level[0]).result()
+        with pytest.warns(RuntimeWarning, match="hands work to other threads"):
+            check(lambda x: observe(x, answer()), lambda v: level.__setitem__(0, v))
+    given.put(None)
+
+
+def test_a_name_of_the_standard_library_may_become_a_users(monkeypatch):
+    """A package named as one of Python's that was not imported yet, such as `this`."""
+    assert is_library("this")
+    own = types.ModuleType("this")
+    own.__file__ = "/home/somebody/this/__init__.py"
+    monkeypatch.setitem(sys.modules, "this", own)
+    assert not is_library("this.models")
 
 
 def test_what_programs_do_not_read_needs_no_new_graph():

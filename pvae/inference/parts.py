@@ -1,0 +1,81 @@
+"""Values that hold others, taken apart and put together: batches, settings, and the like."""
+
+import types
+from argparse import Namespace
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from pvae.inference.executed import is_library
+from pvae.inference.guards import ATOMS
+from pvae.inference.state import slots
+
+MOST_PARTS = 300
+LEAF = None  # the structure of what is one value by itself
+
+
+def take_apart(value: Any) -> tuple[list, Any]:
+    """The values that lists, tuples, dictionaries and plain objects hold, and their structure."""
+    leaves: list = []
+    structure = _take_apart(value, leaves, ())
+    return (leaves, structure) if len(leaves) <= MOST_PARTS else ([value], LEAF)
+
+
+def put_together(structure: Any, leaves: Sequence) -> Any:
+    """The value of such a structure."""
+    return _put_together(structure, iter(leaves))
+
+
+def _take_apart(value: Any, leaves: list, around: tuple[int, ...]) -> Any:
+    kind = type(value)
+    keys: tuple = ()
+    if id(value) in around or len(leaves) > MOST_PARTS:  # it holds itself, or too much
+        inner = None
+    elif kind in (list, tuple) or (issubclass(kind, tuple) and hasattr(kind, "_fields")):
+        inner = list(value)
+    elif kind in (dict, OrderedDict):
+        keys, inner = tuple(value), list(value.values())
+    elif _is_plain(value):
+        found = {**getattr(value, "__dict__", {})}
+        found |= {n: getattr(value, n) for n in slots(kind) if hasattr(value, n)}
+        keys, inner = tuple(found), list(found.values())
+    else:
+        inner = None
+    if inner is None or not all(isinstance(key, ATOMS) for key in keys):
+        leaves.append(value)
+        return LEAF
+    return kind, keys, tuple(_take_apart(v, leaves, (*around, id(value))) for v in inner)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is an object of a user's class, which holds attributes and no more."""
+    kind = type(value)
+    if kind in (Namespace, types.SimpleNamespace):
+        return True
+    others = (*ATOMS, Tensor, nn.Module, np.ndarray, type, list, dict, tuple, set, frozenset)
+    return (
+        all(base is object or not is_library(base.__module__) for base in kind.__mro__)
+        and not isinstance(value, others)
+        and not callable(value)
+        and (hasattr(value, "__dict__") or bool(slots(kind)))
+    )
+
+
+def _put_together(structure: Any, leaves: Any) -> Any:
+    if structure is LEAF:
+        return next(leaves)
+    kind, keys, inner = structure
+    values = [_put_together(one, leaves) for one in inner]
+    if kind in (list, tuple):
+        return kind(values)
+    if issubclass(kind, tuple):
+        return kind._make(values)
+    if issubclass(kind, dict):
+        return kind(zip(keys, values, strict=True))
+    made = object.__new__(kind)
+    for key, value in zip(keys, values, strict=True):
+        object.__setattr__(made, key, value)
+    return made
