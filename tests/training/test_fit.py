@@ -592,7 +592,7 @@ class Rejecting(pvae.likelihoods.Bernoulli):
 
 def test_what_cannot_be_compiled(digits):
     vae = build(likelihood=Rejecting)
-    with pytest.raises(ValueError, match=r"no static graph.*test_training.py:\d+: if z.sum"):
+    with pytest.raises(ValueError, match=r"no static graph.*test_fit.py:\d+: if z.sum"):
         fit(vae, digits, compile=True)
     with pytest.raises(ValueError, match="compile is 'yes'"):
         fit(vae, digits, compile="yes")

@@ -25,7 +25,7 @@ def train():
 
 
 @pytest.mark.parametrize(
-    ("milliseconds", "steps", "mode"),
+    ("milliseconds", "steps", "chosen"),
     [
         (2, 299, "eager"),
         (2, 2000, "eager"),  # saves a second and a half, costs two
@@ -35,9 +35,9 @@ def train():
         (100, 3000, best_backend(torch.device("cpu"))),
     ],
 )
-def test_what_repays_is_chosen(monkeypatch, vae, train, milliseconds, steps, mode):
+def test_what_repays_is_chosen(monkeypatch, vae, train, milliseconds, steps, chosen):
     monkeypatch.setattr(mode, "_measure", lambda *_: milliseconds / 1000)
-    assert mode.choose_mode(vae, Trace_ELBO(), train, steps) == mode
+    assert mode.choose_mode(vae, Trace_ELBO(), train, steps) == chosen
 
 
 def test_a_step_is_measured_and_forgotten(vae, train):
