@@ -202,7 +202,7 @@ def _inside(vae: VAE, x: Tensor, y: Tensor | None, at_once: int | None) -> Tenso
     with vae.evaluating(), seeded(0, vae.device):
         for part, label in split(at_once or rows_within(vae, MEMORY), x, y):
             part = part.to(vae.device, vae.dtype)
-            z = vae._encode(part, label).sample()
+            z = vae.q_z(part, label).sample()
             found.append(vae.decode(z, label, like=part).support.check(part))
     return torch.cat(found)
 
@@ -263,7 +263,7 @@ def numbers_per_row(vae: VAE) -> int:
             y = torch.zeros(1, *wanted, dtype=vae.dtype, device=vae.device)
             y = vae.labels.check(y)
         x = vae.sample(1, None if y is None else y[0], draw=True)
-        q = vae._encode(x, y)
+        q = vae.q_z(x, y)
 
         def count(draws: int) -> int:
             with _Counter() as counter:

@@ -101,7 +101,7 @@ def simulation_based_calibration(
             p = vae.p_z(label)
             z = p.sample((size,) if p.batch_shape == () else ())
             x = vae.decode(z, label).sample()
-            draws = vae._encode(x, label).sample((num_samples,))
+            draws = vae.q_z(x, label).sample((num_samples,))
             ranks.append(_rank(z, draws))
             shown.update(size)
     ranks = torch.cat(ranks)

@@ -259,7 +259,7 @@ def _adapt(
         drawn = _weighed(vae, x, y, q, log_likelihood, num_samples, at_once)
         z, log_weight = map(torch.cat, zip(*(part[:2] for part in drawn), strict=True))
         guess = _decoded(vae, _resample(z, log_weight, GUESSES), y, at_once)
-        q = vae._encode(torch.where(observed, x, guess), y)
+        q = vae.q_z(torch.where(observed, x, guess), y)
     return q
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pvae.messages import shown
+from pvae.module import evaluation_mode
 
 Shape = tuple[int, ...]
 
@@ -107,19 +108,14 @@ def connect(
         )
     needed = f"must map (n, *{in_shape}) to (n, *{out_shape})"
     like = next(module.parameters(), torch.empty(0))
-    modes = {m: m.training for m in module.modules()}
-    module.eval()  # a probe must not move batch statistics nor draw dropout masks
     try:
-        with torch.no_grad():
+        with evaluation_mode(module):  # batch statistics do not move, dropout draws no masks
             out = module(torch.zeros(2, *in_shape, dtype=like.dtype, device=like.device))
     except RuntimeError as error:
         raise ValueError(
             f"The network {type(module).__name__} {needed}, but fails on zeros of shape "
             f"{(2, *in_shape)}: {' '.join(str(error).split())}"
         ) from error
-    finally:
-        for m, mode in modes.items():
-            m.training = mode
     if not isinstance(out, Tensor) or tuple(out.shape) != (2, *out_shape):
         found = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
         raise ValueError(
