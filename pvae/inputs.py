@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pvae.data.domains import Domain, within
+from pvae.data.domains import BYTE_LEVELS, Domain, within
+from pvae.interfaces import option
 from pvae.messages import kind_of
 
 if TYPE_CHECKING:
@@ -44,10 +45,10 @@ def as_data(
     x = as_tensor(name, x, _batch(vae))
     check_event(vae, x, name)
     x = x.to(vae.device if move else x.device, vae.dtype)
-    domain = getattr(vae.likelihood, "domain", None)
+    domain = option(vae.likelihood, "domain")
     if not values or domain not in get_args(Domain) or _is_traced(x):
         return x
-    levels = getattr(vae.likelihood, "levels", 256)
+    levels = option(vae.likelihood, "levels") or BYTE_LEVELS
     inside = within(x.detach(), domain, levels)
     if not bool(inside.all()):
         wrong = x.detach()[~inside][0].item()
@@ -128,7 +129,7 @@ def check_observed(vae: "VAE", x: Any) -> None:
     """
     if not isinstance(x, Tensor):
         raise TypeError(f"x is {kind_of(x)}: expected {_batch(vae)}.")
-    if not x.is_floating_point() and hasattr(vae.likelihood, "domain"):
+    if not x.is_floating_point() and option(vae.likelihood, "domain"):
         raise TypeError(f"x is of dtype {x.dtype}: expected {_batch(vae)}, of floating point.")
     check_event(vae, x)
 

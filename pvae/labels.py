@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pvae.networks.shapes import check_size
+from pvae.checks import check_size
 
 
 class Labels(nn.Module):

@@ -1,21 +1,25 @@
 """The variational autoencoder: two Pyro programs, and the queries of a trained one."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
+from typing import Any
 
 import pyro
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pvae.checks import check_flag, check_size
 from pvae.consistency import PARTS, check_parts, event_shapes
+from pvae.data.domains import BYTE_LEVELS
 from pvae.inputs import as_data, as_latents, check_observed
+from pvae.interfaces import option
 from pvae.interpolation import great_circle
 from pvae.labels import Labels, join
 from pvae.marginal import Marginal
 from pvae.messages import shown
 from pvae.module import Module
 from pvae.moments import mean
-from pvae.networks.shapes import check_flag, check_size
 from pvae.seeds import seeded
 
 
@@ -61,6 +65,11 @@ class VAE(Module):
         labels: what the labels are; ``None`` for a VAE without.
         conditional: the parts that see them, of ``"prior"``, ``"likelihood"``, ``"posterior"``.
 
+    Attributes:
+        arguments: what `build` made it of, empty for one made by hand.
+        event_shape: that of x.
+        latent_shape: that of z.
+
     Raises:
         TypeError: if a part is no module, such as a class or a distribution.
         ValueError: if the event shapes or the supports of the parts do not fit each other.
@@ -77,6 +86,8 @@ class VAE(Module):
         >>> svi = pyro.infer.SVI(vae.model, vae.guide, optim, elbo)
         >>> loss = svi.step(torch.ones(5, 1, 8, 8))  # in nats, summed over the batch
     """
+
+    arguments: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(
         self,
@@ -98,8 +109,8 @@ class VAE(Module):
         self.posterior = posterior
         self.labels = labels
         self.conditional = tuple(p for p in PARTS if labels is not None and p in conditional)
-        if hasattr(prior, "connect"):
-            prior.connect(posterior)
+        if connect := option(prior, "connect"):
+            connect(posterior)
         size = 0 if labels is None else labels.size
         sizes = {part: size if part in self.conditional else 0 for part in PARTS}
         with self.evaluating():
@@ -142,7 +153,7 @@ class VAE(Module):
         """Return p(x|z), or p(x|z, y); arguments as for `decode` and `prior_given`, unchecked."""
         if "likelihood" in self.conditional:
             z = join(z, c, len(self.latent_shape))
-        if like is not None and getattr(self.likelihood, "takes_total", False):
+        if like is not None and option(self.likelihood, "takes_total"):
             total = like.flatten(like.dim() - len(self.event_shape)).sum(-1)
             return self.likelihood(z, total=total)
         return self.likelihood(z)
@@ -201,9 +212,9 @@ class VAE(Module):
         Args:
             x: shape (\*batch, \*event_shape), in the likelihood's domain.
         """
-        domain = getattr(self.likelihood, "domain", None)
+        domain = option(self.likelihood, "domain")
         if domain == "bytes":
-            return x / (getattr(self.likelihood, "levels", 256) - 1)
+            return x / ((option(self.likelihood, "levels") or BYTE_LEVELS) - 1)
         # Noise that an objective adds may lie below zero.
         return x.clamp_min(0).log1p() if domain == "counts" else x
 

@@ -10,13 +10,21 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import pvae
-from pvae.interfaces import Likelihood, Network, Objective, Optimizer, Posterior, Prior, Scheduler
+from pvae.annotations import (
+    Likelihood,
+    NetworkFactory,
+    Objective,
+    Optimizer,
+    Posterior,
+    Prior,
+    Scheduler,
+    Shape,
+)
 
 if TYPE_CHECKING:
     from pvae.data import Dataset
     from pvae.training import Run
 
-Shape = tuple[int, ...]
 PartName = Literal["train", "validation", "test"]
 
 
@@ -37,7 +45,7 @@ def train(
     prior: Callable[[int], Prior] = "StandardNormal",
     likelihood: Callable[[int, Shape], Likelihood] = "Bernoulli",
     posterior: Callable[[Shape, int], Posterior] = "DiagonalNormal",
-    network: Callable[[Shape, Shape], Network] = "MLP",
+    network: NetworkFactory = "MLP",
     conditional: bool | list[str] = False,
     objective: Objective = "Trace_ELBO",
     optimizer: Callable[[Iterable], Optimizer] = "Adam",
@@ -190,9 +198,9 @@ def evaluate(
         device: auto, cpu, cuda, cuda:1, ...
         seed: of the random draws.
     """
+    from pvae.checks import check_size
     from pvae.cli import reports
     from pvae.evaluation.batching import check_seconds
-    from pvae.networks.shapes import check_size
 
     check_size("num_samples", num_samples)
     check_seconds(seconds)
@@ -251,10 +259,10 @@ def score(
     from pathlib import Path
 
     from pvae import plots
+    from pvae.checks import check_size
     from pvae.cli import gallery, reports
     from pvae.evaluation import anomaly_score, roc
     from pvae.evaluation.summary import batches_for
-    from pvae.networks.shapes import check_size
     from pvae.storage import files
 
     if (background is None) != (correction != "background"):
@@ -339,8 +347,8 @@ def sample(
         seed: of the random draws.
     """
     from pvae import plots
+    from pvae.checks import check_size
     from pvae.cli import gallery
-    from pvae.networks.shapes import check_size
 
     check_size("n", n)
     _check_out(out)
@@ -382,8 +390,8 @@ def reconstruct(
         seed: of the random draws.
     """
     from pvae import plots
+    from pvae.checks import check_size
     from pvae.cli import gallery
-    from pvae.networks.shapes import check_size
     from pvae.seeds import seeded
 
     check_size("n", n)
@@ -423,8 +431,8 @@ def interpolate(
         seed: of the random draws.
     """
     from pvae import plots
+    from pvae.checks import check_size
     from pvae.cli import gallery
-    from pvae.networks.shapes import check_size
     from pvae.seeds import seeded
 
     check_size("n", n)

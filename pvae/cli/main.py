@@ -17,10 +17,11 @@ from contextlib import contextmanager, suppress
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from pvae.annotations import KINDS
+
 if TYPE_CHECKING:
     from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
-PARTS = ("prior", "likelihood", "posterior", "network", "objective", "optimizer", "scheduler")
 PATH = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
 TRUST_HELP = "Module of your own that parts of a run or of a configuration may be from; repeatable."
 
@@ -167,7 +168,7 @@ def _named(argv: Sequence[str]) -> list[str]:
     for argument in argv:
         option, _, value = argument.partition("=")
         if option.startswith("--"):
-            part = option[2:].partition(".")[0] in PARTS
+            part = option[2:].partition(".")[0] in KINDS
         else:
             value = argument
         if part and value:
@@ -227,11 +228,9 @@ def _leaving_at_once() -> Iterator[None]:
 
 def _list_parts(argv: list[str]) -> None:
     """For --prior.help and its like alone, print what there is, and exit."""
-    from pvae import interfaces
-
     for option, value in zip(argv, [*argv[1:], "-"], strict=False):
         name = option.removeprefix("--").removesuffix(".help")
-        kind = getattr(interfaces, name.capitalize(), None)
+        kind = KINDS.get(name)
         if option != f"--{name}.help" or kind is None or not value.startswith("-"):
             continue
         known = sorted(kind.__subclasses__(), key=lambda c: c.__name__)
@@ -265,8 +264,6 @@ def _parsed(parser: "ArgumentParser", argv: list[str]) -> "Namespace":
 
 def _one_line(error: "ArgumentError") -> str:
     """Say what jsonargparse found in one sentence, with what could have been given instead."""
-    from pvae import interfaces
-
     text = re.sub(r"<class '([\w.]+)'>", r"\1", " ".join(str(error).split()))
     found = re.match(r'Parser key "([\w.]+)": (.*)', text)
     if not found:
@@ -287,7 +284,7 @@ def _one_line(error: "ArgumentError") -> str:
     reason = re.sub(r"Expected an? (.*?)[. ]+Got value: (.*)", r"expected \1, got \2", reason)
     reason = re.sub(r"[. ]+Got value: .*", "", reason)
     reason = reason.replace("typing.", "").replace("collections.abc.", "")
-    kind = getattr(interfaces, key.rpartition(".")[2].capitalize(), None)
+    kind = KINDS.get(key.rpartition(".")[2])
     if kind and not re.search("it needs|Option|Parser key", reason):
         known = sorted(c.__name__ for c in kind.__subclasses__())
         reason += f"; choose {', '.join(known)}, or the import path of a class of your own"

@@ -6,16 +6,18 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from numbers import Integral
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils import data as torch_data
 
 from pvae.data.dataset import Dataset, Part
-from pvae.data.domains import Domain, check, convert
+from pvae.data.domains import Domain, check, convert, domain_of
 from pvae.data.image_folder import ImageFiles
 from pvae.data.workers import ignore_interrupts, worker_count
+from pvae.interfaces import Model
+from pvae.messages import kind_of
 
 _SEED = 0  # of the draws that come out the same each time
 _AHEAD = 8  # batches that are converted at a time,
@@ -247,15 +249,9 @@ def batch(
     dataset: Dataset, vae: Any, part: str, n: int | None, seed: int
 ) -> Tensor | tuple[Tensor, Tensor]:
     """Return items of a part as a VAE takes them; what `Dataset.batch` does."""
-    domain = getattr(getattr(vae, "likelihood", None), "domain", None)
-    if isinstance(vae, type) or not hasattr(vae, "latent_shape"):
-        kind = f"the class {vae.__name__}" if isinstance(vae, type) else f"a {type(vae).__name__}"
-        raise TypeError(f"vae is {kind}: give the VAE that the batch is for.")
-    if domain not in get_args(Domain):
-        raise ValueError(
-            f"The likelihood {type(vae.likelihood).__name__} must say what values it is over, by "
-            f"an attribute domain of {', '.join(map(repr, get_args(Domain)))}, but has {domain!r}."
-        )
+    if not isinstance(vae, Model):
+        raise TypeError(f"vae is {kind_of(vae)}: give the VAE that the batch is for.")
+    domain = domain_of(vae.likelihood)
     if dataset.event_shape != tuple(vae.event_shape):
         raise ValueError(
             f"The data {dataset.name} have event shape {dataset.event_shape}, the VAE was made for "

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pvae.checks import check_size
 from pvae.evaluation.batching import (
     MEMORY,
     check_density,
@@ -16,7 +17,6 @@ from pvae.evaluation.batching import (
     rows_within,
 )
 from pvae.evaluation.results import described
-from pvae.networks.shapes import check_size
 from pvae.seeds import seeded
 from pvae.vae import VAE
 

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pvae.checks import check_size
 from pvae.data.dataset import Dataset, Part
 from pvae.evaluation.batching import check_vae
 from pvae.evaluation.summary import batches_for, part_of
 from pvae.moments import mean
-from pvae.networks.shapes import check_size
 from pvae.seeds import seeded
 from pvae.vae import VAE
 

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from pvae.checks import check_size
 from pvae.data.dataset import Dataset
 from pvae.evaluation.batching import MEMORY, check_vae, portions, rows_within
 from pvae.evaluation.representations import as_rows
 from pvae.evaluation.summary import batches_for, part_of
 from pvae.inputs import as_tensor
 from pvae.messages import kind_of
-from pvae.networks.shapes import check_size
 from pvae.seeds import seeded
 from pvae.vae import VAE
 

@@ -4,13 +4,13 @@ import math
 
 import torch
 
+from pvae.checks import check_size
 from pvae.data.batches import Batches
 from pvae.data.dataset import Dataset, Part
 from pvae.data.domains import DEQUANTIZED
 from pvae.evaluation.batching import check_vae
 from pvae.evaluation.elbo import elbo
 from pvae.messages import kind_of
-from pvae.networks.shapes import check_size
 from pvae.seeds import seeded
 from pvae.vae import VAE
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from pvae.checks import check_size
 from pvae.inference.optimizer import Optimizer, check_closure
 from pvae.messages import kind_of, shown
-from pvae.networks.shapes import check_size
 from pvae.vae import VAE
 
 EXAMPLES = {

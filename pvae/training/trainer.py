@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import pyro
 import torch
@@ -17,12 +17,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from pvae import factories
 from pvae.data.batches import Batches
 from pvae.data.dataset import Dataset
-from pvae.data.domains import Domain
+from pvae.data.domains import domain_of
 from pvae.data.loading import load
 from pvae.evaluation.summary import batches_for, summarize
 from pvae.inference.backends import best_backend
 from pvae.inference.compiled import CompiledSVI
 from pvae.inference.optimizer import Optimizer
+from pvae.interfaces import option
 from pvae.messages import shown
 from pvae.objectives.counting import risen_after
 from pvae.objectives.warmup import Warmup
@@ -214,9 +215,9 @@ def fit(
     train = Batches(data, data.train, vae.likelihood.domain, size, device, vae.dtype, labels)
     validation = data.validation and batches_for(vae, data, data.validation, EVALUATION_BATCH)
     learned = [*vae.parameters()]
-    if hasattr(objective, "parameters"):  # such as a discriminator's
+    if parameters := option(objective, "parameters"):  # such as a discriminator's
         objective.to(device=device, dtype=vae.dtype)
-        learned += objective.parameters()
+        learned += parameters()
     optim = make_optimizer(learned, optimizer, clip_norm)
     schedule = make_schedule(optim, optimizer, scheduler, epochs)
     if warmup:
@@ -233,7 +234,7 @@ def fit(
             raise ValueError(f"epochs is {epochs}: the run in {run} has {position.epoch} already.")
     else:
         pyro.set_rng_seed(int(seed))
-        if hasattr(objective, "step"):
+        if option(objective, "step") is not None:
             objective.step = 0
         _begin_at_data(vae, train, int(seed))
         position = Position()
@@ -266,8 +267,7 @@ def fit(
         if folder:
             if resume:
                 folder.write_config(config)
-            made = getattr(vae, "arguments", {})
-            sizes = {name: made.get(name) for name in ("classes", "label_dim")}
+            sizes = {name: vae.arguments.get(name) for name in ("classes", "label_dim")}
             folder.update(mode=mode, labels=sizes)
         while stopped is None:
             if position.epoch >= epochs:
@@ -392,18 +392,13 @@ def check_fit(
     Raises:
         ValueError: if not; both shapes are named.
     """
-    domain = getattr(vae.likelihood, "domain", None)
-    if domain not in get_args(Domain):
-        raise ValueError(
-            f"The likelihood {type(vae.likelihood).__name__} must say what values it is over, by "
-            f"an attribute domain of {', '.join(map(repr, get_args(Domain)))}, but has {domain!r}."
-        )
+    domain_of(vae.likelihood)
     if tuple(data.event_shape) != tuple(vae.event_shape):
         raise ValueError(
             f"The data {data.name} have event shape {tuple(data.event_shape)}, the VAE was made "
             f"for {tuple(vae.event_shape)}: build it for the data, or load the data in its shape."
         )
-    levels = getattr(vae.likelihood, "levels", None)
+    levels = option(vae.likelihood, "levels")
     if levels is not None and data.levels not in (None, levels):
         raise ValueError(
             f"The data {data.name} have {data.levels} levels, the likelihood "
@@ -426,7 +421,7 @@ def _describe(
     data: Dataset, vae: VAE, objective: ELBO, optimizer: Callable, scheduler: Callable | None
 ) -> dict[str, Any]:
     """What rebuilds the model and the data, as far as it can be written down."""
-    arguments = getattr(vae, "arguments", {})
+    arguments = vae.arguments
     described = {
         part: _try(lambda part=part: factories.describe(part, arguments[part]))
         for part in ("prior", "likelihood", "posterior", "network")
@@ -460,8 +455,9 @@ def _begin_at_data(vae: VAE, train: Batches, seed: int) -> None:
         vae.likelihood: lambda: train.head(MOST_AVERAGED).mean(0),
         vae.prior: lambda: vae.features(train.some(MOST_SHOWN, seed)),
     }.items():
-        if hasattr(part, "initialize") and any(p.requires_grad for p in part.parameters()):
-            part.initialize(data())
+        initialize = option(part, "initialize")
+        if initialize and any(p.requires_grad for p in part.parameters()):
+            initialize(data())
 
 
 def _look(objective: ELBO, vae: VAE, train: Batches) -> float:
