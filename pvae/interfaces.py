@@ -151,12 +151,6 @@ class Objective(Protocol):
         """Return an estimate of the loss, in nats summed over the batch."""
         ...
 
-    def differentiable_loss(
-        self, model: Callable, guide: Callable, *args: Any, **kwargs: Any
-    ) -> "Tensor":
-        """Return the estimate as a tensor that can be differentiated; `CompiledSVI` traces it."""
-        ...
-
     def loss_and_grads(self, model: Callable, guide: Callable, *args: Any, **kwargs: Any) -> float:
         """Return an estimate of the loss, and add its gradients to those of the parameters."""
         ...
@@ -166,6 +160,8 @@ class ObjectiveOptions:
     """What an objective may have beside.
 
     Attributes:
+        differentiable_loss: ``differentiable_loss(model, guide, *args)`` returns the estimate as a
+            tensor that can be differentiated; `CompiledSVI` traces it.
         step: the gradient steps taken, where it counts them, as for its own schedule; `pvae.fit`
             sets it to 0, and to what it was where a run is resumed.
         warms_up: whether `pvae.fit` may warm up its KL; ``None`` for what is right for Pyro's.
@@ -175,6 +171,7 @@ class ObjectiveOptions:
             has ``load_state_dict(state)`` as well.
     """
 
+    differentiable_loss: "Callable[..., Tensor] | None" = None
     step: int | None = None
     warms_up: bool | None = None
     parameters: "Callable[[], Iterable[nn.Parameter]] | None" = None
