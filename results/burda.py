@@ -26,8 +26,8 @@ from torch.optim.lr_scheduler import LambdaLR
 
 import pvae
 from pvae.annotations import Shape
+from pvae.data.batches import batches_for
 from pvae.evaluation import active_units, log_likelihood
-from pvae.evaluation.summary import batches_for
 from pvae.networks import MLP
 from pvae.objectives import ImportanceWeighted
 from pvae.storage.files import write

@@ -153,7 +153,7 @@ def train(
         print(f"Interrupted; everything is saved. Continue: pvae train --resume {folder}{needed}")
         sys.exit(130)
     opened = Run(folder)
-    record = reports.bounds(vae, dataset, reports.parts_of(dataset))
+    record = reports.bounds(vae, dataset, [*dataset.parts])
     opened.write("evaluation.json", record)
     print(reports.bounds_table(record))
     try:
@@ -207,7 +207,7 @@ def evaluate(
     most = None if items == "all" else check_size("items", items)
     wanted = part or "all"
     opened, vae, dataset, _ = _open(run, data, device, wanted)
-    parts = reports.parts_of(dataset) if wanted == "all" else [wanted]
+    parts = [*dataset.parts] if wanted == "all" else [wanted]
     if part is None and data is not None and dataset.test is not None:
         parts = ["test"]
     record = {}
@@ -261,8 +261,8 @@ def score(
     from pvae import plots
     from pvae.checks import check_size
     from pvae.cli import gallery, reports
+    from pvae.data.batches import batches_for
     from pvae.evaluation import anomaly_score, roc
-    from pvae.evaluation.summary import batches_for
     from pvae.storage import files
 
     if (background is None) != (correction != "background"):
@@ -278,7 +278,7 @@ def score(
         reference = gallery.head(vae, opened.data(), 1000, "train")
     found = anomaly_score(
         vae,
-        *batches_for(vae, dataset, held, reports.BATCH).choose(None, seed),
+        *batches_for(vae, dataset, held).choose(None, seed),
         num_samples=num_samples,
         correction=correction,
         reference=reference,
@@ -532,7 +532,6 @@ def _open(
     Labels must be known to the VAE in that part alone (in each of them, where that is "all"), and
     only if they are seen by parts of the VAE that are asked.
     """
-    from pvae.cli import reports
     from pvae.training import runs
     from pvae.training.trainer import check_fit
 
@@ -541,7 +540,7 @@ def _open(
         dataset = opened.data()
     else:
         dataset = runs.load_like(data, opened.config, vae.event_shape)
-    names = reports.parts_of(dataset)
+    names = [*dataset.parts]
     asked = names if part == "all" else [part or names[-1]]
     for name in asked:
         dataset.part(name)

@@ -116,6 +116,12 @@ class Dataset:
         """Number of levels a value can take if the values are bytes, else None."""
         return int(self.value_range[1]) + 1 if self.domain == "bytes" else None
 
+    @property
+    def parts(self) -> dict[str, Part]:
+        """The parts that there are by name, what a model has seen most first."""
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: part for name, part in parts.items() if part is not None}
+
     def part(self, name: str) -> Part:
         """Return a part by its name.
 
@@ -124,13 +130,12 @@ class Dataset:
         """
         if name not in ("train", "validation", "test"):
             raise ValueError(f"part is {shown(name)}: choose train, validation or test.")
-        held = getattr(self, name)
-        if held is None:
+        if name not in self.parts:
             raise ValueError(
                 f"The data set {self.name} has no {name} part: choose another part, or load it "
                 f"with {name}= a fraction or number of items."
             )
-        return held
+        return self.parts[name]
 
     def batch(
         self, vae: Any, part: str = "test", n: int | None = None, seed: int = 0
@@ -182,14 +187,13 @@ class Dataset:
             )
         if self.train.y.dim() == 2:
             return {"classes": None, "label_dim": self.train.y.shape[1]}
-        parts = {"train": self.train, "validation": self.validation, "test": self.test}
-        for name, part in parts.items():
-            if part is not None and part.y is None:
+        for name, part in self.parts.items():
+            if part.y is None:
                 raise ValueError(
                     f"The {name} part of {self.name} has no labels, and train has some: give every "
                     "part its labels."
                 )
-        most = max(int(part.y.max()) for part in parts.values() if part is not None)
+        most = max(int(part.y.max()) for part in self.parts.values())
         if most >= _MOST_CLASSES:
             raise ValueError(
                 f"The labels of {self.name} go up to {most:,}, which is no number of a class; "
@@ -217,8 +221,7 @@ class Dataset:
         if isinstance(classes, str) or not isinstance(classes, Sequence):
             kind = type(classes).__name__
             raise TypeError(f"classes are of type {kind}: give a sequence of names.")
-        parts = {"train": self.train, "validation": self.validation, "test": self.test}
-        asked = [parts[name] for name in among if parts[name] is not None]
+        asked = [part for name, part in self.parts.items() if name in among]
         used = {int(i) for part in asked if part.y is not None for i in part.y.unique()}
         unknown = [self.classes[i] for i in sorted(used) if self.classes[i] not in classes]
         if unknown:
@@ -228,8 +231,8 @@ class Dataset:
             )
         numbers = torch.tensor([[*classes, name].index(name) for name in self.classes])
         renumbered = {
-            name: part if part is None or part.y is None else replace(part, y=numbers[part.y])
-            for name, part in parts.items()
+            name: part if part.y is None else replace(part, y=numbers[part.y])
+            for name, part in self.parts.items()
         }
         return replace(self, classes=tuple(classes), **renumbered)
 

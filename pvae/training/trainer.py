@@ -15,11 +15,11 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.flop_counter import FlopCounterMode
 
 from pvae import factories
-from pvae.data.batches import Batches
+from pvae.data.batches import Batches, batches_for
 from pvae.data.dataset import Dataset
 from pvae.data.domains import domain_of
 from pvae.data.loading import load
-from pvae.evaluation.summary import batches_for, summarize
+from pvae.evaluation.summary import summarize
 from pvae.inference.backends import best_backend
 from pvae.inference.compiled import CompiledSVI
 from pvae.inference.optimizer import Optimizer
@@ -60,7 +60,6 @@ from pvae.training.unused_latents import unused_latents
 from pvae.vae import VAE
 
 SECONDS_BETWEEN_CHECKPOINTS = 20.0
-EVALUATION_BATCH = 500
 MOST_EVALUATED = 5000  # items of the train part whose figures are followed when none are held out
 MOST_AVERAGED = 1000  # items of the train part at whose mean the likelihood begins
 MOST_SHOWN = 5000  # items of the train part that a prior may begin at
@@ -213,7 +212,7 @@ def fit(
     labels = vae.labels is not None
     size = min(batch_size, len(data.train))
     train = Batches(data, data.train, vae.likelihood.domain, size, device, vae.dtype, labels)
-    validation = data.validation and batches_for(vae, data, data.validation, EVALUATION_BATCH)
+    validation = data.validation and batches_for(vae, data, data.validation)
     learned = [*vae.parameters()]
     if parameters := option(objective, "parameters"):  # such as a discriminator's
         objective.to(device=device, dtype=vae.dtype)
@@ -405,8 +404,8 @@ def check_fit(
             f"{type(vae.likelihood).__name__} {levels}: make it with levels={data.levels}."
         )
     if vae.labels is not None:
-        for part in (getattr(data, name) for name in labelled):
-            if part is not None:
+        for name, part in data.parts.items():
+            if name in labelled:
                 vae.labels.check(part.y)
 
 
