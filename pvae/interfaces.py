@@ -7,14 +7,24 @@ there is to know. Nothing here imports torch.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import torch
     from pyro.distributions import TorchDistribution
     from torch import Tensor, nn
 
-    from pvae.data.domains import Domain
+Domain = Literal[
+    "binary",
+    "unit interval",
+    "open unit interval",
+    "bytes",
+    "counts",
+    "positive reals",
+    "reals",
+]
+"""What values are: {0, 1}, [0, 1], (0, 1), levels 0 to high, whole numbers from 0, real numbers
+above 0, or any real numbers. `detect` finds data of (0, 1) to be of [0, 1], which has them too."""
 
 
 # Priors -------------------------------------------------------------------------------------------
@@ -78,7 +88,7 @@ class LikelihoodOptions:
             called by `pvae.fit` where some of its parameters are trained.
     """
 
-    domain: "Domain | None" = None
+    domain: Domain | None = None
     levels: int | None = None
     relaxed: bool = False
     takes_total: bool = False
@@ -214,9 +224,10 @@ def option(part: object, name: str) -> Any:
 
 @runtime_checkable
 class Model(Protocol):
-    """What data sets, and distributions made of a VAE, know of one.
+    """What data sets, and the distribution of a VAE's data, know of a `pvae.VAE`.
 
     Attributes:
+        prior: p(z).
         likelihood: p(x|z).
         labels: what its labels are; ``None`` for a VAE without.
         event_shape: that of x.
@@ -225,9 +236,20 @@ class Model(Protocol):
         dtype: their floating-point type.
     """
 
+    prior: "nn.Module"
     likelihood: "nn.Module"
     labels: Any
-    event_shape: tuple[int, ...]
-    latent_shape: tuple[int, ...]
+    event_shape: "torch.Size"
+    latent_shape: "torch.Size"
     device: "torch.device"
     dtype: "torch.dtype"
+
+    def q_z(self, x: "Tensor", y: object = None) -> "TorchDistribution":
+        """Return q(z|x), or q(z|x, y)."""
+        ...
+
+    def decode(
+        self, z: "Tensor", y: object = None, like: "Tensor | None" = None
+    ) -> "TorchDistribution":
+        """Return p(x|z), or p(x|z, y)."""
+        ...

@@ -1,14 +1,11 @@
 """What a latent-variable model says of its data."""
 
-from typing import TYPE_CHECKING
-
 import pyro.distributions as dist
 import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
 
-if TYPE_CHECKING:
-    from pvae.vae import VAE
+from pvae.interfaces import Model
 
 
 class Marginal(dist.TorchDistribution):
@@ -41,7 +38,7 @@ class Marginal(dist.TorchDistribution):
 
     arg_constraints = {}  # noqa: RUF012  (torch's convention)
 
-    def __init__(self, vae: "VAE", batch_shape: Size = Size()) -> None:  # noqa: B008
+    def __init__(self, vae: Model, batch_shape: Size = Size()) -> None:  # noqa: B008
         if vae.labels is not None:
             raise ValueError("A conditional VAE is a distribution only given its labels.")
         self.vae = vae

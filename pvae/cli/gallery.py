@@ -10,8 +10,9 @@ from torch import Tensor
 
 from pvae import moments, plots
 from pvae.data.batches import batches_for
-from pvae.data.dataset import Dataset, Part
+from pvae.data.dataset import Dataset
 from pvae.data.domains import DEQUANTIZED, Domain
+from pvae.data.part import Part
 from pvae.evaluation.summary import part_of
 from pvae.plots.images import columns
 from pvae.seeds import seeded
@@ -62,7 +63,7 @@ def draw(
         elif mean.shape[1] > 2 and len(mean) >= 10:
             pictures["tsne"] = plots.tsne(mean, labels, data.classes)
     if run.history.rows:
-        pictures["loss"] = run.history.plot()
+        pictures["loss"] = plots.loss_curves(run.history)
     paths = []
     for name, figure in pictures.items():
         paths.append(folder / f"{name}.png")

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from pvae.data.batches import batches_for
-from pvae.data.dataset import Dataset, Part
+from pvae.data.dataset import Dataset
+from pvae.data.part import Part
 from pvae.evaluation import AnomalyScore, Compression
 from pvae.evaluation import evaluate as evaluate_part
 from pvae.evaluation.batching import OutOfTime

@@ -6,18 +6,16 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from numbers import Integral
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils import data as torch_data
 
-from pvae.data.dataset import Dataset, Part
 from pvae.data.domains import Domain, check, convert, domain_of
-from pvae.data.image_folder import ImageFiles
+from pvae.data.image_files import ImageFiles
+from pvae.data.part import Part, Source
 from pvae.data.workers import ignore_interrupts, worker_count
 from pvae.interfaces import Model
-from pvae.messages import kind_of
 from pvae.seeds import choice
 
 _SEED = 0  # of the draws that come out the same each time
@@ -65,7 +63,7 @@ class Batches:
 
     def __init__(
         self,
-        dataset: Dataset,
+        dataset: Source,
         part: Part,
         domain: Domain,
         batch_size: int,
@@ -73,7 +71,7 @@ class Batches:
         dtype: torch.dtype = torch.float32,
         labels: bool = False,
     ) -> None:
-        if not isinstance(dataset, Dataset) or not isinstance(part, Part):
+        if not isinstance(dataset, Source) or not isinstance(part, Part):
             raise TypeError(
                 f"dataset and part are of type {type(dataset).__name__} and {type(part).__name__}: "
                 "give a Dataset, as pvae.data.load returns, and one of its parts, as data.train."
@@ -244,7 +242,7 @@ class Batches:
 
 
 def batches_for(
-    vae: Model, data: Dataset, part: Part, most: int = AT_ONCE, labels: bool | None = None
+    vae: Model, data: Source, part: Part, most: int = AT_ONCE, labels: bool | None = None
 ) -> Batches:
     """Minibatches of a part of the data, as a VAE takes them, of ``most`` items or fewer.
 
@@ -256,27 +254,6 @@ def batches_for(
     size = min(most, len(part))
     labels = vae.labels is not None if labels is None else labels
     return Batches(data, part, domain_of(vae.likelihood), size, vae.device, vae.dtype, labels)
-
-
-def batch(
-    dataset: Dataset, vae: Any, part: str, n: int | None, seed: int
-) -> Tensor | tuple[Tensor, Tensor]:
-    """Return items of a part as a VAE takes them; what `Dataset.batch` does."""
-    if not isinstance(vae, Model):
-        raise TypeError(f"vae is {kind_of(vae)}: give the VAE that the batch is for.")
-    domain_of(vae.likelihood)
-    if dataset.event_shape != tuple(vae.event_shape):
-        raise ValueError(
-            f"The data {dataset.name} have event shape {dataset.event_shape}, the VAE was made for "
-            f"{tuple(vae.event_shape)}: build it for the data, or load the data in its shape."
-        )
-    held = dataset.part(part)
-    if n is not None and (isinstance(n, bool) or not isinstance(n, Integral) or n < 1):
-        raise ValueError(f"n is {n!r}: it must be a whole number of at least 1, or None for all.")
-    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 2**63:
-        raise ValueError(f"seed is {seed!r}: it must be a whole number from 0 to 2**63 - 1.")
-    found = batches_for(vae, dataset, held).choose(n, seed)
-    return found[0] if vae.labels is None else found
 
 
 class _DrawnOnce(torch_data.Dataset[Tensor]):

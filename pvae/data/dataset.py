@@ -6,68 +6,19 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from numbers import Integral
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from pvae.data.domains import Binarization, Domain, describe
-from pvae.messages import shown
-
-if TYPE_CHECKING:
-    from pvae.data.image_folder import ImageFiles
+from pvae.data.batches import batches_for
+from pvae.data.domains import Binarization, Domain, describe, domain_of
+from pvae.data.part import Part
+from pvae.interfaces import Model
+from pvae.messages import kind_of, shown
 
 _MOST_CLASSES = 2**20
-
-
-@dataclass(eq=False, repr=False)
-class Part:
-    """Items of one part of a data set, as they are stored.
-
-    Args:
-        x: values of shape ``(N, *event_shape)``, bytes kept as ``uint8``; or image files that are
-            decoded when they are drawn.
-        y: labels if there are any: ``int64`` of shape ``(N,)``, or continuous ones, ``float32`` of
-            shape ``(N, d)``.
-        files: where each item is from, if each has a file of its own.
-
-    Example:
-        >>> import torch
-        >>> from pvae.data import Part
-        >>> Part(torch.zeros(5, 1, 8, 8))
-        Part(5 items of shape (1, 8, 8))
-    """
-
-    x: Tensor | ImageFiles
-    y: Tensor | None = None
-    files: Sequence[str] | None = None
-
-    def __post_init__(self) -> None:
-        if not hasattr(self.x, "shape"):
-            raise TypeError(
-                f"x is of type {type(self.x).__name__}: expected a tensor of shape "
-                "(N, *event_shape) or image files; pvae.data.load makes a data set of arrays, "
-                "files and folders."
-            )
-
-    @property
-    def event_shape(self) -> tuple[int, ...]:
-        """Shape of one item."""
-        return tuple(self.x.shape[1:])
-
-    def subset(self, indices: Sequence[int]) -> Part:
-        """Return the items of these indices, in their order."""
-        rows = torch.tensor(indices, dtype=torch.int64)
-        x = self.x[rows] if isinstance(self.x, Tensor) else self.x.subset(indices)
-        files = None if self.files is None else [self.files[i] for i in indices]
-        return Part(x, None if self.y is None else self.y[rows], files)
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def __repr__(self) -> str:
-        labels = "" if self.y is None else " with labels"
-        return f"Part({len(self):,} items of shape {self.event_shape}{labels})"
 
 
 @dataclass(eq=False, repr=False)
@@ -138,7 +89,7 @@ class Dataset:
         return self.parts[name]
 
     def batch(
-        self, vae: Any, part: str = "test", n: int | None = None, seed: int = 0
+        self, vae: Model, part: str = "test", n: int | None = None, seed: int = 0
     ) -> Tensor | tuple[Tensor, Tensor]:
         r"""Return items of a part as a VAE takes them: in the domain of its likelihood.
 
@@ -167,9 +118,23 @@ class Dataset:
             >>> x.shape, x.unique(), vae.encode(x).mean.shape
             (torch.Size([5, 1, 8, 8]), tensor([0., 1.]), torch.Size([5, 2]))
         """
-        from pvae.data.batches import batch
-
-        return batch(self, vae, part, n, seed)
+        if not isinstance(vae, Model):
+            raise TypeError(f"vae is {kind_of(vae)}: give the VAE that the batch is for.")
+        domain_of(vae.likelihood)
+        if self.event_shape != tuple(vae.event_shape):
+            raise ValueError(
+                f"The data {self.name} have event shape {self.event_shape}, the VAE was made for "
+                f"{tuple(vae.event_shape)}: build it for the data, or load the data in its shape."
+            )
+        held = self.part(part)
+        if n is not None and (isinstance(n, bool) or not isinstance(n, Integral) or n < 1):
+            raise ValueError(
+                f"n is {n!r}: it must be a whole number of at least 1, or None for all."
+            )
+        if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 2**63:
+            raise ValueError(f"seed is {seed!r}: it must be a whole number from 0 to 2**63 - 1.")
+        found = batches_for(vae, self, held).choose(n, seed)
+        return found[0] if vae.labels is None else found
 
     def label_sizes(self) -> dict[str, int | None]:
         """How many classes the labels have, or how many numbers each, as `pvae.build` takes it.

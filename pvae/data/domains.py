@@ -6,19 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pvae.interfaces import option
-
-Domain = Literal[
-    "binary",
-    "unit interval",
-    "open unit interval",
-    "bytes",
-    "counts",
-    "positive reals",
-    "reals",
-]
-"""What values are: {0, 1}, [0, 1], (0, 1), levels 0 to high, whole numbers from 0, real numbers
-above 0, or any real numbers. `detect` finds data of (0, 1) to be of [0, 1], which has them too."""
+from pvae.interfaces import Domain, option
 
 Binarization = Literal["dynamic", "static", "threshold"]
 """How grey becomes binary: a fresh draw each time, one draw kept, or whether it exceeds half."""

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from pvae.checks import check_size
 from pvae.data.batches import batches_for
-from pvae.data.dataset import Dataset, Part
+from pvae.data.dataset import Dataset
+from pvae.data.part import Part
 from pvae.evaluation.batching import check_vae
 from pvae.evaluation.summary import part_of
 from pvae.moments import mean

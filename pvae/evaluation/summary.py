@@ -6,8 +6,9 @@ import torch
 
 from pvae.checks import check_size
 from pvae.data.batches import AT_ONCE, Batches, batches_for
-from pvae.data.dataset import Dataset, Part
+from pvae.data.dataset import Dataset
 from pvae.data.domains import DEQUANTIZED
+from pvae.data.part import Part
 from pvae.evaluation.batching import check_vae
 from pvae.evaluation.elbo import elbo
 from pvae.messages import kind_of

@@ -33,8 +33,7 @@ from typing import Any, get_args
 import torch
 import yaml
 
-import pvae
-from pvae import factories, memory
+from pvae import __version__, factories, memory
 from pvae.builder import build
 from pvae.data.dataset import Dataset
 from pvae.data.domains import Domain
@@ -189,7 +188,7 @@ class Run:
         }
         info = {
             "format": FORMAT,
-            "pvae": pvae.__version__,
+            "pvae": __version__,
             "torch": torch.__version__,
             "python": platform.python_version(),
             "device": str(device),
@@ -470,7 +469,7 @@ class Run:
         if info["format"] != FORMAT:
             raise ValueError(
                 f"{self.path} is a run folder of format {info['format']}, written by pvae "
-                f"{brief(info.get('pvae', 'unknown'), 20)}: pvae {pvae.__version__} reads format "
+                f"{brief(info.get('pvae', 'unknown'), 20)}: pvae {__version__} reads format "
                 f"{FORMAT}."
             )
         schema.check(info, _INFO, path)
