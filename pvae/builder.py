@@ -10,11 +10,13 @@ from pyro.optim import PyroOptim
 from torch import nn
 from torch.distributions import Distribution
 
+from pvae.annotations import Shape
+from pvae.checks import check_shape, check_size
+from pvae.interfaces import option
 from pvae.labels import Labels
 from pvae.likelihoods.bernoulli import Bernoulli
 from pvae.messages import kind_of, shown
 from pvae.networks.mlp import MLP
-from pvae.networks.shapes import Shape, check_shape, check_size
 from pvae.posteriors.diagonal_normal import DiagonalNormal
 from pvae.priors.standard_normal import StandardNormal
 from pvae.seeds import seeded
@@ -146,7 +148,7 @@ def _check_factory(name: str, factory: object) -> None:
 def _suited(network: Callable[..., nn.Module], likelihood: Callable[..., nn.Module]) -> Callable:
     """The network with what suits the kind of data, where that was left open."""
     cls, given = _parts_of(network)
-    kind = getattr(_parts_of(likelihood)[0], "domain", None)
+    kind = option(_parts_of(likelihood)[0], "domain")
     if cls is MLP and given.get("dropout") is None and kind in DROPOUT:
         return partial(network, dropout=DROPOUT[kind])
     return network

@@ -1,13 +1,13 @@
 """A conditional distribution whose parameters a network computes from its context."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
-from pvae.interfaces import Network
+from pvae.annotations import NetworkOrFactory, Shape
+from pvae.checks import check_shape
+from pvae.interfaces import option
 from pvae.networks.mlp import MLP
-from pvae.networks.shapes import Shape, batched, check_shape, connect
+from pvae.networks.shapes import batched, connect
 
 
 class Conditional(nn.Module):
@@ -32,7 +32,7 @@ class Conditional(nn.Module):
         context_shape: Shape,
         event_shape: Shape,
         numbers: int,
-        network: Network | Callable[[Shape, Shape], Network] | None,
+        network: NetworkOrFactory | None,
     ) -> None:
         super().__init__()
         self.context_shape = check_shape("context_shape", context_shape)
@@ -50,7 +50,7 @@ class Conditional(nn.Module):
         Args:
             raw: shape event_shape.
         """
-        bias = getattr(self.network, "output_bias", None)
+        bias = option(self.network, "output_bias")
         if bias is None:
             return
         if bias.numel() != self.numbers * raw.numel():

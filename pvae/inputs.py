@@ -1,16 +1,14 @@
 """What a VAE is given, looked at before its networks run: one sentence for what is no data."""
 
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pvae.data.domains import Domain, within
+from pvae.data.domains import BYTE_LEVELS, Domain, within
+from pvae.interfaces import Model, option
 from pvae.messages import kind_of
-
-if TYPE_CHECKING:
-    from pvae.vae import VAE
 
 _VALUES: dict[Domain, str] = {
     "binary": "binary values, 0 and 1",
@@ -23,7 +21,7 @@ _VALUES: dict[Domain, str] = {
 
 
 def as_data(
-    vae: "VAE", x: Any, name: str = "x", *, move: bool = True, values: bool = True
+    vae: Model, x: Any, name: str = "x", *, move: bool = True, values: bool = True
 ) -> Tensor:
     r"""Return data as a tensor of the VAE's type, once they have been looked at.
 
@@ -44,10 +42,10 @@ def as_data(
     x = as_tensor(name, x, _batch(vae))
     check_event(vae, x, name)
     x = x.to(vae.device if move else x.device, vae.dtype)
-    domain = getattr(vae.likelihood, "domain", None)
+    domain = option(vae.likelihood, "domain")
     if not values or domain not in get_args(Domain) or _is_traced(x):
         return x
-    levels = getattr(vae.likelihood, "levels", 256)
+    levels = option(vae.likelihood, "levels") or BYTE_LEVELS
     inside = within(x.detach(), domain, levels)
     if not bool(inside.all()):
         wrong = x.detach()[~inside][0].item()
@@ -59,7 +57,7 @@ def as_data(
     return x
 
 
-def as_latents(vae: "VAE", z: Any) -> Tensor:
+def as_latents(vae: Model, z: Any) -> Tensor:
     r"""Return latents as a tensor of the VAE's type, shape (\*batch, \*latent_shape).
 
     Raises:
@@ -105,7 +103,7 @@ def as_tensor(name: str, values: Any, wanted: str) -> Tensor:
     return values
 
 
-def check_event(vae: "VAE", x: Tensor, name: str = "x") -> None:
+def check_event(vae: Model, x: Tensor, name: str = "x") -> None:
     """Raise if x is not of the event shape.
 
     Raises:
@@ -116,7 +114,7 @@ def check_event(vae: "VAE", x: Tensor, name: str = "x") -> None:
         raise ValueError(f"{name} has shape {tuple(x.shape)}: expected ({shape}) for this VAE.")
 
 
-def check_observed(vae: "VAE", x: Any) -> None:
+def check_observed(vae: Model, x: Any) -> None:
     """Raise if x is nothing that model and guide take; its values are not looked at.
 
     Only what Python knows of a tensor is asked for, which costs a training step nothing, and which
@@ -128,12 +126,12 @@ def check_observed(vae: "VAE", x: Any) -> None:
     """
     if not isinstance(x, Tensor):
         raise TypeError(f"x is {kind_of(x)}: expected {_batch(vae)}.")
-    if not x.is_floating_point() and hasattr(vae.likelihood, "domain"):
+    if not x.is_floating_point() and option(vae.likelihood, "domain"):
         raise TypeError(f"x is of dtype {x.dtype}: expected {_batch(vae)}, of floating point.")
     check_event(vae, x)
 
 
-def _batch(vae: "VAE") -> str:
+def _batch(vae: Model) -> str:
     shape = ", ".join(["*batch", *map(str, vae.event_shape)])
     return f"a batch of shape ({shape}), as data.batch(vae, 'test') returns"
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pvae.networks.shapes import check_size
+from pvae.checks import check_size
 
 
 class Labels(nn.Module):
@@ -104,6 +104,24 @@ class Labels(nn.Module):
             raise ValueError(f"The labels y must be {wanted}; these are not: {_shortly(y)}.")
         return y if self.classes is None else y.long()
 
+    def context(self, y: object, batch: torch.Size | None = None) -> Tensor:
+        """Return y as a vector, once it has been looked at.
+
+        Args:
+            y: labels, or one label, as `check` takes them.
+            batch: the batch shape that they are for, to which theirs must broadcast.
+
+        Raises:
+            ValueError: if they are not what `check` takes, or do not fit the batch.
+        """
+        c = self(self.check(y))
+        if batch is not None and not _broadcasts(c.shape[:-1], batch):
+            raise ValueError(
+                f"y has labels of shape {tuple(c.shape[:-1])} for a batch of shape "
+                f"{tuple(batch)}: give one label, or one for each."
+            )
+        return c
+
     def each(self, y: object, n: int) -> Tensor:
         r"""Return a label for each of n, from one for all of them or one for each.
 
@@ -145,6 +163,12 @@ def join(context: Tensor, labels: Tensor, event_dim: int) -> Tensor:
     batch, (_, *rest) = context.shape[: -event_dim or None], context.shape[-event_dim:]
     labels = labels[(..., *(None,) * len(rest))].expand(*batch, labels.shape[-1], *rest)
     return torch.cat([context, labels], dim=-event_dim)
+
+
+def _broadcasts(shape: torch.Size, to: torch.Size) -> bool:
+    """Whether a shape can be expanded to another."""
+    pairs = zip(reversed(shape), reversed(to), strict=False)
+    return len(shape) <= len(to) and all(a in (1, b) for a, b in pairs)
 
 
 def _few(names: Sequence[str]) -> str:

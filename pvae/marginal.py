@@ -5,7 +5,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
 
-from pvae.vae import VAE
+from pvae.interfaces import Model
 
 
 class Marginal(dist.TorchDistribution):
@@ -38,7 +38,7 @@ class Marginal(dist.TorchDistribution):
 
     arg_constraints = {}  # noqa: RUF012  (torch's convention)
 
-    def __init__(self, vae: VAE, batch_shape: Size = Size()) -> None:  # noqa: B008
+    def __init__(self, vae: Model, batch_shape: Size = Size()) -> None:  # noqa: B008
         if vae.labels is not None:
             raise ValueError("A conditional VAE is a distribution only given its labels.")
         self.vae = vae
@@ -63,7 +63,7 @@ class Marginal(dist.TorchDistribution):
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Estimate the log-density by one draw of z from the posterior."""
-        p, q = self.vae.prior(), self.vae._encode(x)
+        p, q = self.vae.prior(), self.vae.q_z(x)
         z = q.rsample() if q.has_rsample else q.sample()
         score = p.log_prob(z) + self.vae.decode(z, like=x).log_prob(x) - q.log_prob(z)
         shape = torch.broadcast_shapes(score.shape, self.batch_shape)

@@ -5,8 +5,28 @@ from contextlib import contextmanager
 from numbers import Integral
 
 import torch
+from torch import Tensor
 
 from pvae.messages import shown
+
+
+def choice(total: int, n: int, seed: int) -> Tensor:
+    """Return a random choice of indices, as a seed decides, whatever the random state.
+
+    Args:
+        total: how many there are to choose from.
+        n: how many, or all if there are fewer.
+        seed: of the choice.
+
+    Returns:
+        Indices in random order, ``int64`` of shape ``(min(n, total),)``.
+
+    Example:
+        >>> from pvae.seeds import choice
+        >>> sorted(choice(3, 5, seed=0).tolist())
+        [0, 1, 2]
+    """
+    return torch.randperm(total, generator=torch.Generator().manual_seed(seed))[:n]
 
 
 @contextmanager

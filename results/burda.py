@@ -25,10 +25,10 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 import pvae
+from pvae.annotations import Shape
+from pvae.data.batches import batches_for
 from pvae.evaluation import active_units, log_likelihood
-from pvae.evaluation.summary import batches_for
 from pvae.networks import MLP
-from pvae.networks.shapes import Shape
 from pvae.objectives import ImportanceWeighted
 from pvae.storage.files import write
 from results.as_measured import AS_MEASURED

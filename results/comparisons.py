@@ -39,7 +39,7 @@ from pyro.infer import Trace_ELBO
 
 import pvae
 from pvae import likelihoods, networks, objectives, posteriors, priors
-from pvae.evaluation.summary import batches_for
+from pvae.data.batches import batches_for
 from pvae.plots import save
 from pvae.plots.style import BLUE, FAINT, WIDTH, Figure, style
 from pvae.seeds import seeded

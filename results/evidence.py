@@ -41,6 +41,7 @@ from torch import Tensor
 
 import pvae
 from pvae import networks
+from pvae.data.batches import batches_for
 from pvae.evaluation import (
     active_units,
     ais,
@@ -53,7 +54,6 @@ from pvae.evaluation import (
     pareto_smoothed,
     simulation_based_calibration,
 )
-from pvae.evaluation.summary import batches_for
 from pvae.plots import save
 from pvae.plots.style import FAINT, PALETTE, WIDTH, Figure, style
 from pvae.seeds import seeded

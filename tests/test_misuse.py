@@ -73,9 +73,9 @@ METHODS = {
     "encode": lambda v, x: v.encode(x),
     "reconstruct": lambda v, x: v.reconstruct(x),
     "interpolate": lambda v, x: v.interpolate(x, x),
-    "impute": lambda v, x: v.impute(x, torch.ones(8, 8)),
-    "denoise": lambda v, x: v.denoise(x),
-    "refine": lambda v, x: v.refine(x),
+    "impute": lambda v, x: ev.impute(v, x, torch.ones(8, 8)),
+    "denoise": lambda v, x: ev.denoise(v, x),
+    "refine": lambda v, x: ev.refine(v, x),
 }
 
 
@@ -144,8 +144,8 @@ def test_what_is_no_data_set(vae, data, call, wrong):
         lambda v, c, d: v.model(X.byte()),
         lambda v, c, d: v.guide(X.numpy()),
         lambda v, c, d: v.guide(X.flatten(1)),
-        lambda v, c, d: v.impute(X, "half"),
-        lambda v, c, d: v.impute(X, X[:, :, :3]),
+        lambda v, c, d: ev.impute(v, X, "half"),
+        lambda v, c, d: ev.impute(v, X, X[:, :, :3]),
         lambda v, c, d: c.sample(2),
         lambda v, c, d: c.sample(2, "three"),
         lambda v, c, d: c.sample(2, y=10),

@@ -190,18 +190,6 @@ def test_interpolate_ends_at_the_reconstructions(vae, x, spherical):
     assert vae.interpolate(x[0], x[1], spherical=spherical).shape == (10, 1, 8, 8)
 
 
-def test_great_circle():
-    z0 = torch.tensor([[2.0, 0.0], [1.0, 1.0], [1.0, 0.0], [0.0, 0.0]])
-    z1 = torch.tensor([[0.0, 1.0], [2.0, 2.0], [-1.0, 0.0], [0.0, 3.0]])
-    t = torch.linspace(0, 1, 5)[:, None]
-    path = pvae.vae._great_circle(z0[:, None], z1[:, None], t)
-    assert path.isfinite().all()
-    torch.testing.assert_close(path[0].norm(dim=-1), torch.linspace(2, 1, 5))
-    angle = torch.atan2(path[0, :, 1], path[0, :, 0])
-    torch.testing.assert_close(angle, torch.linspace(0, math.pi / 2, 5))
-    torch.testing.assert_close(path[1], torch.lerp(z0[1], z1[1], t))
-
-
 def test_asking_leaves_the_mode_and_dropout_off():
     vae = pvae.build((1, 8, 8), 2, network=partial(MLP, hidden=[16], dropout=0.5))
     vae.posterior.eval()

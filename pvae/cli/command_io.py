@@ -33,7 +33,6 @@ def open_run(
     Labels must be known to the VAE in that part alone (in each of them, where that is "all"), and
     only if they are seen by parts of the VAE that are asked.
     """
-    from pvae.cli import reports
     from pvae.training import rebuild
     from pvae.training.arguments import check_data
 
@@ -42,7 +41,7 @@ def open_run(
         dataset = opened.data()
     else:
         dataset = rebuild.load_like(data, opened.config, vae.event_shape)
-    names = reports.parts_of(dataset)
+    names = [*dataset.parts]
     asked = names if part == "all" else [part or names[-1]]
     for name in asked:
         dataset.part(name)

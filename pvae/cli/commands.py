@@ -9,6 +9,16 @@ from collections.abc import Callable, Iterable
 from typing import Literal
 
 import pvae
+from pvae.annotations import (
+    Likelihood,
+    NetworkFactory,
+    Objective,
+    Optimizer,
+    Posterior,
+    Prior,
+    Scheduler,
+    Shape,
+)
 from pvae.cli.run_commands import (
     compress,
     encode,
@@ -19,9 +29,6 @@ from pvae.cli.run_commands import (
     sample,
     score,
 )
-from pvae.interfaces import Likelihood, Network, Objective, Optimizer, Posterior, Prior, Scheduler
-
-Shape = tuple[int, ...]
 
 
 def train(
@@ -41,7 +48,7 @@ def train(
     prior: Callable[[int], Prior] = "StandardNormal",
     likelihood: Callable[[int, Shape], Likelihood] = "Bernoulli",
     posterior: Callable[[Shape, int], Posterior] = "DiagonalNormal",
-    network: Callable[[Shape, Shape], Network] = "MLP",
+    network: NetworkFactory = "MLP",
     conditional: bool | list[str] = False,
     objective: Objective = "Trace_ELBO",
     optimizer: Callable[[Iterable], Optimizer] = "Adam",
@@ -153,7 +160,7 @@ def train(
         print(f"Interrupted; everything is saved. Continue: pvae train --resume {folder}{needed}")
         sys.exit(130)
     opened = Run(folder)
-    record = reports.bounds(vae, dataset, reports.parts_of(dataset))
+    record = reports.bounds(vae, dataset, [*dataset.parts])
     opened.write("evaluation.json", record)
     print(reports.bounds_table(record))
     try:

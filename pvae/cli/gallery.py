@@ -9,16 +9,17 @@ import torch
 from torch import Tensor
 
 from pvae import moments, plots
-from pvae.data.dataset import Dataset, Part
+from pvae.data.batches import batches_for
+from pvae.data.dataset import Dataset
 from pvae.data.domains import DEQUANTIZED, Domain
-from pvae.evaluation.summary import batches_for, part_of
+from pvae.data.part import Part
+from pvae.evaluation.summary import part_of
 from pvae.plots.images import columns
 from pvae.seeds import seeded
 from pvae.training.checkpoint import weights_of
 from pvae.training.runs import Run
 from pvae.vae import VAE
 
-BATCH = 500
 TILES = 20  # tiles a side of the manifold
 POINTS = 5000  # posterior means drawn at the most
 EPOCHS = 6  # epochs in a row
@@ -43,7 +44,7 @@ def draw(
     limits = value_range(vae, data.domain, data.value_range)
     with seeded(0, vae.device), vae.evaluating():
         x, *y = head(vae, data, 20)
-        mean, stddev, labels = latents(vae, data, parts_of(data), most=POINTS)
+        mean, stddev, labels = latents(vae, data, [*reversed(data.parts.values())], most=POINTS)
         pictures = {
             "reconstructions": plots.reconstructions(
                 x.cpu(), vae.reconstruct(x, *y).cpu(), value_range=limits
@@ -62,7 +63,7 @@ def draw(
         elif mean.shape[1] > 2 and len(mean) >= 10:
             pictures["tsne"] = plots.tsne(mean, labels, data.classes)
     if run.history.rows:
-        pictures["loss"] = run.history.plot()
+        pictures["loss"] = plots.loss_curves(run.history)
     paths = []
     for name, figure in pictures.items():
         paths.append(folder / f"{name}.png")
@@ -95,7 +96,7 @@ def _snapshot(vae: VAE, data: Dataset) -> Callable:
     limits = value_range(vae, data.domain, data.value_range)
     if vae.latent_shape == (2,):
         with seeded(0, vae.device):
-            mean, _, labels = latents(vae, data, parts_of(data), most=2000)
+            mean, _, labels = latents(vae, data, [*reversed(data.parts.values())], most=2000)
         return partial(_in_figure, plots.latent_scatter, mean, labels, classes=data.classes)
     drawn = samples(vae, data, 25)
     return partial(_in_figure, plots.samples, drawn, **_named(vae, 25), value_range=limits)
@@ -173,12 +174,7 @@ def choose(data: Dataset, part: str | None = None) -> Part:
     Raises:
         ValueError: if there is no part of that name.
     """
-    return parts_of(data)[0] if part is None else part_of(data, part)
-
-
-def parts_of(data: Dataset) -> list[Part]:
-    """The parts that there are, what the model has seen least first."""
-    return [part for part in (data.test, data.validation, data.train) if part is not None]
+    return part_of(data, [*data.parts][-1] if part is None else part)
 
 
 def head(vae: VAE, data: Dataset, n: int, part: str | None = None) -> tuple[Tensor, ...]:
@@ -217,7 +213,7 @@ def latents(
             n = min(left, len(part))
             left -= n
             # Labels of which the posterior knows nothing may be any, or none.
-            batches = batches_for(vae, data, part, BATCH, labels="posterior" in vae.conditional)
+            batches = batches_for(vae, data, part, labels="posterior" in vae.conditional)
             for arguments in batches.arguments(torch.arange(n)):
                 q = vae.encode(*arguments)
                 means.append(moments.mean(q).cpu())

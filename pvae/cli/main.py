@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
 
-from pvae.cli.parser_errors import PARTS, as_options, explain
+from pvae.annotations import KINDS
+from pvae.cli.parser_errors import as_options, explain
 
 PATH = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
 TRUST_HELP = "Module of your own that parts of a run or of a configuration may be from; repeatable."
@@ -176,7 +177,7 @@ def _named(argv: Sequence[str]) -> list[str]:
     for argument in argv:
         option, _, value = argument.partition("=")
         if option.startswith("--"):
-            part = option[2:].partition(".")[0] in PARTS
+            part = option[2:].partition(".")[0] in KINDS
         else:
             value = argument
         if part and value:
@@ -236,11 +237,9 @@ def _leaving_at_once() -> Iterator[None]:
 
 def _list_parts(argv: list[str]) -> None:
     """For --prior.help and its like alone, print what there is, and exit."""
-    from pvae import interfaces
-
     for option, value in zip(argv, [*argv[1:], "-"], strict=False):
         name = option.removeprefix("--").removesuffix(".help")
-        kind = getattr(interfaces, name.capitalize(), None)
+        kind = KINDS.get(name)
         if option != f"--{name}.help" or kind is None or not value.startswith("-"):
             continue
         known = sorted(kind.__subclasses__(), key=lambda c: c.__name__)

@@ -7,7 +7,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-PARTS = ("prior", "likelihood", "posterior", "network", "objective", "optimizer", "scheduler")
+from pvae.annotations import KINDS
+
 # Arguments of parts that pvae gives them itself.
 GIVEN = {"self", "latent_dim", "event_shape", "in_shape", "out_shape", "params", "optimizer"}
 MOST_LISTED = 200  # characters of a list of names
@@ -157,10 +158,7 @@ def _split(types: str) -> list[str]:
 
 def _kind(key: str) -> type | None:
     """The kind of part that an option names, if it does."""
-    from pvae import interfaces
-
-    name = key.rpartition(".")[2]
-    return getattr(interfaces, name.capitalize()) if name in PARTS else None
+    return KINDS.get(key.rpartition(".")[2])
 
 
 def _no_part(key: str, value: str, missing: str | None = None) -> str:
@@ -236,7 +234,7 @@ def as_options(sentence: str, argv: Sequence[str], commands: Commands) -> str:
 
     def partial(found: re.Match) -> str:
         given = re.findall(r"(\w+)=([^,]+)", found[2])
-        named = (key for key in PARTS if found[1] in {c.__name__ for c in _known(key)})
+        named = (key for key in KINDS if found[1] in {c.__name__ for c in _known(key)})
         key = next(named, "")
         return " ".join([f"--{key} {found[1]}", *(f"--{key}.{n} {v}" for n, v in given)])
 
@@ -263,7 +261,7 @@ def _known(key: str) -> list[type]:
 
 def _of_parts(name: str) -> str | None:
     """The option of that name, if parts of one kind alone have it."""
-    keys = [key for key in PARTS if any(name in _parameters(part) for part in _known(key))]
+    keys = [key for key in KINDS if any(name in _parameters(part) for part in _known(key))]
     return f"--{keys[0]}.{name}" if len(keys) == 1 else None
 
 

@@ -9,17 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pvae.data.batches import batches_for
 from pvae.data.dataset import Dataset, Part
 from pvae.evaluation import AnomalyScore, Compression
 from pvae.evaluation import evaluate as evaluate_part
 from pvae.evaluation.batching import OutOfTime
 from pvae.evaluation.evidence import annealed, best, importance, is_reliable
 from pvae.evaluation.results import LOWER_BOUND, estimate, interval, unreliable_items
-from pvae.evaluation.summary import batches_for, bits_per_dim
+from pvae.evaluation.summary import bits_per_dim
 from pvae.messages import shorten
 from pvae.vae import VAE
 
-BATCH = 500
 FIRST = 0.6  # of the time for log p(x), for the first of two estimators
 _BOUNDS = {
     "neg_elbo": "−ELBO",
@@ -27,11 +27,6 @@ _BOUNDS = {
     "kl": "KL(q||p)",
     "bits_per_dim": "bits/dim",
 }
-
-
-def parts_of(dataset: Dataset) -> list[str]:
-    """Names of the parts that there are, what the model has seen most first."""
-    return [p for p in ("train", "validation", "test") if getattr(dataset, p) is not None]
 
 
 # The ELBO -----------------------------------------------------------------------------------------
@@ -42,7 +37,7 @@ def bounds(vae: VAE, dataset: Dataset, parts: Sequence[str], seed: int = 0) -> d
     rows = {part: evaluate_part(vae, dataset, part, seed=seed) for part in parts}
     return _settings(vae, dataset, seed) | {
         "samples": 1,
-        "parts": {part: {"items": len(getattr(dataset, part)), **rows[part]} for part in parts},
+        "parts": {part: {"items": len(dataset.part(part)), **rows[part]} for part in parts},
     }
 
 
@@ -95,7 +90,7 @@ def evidence(
         ValueError: if the only estimator does not apply.
     """
     began = time.monotonic()
-    batches = batches_for(vae, dataset, getattr(dataset, part), BATCH)
+    batches = batches_for(vae, dataset, dataset.part(part))
     x, *y = batches.choose(items or len(batches.part), seed)
     label = y[0] if y else None
     record = _settings(vae, dataset, seed) | {"part": part, "seconds": seconds}
@@ -343,7 +338,7 @@ def compression(
 ) -> dict[str, Any]:
     """Code lengths, in bits."""
     codes = {name: code and code._asdict() for name, code in found._asdict().items()}
-    known = {"part": part, "items": len(getattr(dataset, part)), "samples": 1}
+    known = {"part": part, "items": len(dataset.part(part)), "samples": 1}
     return _settings(vae, dataset, seed) | known | codes
 
 

@@ -51,9 +51,9 @@ def evaluate(
         device: auto, cpu, cuda, cuda:1, ...
         seed: of the random draws.
     """
+    from pvae.checks import check_size
     from pvae.cli import reports
     from pvae.evaluation.batching import check_seconds
-    from pvae.networks.shapes import check_size
 
     check_size("num_samples", num_samples)
     check_seconds(seconds)
@@ -62,7 +62,7 @@ def evaluate(
     opened, vae, dataset, _ = open_run(run, data, device, wanted)
     if data is None:
         opened.place("evaluation.json")  # refused before any work
-    parts = reports.parts_of(dataset) if wanted == "all" else [wanted]
+    parts = [*dataset.parts] if wanted == "all" else [wanted]
     if part is None and data is not None and dataset.test is not None:
         parts = ["test"]
     record = {}
@@ -115,10 +115,10 @@ def score(
     from pathlib import Path
 
     from pvae import plots
+    from pvae.checks import check_size
     from pvae.cli import gallery, reports
+    from pvae.data.batches import batches_for
     from pvae.evaluation import anomaly_score, roc
-    from pvae.evaluation.summary import batches_for
-    from pvae.networks.shapes import check_size
     from pvae.storage import files
 
     if (background is None) != (correction != "background"):
@@ -139,7 +139,7 @@ def score(
         reference = gallery.head(vae, opened.data(), 1000, "train")
     found = anomaly_score(
         vae,
-        *batches_for(vae, dataset, held, reports.BATCH).choose(None, seed),
+        *batches_for(vae, dataset, held).choose(None, seed),
         num_samples=num_samples,
         correction=correction,
         reference=reference,
@@ -210,8 +210,8 @@ def sample(
         seed: of the random draws.
     """
     from pvae import plots
+    from pvae.checks import check_size
     from pvae.cli import gallery
-    from pvae.networks.shapes import check_size
 
     check_size("n", n)
     check_out(out)
@@ -254,8 +254,8 @@ def reconstruct(
         seed: of the random draws.
     """
     from pvae import plots
+    from pvae.checks import check_size
     from pvae.cli import gallery
-    from pvae.networks.shapes import check_size
     from pvae.seeds import seeded
 
     check_size("n", n)
@@ -295,8 +295,8 @@ def interpolate(
         seed: of the random draws.
     """
     from pvae import plots
+    from pvae.checks import check_size
     from pvae.cli import gallery
-    from pvae.networks.shapes import check_size
     from pvae.seeds import seeded
 
     check_size("n", n)

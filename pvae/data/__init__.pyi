@@ -1,9 +1,9 @@
 from . import domains as domains
 from .batches import Batches as Batches
 from .dataset import Dataset as Dataset
-from .dataset import Part as Part
-from .image_folder import ImageFiles as ImageFiles
+from .image_files import ImageFiles as ImageFiles
 from .loading import load as load
 from .named import NAMES as NAMES
+from .part import Part as Part
 from .sprites import Shapes as Shapes
 from .sprites import shapes as shapes

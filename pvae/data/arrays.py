@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pvae.data.dataset import Dataset, Part
+from pvae.data.dataset import Dataset
 from pvae.data.domains import detect
 from pvae.data.labels import Labels, encode
+from pvae.data.part import Part
 
 _CHANNELS = (1, 3, 4)
 _REAL = {torch.bool, torch.float16, torch.bfloat16, torch.float32, torch.float64} | {

@@ -6,21 +6,22 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from numbers import Integral
-from typing import Any, get_args
 
 import torch
 from torch import Tensor
 from torch.utils import data as torch_data
 
-from pvae.data.dataset import Dataset, Part
-from pvae.data.domains import Domain, check, convert
-from pvae.data.image_folder import ImageFiles
+from pvae.data.domains import Domain, check, convert, domain_of
+from pvae.data.image_files import ImageFiles
+from pvae.data.part import Part, Source
 from pvae.data.workers import ignore_interrupts, worker_count
+from pvae.interfaces import Model
+from pvae.seeds import choice
 
 _SEED = 0  # of the draws that come out the same each time
 _AHEAD = 8  # batches that are converted at a time,
 _MOST = 2**22  # unless they hold more numbers than this
-_TAKEN = 500  # items that `batch` converts at a time
+AT_ONCE = 500  # items that are taken at a time where nothing is trained
 _CHUNK = 1024  # items of one static draw, which are held as floats for a moment
 
 
@@ -62,7 +63,7 @@ class Batches:
 
     def __init__(
         self,
-        dataset: Dataset,
+        dataset: Source,
         part: Part,
         domain: Domain,
         batch_size: int,
@@ -70,7 +71,7 @@ class Batches:
         dtype: torch.dtype = torch.float32,
         labels: bool = False,
     ) -> None:
-        if not isinstance(dataset, Dataset) or not isinstance(part, Part):
+        if not isinstance(dataset, Source) or not isinstance(part, Part):
             raise TypeError(
                 f"dataset and part are of type {type(dataset).__name__} and {type(part).__name__}: "
                 "give a Dataset, as pvae.data.load returns, and one of its parts, as data.train."
@@ -198,8 +199,7 @@ class Batches:
 
     def some(self, n: int, seed: int) -> Tensor:
         """Return a random choice of the items, or all if there are fewer, as a seed decides."""
-        generator = torch.Generator().manual_seed(seed)
-        return self._take(torch.randperm(len(self._items), generator=generator)[:n].tolist())
+        return self._take(choice(len(self._items), n, seed).tolist())
 
     def choose(self, n: int | None, seed: int) -> tuple[Tensor, ...]:
         """Return a random choice of the items and their labels, as a seed decides.
@@ -211,10 +211,8 @@ class Batches:
         Returns:
             ``(x,)``, or ``(x, y)`` with labels.
         """
-        order = torch.arange(len(self._items))
-        if n is not None:
-            generator = torch.Generator().manual_seed(seed)
-            order = torch.randperm(len(order), generator=generator)[:n]
+        total = len(self._items)
+        order = torch.arange(total) if n is None else choice(total, n, seed)
         return tuple(map(torch.cat, zip(*self.arguments(order, seed=seed), strict=True)))
 
     def _take(self, rows: Sequence[int]) -> Tensor:
@@ -243,34 +241,19 @@ class Batches:
             yield x.to(self.device, non_blocking=True)
 
 
-def batch(
-    dataset: Dataset, vae: Any, part: str, n: int | None, seed: int
-) -> Tensor | tuple[Tensor, Tensor]:
-    """Return items of a part as a VAE takes them; what `Dataset.batch` does."""
-    domain = getattr(getattr(vae, "likelihood", None), "domain", None)
-    if isinstance(vae, type) or not hasattr(vae, "latent_shape"):
-        kind = f"the class {vae.__name__}" if isinstance(vae, type) else f"a {type(vae).__name__}"
-        raise TypeError(f"vae is {kind}: give the VAE that the batch is for.")
-    if domain not in get_args(Domain):
-        raise ValueError(
-            f"The likelihood {type(vae.likelihood).__name__} must say what values it is over, by "
-            f"an attribute domain of {', '.join(map(repr, get_args(Domain)))}, but has {domain!r}."
-        )
-    if dataset.event_shape != tuple(vae.event_shape):
-        raise ValueError(
-            f"The data {dataset.name} have event shape {dataset.event_shape}, the VAE was made for "
-            f"{tuple(vae.event_shape)}: build it for the data, or load the data in its shape."
-        )
-    held = dataset.part(part)
-    if n is not None and (isinstance(n, bool) or not isinstance(n, Integral) or n < 1):
-        raise ValueError(f"n is {n!r}: it must be a whole number of at least 1, or None for all.")
-    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 2**63:
-        raise ValueError(f"seed is {seed!r}: it must be a whole number from 0 to 2**63 - 1.")
-    labels = vae.labels is not None
-    size = min(_TAKEN, len(held))
-    batches = Batches(dataset, held, domain, size, vae.device, vae.dtype, labels)
-    found = batches.choose(n, seed)
-    return found if labels else found[0]
+def batches_for(
+    vae: Model, data: Source, part: Part, most: int = AT_ONCE, labels: bool | None = None
+) -> Batches:
+    """Minibatches of a part of the data, as a VAE takes them, of ``most`` items or fewer.
+
+    Labels are drawn too, if the VAE has any, unless ``labels`` is false.
+
+    Raises:
+        ValueError: if the likelihood does not say what its values are, or what `Batches` raises.
+    """
+    size = min(most, len(part))
+    labels = vae.labels is not None if labels is None else labels
+    return Batches(data, part, domain_of(vae.likelihood), size, vae.device, vae.dtype, labels)
 
 
 class _DrawnOnce(torch_data.Dataset[Tensor]):

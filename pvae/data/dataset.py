@@ -6,68 +6,19 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from numbers import Integral
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from pvae.data.domains import Binarization, Domain, describe
-from pvae.messages import shown
-
-if TYPE_CHECKING:
-    from pvae.data.image_folder import ImageFiles
+from pvae.data.batches import batches_for
+from pvae.data.domains import Binarization, Domain, describe, domain_of
+from pvae.data.part import Part
+from pvae.interfaces import Model
+from pvae.messages import kind_of, shown
 
 _MOST_CLASSES = 2**20
-
-
-@dataclass(eq=False, repr=False)
-class Part:
-    """Items of one part of a data set, as they are stored.
-
-    Args:
-        x: values of shape ``(N, *event_shape)``, bytes kept as ``uint8``; or image files that are
-            decoded when they are drawn.
-        y: labels if there are any: ``int64`` of shape ``(N,)``, or continuous ones, ``float32`` of
-            shape ``(N, d)``.
-        files: where each item is from, if each has a file of its own.
-
-    Example:
-        >>> import torch
-        >>> from pvae.data import Part
-        >>> Part(torch.zeros(5, 1, 8, 8))
-        Part(5 items of shape (1, 8, 8))
-    """
-
-    x: Tensor | ImageFiles
-    y: Tensor | None = None
-    files: Sequence[str] | None = None
-
-    def __post_init__(self) -> None:
-        if not hasattr(self.x, "shape"):
-            raise TypeError(
-                f"x is of type {type(self.x).__name__}: expected a tensor of shape "
-                "(N, *event_shape) or image files; pvae.data.load makes a data set of arrays, "
-                "files and folders."
-            )
-
-    @property
-    def event_shape(self) -> tuple[int, ...]:
-        """Shape of one item."""
-        return tuple(self.x.shape[1:])
-
-    def subset(self, indices: Sequence[int]) -> Part:
-        """Return the items of these indices, in their order."""
-        rows = torch.tensor(indices, dtype=torch.int64)
-        x = self.x[rows] if isinstance(self.x, Tensor) else self.x.subset(indices)
-        files = None if self.files is None else [self.files[i] for i in indices]
-        return Part(x, None if self.y is None else self.y[rows], files)
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def __repr__(self) -> str:
-        labels = "" if self.y is None else " with labels"
-        return f"Part({len(self):,} items of shape {self.event_shape}{labels})"
 
 
 @dataclass(eq=False, repr=False)
@@ -116,6 +67,12 @@ class Dataset:
         """Number of levels a value can take if the values are bytes, else None."""
         return int(self.value_range[1]) + 1 if self.domain == "bytes" else None
 
+    @property
+    def parts(self) -> dict[str, Part]:
+        """The parts that there are by name, what a model has seen most first."""
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: part for name, part in parts.items() if part is not None}
+
     def part(self, name: str) -> Part:
         """Return a part by its name.
 
@@ -124,16 +81,15 @@ class Dataset:
         """
         if name not in ("train", "validation", "test"):
             raise ValueError(f"part is {shown(name)}: choose train, validation or test.")
-        held = getattr(self, name)
-        if held is None:
+        if name not in self.parts:
             raise ValueError(
                 f"The data set {self.name} has no {name} part: choose another part, or load it "
                 f"with {name}= a fraction or number of items."
             )
-        return held
+        return self.parts[name]
 
     def batch(
-        self, vae: Any, part: str = "test", n: int | None = None, seed: int = 0
+        self, vae: Model, part: str = "test", n: int | None = None, seed: int = 0
     ) -> Tensor | tuple[Tensor, Tensor]:
         r"""Return items of a part as a VAE takes them: in the domain of its likelihood.
 
@@ -162,9 +118,23 @@ class Dataset:
             >>> x.shape, x.unique(), vae.encode(x).mean.shape
             (torch.Size([5, 1, 8, 8]), tensor([0., 1.]), torch.Size([5, 2]))
         """
-        from pvae.data.batches import batch
-
-        return batch(self, vae, part, n, seed)
+        if not isinstance(vae, Model):
+            raise TypeError(f"vae is {kind_of(vae)}: give the VAE that the batch is for.")
+        domain_of(vae.likelihood)
+        if self.event_shape != tuple(vae.event_shape):
+            raise ValueError(
+                f"The data {self.name} have event shape {self.event_shape}, the VAE was made for "
+                f"{tuple(vae.event_shape)}: build it for the data, or load the data in its shape."
+            )
+        held = self.part(part)
+        if n is not None and (isinstance(n, bool) or not isinstance(n, Integral) or n < 1):
+            raise ValueError(
+                f"n is {n!r}: it must be a whole number of at least 1, or None for all."
+            )
+        if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 2**63:
+            raise ValueError(f"seed is {seed!r}: it must be a whole number from 0 to 2**63 - 1.")
+        found = batches_for(vae, self, held).choose(n, seed)
+        return found[0] if vae.labels is None else found
 
     def label_sizes(self) -> dict[str, int | None]:
         """How many classes the labels have, or how many numbers each, as `pvae.build` takes it.
@@ -182,14 +152,13 @@ class Dataset:
             )
         if self.train.y.dim() == 2:
             return {"classes": None, "label_dim": self.train.y.shape[1]}
-        parts = {"train": self.train, "validation": self.validation, "test": self.test}
-        for name, part in parts.items():
-            if part is not None and part.y is None:
+        for name, part in self.parts.items():
+            if part.y is None:
                 raise ValueError(
                     f"The {name} part of {self.name} has no labels, and train has some: give every "
                     "part its labels."
                 )
-        most = max(int(part.y.max()) for part in parts.values() if part is not None)
+        most = max(int(part.y.max()) for part in self.parts.values())
         if most >= _MOST_CLASSES:
             raise ValueError(
                 f"The labels of {self.name} go up to {most:,}, which is no number of a class; "
@@ -217,8 +186,7 @@ class Dataset:
         if isinstance(classes, str) or not isinstance(classes, Sequence):
             kind = type(classes).__name__
             raise TypeError(f"classes are of type {kind}: give a sequence of names.")
-        parts = {"train": self.train, "validation": self.validation, "test": self.test}
-        asked = [parts[name] for name in among if parts[name] is not None]
+        asked = [part for name, part in self.parts.items() if name in among]
         used = {int(i) for part in asked if part.y is not None for i in part.y.unique()}
         unknown = [self.classes[i] for i in sorted(used) if self.classes[i] not in classes]
         if unknown:
@@ -228,8 +196,8 @@ class Dataset:
             )
         numbers = torch.tensor([[*classes, name].index(name) for name in self.classes])
         renumbered = {
-            name: part if part is None or part.y is None else replace(part, y=numbers[part.y])
-            for name, part in parts.items()
+            name: part if part.y is None else replace(part, y=numbers[part.y])
+            for name, part in self.parts.items()
         }
         return replace(self, classes=tuple(classes), **renumbered)
 

@@ -6,17 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-Domain = Literal[
-    "binary",
-    "unit interval",
-    "open unit interval",
-    "bytes",
-    "counts",
-    "positive reals",
-    "reals",
-]
-"""What values are: {0, 1}, [0, 1], (0, 1), levels 0 to high, whole numbers from 0, real numbers
-above 0, or any real numbers. `detect` finds data of (0, 1) to be of [0, 1], which has them too."""
+from pvae.interfaces import Domain, option
 
 Binarization = Literal["dynamic", "static", "threshold"]
 """How grey becomes binary: a fresh draw each time, one draw kept, or whether it exceeds half."""
@@ -50,6 +40,8 @@ _REMEDIES: dict[Domain, str] = {
     "positive reals": "shift or rescale them to be above 0, of a floating-point dtype",
 }
 
+BYTE_LEVELS = 256
+
 # Domains of densities for which bytes are dequantized; the unit interval takes them as they are.
 DEQUANTIZED: tuple[Domain, ...] = ("open unit interval", "positive reals", "reals")
 
@@ -72,6 +64,21 @@ def describe(domain: Domain, value_range: tuple[float, float]) -> str:
         return _NAMES[domain]
     low, high = value_range
     return f"{_NAMES[domain]} from {low:g} to {high:g}"
+
+
+def domain_of(likelihood: object) -> Domain:
+    """Return what a likelihood says that its values are.
+
+    Raises:
+        ValueError: if it does not say.
+    """
+    domain = option(likelihood, "domain")
+    if domain not in get_args(Domain):
+        raise ValueError(
+            f"The likelihood {type(likelihood).__name__} must say what values it is over, by an "
+            f"attribute domain of {', '.join(map(repr, get_args(Domain)))}, but has {domain!r}."
+        )
+    return domain
 
 
 def detect(x: Tensor) -> tuple[Domain, tuple[float, float]]:
@@ -124,7 +131,7 @@ def detect(x: Tensor) -> tuple[Domain, tuple[float, float]]:
     return "reals", (float(low), float(high))
 
 
-def within(x: Tensor, domain: Domain, levels: int = 256) -> Tensor:
+def within(x: Tensor, domain: Domain, levels: int = BYTE_LEVELS) -> Tensor:
     """Tell which values lie in a domain, of whatever dtype.
 
     Args:

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils import data as torch_data
 
-from pvae.data.dataset import Dataset, Part
-from pvae.data.images import Channels, common_shape, is_grey, shape_of, to_bytes
+from pvae.data.dataset import Dataset
+from pvae.data.image_files import ImageFiles, opened, pixels, reason_of
+from pvae.data.images import Channels, common_shape, is_grey, shape_of
 from pvae.data.labels import encode
+from pvae.data.part import Part
 from pvae.data.workers import ignore_interrupts, worker_count
 from pvae.progress_bar import bar
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    pass
 
 T = TypeVar("T")
 
@@ -46,8 +45,6 @@ SUFFIXES = (
 """Endings of the names of image files, in small letters or capitals."""
 
 # What their content may be. Pillow knows others, of which some run programs, such as PostScript.
-_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-
 _PARTS = {
     "train": "train",
     "val": "validation",
@@ -55,61 +52,6 @@ _PARTS = {
     "validation": "validation",
     "test": "test",
 }
-
-
-class ImageFiles(torch_data.Dataset[Tensor]):
-    """Images that are decoded when they are drawn.
-
-    Item i is the i-th image, ``uint8`` of shape ``(channels, *size)``.
-
-    Args:
-        paths: the files.
-        size: height and width of every decoded image.
-        crop: whether to cut rather than stretch images to ``size``.
-        channels: 1 for grey or 3 for colours.
-
-    Raises:
-        ValueError: when an item is drawn whose file is not a readable image.
-
-    Example:
-        >>> from pvae.data import ImageFiles
-        >>> ImageFiles(["a.png", "b.png"], size=(32, 32)).shape
-        (2, 3, 32, 32)
-    """
-
-    def __init__(
-        self,
-        paths: Sequence[str],
-        size: tuple[int, int],
-        crop: bool = False,
-        channels: Channels = 3,
-    ) -> None:
-        self.paths = tuple(paths)
-        self.size = size
-        self.crop = crop
-        self.channels = channels
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """The shape that a tensor of all items would have."""
-        return (len(self), self.channels, *self.size)
-
-    def subset(self, indices: Sequence[int]) -> ImageFiles:
-        """Return the files of these indices, in their order."""
-        paths = [self.paths[index] for index in indices]
-        return ImageFiles(paths, self.size, self.crop, self.channels)
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> Tensor:
-        path = self.paths[index]
-        try:
-            return torch.from_numpy(_pixels(path, self.size, self.crop, self.channels))
-        except Exception as error:  # of the many types that Pillow raises
-            raise ValueError(
-                f"{path} cannot be read as an image ({_reason(error)}); repair or remove it."
-            ) from error
 
 
 def read_folder(
@@ -198,14 +140,14 @@ def decode(files: ImageFiles) -> tuple[Tensor | ImageFiles, dict[str, str]]:
     """
     resident = math.prod(files.shape) <= RESIDENT_LIMIT
     x = torch.empty(files.shape if resident else 0, dtype=torch.uint8)
-    pixels_of = partial(_pixels, size=files.size, crop=files.crop, channels=files.channels)
+    decoded = partial(pixels, size=files.size, crop=files.crop, channels=files.channels)
     readable, broken = [], {}
-    for row, (path, pixels, reason) in enumerate(_each(pixels_of, files.paths)):
-        if pixels is None:
+    for row, (path, image, reason) in enumerate(_each(decoded, files.paths)):
+        if image is None:
             broken[path] = reason
             continue
         if resident:
-            x[len(readable)] = torch.from_numpy(pixels)
+            x[len(readable)] = torch.from_numpy(image)
         readable.append(row)
     return x[: len(readable)] if resident else files.subset(readable), broken
 
@@ -266,34 +208,8 @@ def _check_once(path: str, seen: dict[tuple[int, int], str]) -> None:
 
 
 def _head(path: str, with_shape: bool) -> tuple[tuple[int, int] | None, bool]:
-    with _opened(path) as image:
+    with opened(path) as image:
         return shape_of(image) if with_shape else None, is_grey(image)
-
-
-def _pixels(path: str, size: tuple[int, int], crop: bool, channels: Channels) -> np.ndarray:
-    with _opened(path) as image:
-        return to_bytes(image, size, crop, channels)
-
-
-@contextmanager
-def _opened(path: str) -> Iterator[Image]:
-    """Open an image of a kind that is expected, and of no more pixels than Pillow deems safe."""
-    from PIL import Image
-
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise ValueError("a folder, pipe or device")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(path, formats=_FORMATS) as image:
-            yield image
-
-
-def _reason(error: Exception) -> str:
-    from PIL import UnidentifiedImageError
-
-    if isinstance(error, UnidentifiedImageError):
-        return "not an image"  # what it says of itself repeats the path
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 class _Attempts(torch_data.Dataset, Generic[T]):
@@ -311,7 +227,7 @@ class _Attempts(torch_data.Dataset, Generic[T]):
         try:
             return path, self.function(path), ""
         except Exception as error:  # of the many types that Pillow raises
-            return path, None, _reason(error)
+            return path, None, reason_of(error)
 
 
 def _each(

@@ -13,6 +13,7 @@ import numpy as np
 from torch import Tensor
 from torch.utils import data as torch_data
 
+from pvae.checks import check_flag
 from pvae.data.arrays import Arrays, as_items, from_arrays
 from pvae.data.dataset import Dataset
 from pvae.data.domains import Binarization
@@ -24,7 +25,6 @@ from pvae.data.named import NAMES, read_named
 from pvae.data.splits import split
 from pvae.data.torch_dataset import read_items
 from pvae.messages import brief, shorten
-from pvae.networks.shapes import check_flag
 
 _VALIDATION = 1000  # items of the validation part of torchvision's data sets, if a tenth is more
 _MOST_PIXELS = 2**26  # of one image, about what Pillow deems safe to decode

@@ -12,10 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pvae.data.dataset import Dataset, Part
-from pvae.data.image_folder import ImageFiles, decode
+from pvae.data.dataset import Dataset
+from pvae.data.image_files import ImageFiles
+from pvae.data.image_folder import decode
 from pvae.data.images import Channels, resize
 from pvae.data.labels import encode
+from pvae.data.part import Part
 from pvae.data.sprites import CLASSES, SIZE, shapes
 
 T = TypeVar("T")

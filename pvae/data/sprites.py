@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pvae import memory
-from pvae.networks.shapes import check_size
+from pvae.checks import check_size
 
 FACTORS = ("shape", "scale", "rotation", "x", "y")
 COUNTS = (3, 4, 8, 8, 8)

@@ -8,6 +8,7 @@ import pyro
 import torch
 from torch import Tensor
 
+from pvae.checks import check_size
 from pvae.evaluation.batching import (
     MEMORY,
     Count,
@@ -21,7 +22,6 @@ from pvae.evaluation.batching import (
 from pvae.evaluation.importance import effective_sample_size, log_mean, standard_error
 from pvae.evaluation.results import FEW_CHAINS, LOWER_BOUND, described, interval
 from pvae.evaluation.unconstrained import latents
-from pvae.networks.shapes import check_size
 from pvae.seeds import seeded
 from pvae.vae import VAE
 

@@ -16,9 +16,10 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 from tqdm.std import tqdm
 
+from pvae.checks import check_flag, check_size
 from pvae.inputs import as_data
+from pvae.interfaces import option
 from pvae.messages import kind_of, shown
-from pvae.networks.shapes import check_flag, check_size
 from pvae.progress_bar import bar
 from pvae.seeds import seeded
 from pvae.vae import VAE
@@ -119,7 +120,7 @@ def check_data(
     inside = finite if not bool(finite.all()) else _inside(vae, x, y, at_once)
     if not bool(inside.all()):
         wrong = (~inside).nonzero()[0, 0].item()
-        over = getattr(vae.likelihood, "domain", "other values")
+        over = option(vae.likelihood, "domain") or "other values"
         raise ValueError(
             f"x[{wrong}] has values outside the support of the likelihood "
             f"{type(vae.likelihood).__name__}, which is over {over}: take a batch in its domain by "
@@ -135,7 +136,7 @@ def check_density(vae: VAE) -> None:
         ValueError: if it is none.
     """
     check_vae(vae)
-    if getattr(vae.likelihood, "relaxed", False):
+    if option(vae.likelihood, "relaxed"):
         raise ValueError(
             f"{type(vae.likelihood).__name__}(relaxed=True) is a reconstruction loss and no "
             "density, so data have no likelihood under it: train with relaxed=False."
@@ -202,7 +203,7 @@ def _inside(vae: VAE, x: Tensor, y: Tensor | None, at_once: int | None) -> Tenso
     with vae.evaluating(), seeded(0, vae.device):
         for part, label in split(at_once or rows_within(vae, MEMORY), x, y):
             part = part.to(vae.device, vae.dtype)
-            z = vae._encode(part, label).sample()
+            z = vae.q_z(part, label).sample()
             found.append(vae.decode(z, label, like=part).support.check(part))
     return torch.cat(found)
 
@@ -263,7 +264,7 @@ def numbers_per_row(vae: VAE) -> int:
             y = torch.zeros(1, *wanted, dtype=vae.dtype, device=vae.device)
             y = vae.labels.check(y)
         x = vae.sample(1, None if y is None else y[0], draw=True)
-        q = vae._encode(x, y)
+        q = vae.q_z(x, y)
 
         def count(draws: int) -> int:
             with _Counter() as counter:

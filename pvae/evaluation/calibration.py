@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pvae.checks import check_size
 from pvae.evaluation.batching import (
     MEMORY,
     check_density,
@@ -16,7 +17,6 @@ from pvae.evaluation.batching import (
     rows_within,
 )
 from pvae.evaluation.results import described
-from pvae.networks.shapes import check_size
 from pvae.seeds import seeded
 from pvae.vae import VAE
 
@@ -101,7 +101,7 @@ def simulation_based_calibration(
             p = vae.p_z(label)
             z = p.sample((size,) if p.batch_shape == () else ())
             x = vae.decode(z, label).sample()
-            draws = vae._encode(x, label).sample((num_samples,))
+            draws = vae.q_z(x, label).sample((num_samples,))
             ranks.append(_rank(z, draws))
             shown.update(size)
     ranks = torch.cat(ranks)

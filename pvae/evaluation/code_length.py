@@ -8,12 +8,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from pvae.data.batches import AT_ONCE, batches_for
 from pvae.data.dataset import Dataset
 from pvae.data.domains import DEQUANTIZED
 from pvae.evaluation.batching import check_vae
 from pvae.evaluation.elbo import elbo
 from pvae.evaluation.importance import proposal_of
-from pvae.evaluation.summary import batches_for, part_of
+from pvae.evaluation.summary import part_of
 from pvae.seeds import seeded
 from pvae.vae import VAE
 
@@ -51,7 +52,7 @@ class Compression(NamedTuple):
 
 
 def compression(
-    vae: VAE, data: Dataset, part: str = "test", *, batch_size: int = 500, seed: int = 0
+    vae: VAE, data: Dataset, part: str = "test", *, batch_size: int = AT_ONCE, seed: int = 0
 ) -> Compression:
     """Return the ideal code length of a part of the data under a VAE, and what files take.
 

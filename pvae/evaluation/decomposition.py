@@ -15,6 +15,7 @@ from torch.distributions import (
     kl_divergence,
 )
 
+from pvae.checks import check_size
 from pvae.distributions.normal_mixture import NormalMixture
 from pvae.distributions.relaxed_bernoulli import RelaxedBernoulli
 from pvae.distributions.rotated_normal import RotatedNormal
@@ -30,7 +31,6 @@ from pvae.evaluation.batching import (
 )
 from pvae.evaluation.results import described
 from pvae.moments import SAMPLES
-from pvae.networks.shapes import check_size
 from pvae.seeds import seeded
 from pvae.vae import VAE
 

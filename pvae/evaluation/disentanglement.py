@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
+from pvae.checks import check_size
 from pvae.evaluation.representations import as_array, as_rows
-from pvae.networks.shapes import check_size
 
 
 class DCI(NamedTuple):

@@ -54,7 +54,7 @@ def elbo(vae: VAE, x: Tensor, y: Tensor | None = None) -> ELBO:
     """
     check_vae(vae)
     x = as_data(vae, x)
-    q, p = vae._encode(x, y), vae.p_z(y)
+    q, p = vae.q_z(x, y), vae.p_z(y)
     z = q.rsample() if q.has_rsample else q.sample()
     log_likelihood = vae.decode(z, y, like=x).log_prob(x)
     try:

@@ -15,6 +15,7 @@ from pvae.evaluation.decomposition import active_units
 from pvae.evaluation.log_likelihood import log_likelihood
 from pvae.evaluation.pareto import pareto_smoothed
 from pvae.evaluation.results import FEW_CHAINS, TOLERATED
+from pvae.interfaces import option
 from pvae.seeds import seeded
 from pvae.vae import VAE
 
@@ -315,7 +316,7 @@ def _importance(
     vae: VAE, x: Tensor, y: Tensor | None, seconds: float, common: dict[str, Any]
 ) -> Tensor | None:
     """What importance sampling gives of the same data, if it can and of the same model."""
-    if getattr(vae.likelihood, "takes_total", False):
+    if option(vae.likelihood, "takes_total"):
         return None  # the data were drawn given the mean total, and would be scored given their own
     try:
         found = log_likelihood(vae, x, y, seconds=seconds, **common).log_prob

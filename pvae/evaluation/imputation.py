@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, constraints
 
+from pvae.checks import check_size
 from pvae.evaluation.batching import (
     MEMORY,
     as_batch,
@@ -19,8 +20,8 @@ from pvae.evaluation.batching import (
 )
 from pvae.evaluation.importance import effective_sample_size, log_mean, proposal_of
 from pvae.evaluation.results import described
+from pvae.interfaces import option
 from pvae.marginal import Marginal
-from pvae.networks.shapes import check_size
 from pvae.seeds import seeded
 from pvae.vae import VAE
 
@@ -259,7 +260,7 @@ def _adapt(
         drawn = _weighed(vae, x, y, q, log_likelihood, num_samples, at_once)
         z, log_weight = map(torch.cat, zip(*(part[:2] for part in drawn), strict=True))
         guess = _decoded(vae, _resample(z, log_weight, GUESSES), y, at_once)
-        q = vae._encode(torch.where(observed, x, guess), y)
+        q = vae.q_z(torch.where(observed, x, guess), y)
     return q
 
 
@@ -384,7 +385,7 @@ def _check_parts(vae: VAE, x: Tensor, y: Tensor | None, method: str) -> None:
         prior = vae.p_z(y)
         proposal_of(vae, x, y)
         p = vae.decode(prior.expand((1,)).sample(), y)
-    if _elements(p).event_shape or getattr(vae.likelihood, "takes_total", False):
+    if _elements(p).event_shape or option(vae.likelihood, "takes_total"):
         raise ValueError(
             f"{type(vae.likelihood).__name__} needs all elements of x at once to score any: impute "
             "with a likelihood of independent elements, of counts one without exposure='observed', "

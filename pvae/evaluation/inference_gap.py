@@ -5,12 +5,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pvae.checks import check_size
 from pvae.evaluation.batching import MEMORY, per_datum
 from pvae.evaluation.importance import log_mean, proposal_of
 from pvae.evaluation.log_likelihood import weigher
 from pvae.evaluation.refinement import best_raw, check_rate, refined
 from pvae.evaluation.results import described
-from pvae.networks.shapes import check_size
 from pvae.seeds import seeded
 from pvae.vae import VAE
 

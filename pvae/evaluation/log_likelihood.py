@@ -9,6 +9,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
+from pvae.checks import check_size
 from pvae.evaluation.batching import (
     MEMORY,
     as_batch,
@@ -28,7 +29,6 @@ from pvae.evaluation.importance import (
 )
 from pvae.evaluation.results import described, estimate, unreliable_items
 from pvae.evaluation.scoring import Scorer
-from pvae.networks.shapes import check_size
 from pvae.vae import VAE
 
 # What a core's caches hold, in MiB: beyond it a CPU waits for its memory.

@@ -8,11 +8,11 @@ from pyro.infer import MCMC, NUTS
 from pyro.ops.stats import effective_sample_size, split_gelman_rubin
 from torch import Tensor
 
+from pvae.checks import check_size
 from pvae.evaluation.ais import Path
 from pvae.evaluation.batching import MEMORY, Count, counted, per_datum, rows_within
 from pvae.evaluation.results import described
 from pvae.evaluation.unconstrained import latents
-from pvae.networks.shapes import check_size
 from pvae.vae import VAE
 
 ANNEALING_RUNS, ANNEALING_STEPS, ANNEALING_LEAPFROG = 64, 100, 5

@@ -6,11 +6,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pvae.checks import check_size
 from pvae.evaluation.batching import MEMORY, per_datum
 from pvae.evaluation.importance import LEAST_SAMPLES, UNRELIABLE, log_mean, pareto_tail, proposal_of
 from pvae.evaluation.log_likelihood import weigher
 from pvae.evaluation.results import LOWER_BOUND, described
-from pvae.networks.shapes import check_size
 from pvae.vae import VAE
 
 

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, kl_divergence
 
+from pvae.checks import check_size
 from pvae.evaluation.batching import MEMORY, as_batch, per_datum, portions
-from pvae.networks.shapes import check_size
+from pvae.interfaces import option
 from pvae.seeds import seeded
 from pvae.vae import VAE
 
@@ -189,7 +190,7 @@ def _with(module: nn.Module, **children: nn.Module) -> nn.Module:
 def _start(vae: VAE, x: Tensor, y: Tensor | None) -> Tensor:
     """What the network returns for the data, if a posterior can be refined from there."""
     posterior, name = vae.posterior, type(vae.posterior).__name__
-    if not isinstance(getattr(posterior, "network", None), nn.Module):
+    if not isinstance(option(posterior, "network"), nn.Module):
         raise ValueError(
             f"The posterior {name} has no network: refinement sets free what the module of that "
             "name returns."

@@ -7,15 +7,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pvae.data.dataset import Dataset, Part
+from pvae.checks import check_size
+from pvae.data.batches import batches_for
+from pvae.data.dataset import Dataset
+from pvae.data.part import Part
 from pvae.evaluation.batching import check_vae
-from pvae.evaluation.summary import batches_for, part_of
+from pvae.evaluation.summary import part_of
 from pvae.moments import mean
-from pvae.networks.shapes import check_size
 from pvae.seeds import seeded
 from pvae.vae import VAE
-
-BATCH = 500
 
 
 class Clustering(NamedTuple):
@@ -208,7 +208,7 @@ def clustering(z: Tensor | np.ndarray, y: Tensor | np.ndarray, seed: int = 0) ->
 
 def posterior_means(vae: VAE, data: Dataset, part: Part, seed: int = 0) -> Tensor:
     """E[z|x] of every datum of a part, shape (n, d), on the CPU."""
-    batches = batches_for(vae, data, part, BATCH)
+    batches = batches_for(vae, data, part)
     with vae.evaluating(), seeded(seed, vae.device):
         means = [mean(vae.encode(*arguments)).cpu() for arguments in batches.arguments()]
     return torch.cat(means).flatten(1)

@@ -8,17 +8,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from pvae.checks import check_size
+from pvae.data.batches import batches_for
 from pvae.data.dataset import Dataset
 from pvae.evaluation.batching import MEMORY, check_vae, portions, rows_within
 from pvae.evaluation.representations import as_rows
-from pvae.evaluation.summary import batches_for, part_of
+from pvae.evaluation.summary import part_of
 from pvae.inputs import as_tensor
 from pvae.messages import kind_of
-from pvae.networks.shapes import check_size
-from pvae.seeds import seeded
+from pvae.seeds import choice, seeded
 from pvae.vae import VAE
 
-_BATCH = 500
 _LABELLED = 10_000  # data that the default features are learned from, at the most
 _STEPS, _STEP = 500, 100  # minibatches, and data in each
 _DISTANCES = 2**22  # held at a time
@@ -110,10 +110,9 @@ def sample_quality(
     count = min(check_size("n", n), len(held))
     if features is None:
         features = _learned(vae, data, seed)
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(held), generator=generator)[:count]
+    order = choice(len(held), count, seed)
     with vae.evaluating(), seeded(seed, vae.device):
-        batches = list(batches_for(vae, data, held, _BATCH).arguments(order))
+        batches = list(batches_for(vae, data, held).arguments(order))
         labels = torch.cat([y for _, y in batches]) if vae.labels is not None else None
         real = torch.cat([features(x).cpu() for x, *_ in batches])
         fake = torch.cat([features(x).cpu() for x in _samples(vae, count, labels)])
@@ -266,10 +265,9 @@ def _learned(vae: VAE, data: Dataset, seed: int) -> Callable[[Tensor], Tensor]:
             f"The data {data.name} have no classes to learn features from: give features, a "
             "function from data to an array of shape (n, f)."
         )
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(y), generator=generator)[:_LABELLED]
+    order = choice(len(y), _LABELLED, seed)
     with seeded(seed, vae.device):
-        x = torch.cat(list(batches_for(vae, data, data.train, _BATCH).epoch(order)))
+        x = torch.cat(list(batches_for(vae, data, data.train).epoch(order)))
     return classifier_features(x, y[order], seed)
 
 

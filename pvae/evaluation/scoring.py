@@ -162,8 +162,8 @@ class Scorer:
         x, *y = tensors[size:]
         # The labels were checked with the data; to check them here no graph could be traced.
         c = self.vae.labels(*y) if y else None
-        log_p_z = self.vae._prior(c).log_prob(z)
-        return log_p_z + log_prob(self.vae._likelihood(z, c, x), x) - log_q
+        log_p_z = self.vae.prior_given(c).log_prob(z)
+        return log_p_z + log_prob(self.vae.likelihood_given(z, c, x), x) - log_q
 
     def _compile(self, density: Density, size: int, inputs: Sequence[Tensor]) -> None:
         def weigh(model: Callable, guide: Callable, *tensors: Tensor) -> Tensor:

@@ -4,19 +4,20 @@ import math
 
 import torch
 
-from pvae.data.batches import Batches
-from pvae.data.dataset import Dataset, Part
+from pvae.checks import check_size
+from pvae.data.batches import AT_ONCE, Batches, batches_for
+from pvae.data.dataset import Dataset
 from pvae.data.domains import DEQUANTIZED
+from pvae.data.part import Part
 from pvae.evaluation.batching import check_vae
 from pvae.evaluation.elbo import elbo
 from pvae.messages import kind_of
-from pvae.networks.shapes import check_size
-from pvae.seeds import seeded
+from pvae.seeds import choice, seeded
 from pvae.vae import VAE
 
 
 def evaluate(
-    vae: VAE, data: Dataset, part: str = "test", batch_size: int = 500, seed: int = 0
+    vae: VAE, data: Dataset, part: str = "test", batch_size: int = AT_ONCE, seed: int = 0
 ) -> dict[str, float]:
     """Average the ELBO and its parts over a part of the data.
 
@@ -64,18 +65,6 @@ def part_of(data: Dataset, part: str) -> Part:
     return data.part(part)
 
 
-def batches_for(
-    vae: VAE, data: Dataset, part: Part, most: int, labels: bool | None = None
-) -> Batches:
-    """Minibatches of a part of the data, as a VAE takes them, of ``most`` items or fewer.
-
-    Labels are drawn too, if the VAE has any, unless ``labels`` is false.
-    """
-    size = min(most, len(part))
-    labels = vae.labels is not None if labels is None else labels
-    return Batches(data, part, vae.likelihood.domain, size, vae.device, vae.dtype, labels)
-
-
 def summarize(vae: VAE, batches: Batches, seed: int = 0, items: int | None = None) -> dict:
     """Average the ELBO and its parts over minibatches, as `evaluate` does.
 
@@ -87,8 +76,7 @@ def summarize(vae: VAE, batches: Batches, seed: int = 0, items: int | None = Non
     """
     order = None
     if items is not None and items < len(batches.part):
-        chooser = torch.Generator().manual_seed(seed)
-        order = torch.randperm(len(batches.part), generator=chooser)[:items]
+        order = choice(len(batches.part), items, seed)
     total = torch.zeros(3, dtype=torch.float64, device=vae.device)
     count = 0
     with vae.evaluating(), seeded(seed, vae.device):

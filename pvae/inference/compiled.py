@@ -26,7 +26,6 @@ from pvae.inference.stand_in import Spot, are_tensors, data_parts, varying_parts
 from pvae.inference.state import Elements
 from pvae.inference.untraceable import Disagreement, Unmet, Untraceable, brief
 from pvae.inference.update import update_of
-from pvae.messages import shown
 
 WITH_GRAPHS = (JitTrace_ELBO, JitTraceEnum_ELBO, JitTraceGraph_ELBO, JitTraceMeanField_ELBO)
 MOST_KINDS = 8  # of arguments that graphs are made for
@@ -127,9 +126,9 @@ class CompiledSVI(SVI):
     ) -> None:
         super().__init__(model, guide, optim, loss, *args, **kwargs)
         if compile is not True and not (isinstance(compile, str) and compile == "auto"):
-            raise ValueError(f"compile is {shown(compile)}: it must be 'auto' or True.")
+            raise ValueError(f"compile is {compile!r:.60}: it must be 'auto' or True.")
         if not isinstance(backend, str) or backend not in ("auto", "inductor", "graph"):
-            given = shown(backend)
+            given = f"{backend!r:.60}"
             raise ValueError(f"backend is {given}: it must be 'auto', 'inductor' or 'graph'.")
         self.strict = compile is True
         self.backend = backend

@@ -3,7 +3,7 @@
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyro
@@ -25,9 +25,6 @@ from pvae.inference.stand_in import Spot, StandIn
 from pvae.inference.state import Place
 from pvae.inference.tracing import Graph, difference, marked, trace
 from pvae.inference.untraceable import Disagreement, Unmet, Untraceable, brief
-
-if TYPE_CHECKING:
-    from pvae.inference.compiled import CompiledSVI
 
 TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-3}  # of a graph, relative to the eager program
 TRIES = 3  # a discrete draw may fall on the other side of an edge by rounding, but not every time
@@ -71,7 +68,7 @@ class Program:
     """The graph for one kind of arguments, and what it takes to run it.
 
     Args:
-        svi: whose programs these are.
+        svi: the `CompiledSVI` whose programs these are.
         leaves: the arguments, flattened.
         structure: how to put them together.
         gradients: whether a step is to be taken, or the loss alone evaluated.
@@ -85,7 +82,7 @@ class Program:
 
     def __init__(
         self,
-        svi: "CompiledSVI",
+        svi: Any,
         leaves: list,
         structure: Any,
         gradients: bool,

@@ -1,13 +1,10 @@
 """The Bernoulli likelihood."""
 
-from collections.abc import Callable
-
 import pyro.distributions as dist
 from torch import Tensor
 
+from pvae.annotations import NetworkOrFactory, Shape
 from pvae.conditional import Conditional
-from pvae.interfaces import Network
-from pvae.networks.shapes import Shape
 
 SMALLEST_MEAN = 1e-3
 
@@ -48,7 +45,7 @@ class Bernoulli(Conditional):
         self,
         latent_dim: int,
         event_shape: Shape,
-        network: Network | Callable[[Shape, Shape], Network] | None = None,
+        network: NetworkOrFactory | None = None,
         relaxed: bool = False,
     ) -> None:
         super().__init__((latent_dim,), event_shape, numbers=1, network=network)

@@ -1,14 +1,11 @@
 """The binomial likelihood of levels."""
 
-from collections.abc import Callable
-
 import pyro.distributions as dist
 from torch import Tensor
 
+from pvae.annotations import NetworkOrFactory, Shape
 from pvae.conditional import Conditional
-from pvae.interfaces import Network
 from pvae.likelihoods.levels import check_levels
-from pvae.networks.shapes import Shape
 
 SMALLEST_MEAN = 1e-3
 
@@ -49,7 +46,7 @@ class Binomial(Conditional):
         self,
         latent_dim: int,
         event_shape: Shape,
-        network: Network | Callable[[Shape, Shape], Network] | None = None,
+        network: NetworkOrFactory | None = None,
         levels: int = 256,
     ) -> None:
         super().__init__((latent_dim,), event_shape, numbers=1, network=network)

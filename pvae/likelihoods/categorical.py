@@ -1,15 +1,13 @@
 """The categorical likelihood of levels."""
 
-from collections.abc import Callable
-
 import pyro.distributions as dist
 from torch import Tensor
 
+from pvae.annotations import NetworkOrFactory, Shape
 from pvae.conditional import Conditional
 from pvae.distributions.ordinal_categorical import OrdinalCategorical
-from pvae.interfaces import Network
 from pvae.likelihoods.levels import check_levels
-from pvae.networks.shapes import Shape, batched
+from pvae.networks.shapes import batched
 
 
 class Categorical(Conditional):
@@ -48,7 +46,7 @@ class Categorical(Conditional):
         self,
         latent_dim: int,
         event_shape: Shape,
-        network: Network | Callable[[Shape, Shape], Network] | None = None,
+        network: NetworkOrFactory | None = None,
         levels: int = 256,
     ) -> None:
         levels = check_levels(levels)

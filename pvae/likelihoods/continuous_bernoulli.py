@@ -1,15 +1,12 @@
 """The continuous Bernoulli likelihood."""
 
-from collections.abc import Callable
-
 import pyro.distributions as dist
 import torch
 from torch import Tensor
 
 from pvae import distributions
+from pvae.annotations import NetworkOrFactory, Shape
 from pvae.conditional import Conditional
-from pvae.interfaces import Network
-from pvae.networks.shapes import Shape
 
 SMALLEST_MEAN = 1e-2
 
@@ -49,7 +46,7 @@ class ContinuousBernoulli(Conditional):
         self,
         latent_dim: int,
         event_shape: Shape,
-        network: Network | Callable[[Shape, Shape], Network] | None = None,
+        network: NetworkOrFactory | None = None,
     ) -> None:
         super().__init__((latent_dim,), event_shape, numbers=1, network=network)
 

@@ -1,15 +1,13 @@
 """What likelihoods of counts have in common: rates, and what they are relative to."""
 
 import math
-from collections.abc import Callable
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from pvae.annotations import NetworkOrFactory, Shape
 from pvae.conditional import Conditional
-from pvae.interfaces import Network
-from pvae.networks.shapes import Shape
 
 SMALLEST_MEAN = 1e-4
 SMALLEST_RATE = 1e-8
@@ -47,7 +45,7 @@ class Counts(Conditional):
         latent_dim: int,
         event_shape: Shape,
         numbers: int,
-        network: Network | Callable[[Shape, Shape], Network] | None,
+        network: NetworkOrFactory | None,
         exposure: float | Literal["observed"] | None,
     ) -> None:
         fixed = isinstance(exposure, int | float) and not isinstance(exposure, bool)

@@ -6,10 +6,9 @@ from typing import Literal
 import pyro.distributions as dist
 from torch import Tensor
 
-from pvae.interfaces import Network
+from pvae.annotations import NetworkOrFactory, Shape
 from pvae.likelihoods.levels import check_levels
 from pvae.likelihoods.location_scale import LocationScale
-from pvae.networks.shapes import Shape
 
 
 class Discretized(LocationScale):
@@ -36,7 +35,7 @@ class Discretized(LocationScale):
         self,
         latent_dim: int,
         event_shape: Shape,
-        network: Network | Callable[[Shape, Shape], Network] | None = None,
+        network: NetworkOrFactory | None = None,
         scale: float | Literal["learned", "element", "predicted"] = "learned",
         levels: int = 256,
     ) -> None:

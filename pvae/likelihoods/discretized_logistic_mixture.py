@@ -1,17 +1,15 @@
 """The likelihood of discretized logistic mixtures."""
 
-from collections.abc import Callable
-
 import pyro.distributions as dist
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
 from pvae import distributions
+from pvae.annotations import NetworkOrFactory, Shape
+from pvae.checks import check_size
 from pvae.conditional import Conditional
-from pvae.interfaces import Network
 from pvae.likelihoods.levels import check_levels
-from pvae.networks.shapes import Shape, check_size
 
 SMALLEST_SCALE = 1e-4
 SPREAD = 0.25
@@ -61,7 +59,7 @@ class DiscretizedLogisticMixture(Conditional):
         self,
         latent_dim: int,
         event_shape: Shape,
-        network: Network | Callable[[Shape, Shape], Network] | None = None,
+        network: NetworkOrFactory | None = None,
         components: int = 5,
         levels: int = 256,
     ) -> None:

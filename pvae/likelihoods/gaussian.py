@@ -1,16 +1,14 @@
 """The Gaussian likelihood."""
 
-from collections.abc import Callable
 from typing import Literal
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor
 
+from pvae.annotations import NetworkOrFactory, Shape
 from pvae.distributions.optimal_normal import OptimalNormal
-from pvae.interfaces import Network
 from pvae.likelihoods.location_scale import LocationScale
-from pvae.networks.shapes import Shape
 
 MOMENTUM = 0.1
 
@@ -68,7 +66,7 @@ class Gaussian(LocationScale):
         self,
         latent_dim: int,
         event_shape: Shape,
-        network: Network | Callable[[Shape, Shape], Network] | None = None,
+        network: NetworkOrFactory | None = None,
         scale: float | Literal["learned", "element", "predicted", "optimal"] = "learned",
     ) -> None:
         super().__init__(latent_dim, event_shape, network, scale)

@@ -1,6 +1,6 @@
 """The number of levels of a likelihood of bytes."""
 
-from pvae.networks.shapes import check_size
+from pvae.checks import check_size
 
 
 def check_levels(levels: int) -> int:

@@ -1,16 +1,14 @@
 """What likelihoods with a location and a scale have in common."""
 
-from collections.abc import Callable
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from pvae.annotations import NetworkOrFactory, Shape
 from pvae.conditional import Conditional
-from pvae.interfaces import Network
 from pvae.messages import shown
-from pvae.networks.shapes import Shape
 
 
 class LocationScale(Conditional):
@@ -38,7 +36,7 @@ class LocationScale(Conditional):
         self,
         latent_dim: int,
         event_shape: Shape,
-        network: Network | Callable[[Shape, Shape], Network] | None = None,
+        network: NetworkOrFactory | None = None,
         scale: float | Literal["learned", "element", "predicted"] = "learned",
     ) -> None:
         fixed = isinstance(scale, int | float) and not isinstance(scale, bool)

@@ -1,14 +1,11 @@
 """The multinomial likelihood."""
 
-from collections.abc import Callable
-
 import pyro.distributions as dist
 from torch import Tensor
 
 from pvae import distributions
-from pvae.interfaces import Network
+from pvae.annotations import NetworkOrFactory, Shape
 from pvae.likelihoods.counts import Counts
-from pvae.networks.shapes import Shape
 
 
 class Multinomial(Counts):
@@ -47,7 +44,7 @@ class Multinomial(Counts):
         self,
         latent_dim: int,
         event_shape: Shape,
-        network: Network | Callable[[Shape, Shape], Network] | None = None,
+        network: NetworkOrFactory | None = None,
     ) -> None:
         super().__init__(latent_dim, event_shape, 1, network, exposure="observed")
 

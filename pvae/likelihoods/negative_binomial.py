@@ -1,6 +1,5 @@
 """The negative binomial likelihood."""
 
-from collections.abc import Callable
 from typing import Literal
 
 import pyro.distributions as dist
@@ -8,9 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from pvae.interfaces import Network
+from pvae.annotations import NetworkOrFactory, Shape
 from pvae.likelihoods.counts import Counts
-from pvae.networks.shapes import Shape
 
 SMALLEST_DISPERSION = 1e-3
 
@@ -62,7 +60,7 @@ class NegativeBinomial(Counts):
         self,
         latent_dim: int,
         event_shape: Shape,
-        network: Network | Callable[[Shape, Shape], Network] | None = None,
+        network: NetworkOrFactory | None = None,
         dispersion: Literal["learned", "predicted"] = "learned",
         exposure: float | Literal["observed"] | None = None,
     ) -> None:

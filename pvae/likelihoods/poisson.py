@@ -1,14 +1,12 @@
 """The Poisson likelihood."""
 
-from collections.abc import Callable
 from typing import Literal
 
 import pyro.distributions as dist
 from torch import Tensor
 
-from pvae.interfaces import Network
+from pvae.annotations import NetworkOrFactory, Shape
 from pvae.likelihoods.counts import Counts
-from pvae.networks.shapes import Shape
 
 
 class Poisson(Counts):
@@ -51,7 +49,7 @@ class Poisson(Counts):
         self,
         latent_dim: int,
         event_shape: Shape,
-        network: Network | Callable[[Shape, Shape], Network] | None = None,
+        network: NetworkOrFactory | None = None,
         exposure: float | Literal["observed"] | None = None,
     ) -> None:
         super().__init__(latent_dim, event_shape, 1, network, exposure)

@@ -1,14 +1,13 @@
 """The Student t likelihood."""
 
-from collections.abc import Callable
 from typing import Literal
 
 import pyro.distributions as dist
 from torch import Tensor
 
-from pvae.interfaces import Network
+from pvae.annotations import NetworkOrFactory, Shape
+from pvae.checks import check_number
 from pvae.likelihoods.location_scale import LocationScale
-from pvae.networks.shapes import Shape, check_number
 
 
 class StudentT(LocationScale):
@@ -52,7 +51,7 @@ class StudentT(LocationScale):
         self,
         latent_dim: int,
         event_shape: Shape,
-        network: Network | Callable[[Shape, Shape], Network] | None = None,
+        network: NetworkOrFactory | None = None,
         scale: float | Literal["learned", "element", "predicted"] = "learned",
         degrees_of_freedom: float = 4.0,
     ) -> None:

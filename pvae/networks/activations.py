@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from pvae.networks.shapes import check_number
+from pvae.checks import check_number
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,

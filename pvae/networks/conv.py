@@ -5,9 +5,11 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from pvae.annotations import Shape
+from pvae.checks import check_shape, check_size
 from pvae.networks.activations import activation as make_activation
 from pvae.networks.activations import dropout as make_dropout
-from pvae.networks.shapes import Shape, batched, check_shape, check_size
+from pvae.networks.shapes import batched
 
 SMALLEST = 8  # pixels a side
 

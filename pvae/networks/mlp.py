@@ -5,9 +5,11 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from pvae.annotations import Shape
+from pvae.checks import check_shape
 from pvae.networks.activations import activation as make_activation
 from pvae.networks.activations import dropout as make_dropout
-from pvae.networks.shapes import Shape, batched, check_shape
+from pvae.networks.shapes import batched
 
 
 class MLP(nn.Module):

@@ -1,64 +1,13 @@
 """How the parts of a VAE and their networks agree on shapes."""
 
 import math
-from collections.abc import Callable, Iterable
-from numbers import Integral, Real
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from pvae.messages import shown
-
-Shape = tuple[int, ...]
-
-
-def check_size(name: str, size: int) -> int:
-    """Return a size that is a whole number of at least 1.
-
-    Raises:
-        ValueError: if it is not.
-    """
-    if not _is_size(size):
-        raise ValueError(f"{name} is {shown(size)}: it must be a whole number of at least 1.")
-    return size
-
-
-def check_number(name: str, value: float) -> float:
-    """Return a real number, whose range is for the caller to check.
-
-    Raises:
-        TypeError: if it is none.
-    """
-    if not isinstance(value, Real) or isinstance(value, bool):
-        raise TypeError(f"{name} is {shown(value)}: it must be a number.")
-    return value
-
-
-def check_flag(name: str, value: bool) -> bool:
-    """Return True or False.
-
-    Raises:
-        TypeError: if it is neither.
-    """
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} is {shown(value)}: it must be True or False.")
-    return value
-
-
-def check_shape(name: str, shape: Shape) -> Shape:
-    """Return a shape as a tuple of sizes, each a whole number of at least 1.
-
-    Raises:
-        ValueError: if it is empty, or a size is not such a number.
-    """
-    sizes = tuple(shape) if isinstance(shape, Iterable) else (shape,)
-    if not sizes or not all(map(_is_size, sizes)):
-        raise ValueError(f"{name} is {shown(sizes)}: it must be whole numbers, each at least 1.")
-    return tuple(map(int, sizes))
-
-
-def _is_size(n: object) -> bool:
-    return isinstance(n, Integral) and not isinstance(n, bool) and 1 <= n < 2**31
+from pvae.annotations import Shape
+from pvae.module import evaluation_mode
 
 
 def batched(network: Callable[[Tensor], Tensor], x: Tensor, event_dim: int) -> Tensor:
@@ -107,19 +56,14 @@ def connect(
         )
     needed = f"must map (n, *{in_shape}) to (n, *{out_shape})"
     like = next(module.parameters(), torch.empty(0))
-    modes = {m: m.training for m in module.modules()}
-    module.eval()  # a probe must not move batch statistics nor draw dropout masks
     try:
-        with torch.no_grad():
+        with evaluation_mode(module):  # batch statistics do not move, dropout draws no masks
             out = module(torch.zeros(2, *in_shape, dtype=like.dtype, device=like.device))
     except RuntimeError as error:
         raise ValueError(
             f"The network {type(module).__name__} {needed}, but fails on zeros of shape "
             f"{(2, *in_shape)}: {' '.join(str(error).split())}"
         ) from error
-    finally:
-        for m, mode in modes.items():
-            m.training = mode
     if not isinstance(out, Tensor) or tuple(out.shape) != (2, *out_shape):
         found = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
         raise ValueError(

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from pyro.infer import TraceMeanField_ELBO
 
-from pvae.networks.shapes import check_number
+from pvae.checks import check_number
 from pvae.objectives.counting import Counting
 from pvae.objectives.warmup import ScaleLatents
 

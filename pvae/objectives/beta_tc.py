@@ -6,7 +6,7 @@ import torch
 from pyro.poutine import Trace
 from torch import Tensor
 
-from pvae.networks.shapes import check_number, check_size
+from pvae.checks import check_number, check_size
 from pvae.objectives.objective import (
     Objective,
     factor,

@@ -3,7 +3,7 @@
 from pyro.poutine import Trace
 from torch import Tensor
 
-from pvae.networks.shapes import check_number
+from pvae.checks import check_number
 from pvae.objectives.counting import Counting
 from pvae.objectives.objective import Objective, kl, latents, log_likelihood
 

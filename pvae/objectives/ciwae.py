@@ -1,6 +1,6 @@
 """A mixture of ELBO and importance-weighted bound."""
 
-from pvae.networks.shapes import check_number
+from pvae.checks import check_number
 from pvae.objectives.importance_weighted import ImportanceWeighted
 
 

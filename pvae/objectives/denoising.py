@@ -8,8 +8,8 @@ import torch
 from pyro.infer import Trace_ELBO
 from torch import Tensor
 
-from pvae.interfaces import Objective
-from pvae.networks.shapes import check_number
+from pvae.annotations import Objective
+from pvae.checks import check_number
 from pvae.objectives.wrapper import Wrapper
 
 KINDS = ("gaussian", "mask", "salt and pepper")

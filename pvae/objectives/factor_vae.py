@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import softplus
 
+from pvae.checks import check_number, check_size
 from pvae.networks.mlp import MLP
-from pvae.networks.shapes import check_number, check_size
 from pvae.objectives.objective import (
     Objective,
     kl,

@@ -6,7 +6,7 @@ from pyro.poutine import Trace
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from pvae.networks.shapes import check_number
+from pvae.checks import check_number
 from pvae.objectives.objective import (
     Objective,
     factor,

@@ -11,7 +11,7 @@ from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
-from pvae.networks.shapes import check_size
+from pvae.checks import check_size
 from pvae.objectives.objective import (
     Objective,
     check_reparameterized,

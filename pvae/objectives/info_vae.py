@@ -8,7 +8,7 @@ from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
-from pvae.networks.shapes import check_number
+from pvae.checks import check_number
 from pvae.objectives.mmd import KERNELS, mmd, squared_distances
 from pvae.objectives.objective import (
     Objective,

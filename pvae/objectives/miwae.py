@@ -1,6 +1,6 @@
 """The average of several importance-weighted bounds."""
 
-from pvae.networks.shapes import check_size
+from pvae.checks import check_size
 from pvae.objectives.importance_weighted import ImportanceWeighted
 
 

@@ -12,7 +12,8 @@ from pyro.infer import (
 )
 from pyro.poutine.messenger import Messenger
 
-from pvae.networks.shapes import check_size
+from pvae.checks import check_size
+from pvae.interfaces import option
 from pvae.objectives.counting import Counting
 from pvae.objectives.wrapper import Wrapper
 
@@ -70,7 +71,7 @@ class Warmup(Counting, Wrapper):
     @step.setter
     def step(self, step: int) -> None:
         self._step.fill_(step)
-        if hasattr(self.objective, "step"):
+        if option(self.objective, "step") is not None:
             self.objective.step = step
 
     @property
@@ -95,7 +96,8 @@ def can_warm_up(objective: ELBO) -> bool:
         return False
     if isinstance(objective, Wrapper):
         return can_warm_up(objective.objective)
-    return getattr(objective, "warms_up", type(objective) in WEIGHTED)
+    declared = option(objective, "warms_up")
+    return type(objective) in WEIGHTED if declared is None else declared
 
 
 class ScaleLatents(Messenger):

@@ -1,13 +1,10 @@
 """The point mass as a posterior."""
 
-from collections.abc import Callable
-
 import pyro.distributions as dist
 from torch import Tensor
 
+from pvae.annotations import NetworkOrFactory, Shape
 from pvae.conditional import Conditional
-from pvae.interfaces import Network
-from pvae.networks.shapes import Shape
 
 
 class Delta(Conditional):
@@ -41,7 +38,7 @@ class Delta(Conditional):
         self,
         event_shape: Shape,
         latent_dim: int,
-        network: Network | Callable[[Shape, Shape], Network] | None = None,
+        network: NetworkOrFactory | None = None,
     ) -> None:
         super().__init__(event_shape, (latent_dim,), numbers=1, network=network)
 

@@ -1,14 +1,13 @@
 """What normalizing flows have in common."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor
 from torch.distributions import Transform, constraints
 
-from pvae.interfaces import Network
-from pvae.networks.shapes import Shape
+from pvae.annotations import NetworkOrFactory, Shape
 from pvae.posteriors.split import Split
 
 
@@ -37,7 +36,7 @@ class Flow(Split):
         event_shape: Shape,
         latent_dim: int,
         sizes: Sequence[int],
-        network: Network | Callable[[Shape, Shape], Network] | None,
+        network: NetworkOrFactory | None,
     ) -> None:
         super().__init__(event_shape, latent_dim, [latent_dim, latent_dim, *sizes], network)
 

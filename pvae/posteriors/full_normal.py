@@ -1,14 +1,12 @@
 """The normal posterior with any covariance."""
 
-from collections.abc import Callable
-
 import pyro.distributions as dist
 import torch
 from torch import Tensor
 
 import pvae.distributions.divergences  # noqa: F401  (its KL to independent normals)
-from pvae.interfaces import Network
-from pvae.networks.shapes import Shape, check_size
+from pvae.annotations import NetworkOrFactory, Shape
+from pvae.checks import check_size
 from pvae.posteriors.split import Split
 
 
@@ -47,7 +45,7 @@ class FullNormal(Split):
         self,
         event_shape: Shape,
         latent_dim: int,
-        network: Network | Callable[[Shape, Shape], Network] | None = None,
+        network: NetworkOrFactory | None = None,
     ) -> None:
         d = check_size("latent_dim", latent_dim)
         super().__init__(event_shape, d, [d, d, d * (d - 1) // 2], network)

@@ -1,15 +1,13 @@
 """The Householder flow."""
 
-from collections.abc import Callable
-
 import pyro.distributions as dist
 from pyro.distributions.transforms.householder import ConditionedHouseholder
 from torch import Tensor
 
 import pvae.distributions.divergences  # noqa: F401  (its KL to independent normals)
+from pvae.annotations import NetworkOrFactory, Shape
+from pvae.checks import check_size
 from pvae.distributions.rotated_normal import RotatedNormal
-from pvae.interfaces import Network
-from pvae.networks.shapes import Shape, check_size
 from pvae.posteriors.split import Split
 
 
@@ -51,7 +49,7 @@ class HouseholderFlow(Split):
         self,
         event_shape: Shape,
         latent_dim: int,
-        network: Network | Callable[[Shape, Shape], Network] | None = None,
+        network: NetworkOrFactory | None = None,
         layers: int = 4,
     ) -> None:
         check_size("latent_dim", latent_dim)

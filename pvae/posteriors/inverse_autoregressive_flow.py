@@ -1,6 +1,6 @@
 """The inverse autoregressive flow."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from pyro.nn import ConditionalAutoRegressiveNN
@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.distributions import Transform
 from torch.nn.functional import logsigmoid
 
-from pvae.interfaces import Network
-from pvae.networks.shapes import Shape, check_shape, check_size
+from pvae.annotations import NetworkOrFactory, Shape
+from pvae.checks import check_shape, check_size
 from pvae.posteriors.flow import Flow, Step
 
 FORGET_BIAS = 2.0
@@ -57,7 +57,7 @@ class InverseAutoregressiveFlow(Flow):
         self,
         event_shape: Shape,
         latent_dim: int,
-        network: Network | Callable[[Shape, Shape], Network] | None = None,
+        network: NetworkOrFactory | None = None,
         layers: int = 2,
         hidden: Sequence[int] = (128,),
         context_dim: int = 64,

@@ -1,13 +1,10 @@
 """The Laplace posterior."""
 
-from collections.abc import Callable
-
 import pyro.distributions as dist
 from torch import Tensor
 
+from pvae.annotations import NetworkOrFactory, Shape
 from pvae.conditional import Conditional
-from pvae.interfaces import Network
-from pvae.networks.shapes import Shape
 
 
 class Laplace(Conditional):
@@ -40,7 +37,7 @@ class Laplace(Conditional):
         self,
         event_shape: Shape,
         latent_dim: int,
-        network: Network | Callable[[Shape, Shape], Network] | None = None,
+        network: NetworkOrFactory | None = None,
     ) -> None:
         super().__init__(event_shape, (latent_dim,), numbers=2, network=network)
 

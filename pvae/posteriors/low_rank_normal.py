@@ -1,15 +1,13 @@
 """The normal posterior with a covariance of low rank."""
 
-from collections.abc import Callable
-
 import pyro.distributions as dist
 import torch
 from torch import Tensor
 
 import pvae.distributions.divergences  # noqa: F401  (its KL to independent normals)
+from pvae.annotations import NetworkOrFactory, Shape
+from pvae.checks import check_size
 from pvae.conditional import Conditional
-from pvae.interfaces import Network
-from pvae.networks.shapes import Shape, check_size
 
 
 class LowRankNormal(Conditional):
@@ -46,7 +44,7 @@ class LowRankNormal(Conditional):
         self,
         event_shape: Shape,
         latent_dim: int,
-        network: Network | Callable[[Shape, Shape], Network] | None = None,
+        network: NetworkOrFactory | None = None,
         rank: int = 2,
     ) -> None:
         numbers = 2 + check_size("rank", rank)

@@ -1,13 +1,11 @@
 """The mixture of normals as a posterior."""
 
-from collections.abc import Callable
-
 import pyro.distributions as dist
 from torch import Tensor
 
+from pvae.annotations import NetworkOrFactory, Shape
+from pvae.checks import check_size
 from pvae.distributions.normal_mixture import NormalMixture
-from pvae.interfaces import Network
-from pvae.networks.shapes import Shape, check_size
 from pvae.posteriors.split import Split
 
 
@@ -45,7 +43,7 @@ class MixtureOfNormals(Split):
         self,
         event_shape: Shape,
         latent_dim: int,
-        network: Network | Callable[[Shape, Shape], Network] | None = None,
+        network: NetworkOrFactory | None = None,
         components: int = 5,
     ) -> None:
         k = check_size("components", components)

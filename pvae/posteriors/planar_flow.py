@@ -1,13 +1,11 @@
 """The planar flow."""
 
-from collections.abc import Callable
-
 from pyro.distributions.transforms.planar import ConditionedPlanar
 from torch import Tensor
 from torch.distributions import Transform
 
-from pvae.interfaces import Network
-from pvae.networks.shapes import Shape, check_size
+from pvae.annotations import NetworkOrFactory, Shape
+from pvae.checks import check_size
 from pvae.posteriors.flow import Flow, no_inverse
 
 
@@ -50,7 +48,7 @@ class PlanarFlow(Flow):
         self,
         event_shape: Shape,
         latent_dim: int,
-        network: Network | Callable[[Shape, Shape], Network] | None = None,
+        network: NetworkOrFactory | None = None,
         layers: int = 4,
     ) -> None:
         check_size("latent_dim", latent_dim)

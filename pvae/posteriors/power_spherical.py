@@ -1,14 +1,12 @@
 """The power spherical posterior."""
 
-from collections.abc import Callable
-
 import pyro.distributions as dist
 from torch import Tensor
 from torch.nn.functional import normalize, softplus
 
 from pvae import distributions
-from pvae.interfaces import Network
-from pvae.networks.shapes import Shape, check_size
+from pvae.annotations import NetworkOrFactory, Shape
+from pvae.checks import check_size
 from pvae.posteriors.split import Split
 
 SMALLEST_CONCENTRATION = 1.0
@@ -48,7 +46,7 @@ class PowerSpherical(Split):
         self,
         event_shape: Shape,
         latent_dim: int,
-        network: Network | Callable[[Shape, Shape], Network] | None = None,
+        network: NetworkOrFactory | None = None,
     ) -> None:
         if check_size("latent_dim", latent_dim) < 2:
             raise ValueError("latent_dim is 1: a sphere to vary on needs at least 2 coordinates.")

@@ -1,14 +1,11 @@
 """The relaxed Bernoulli posterior."""
 
-from collections.abc import Callable
-
 import pyro.distributions as dist
 from torch import Tensor
 
 from pvae import distributions
+from pvae.annotations import NetworkOrFactory, Shape
 from pvae.conditional import Conditional
-from pvae.interfaces import Network
-from pvae.networks.shapes import Shape
 from pvae.posteriors.temperature import Temperature
 
 
@@ -56,7 +53,7 @@ class RelaxedBernoulli(Conditional):
         self,
         event_shape: Shape,
         latent_dim: int,
-        network: Network | Callable[[Shape, Shape], Network] | None = None,
+        network: NetworkOrFactory | None = None,
         temperature: float = 1.0,
         final_temperature: float | None = None,
         annealing_steps: int | None = None,

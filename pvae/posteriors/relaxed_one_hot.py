@@ -1,14 +1,12 @@
 """The relaxed one-hot posterior."""
 
-from collections.abc import Callable
-
 import pyro.distributions as dist
 from torch import Tensor
 
 from pvae import distributions
+from pvae.annotations import NetworkOrFactory, Shape
+from pvae.checks import check_size
 from pvae.conditional import Conditional
-from pvae.interfaces import Network
-from pvae.networks.shapes import Shape, check_size
 from pvae.posteriors.temperature import Temperature
 
 
@@ -57,7 +55,7 @@ class RelaxedOneHot(Conditional):
         self,
         event_shape: Shape,
         latent_dim: int,
-        network: Network | Callable[[Shape, Shape], Network] | None = None,
+        network: NetworkOrFactory | None = None,
         groups: int = 1,
         temperature: float = 1.0,
         final_temperature: float | None = None,

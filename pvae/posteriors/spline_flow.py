@@ -1,6 +1,6 @@
 """The spline flow."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import pyro.distributions as dist
@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.distributions import Transform
 from torch.distributions.transforms import AffineTransform
 
+from pvae.annotations import NetworkOrFactory, Shape
+from pvae.checks import check_size
 from pvae.distributions.spline_coupling import SplineCoupling
-from pvae.interfaces import Network
 from pvae.networks.mlp import MLP
-from pvae.networks.shapes import Shape, check_size
 from pvae.posteriors.flow import Flow, flowed
 
 BOUND = 4.0  # the standard normal has a mass of 6e-5 beyond
@@ -62,7 +62,7 @@ class SplineFlow(Flow):
         self,
         event_shape: Shape,
         latent_dim: int,
-        network: Network | Callable[[Shape, Shape], Network] | None = None,
+        network: NetworkOrFactory | None = None,
         layers: int = 2,
         bins: int = 8,
         hidden: Sequence[int] = (128,),

@@ -1,12 +1,12 @@
 """A posterior whose network returns vectors of different lengths."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from torch import Tensor
 
+from pvae.annotations import NetworkOrFactory, Shape
+from pvae.checks import check_size
 from pvae.conditional import Conditional
-from pvae.interfaces import Network
-from pvae.networks.shapes import Shape, check_size
 
 
 class Split(Conditional):
@@ -28,7 +28,7 @@ class Split(Conditional):
         event_shape: Shape,
         latent_dim: int,
         sizes: Sequence[int],
-        network: Network | Callable[[Shape, Shape], Network] | None,
+        network: NetworkOrFactory | None,
     ) -> None:
         check_size("latent_dim", latent_dim)
         super().__init__(event_shape, (sum(sizes),), numbers=1, network=network)

@@ -1,14 +1,12 @@
 """Student's t as a posterior."""
 
-from collections.abc import Callable
-
 import pyro.distributions as dist
 from torch import Tensor
 
 import pvae.distributions.divergences  # noqa: F401  (its KL to independent normals)
+from pvae.annotations import NetworkOrFactory, Shape
+from pvae.checks import check_number
 from pvae.conditional import Conditional
-from pvae.interfaces import Network
-from pvae.networks.shapes import Shape, check_number
 
 
 class StudentT(Conditional):
@@ -44,7 +42,7 @@ class StudentT(Conditional):
         self,
         event_shape: Shape,
         latent_dim: int,
-        network: Network | Callable[[Shape, Shape], Network] | None = None,
+        network: NetworkOrFactory | None = None,
         degrees_of_freedom: float = 5.0,
     ) -> None:
         if not 0 < check_number("degrees_of_freedom", degrees_of_freedom) < float("inf"):

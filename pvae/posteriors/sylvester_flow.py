@@ -1,14 +1,12 @@
 """The Sylvester flow."""
 
-from collections.abc import Callable
-
 import torch
 from pyro.distributions.transforms.householder import ConditionedHouseholder
 from torch import Tensor
 from torch.distributions import Transform
 
-from pvae.interfaces import Network
-from pvae.networks.shapes import Shape, check_size
+from pvae.annotations import NetworkOrFactory, Shape
+from pvae.checks import check_size
 from pvae.posteriors.flow import Flow, Step, matvec
 
 
@@ -53,7 +51,7 @@ class SylvesterFlow(Flow):
         self,
         event_shape: Shape,
         latent_dim: int,
-        network: Network | Callable[[Shape, Shape], Network] | None = None,
+        network: NetworkOrFactory | None = None,
         layers: int = 4,
         reflections: int = 4,
     ) -> None:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from pvae.networks.shapes import check_number, check_size
+from pvae.checks import check_number, check_size
 
 
 class Temperature(nn.Module):

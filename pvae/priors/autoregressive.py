@@ -6,9 +6,9 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pvae.checks import check_size
 from pvae.distributions.autoregressive import Autoregressive as AutoregressiveDistribution
 from pvae.distributions.mixture import Mixture
-from pvae.networks.shapes import check_size
 from pvae.priors.masked import masked_network
 from pvae.priors.mixture import first_components
 

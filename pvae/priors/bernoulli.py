@@ -6,8 +6,8 @@ import pyro.distributions as dist
 import torch
 from torch import nn
 
+from pvae.checks import check_number, check_size
 from pvae.distributions.relaxed_bernoulli import RelaxedBernoulli
-from pvae.networks.shapes import check_number, check_size
 
 
 class Bernoulli(nn.Module):

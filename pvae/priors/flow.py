@@ -9,10 +9,10 @@ from pyro.distributions.transforms import AffineCoupling, Permute
 from torch import Tensor, nn
 from torch.distributions import Transform
 
+from pvae.checks import check_shape, check_size
 from pvae.distributions.affine_autoregressive import AffineAutoregressive
 from pvae.distributions.spline_coupling import SplineCoupling
 from pvae.networks.mlp import MLP
-from pvae.networks.shapes import check_shape, check_size
 from pvae.priors.masked import masked_network
 
 BINS, BOUND = 8, 5.0

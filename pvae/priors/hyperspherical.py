@@ -4,8 +4,8 @@ import pyro.distributions as dist
 import torch
 from torch import nn
 
+from pvae.checks import check_size
 from pvae.distributions.hyperspherical_uniform import HypersphericalUniform
-from pvae.networks.shapes import check_size
 
 
 class Hyperspherical(nn.Module):

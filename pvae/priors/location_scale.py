@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from pvae.networks.shapes import check_size
+from pvae.checks import check_size
 
 
 class LocationScale(nn.Module):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from pyro.nn import AutoRegressiveNN
 
-from pvae.networks.shapes import check_shape, check_size
+from pvae.checks import check_shape, check_size
 
 
 def masked_network(

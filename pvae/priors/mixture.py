@@ -6,8 +6,8 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pvae.checks import check_size
 from pvae.distributions.mixture import Mixture as MixtureDistribution
-from pvae.networks.shapes import check_size
 
 FIRST_SPREAD = 0.75  # the part of the first variance that is between the components
 

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 
-from pvae.interfaces import Likelihood, Network, Posterior, Prior
+from pvae.annotations import Likelihood, Network, Posterior, Prior, Shape
 from pvae.likelihoods.gaussian import Gaussian
 from pvae.networks.mlp import MLP
-from pvae.networks.shapes import Shape
 from pvae.posteriors.diagonal_normal import DiagonalNormal
 from pvae.priors.standard_normal import StandardNormal
 from pvae.vae import VAE

@@ -4,8 +4,8 @@ import pyro.distributions as dist
 import torch
 from torch import nn
 
+from pvae.checks import check_size
 from pvae.distributions.relaxed_one_hot import RelaxedOneHot
-from pvae.networks.shapes import check_size
 
 
 class OneHot(nn.Module):

@@ -4,7 +4,7 @@ import pyro.distributions as dist
 import torch
 from torch import nn
 
-from pvae.networks.shapes import check_size
+from pvae.checks import check_size
 
 
 class StandardNormal(nn.Module):

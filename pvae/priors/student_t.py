@@ -3,7 +3,7 @@
 import pyro.distributions as dist
 import torch
 
-from pvae.networks.shapes import check_number
+from pvae.checks import check_number
 from pvae.priors.location_scale import LocationScale
 
 

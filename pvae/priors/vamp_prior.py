@@ -4,8 +4,9 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pvae.checks import check_shape, check_size
 from pvae.distributions.mixture import Mixture
-from pvae.networks.shapes import check_shape, check_size
+from pvae.interfaces import option
 
 # How far inside the range of the data pseudo-inputs begin, as a part of it: at its ends the
 # sigmoid would have no gradient.
@@ -75,13 +76,13 @@ class VampPrior(nn.Module):
         Args:
             posterior: called with pseudo-inputs of shape (components, *posterior.context_shape).
         """
-        context_shape = getattr(posterior, "context_shape", None)
+        context_shape = option(posterior, "context_shape")
         if context_shape is None:
             raise ValueError(
                 f"The posterior {type(posterior).__name__} has no context_shape: a VampPrior "
                 "needs the event shape of x there, for its pseudo-inputs."
             )
-        event_shape = tuple(getattr(posterior, "event_shape", (self.latent_dim,)))
+        event_shape = tuple(option(posterior, "event_shape") or (self.latent_dim,))
         if event_shape != (self.latent_dim,):
             raise ValueError(
                 f"The posterior is over z of event shape {event_shape}, the prior over z of event "

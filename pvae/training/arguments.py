@@ -4,17 +4,18 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from pvae.checks import check_size
 from pvae.data.dataset import Dataset
-from pvae.data.domains import Domain
+from pvae.data.domains import domain_of
 from pvae.inference.optimizer import Optimizer, check_closure
+from pvae.interfaces import option
 from pvae.messages import kind_of, shown
-from pvae.networks.shapes import check_size
 from pvae.vae import VAE
 
 EXAMPLES = {
@@ -46,26 +47,21 @@ def check_data(
     Raises:
         ValueError: if not; both shapes are named.
     """
-    domain = getattr(vae.likelihood, "domain", None)
-    if domain not in get_args(Domain):
-        raise ValueError(
-            f"The likelihood {type(vae.likelihood).__name__} must say what values it is over, by "
-            f"an attribute domain of {', '.join(map(repr, get_args(Domain)))}, but has {domain!r}."
-        )
+    domain_of(vae.likelihood)
     if tuple(data.event_shape) != tuple(vae.event_shape):
         raise ValueError(
             f"The data {data.name} have event shape {tuple(data.event_shape)}, the VAE was made "
             f"for {tuple(vae.event_shape)}: build it for the data, or load the data in its shape."
         )
-    levels = getattr(vae.likelihood, "levels", None)
+    levels = option(vae.likelihood, "levels")
     if levels is not None and data.levels not in (None, levels):
         raise ValueError(
             f"The data {data.name} have {data.levels} levels, the likelihood "
             f"{type(vae.likelihood).__name__} {levels}: make it with levels={data.levels}."
         )
     if vae.labels is not None:
-        for part in (getattr(data, name) for name in labelled):
-            if part is not None:
+        for name, part in data.parts.items():
+            if name in labelled:
                 vae.labels.check(part.y)
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pvae.inference.optimizer import Optimizer
+from pvae.interfaces import option
 from pvae.messages import brief, shown
 from pvae.storage import schema, tensors
 from pvae.storage.schema import Count, Finite, Number
@@ -86,14 +87,15 @@ class Checkpoint:
     def state(self, position: Position) -> dict[str, Any]:
         """Return a copy of everything, as tensors and plain values."""
         cuda = self.device.type == "cuda"
+        state_dict = option(self.objective, "state_dict")
         return {
             "position": vars(position)
             | {"rows": list(position.rows), "loss": float(position.loss)},
             "weights": weights_of(self.vae),
             "optimizer": copy.deepcopy(self.optimizer.get_state()),
             "scheduler": copy.deepcopy(self.scheduler.state_dict()) if self.scheduler else None,
-            "objective_step": getattr(self.objective, "step", None),
-            "objective": copy.deepcopy(getattr(self.objective, "state_dict", dict)()),
+            "objective_step": option(self.objective, "step"),
+            "objective": copy.deepcopy(state_dict() if state_dict else {}),
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state(self.device) if cuda else None,
         }

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from typing import Any
 
 HIGHER = ("log_likelihood",)  # figures that are better the higher they are; of all others, lower
 
@@ -76,12 +73,6 @@ class History(Mapping):
         if not self.rows or self.keep == "best":
             return self.best_epoch
         return self.rows[-1]["epoch"]
-
-    def plot(self) -> Figure:
-        """Draw the loss curves with their parts."""
-        from pvae.plots import loss_curves
-
-        return loss_curves(self)
 
     def __repr__(self) -> str:
         return f"History({len(self.rows)} epochs, best {self.best_epoch}, {self.stopped})"

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import torch
 import yaml
 
-import pvae
+from pvae import __version__
 from pvae.data.dataset import Dataset
 from pvae.data.domains import Domain
 from pvae.inference.backends import Backend
@@ -100,7 +100,7 @@ def read_info(path: Path) -> dict[str, Any]:
     if info["format"] != FORMAT:
         raise ValueError(
             f"{path.parent} is a run folder of format {info['format']}, written by pvae "
-            f"{brief(info.get('pvae', 'unknown'), 20)}: pvae {pvae.__version__} reads format "
+            f"{brief(info.get('pvae', 'unknown'), 20)}: pvae {__version__} reads format "
             f"{FORMAT}."
         )
     schema.check(info, _INFO, path)

@@ -67,14 +67,14 @@ def refit_prior(
     if not any(p.requires_grad for p in new.parameters()):
         raise ValueError(f"The prior {type(new).__name__} has nothing that could be fitted.")
     # What the fit needs to be written down, and loaded again, with the new prior in it.
-    if hasattr(vae, "arguments"):
+    if vae.arguments:
         refitted.arguments = vae.arguments | {"prior": prior}
     with _frozen(vae.likelihood), _frozen(vae.posterior):
         # There is no KL to warm up: it is all that is trained.
         planned = {"epochs": epochs, "warmup": 0, "patience": None}
         history = fit(refitted, data, **planned | arguments)
     vae.prior = new
-    if hasattr(vae, "arguments"):
+    if vae.arguments:
         vae.arguments = refitted.arguments
     return history
 

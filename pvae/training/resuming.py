@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from pvae.inference.optimizer import Optimizer
 from pvae.inference.rollback import undone
+from pvae.interfaces import option
 from pvae.messages import brief, shown
 from pvae.training import arguments
 from pvae.training.checkpoint import Checkpoint, Position, check_kinds, check_state
@@ -129,7 +130,9 @@ def _check_position(state: dict[str, Any], source: Path, objective: ELBO, batche
             )
     if math.isnan(position.get("best", 0.0)):
         raise ValueError(f"{source} is damaged: position.best is nan.")
-    if (counted is None) != (not hasattr(objective, "step")) or (counted or 0) > position["step"]:
+    if (counted is None) != (option(objective, "step") is None) or (counted or 0) > position[
+        "step"
+    ]:
         raise ValueError(
             f"{source} is damaged: objective_step is {brief(counted, 30)} after "
             f"{position['step']} steps."

@@ -28,7 +28,7 @@ from typing import Any
 import torch
 import yaml
 
-import pvae
+from pvae import __version__
 from pvae.data.dataset import Dataset
 from pvae.data.loading import load as load_data
 from pvae.messages import brief
@@ -116,7 +116,7 @@ class Run:
         }
         info = {
             "format": records.FORMAT,
-            "pvae": pvae.__version__,
+            "pvae": __version__,
             "torch": torch.__version__,
             "python": platform.python_version(),
             "device": str(device),
@@ -417,7 +417,7 @@ def load(run: str | Path, vae: VAE | None = None, trust: str | Iterable[str] | N
 
     Example:
         >>> import tempfile
-        >>> import pvae
+        >>> from pvae import __version__
         >>> data = pvae.data.load("digits")
         >>> vae = pvae.build(data.event_shape, latent_dim=2)
         >>> folder = tempfile.mkdtemp() + "/run"

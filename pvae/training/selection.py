@@ -9,6 +9,7 @@ from pyro.infer import ELBO, Trace_ELBO, TraceGraph_ELBO, TraceMeanField_ELBO
 
 from pvae.data.batches import Batches
 from pvae.evaluation.summary import bits_per_dim
+from pvae.interfaces import option
 from pvae.messages import shown
 from pvae.objectives.counting import settled
 from pvae.objectives.warmup import Warmup, can_warm_up
@@ -80,7 +81,7 @@ def choose_warmup(warmup: int | str | None, objective: ELBO, planned: int) -> in
     """
     if warmup == "auto":
         return round(WARMUP_SHARE * planned) if can_warm_up(objective) else 0
-    if warmup and not getattr(objective, "warms_up", True):
+    if warmup and option(objective, "warms_up") is False:
         raise ValueError(
             f"warmup is {warmup}: {type(objective).__name__} has no KL to warm up, or warms up by "
             "itself; leave warmup at 0."

@@ -83,7 +83,7 @@ class Settings:
 
     def describe(self, vae: VAE, data: Dataset) -> dict[str, Any]:
         """The configuration that repeats the run, as far as it can be written down."""
-        made = getattr(vae, "arguments", {})
+        made = vae.arguments
         parts = {
             part: _try(lambda part=part: factories.describe(part, made[part]))
             for part in ("prior", "likelihood", "posterior", "network")

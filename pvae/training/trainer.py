@@ -12,11 +12,12 @@ from pyro.infer import ELBO, SVI
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from pvae.data.batches import Batches
+from pvae.data.batches import Batches, batches_for
 from pvae.data.dataset import Dataset
-from pvae.evaluation.summary import batches_for, summarize
+from pvae.evaluation.summary import summarize
 from pvae.inference.backends import best_backend
 from pvae.inference.compiled import CompiledSVI
+from pvae.interfaces import option
 from pvae.objectives.counting import risen_after
 from pvae.objectives.warmup import Warmup
 from pvae.seeds import seeded
@@ -37,7 +38,6 @@ from pvae.training.unused_latents import unused_latents
 from pvae.training.writer import FolderWriter, Writer
 from pvae.vae import VAE
 
-EVALUATION_BATCH = 500
 MOST_EVALUATED = 5000  # items of the train part whose figures are followed when none are held out
 MOST_AVERAGED = 1000  # items of the train part at whose mean the likelihood begins
 MOST_SHOWN = 5000  # items of the train part that a prior may begin at
@@ -79,7 +79,7 @@ class Trainer:
             Run.check_new(folder)
         self._prepare()
         pyro.set_rng_seed(int(self.settings.seed))
-        if hasattr(self.objective, "step"):
+        if option(self.objective, "step") is not None:
             self.objective.step = 0
         self._begin_at_data()
         self.position = Position()
@@ -137,12 +137,12 @@ class Trainer:
         )
         self.validation = monitored = None
         if data.validation:
-            self.validation = batches_for(vae, data, data.validation, EVALUATION_BATCH)
+            self.validation = batches_for(vae, data, data.validation)
             monitored = batches_for(vae, data, data.validation, self.size)
         objective, learned = settings.objective, [*vae.parameters()]
-        if hasattr(objective, "parameters"):  # such as a discriminator's
+        if parameters := option(objective, "parameters"):  # such as a discriminator's
             objective.to(device=self.device, dtype=vae.dtype)
-            learned += objective.parameters()
+            learned += parameters()
         self.optim = make_optimizer(learned, settings.optimizer, settings.clip_norm)
         self.schedule = make_schedule(
             self.optim, settings.optimizer, settings.scheduler, settings.epochs
@@ -162,8 +162,9 @@ class Trainer:
             vae.likelihood: lambda: train.head(MOST_AVERAGED).mean(0),
             vae.prior: lambda: vae.features(train.some(MOST_SHOWN, int(self.settings.seed))),
         }.items():
-            if hasattr(part, "initialize") and any(p.requires_grad for p in part.parameters()):
-                part.initialize(data())
+            initialize = option(part, "initialize")
+            if initialize and any(p.requires_grad for p in part.parameters()):
+                initialize(data())
 
     def _choose_mode(self, begun: Mode | None = None) -> Mode:
         """How steps are computed: by what was asked for, begun with, or measured to be fastest."""
@@ -196,8 +197,7 @@ class Trainer:
         if progress:
             say(self.notes)
         self.report = Report(settings.epochs, len(self.train), self.position, progress)
-        made = getattr(vae, "arguments", {})
-        sizes = {name: made.get(name) for name in ("classes", "label_dim")}
+        sizes = {name: vae.arguments.get(name) for name in ("classes", "label_dim")}
         with (
             self.writer.writing(mode=self.mode, labels=sizes),
             threads_for(self.work),

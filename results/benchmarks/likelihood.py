@@ -29,8 +29,8 @@ import torch
 from torch import Tensor
 
 import pvae
+from pvae.data.batches import batches_for
 from pvae.evaluation import log_likelihood
-from pvae.evaluation.summary import batches_for
 from results.machine import machine
 
 OUT = Path(__file__).with_suffix(".json")

@@ -68,7 +68,7 @@ def test_history_holds_what_evaluation_says(digits):
     assert last["step"] == 3 * -(-len(digits.train) // 128)
     assert last["loss"] == pytest.approx(last["train/neg_elbo"], rel=0.1)
     assert history["epoch"] == [1, 2, 3]
-    assert len(history.plot().axes) == 3
+    assert len(pvae.plots.loss_curves(history).axes) == 3
 
 
 def test_the_best_epoch_is_kept(digits):

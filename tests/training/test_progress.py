@@ -42,7 +42,7 @@ def test_a_bar_in_a_terminal():
 
 
 def test_a_bar_and_curves_in_a_notebook():
-    cells = [nbformat.v4.new_code_cell(c) for c in (TRAIN, "history.plot()")]
+    cells = [nbformat.v4.new_code_cell(c) for c in (TRAIN, "pvae.plots.loss_curves(history)")]
     notebook = nbformat.v4.new_notebook(cells=cells)
     nbclient.NotebookClient(notebook, timeout=120).execute()
     bar, curves = notebook.cells

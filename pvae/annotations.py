@@ -1,0 +1,102 @@
+"""Types that the command line reads in signatures, known without importing torch.
+
+Parts and commands are annotated with these, so that help is printed at once: each stands in for a
+base class of torch or Pyro, which is imported only when an option is really read. A class is of a
+kind if it derives from the base, wherever it is defined. What a part must do is written in
+`pvae.interfaces`.
+"""
+
+import abc
+import importlib
+import sys
+from collections.abc import Callable
+
+Shape = tuple[int, ...]
+
+
+class Kind(abc.ABCMeta):
+    """The metaclass of the stand-ins."""
+
+    base: str
+    package: str
+
+    def __subclasscheck__(cls, other: type) -> bool:
+        return other is cls or any(
+            f"{c.__module__}.{c.__qualname__}" == cls.base for c in other.__mro__
+        )
+
+    def __subclasses__(cls) -> list[type]:
+        """What can be named in short: the classes of the kind that its package offers."""
+        if "torch" not in sys.modules:
+            return []
+        package = importlib.import_module(cls.package)
+        offered = (getattr(package, name) for name in dir(package) if not name.startswith("_"))
+        kinds = [c for c in offered if isinstance(c, type) and issubclass(c, cls)]
+        return [c for c in kinds if f"{c.__module__}.{c.__qualname__}" != cls.base]
+
+
+class Named(metaclass=Kind):
+    """What every stand-in is: never made, so that only its real kinds are offered."""
+
+    @abc.abstractmethod
+    def __init__(self) -> None: ...
+
+
+class Prior(Named):
+    """A module whose forward() returns p(z)."""
+
+    base, package = "torch.nn.modules.module.Module", "pvae.priors"
+
+
+class Likelihood(Named):
+    """A module whose forward(z) returns p(x|z)."""
+
+    base, package = "torch.nn.modules.module.Module", "pvae.likelihoods"
+
+
+class Posterior(Named):
+    """A module whose forward(x) returns q(z|x)."""
+
+    base, package = "torch.nn.modules.module.Module", "pvae.posteriors"
+
+
+class Network(Named):
+    """A module from one event shape to another."""
+
+    base, package = "torch.nn.modules.module.Module", "pvae.networks"
+
+
+class Objective(Named):
+    """A Pyro ELBO."""
+
+    base, package = "pyro.infer.elbo.ELBO", "pvae.objectives"
+
+
+class Optimizer(Named):
+    """A torch optimizer."""
+
+    base, package = "torch.optim.optimizer.Optimizer", "torch.optim"
+
+
+class Scheduler(Named):
+    """A learning-rate schedule of torch."""
+
+    base, package = "torch.optim.lr_scheduler.LRScheduler", "torch.optim.lr_scheduler"
+
+
+KINDS: dict[str, type[Named]] = {
+    "prior": Prior,
+    "likelihood": Likelihood,
+    "posterior": Posterior,
+    "network": Network,
+    "objective": Objective,
+    "optimizer": Optimizer,
+    "scheduler": Scheduler,
+}
+"""The kinds by the option of the command line that names one."""
+
+NetworkFactory = Callable[[Shape, Shape], Network]
+"""What makes a network from an input shape and an output shape, such as a class."""
+
+NetworkOrFactory = Network | NetworkFactory
+"""A network, or what makes one from the two shapes that a part needs."""

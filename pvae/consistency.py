@@ -1,0 +1,121 @@
+"""Whether the parts of a VAE fit each other: their event shapes and their supports."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+from torch import Size, Tensor, nn
+from torch.distributions import constraints
+
+from pvae.messages import kind_of
+from pvae.seeds import seeded
+
+PARTS = ("prior", "likelihood", "posterior")
+
+
+def check_parts(prior: object, likelihood: object, posterior: object) -> None:
+    """Raise unless each part is a module.
+
+    Raises:
+        TypeError: if one is anything else, such as a class or a distribution.
+    """
+    for name, part in zip(PARTS, (prior, likelihood, posterior), strict=True):
+        if not isinstance(part, nn.Module):
+            raise TypeError(
+                f"{name} is {kind_of(part)}: it must be a torch.nn.Module whose forward returns a "
+                "distribution."
+            )
+
+
+def event_shapes(
+    prior: nn.Module,
+    likelihood: nn.Module,
+    posterior: nn.Module,
+    label_sizes: Mapping[str, int],
+    like: Tensor,
+) -> tuple[Size, Size]:
+    """Pass zeros through the parts, so that a misfit is met before training.
+
+    Args:
+        prior: p(z).
+        likelihood: p(x|z).
+        posterior: q(z|x).
+        label_sizes: by the name of each part, the length of the vector of labels that it sees; 0
+            for a part that sees none.
+        like: a tensor of the parts' type, on their device.
+
+    Returns:
+        The event shapes of x and of z.
+
+    Raises:
+        ValueError: if a part fails on the event shape of another, or prior and posterior are over
+            different z.
+    """
+    zeros = {"dtype": like.dtype, "device": like.device}
+    if label_sizes["prior"]:
+        p = _distribution("prior(y)", prior, Size([label_sizes["prior"]]), zeros, "y")
+    else:
+        p = prior()
+    z_shape = _appended(p.event_shape, label_sizes["likelihood"])
+    event = _distribution("likelihood(z)", likelihood, z_shape, zeros, "the prior's z")
+    x_shape = _appended(event.event_shape, label_sizes["posterior"])
+    q = _distribution("posterior(x)", posterior, x_shape, zeros, "x")
+    if q.event_shape != p.event_shape:
+        raise ValueError(
+            f"The posterior is over z of event shape {tuple(q.event_shape)}, the prior over z "
+            f"of event shape {tuple(p.event_shape)}: they must be equal."
+        )
+    with seeded(0, like.device):
+        z = q.sample((50,))
+        fit = _holds(p, z) and _holds(q, p.sample((50, *q.batch_shape)))
+        fit = fit and bool((_score(p, z) > -torch.inf).any())
+    if not fit:
+        raise ValueError(
+            f"The posterior {type(posterior).__name__} is over {_support(q)}, the prior "
+            f"{type(prior).__name__} over {_support(p)}: choose a pair over the same z."
+        )
+    return event.event_shape, p.event_shape
+
+
+def _distribution(
+    call: str, part: nn.Module, in_shape: Size, zeros: dict[str, Any], given: str
+) -> dist.TorchDistribution:
+    """What a part returns for zeros of this shape."""
+    try:
+        p = part(torch.zeros(2, *in_shape, **zeros))
+        p.event_shape  # noqa: B018  (what is no distribution has none)
+        return p
+    except (RuntimeError, ValueError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{call} fails on {given} of shape {(2, *in_shape)}: {' '.join(str(error).split())}"
+        ) from error
+
+
+def _appended(shape: Size, size: int) -> Size:
+    return Size([shape[0] + size, *shape[1:]])
+
+
+def _holds(p: dist.TorchDistribution, z: Tensor) -> bool:
+    """Whether draws of another distribution lie where this one has a density."""
+    try:
+        return bool(p.support.check(z).all())
+    except NotImplementedError:  # it does not say where that is
+        return True
+
+
+def _score(p: dist.TorchDistribution, z: Tensor) -> Tensor:
+    try:
+        return p.log_prob(z)
+    except NotImplementedError as error:
+        raise ValueError(
+            f"The prior cannot score what the posterior draws: {' '.join(str(error).split())}"
+        ) from error
+
+
+def _support(p: dist.TorchDistribution) -> str:
+    support = p.support
+    while isinstance(support, constraints.independent):
+        support = support.base_constraint
+    name = type(support).__name__.lstrip("_")
+    return "real numbers" if name in ("Real", "RealVector") else str(support)

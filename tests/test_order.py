@@ -1,0 +1,86 @@
+"""Imports point one way: packages in their order, and no circle of modules, lazy ones counted."""
+
+import ast
+import re
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1] / "pvae"
+# Each line may import what the lines above it hold, and what its own line holds.
+ORDER = """
+annotations interfaces messages module seeds checks memory progress_bar interpolation moments
+storage distributions networks
+labels conditional data factories
+likelihoods posteriors objectives
+consistency inputs marginal vae
+priors
+builder
+inference plots
+evaluation
+training
+cli
+__main__
+"""
+RANK = {name: rank for rank, line in enumerate(ORDER.split("\n")) for name in line.split()}
+# What packages import of pvae at the most, where the order would allow more.
+AT_MOST = {"inference": set(), "plots": {"messages", "storage"}}
+MODULES = {
+    ".".join(("pvae", *file.relative_to(ROOT).with_suffix("").parts)).removesuffix(
+        ".__init__"
+    ): file
+    for file in sorted(ROOT.rglob("*.py"))
+}
+
+
+@cache
+def offered(package: str) -> dict[str, str]:
+    """The modules that the names of a package come from, by its stub."""
+    stub = MODULES[package].with_suffix(".pyi") if package in MODULES else None
+    if stub is None or not stub.exists():
+        return {}
+    found = re.findall(r"from \.([\w.]*) import (\w+)", stub.read_text())
+    return {
+        name: f"{package}.{module}" if module else f"{package}.{name}" for module, name in found
+    }
+
+
+def imported(module: str) -> set[str]:
+    """The modules that one imports anywhere, for types alone too."""
+    found = set()
+    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                found.add(
+                    name if name in MODULES else offered(node.module).get(alias.name, node.module)
+                )
+    return {name for name in found if name.split(".")[0] == "pvae"} - {"pvae"}
+
+
+def top(module: str) -> str:
+    return module.split(".")[1]
+
+
+@pytest.mark.parametrize("module", MODULES.keys() - {"pvae"})
+def test_a_module_imports_nothing_above_it(module):
+    used = {top(other) for other in imported(module)} - {top(module)}
+    assert not {name for name in used if RANK[name] > RANK[top(module)]}
+    assert used <= AT_MOST.get(top(module), used)
+
+
+def test_no_module_imports_one_that_imports_it():
+    graph = {module: imported(module) - {module} for module in MODULES}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" <- ".join(error.args[1]))
+
+
+def test_the_order_names_all_that_there_is():
+    assert set(RANK) == {top(module) for module in MODULES if module != "pvae"}
