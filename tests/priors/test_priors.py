@@ -6,7 +6,6 @@ from functools import partial
 import pyro
 import pytest
 import torch
-from priors_cases import PRIORS
 from pyro.distributions import constraints
 from torch.distributions import kl_divergence
 
@@ -27,6 +26,7 @@ from pvae.priors import (
     StudentT,
     VampPrior,
 )
+from tests.priors_cases import PRIORS
 
 LATENT, EVENT = 4, (2, 3, 3)
 FLOWS = [make for make in PRIORS.values() if getattr(make, "func", make) is Flow]
