@@ -38,7 +38,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyro
 import torch
 from torch import Tensor
 
@@ -56,9 +55,8 @@ from pvae.evaluation import (
 )
 from pvae.plots.style import PALETTE, WIDTH, Canvas, Figure, style
 from pvae.seeds import seeded
-from results.as_measured import AS_MEASURED
+from results.frame import first_images, fit, options_of, read, run, timed
 from results.machine import machine
-from results.parts import options_of, read, run
 
 CORRECTIONS = {None: "plain", **{c: c for c in ("typicality", "complexity", "background")}}
 DRAWS = 100
@@ -117,24 +115,19 @@ def load_digits() -> Dataset:
 def load_mnist() -> Dataset:
     """The first images of MNIST."""
     data = pvae.data.load("mnist", validation=0)
-    return replace(data, train=data.train.subset(range(MNIST_IMAGES)))
+    return first_images(data, MNIST_IMAGES)
 
 
 def train(kind: Kind, data: Dataset) -> pvae.VAE:
     """Train a model."""
-    pyro.clear_param_store()
-    torch.compiler.reset()
-    torch.manual_seed(0)
     vae = kind.build(data.event_shape)
-    pvae.fit(
+    fit(
         vae,
         replace(data, test=None),
         epochs=kind.epochs,
         batch_size=kind.batch_size,
         compile=kind.compile,
         seed=0,
-        progress=False,
-        **AS_MEASURED,
     )
     return vae
 
@@ -375,13 +368,6 @@ PARTS = {
     "missing": missing,
     "posteriors": posteriors,
 }
-
-
-def timed(call: Callable[[], Any]) -> tuple[Any, float]:
-    """A result, and the seconds of the processor that it took."""
-    began = time.process_time()
-    found = call()
-    return found, time.process_time() - began
 
 
 def show(results: Mapping[str, Any]) -> None:

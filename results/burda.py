@@ -13,7 +13,6 @@ paper's. A run that was cut off goes on where it was, and one that is done is no
 """
 
 import argparse
-import json
 import math
 import time
 from functools import partial
@@ -26,12 +25,10 @@ from torch.optim.lr_scheduler import LambdaLR
 
 import pvae
 from pvae.annotations import Shape
-from pvae.data.batches import batches_for
 from pvae.evaluation import active_units, log_likelihood
 from pvae.networks import MLP
 from pvae.objectives import ImportanceWeighted
-from pvae.storage.files import write
-from results.as_measured import AS_MEASURED
+from results.frame import fit, read, save, test_images
 from results.machine import machine
 
 OUT = Path(__file__).with_suffix(".json")
@@ -74,7 +71,7 @@ def network(in_shape: Shape, out_shape: Shape) -> nn.Module:
 def train(name: str, epochs: int, seed: int, folder: Path, data: pvae.data.Dataset) -> pvae.VAE:
     """Train a row's model, or go on with it."""
     vae = pvae.build(data.event_shape, 50, network=network, seed=seed)
-    pvae.fit(
+    fit(
         vae,
         data,
         epochs=epochs,
@@ -86,14 +83,14 @@ def train(name: str, epochs: int, seed: int, folder: Path, data: pvae.data.Datas
         seed=seed,
         run=folder,
         resume=folder.exists(),
-        **AS_MEASURED,
+        progress=True,
     )
     return vae
 
 
 def evaluate(vae: pvae.VAE, data: pvae.data.Dataset, seed: int) -> dict[str, float]:
     """NLL with its standard error over draws, ELBO and active units on the test images."""
-    x = torch.cat([x for (x,) in batches_for(vae, data, data.test, 1000).arguments(seed=0)])
+    x = test_images(vae, data, len(data.test))
     figures = pvae.evaluation.evaluate(vae, data, seed=seed)
     began = time.monotonic()
     found = log_likelihood(vae, x, num_samples=NUM_SAMPLES, seed=seed)
@@ -122,7 +119,7 @@ def main() -> None:
     data = pvae.data.load("mnist", validation=0)
     for name in options.rows:
         key = {"row": name, "epochs": epochs, "seed": options.seed}
-        if any(key.items() <= row.items() for row in _read(options.out)):
+        if any(key.items() <= row.items() for row in read(options.out, [])):
             continue
         folder = options.runs / f"{name}-{epochs}-{options.seed}"
         vae = train(name, epochs, options.seed, folder, data)
@@ -137,12 +134,8 @@ def main() -> None:
             "machine": machine(),
         }
         # Read again: rows may be trained side by side.
-        write(options.out, (json.dumps([*_read(options.out), row], indent=2) + "\n").encode())
-    show(_read(options.out))
-
-
-def _read(out: Path) -> list[dict]:
-    return json.loads(out.read_text()) if out.exists() else []
+        save(options.out, [*read(options.out, []), row])
+    show(read(options.out, []))
 
 
 def show(rows: list[dict]) -> None:

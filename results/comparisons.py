@@ -28,23 +28,19 @@ import math
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyro
 import torch
 from pyro.infer import Trace_ELBO
 
 import pvae
-from pvae import likelihoods, networks, objectives, posteriors, priors
+from pvae import likelihoods, networks, objectives, plots, posteriors, priors
 from pvae.data.batches import batches_for
-from pvae.plots import save
 from pvae.plots.style import BLUE, FAINT, WIDTH, Figure, style
 from pvae.seeds import seeded
-from pvae.storage.files import write
-from results.as_measured import AS_MEASURED
+from results.frame import first_images, fit, read, save
 from results.machine import machine
 
 IMPORTANCE_SAMPLES = 200
@@ -157,21 +153,16 @@ COMPARISONS = {
 def load(comparison: Comparison) -> pvae.data.Dataset:
     """MNIST in the size of a comparison, at most so many images of each part as it takes."""
     data = pvae.data.load("mnist", size=comparison.size, validation=0)
-    most = comparison.images
-    train, test = (part.subset(range(min(most, len(part)))) for part in (data.train, data.test))
-    return replace(data, train=train, test=test)
+    return first_images(data, comparison.images, comparison.images)
 
 
 def measure(comparison: Comparison, name: str, seed: int, data: pvae.data.Dataset) -> dict:
     """Train one model from one seed, and evaluate it."""
-    pyro.clear_param_store()
-    torch.compiler.reset()
-    pyro.set_rng_seed(seed)
     parts = {**comparison.common, **comparison.cells[name]}
     objective = parts.pop("objective", Trace_ELBO)()
     vae = pvae.build(data.event_shape, comparison.latent_dim, **parts, seed=seed)
     began = time.monotonic()
-    history = pvae.fit(
+    history = fit(
         vae,
         data,
         epochs=comparison.epochs,
@@ -179,8 +170,6 @@ def measure(comparison: Comparison, name: str, seed: int, data: pvae.data.Datase
         objective=objective,
         compile=True,
         seed=seed,
-        progress=False,
-        **AS_MEASURED,
     )
     trained = time.monotonic()
     figures = {"train_loss": history["loss"][-1]}
@@ -300,7 +289,7 @@ def main() -> None:
             images=min(options.images or comparison.images, comparison.images),
         )
         budget = comparison.budget()
-        results = json.loads(file.read_text()) if file.exists() else {}
+        results = read(file)
         entry = results.setdefault(name, {"budget": budget, "machine": machine(), "rows": []})
         if entry["budget"] != budget:
             parser.error(
@@ -315,10 +304,9 @@ def main() -> None:
                 rows.append(measure(comparison, cell, seed, data))
                 print(json.dumps(rows[-1], ensure_ascii=False), flush=True)
                 entry["summary"] = summarize(comparison, rows)
-                contents = json.dumps(results, indent=2, ensure_ascii=False) + "\n"
-                write(file, contents.encode())
+                save(file, results)
         show(name, comparison, entry["summary"])
-        save(
+        plots.save(
             draw(comparison, rows, entry["summary"]),
             options.out / "figures" / f"comparison-{name}.png",
         )

@@ -19,10 +19,7 @@ from pathlib import Path
 import torch
 
 from results.machine import machine
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-import composition
-from composition import Cell, cells, check
+from tests.composition import KINDS, Cell, cells, check
 
 OUT = Path(__file__).with_suffix(".json")
 
@@ -57,9 +54,8 @@ def main() -> None:
             found += failed
             print(*failed, sep="\n", end="\n" if failed else "")
             print(f"{min(done * 200, len(every)):,} of {len(every):,}", file=sys.stderr)
-    kinds = ("PRIORS", "POSTERIORS", "LIKELIHOODS", "OBJECTIVES")
     result = {
-        "parts": {kind.lower(): len(getattr(composition, kind)) for kind in kinds},
+        "parts": {kind: len(parts) for kind, parts in KINDS.items()},
         "cells": len(every),
         "steps": 3,
         "failures": found,

@@ -11,7 +11,6 @@ genes are taken) are left out without their files. About 40 minutes of one core.
 """
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ import torch
 
 import pvae
 from pvae import likelihoods, objectives, posteriors, priors
+from results.frame import read, save
 from results.machine import machine
 
 OUT = Path(__file__).with_suffix(".json")
@@ -201,12 +201,12 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     held = data_sets(options)
-    results = json.loads(OUT.read_text()) if OUT.exists() else {"machine": machine(), "runs": {}}
+    results = read(OUT, {"machine": machine(), "runs": {}})
     for name, how in runs(held):
         if name not in results["runs"] and any(o in name for o in options.only):
             results["runs"][name] = train(name, how, held)
             print(name, results["runs"][name]["test"], results["runs"][name]["seconds"], flush=True)
-            OUT.write_text(json.dumps(results) + "\n")
+            save(OUT, results)
     report(results["runs"])
 
 

@@ -27,9 +27,7 @@ Results are written to evidence.json as they come, those of a part in place of i
 
 import math
 import statistics
-import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,7 +39,6 @@ from torch import Tensor
 
 import pvae
 from pvae import networks
-from pvae.data.batches import batches_for
 from pvae.evaluation import (
     active_units,
     ais,
@@ -57,9 +54,8 @@ from pvae.evaluation import (
 from pvae.plots import save
 from pvae.plots.style import FAINT, PALETTE, WIDTH, Figure, style
 from pvae.seeds import seeded
-from results.as_measured import AS_MEASURED
+from results.frame import first_images, fit, options_of, read, run, test_images, timed
 from results.machine import machine
-from results.parts import options_of, read, run
 
 TRAINING = {"training_images": 30_000, "epochs": 12, "batch_size": 100, "seed": 0}
 IMAGES = 100
@@ -82,15 +78,13 @@ def train(data: pvae.data.Dataset) -> pvae.VAE:
     """Train the model on the first images."""
     network = partial(networks.MLP, hidden=[400])
     vae = pvae.build(data.event_shape, 20, network=network, seed=TRAINING["seed"])
-    pvae.fit(
+    fit(
         vae,
-        replace(data, train=data.train.subset(range(TRAINING["training_images"]))),
+        first_images(data, TRAINING["training_images"]),
         epochs=TRAINING["epochs"],
         batch_size=TRAINING["batch_size"],
         compile=True,
         seed=TRAINING["seed"],
-        progress=False,
-        **AS_MEASURED,
     )
     return vae
 
@@ -211,23 +205,10 @@ def diagnostics(vae: pvae.VAE, data: pvae.data.Dataset) -> Iterator[tuple[str, d
 PARTS = {"estimators": estimators, "sandwich": sandwich, "diagnostics": diagnostics}
 
 
-def test_images(vae: pvae.VAE, data: pvae.data.Dataset, n: int) -> Tensor:
-    """The first test images, binarized once."""
-    batches = batches_for(vae, data, data.test, 1000).arguments(torch.arange(n), seed=0)
-    return torch.cat([x for (x,) in batches])
-
-
 def timed_estimate(name: str, vae: pvae.VAE, x: Tensor) -> dict[str, Any]:
     """What an estimator says of the data, and the seconds that one run of it takes."""
     found, seconds = timed(lambda: ESTIMATORS[name](vae, x))
     return {**found, "seconds": seconds / found.get("runs", 1)}
-
-
-def timed(call: Callable[[], Any]) -> tuple[Any, float]:
-    """A result, and the seconds of the processor that it took."""
-    began = time.process_time()
-    found = call()
-    return found, time.process_time() - began
 
 
 # Showing ------------------------------------------------------------------------------------------

@@ -1,106 +1,62 @@
-"""Every part with every other: which go together, and what must hold where they do."""
+"""Every part with every other: which go together, and what must hold where they do.
+
+The parts are the first case of each class in `*_cases.py`.
+"""
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyro
 import torch
+from pyro.distributions import constraints
 from pyro.infer import SVI
 
 import pvae
 from pvae.inference import Optimizer
+from tests import likelihoods_cases, objectives_cases, posteriors_cases, priors_cases
+from tests.posteriors_cases import DEPENDENT, ONLY_OWN_DRAWS
 
-EVENT, LATENT, BATCH = (6,), 4, 8
+EVENT, LATENT, BATCH = (6,), 2, 8
 NETWORK = partial(pvae.networks.MLP, hidden=[8])
 
-PRIORS = {
-    "StandardNormal": pvae.priors.StandardNormal,
-    "Normal": pvae.priors.Normal,
-    "Laplace": partial(pvae.priors.Laplace, learned=True),
-    "StudentT": partial(pvae.priors.StudentT, learned=True),
-    "Mixture": partial(pvae.priors.Mixture, components=3),
-    "VampPrior": partial(pvae.priors.VampPrior, components=3),
-    "Flow": partial(pvae.priors.Flow, layers=2, hidden=[8]),
-    "Autoregressive": partial(pvae.priors.Autoregressive, components=2, hidden=[8]),
-    "Nested": partial(pvae.priors.Nested, hidden=(8,)),
-    "Hyperspherical": pvae.priors.Hyperspherical,
-    "OneHot": partial(pvae.priors.OneHot, groups=2),
-    "Bernoulli": pvae.priors.Bernoulli,
-}
-POSTERIORS = {
-    "DiagonalNormal": pvae.posteriors.DiagonalNormal,
-    "LowRankNormal": partial(pvae.posteriors.LowRankNormal, rank=2),
-    "FullNormal": pvae.posteriors.FullNormal,
-    "PlanarFlow": partial(pvae.posteriors.PlanarFlow, layers=2),
-    "HouseholderFlow": partial(pvae.posteriors.HouseholderFlow, layers=2),
-    "SylvesterFlow": partial(pvae.posteriors.SylvesterFlow, layers=2),
-    "InverseAutoregressiveFlow": partial(pvae.posteriors.InverseAutoregressiveFlow, layers=2),
-    "SplineFlow": pvae.posteriors.SplineFlow,
-    "MixtureOfNormals": partial(pvae.posteriors.MixtureOfNormals, components=2),
-    "Laplace": pvae.posteriors.Laplace,
-    "StudentT": pvae.posteriors.StudentT,
-    "Delta": pvae.posteriors.Delta,
-    "PowerSpherical": pvae.posteriors.PowerSpherical,
-    "RelaxedOneHot": partial(pvae.posteriors.RelaxedOneHot, groups=2),
-    "RelaxedBernoulli": pvae.posteriors.RelaxedBernoulli,
-}
-# By the name of the class; those over bytes have few levels, so that all are met.
-LEVELS = (
-    "Categorical",
-    "Binomial",
-    "DiscretizedLogistic",
-    "DiscretizedLogisticMixture",
-    "DiscretizedGaussian",
-)
-LIKELIHOODS = {
-    name: partial(getattr(pvae.likelihoods, name), **({"levels": 4} if name in LEVELS else {}))
-    for name in (
-        *("Bernoulli", "ContinuousBernoulli", "Beta", "LogitNormal"),
-        *("Gaussian", "Laplace", "StudentT", "LogNormal", "Gamma"),
-        *LEVELS,
-        *("Poisson", "NegativeBinomial", "ZeroInflatedPoisson", "ZeroInflatedNegativeBinomial"),
-        "Multinomial",
-    )
-}
-OBJECTIVES = {
-    "Trace_ELBO": pvae.objectives.Trace_ELBO,
-    "TraceMeanField_ELBO": pvae.objectives.TraceMeanField_ELBO,
-    "RenyiELBO": partial(pvae.objectives.RenyiELBO, 0.5, num_particles=2),
-    "BetaELBO": partial(pvae.objectives.BetaELBO, 2.0),
-    "CapacityELBO": partial(pvae.objectives.CapacityELBO, 3.0, gamma=2.0, warmup_steps=0),
-    "FreeBits": partial(pvae.objectives.FreeBits, 1e-6),
-    "ImportanceWeighted": partial(pvae.objectives.ImportanceWeighted, 3),
-    "MIWAE": partial(pvae.objectives.MIWAE, 2, 2),
-    "CIWAE": partial(pvae.objectives.CIWAE, 0.5, 2),
-    "PIWAE": partial(pvae.objectives.PIWAE, 2, 2),
-    "BetaTC": partial(pvae.objectives.BetaTC, data_size=100),
-    "InfoVAE": pvae.objectives.InfoVAE,
-    "WAE": pvae.objectives.WAE,
-    "FactorVAE": partial(pvae.objectives.FactorVAE, latent_dim=LATENT, hidden=[8]),
-    "Denoising": pvae.objectives.Denoising,
-    "Warmup": lambda: pvae.objectives.Warmup(pvae.objectives.Trace_ELBO(), 3),
+
+def one_of_each_class(cases: Mapping[str, Callable]) -> dict[str, Callable]:
+    """The first case of each class, by the name of the class."""
+    found = {}
+    for make in cases.values():
+        found.setdefault(getattr(make, "func", make).__name__, make)
+    return found
+
+
+PRIORS = one_of_each_class(priors_cases.PRIORS)
+POSTERIORS = one_of_each_class(posteriors_cases.POSTERIORS)
+LIKELIHOODS = one_of_each_class(likelihoods_cases.LIKELIHOODS)
+OBJECTIVES = one_of_each_class(objectives_cases.OBJECTIVES)
+KINDS = {
+    "priors": PRIORS,
+    "posteriors": POSTERIORS,
+    "likelihoods": LIKELIHOODS,
+    "objectives": OBJECTIVES,
 }
 
-SPACES = {  # of the priors and posteriors that are not over real vectors
-    "Hyperspherical": "sphere",
-    "PowerSpherical": "sphere",
-    "OneHot": "categories",
-    "RelaxedOneHot": "categories",
-    "Bernoulli": "coins",
-    "RelaxedBernoulli": "coins",
+
+def space(p: pyro.distributions.TorchDistribution) -> constraints.Constraint:
+    """Where the density of a distribution is, to be compared with that of another."""
+    support = p.support
+    return support.base_constraint if isinstance(support, constraints.independent) else support
+
+
+SPACES: dict[str, Any] = {
+    **{name: space(make(LATENT)()) for name, make in PRIORS.items() if name != "VampPrior"},
+    **{
+        name: space(make(EVENT, LATENT, network=NETWORK)(torch.zeros(EVENT)))
+        for name, make in POSTERIORS.items()
+    },
 }
-# Posteriors that an objective refuses, in one sentence: those that know their density only where
-# they drew, and those whose latents depend on each other.
-FOREIGN = {"PlanarFlow", "SylvesterFlow"}
-DEPENDENT = FOREIGN | {
-    *("LowRankNormal", "FullNormal", "HouseholderFlow", "InverseAutoregressiveFlow"),
-    *("SplineFlow", "MixtureOfNormals", "PowerSpherical", "Delta"),
-    *("RelaxedOneHot", "RelaxedBernoulli"),
-}
-REFUSED = {"PIWAE": FOREIGN, "BetaTC": DEPENDENT}
+REFUSED = {"PIWAE": ONLY_OWN_DRAWS, "BetaTC": DEPENDENT}  # posteriors, by objective
 
 
 class Cell(NamedTuple):
@@ -115,18 +71,18 @@ class Cell(NamedTuple):
     def compatible(self) -> bool:
         """Whether the pair is over the same z, and the prior has a density there."""
         if self.prior == "VampPrior":  # over whatever its posterior is over
-            return self.posterior not in FOREIGN | {"Delta"}
-        return SPACES.get(self.prior, "reals") == SPACES.get(self.posterior, "reals")
+            return self.posterior not in ONLY_OWN_DRAWS | {"Delta"}
+        return SPACES[self.prior] == SPACES[self.posterior]
 
     @property
     def refused(self) -> bool:
-        """Whether the objective cannot be had for the posterior."""
+        """Whether the objective does not take the posterior."""
         return self.posterior in REFUSED.get(self.objective, ())
 
 
 def cells() -> Iterator[Cell]:
     """All cells whose parts are compatible and whose objective takes the posterior."""
-    for names in itertools.product(PRIORS, POSTERIORS, LIKELIHOODS, OBJECTIVES):
+    for names in itertools.product(*KINDS.values()):
         cell = Cell(*names)
         if cell.compatible and not cell.refused:
             yield cell
@@ -134,8 +90,7 @@ def cells() -> Iterator[Cell]:
 
 def pairs() -> list[Cell]:
     """Cells in which every compatible pair of parts occurs, the others being the simplest."""
-    kinds = (PRIORS, POSTERIORS, LIKELIHOODS, OBJECTIVES)
-    found = set()
+    found, kinds = set(), list(KINDS.values())
     for one, other in itertools.combinations(range(4), 2):
         for a, b in itertools.product(kinds[one], kinds[other]):
             names = list(Cell())
@@ -150,11 +105,9 @@ def pairs() -> list[Cell]:
 
 def _matched(cell: Cell) -> Cell:
     """The same with a prior or posterior that is over the space of the other."""
-    if cell.prior == Cell().prior:
-        space = SPACES[cell.posterior]
-        return cell._replace(prior=next(p for p in PRIORS if SPACES.get(p) == space))
-    space = SPACES[cell.prior]
-    return cell._replace(posterior=next(q for q in POSTERIORS if SPACES.get(q) == space))
+    replaced = "prior" if cell.prior == Cell().prior else "posterior"
+    names = PRIORS if replaced == "prior" else POSTERIORS
+    return next(c for name in names if (c := cell._replace(**{replaced: name})).compatible)
 
 
 def build(cell: Cell) -> pvae.VAE:
@@ -170,11 +123,11 @@ def build(cell: Cell) -> pvae.VAE:
 
 
 def check(cell: Cell, steps: int = 3) -> None:
-    """Take a few optimization steps, and look at what must hold of every cell.
+    """Take a few optimization steps, and assert what must hold of every cell.
 
     Raises:
-        AssertionError: if a loss is not finite, a parameter is not reached, or what the VAE gives
-            is of another shape.
+        AssertionError: if a loss is not finite, a parameter is not reached, or samples or
+            reconstructions are of another shape.
     """
     pyro.clear_param_store()
     pyro.set_rng_seed(0)

@@ -1,10 +1,14 @@
-"""Every likelihood and its variants, small, as factories that `pvae.build` could call."""
+"""Every likelihood in its variants, small, called as likelihood(latent_dim, event_shape, network).
+
+A case is named by its class, and what sets it apart. The first of a class stands for it where
+every part is combined with every other (`tests/composition.py`).
+"""
 
 from functools import partial
 
 from pvae import likelihoods as L
 
-SCALES = (0.3, "learned", "element", "predicted")
+SCALES = ("learned", 0.3, "element", "predicted")
 
 LIKELIHOODS = {
     "Bernoulli": L.Bernoulli,

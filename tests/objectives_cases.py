@@ -1,4 +1,8 @@
-"""Every objective and its variants, small; for a VAE of two latents."""
+"""Every objective in its variants, small, for a VAE of two latents.
+
+The first of a class stands for it where every part is combined with every other
+(`tests/composition.py`).
+"""
 
 from functools import partial
 
@@ -48,7 +52,8 @@ OBJECTIVES = {
     "InfoVAE, RBF": partial(InfoVAE, 1.0, 20.0, kernel="rbf"),
     "WAE": WAE,
     "FactorVAE": partial(FactorVAE, latent_dim=2, hidden=[8, 8]),
-    "warmed up": partial(Warmup, FreeBits(0.1), 3),
+    "warmed up": partial(Warmup, Trace_ELBO(), 3),
+    "warmed up, free bits": partial(Warmup, FreeBits(0.1), 3),
     "denoising": Denoising,
     "denoising, beta": partial(Denoising, objective=BetaELBO(4.0)),
     "denoising, mask": partial(Denoising, 0.3, kind="mask"),

@@ -1,48 +1,58 @@
-"""Every posterior in its variants, small, called as posterior(event_shape, latent_dim, network)."""
+"""Every posterior in its variants, small, called as posterior(event_shape, latent_dim, network).
+
+A case is named by its class, and what sets it apart. The first of a class stands for it where
+every part is combined with every other (`tests/composition.py`).
+"""
 
 from functools import partial
 
-from pvae.posteriors import (
-    Delta,
-    DiagonalNormal,
-    FullNormal,
-    HouseholderFlow,
-    InverseAutoregressiveFlow,
-    Laplace,
-    LowRankNormal,
-    MixtureOfNormals,
-    PlanarFlow,
-    PowerSpherical,
-    RelaxedBernoulli,
-    RelaxedOneHot,
-    SplineFlow,
-    StudentT,
-    SylvesterFlow,
-)
+from pvae import posteriors as Q
+from pvae import priors
 
 POSTERIORS = {
-    "diagonal_normal": DiagonalNormal,
-    "low_rank_normal": partial(LowRankNormal, rank=2),
-    "full_normal": FullNormal,
-    "planar": partial(PlanarFlow, layers=3),
-    "householder": partial(HouseholderFlow, layers=3),
-    "sylvester": partial(SylvesterFlow, layers=2, reflections=3),
-    "inverse_autoregressive": partial(
-        InverseAutoregressiveFlow, layers=3, hidden=[8], context_dim=5
+    "DiagonalNormal": Q.DiagonalNormal,
+    "LowRankNormal": partial(Q.LowRankNormal, rank=2),
+    "FullNormal": Q.FullNormal,
+    "PlanarFlow": partial(Q.PlanarFlow, layers=3),
+    "HouseholderFlow": partial(Q.HouseholderFlow, layers=3),
+    "SylvesterFlow": partial(Q.SylvesterFlow, layers=2, reflections=3),
+    "InverseAutoregressiveFlow": partial(
+        Q.InverseAutoregressiveFlow, layers=3, hidden=[8], context_dim=5
     ),
-    "inverse_autoregressive_deep": partial(
-        InverseAutoregressiveFlow, layers=2, hidden=[8, 8], context_dim=5
+    "InverseAutoregressiveFlow, deep": partial(
+        Q.InverseAutoregressiveFlow, layers=2, hidden=[8, 8], context_dim=5
     ),
-    "spline": partial(SplineFlow, layers=2, bins=4, hidden=[8], context_dim=5),
-    "mixture": partial(MixtureOfNormals, components=3),
-    "laplace": Laplace,
-    "student_t": partial(StudentT, degrees_of_freedom=4),
-    "delta": Delta,
-    "power_spherical": PowerSpherical,
-    "one_hot": partial(RelaxedOneHot, temperature=0.5),
-    "one_hot_groups": partial(RelaxedOneHot, groups=2, straight_through=True),
-    "one_hot_annealed": partial(RelaxedOneHot, final_temperature=0.3, annealing_steps=10),
-    "bernoulli": partial(RelaxedBernoulli, temperature=0.5),
-    "bernoulli_straight_through": partial(RelaxedBernoulli, straight_through=True),
-    "bernoulli_annealed": partial(RelaxedBernoulli, final_temperature=0.3, annealing_steps=10),
+    "SplineFlow": partial(Q.SplineFlow, layers=2, bins=4, hidden=[8], context_dim=5),
+    "MixtureOfNormals": partial(Q.MixtureOfNormals, components=3),
+    "Laplace": Q.Laplace,
+    "StudentT": partial(Q.StudentT, degrees_of_freedom=4),
+    "Delta": Q.Delta,
+    "PowerSpherical": Q.PowerSpherical,
+    "RelaxedOneHot": partial(Q.RelaxedOneHot, temperature=0.5),
+    "RelaxedOneHot, groups": partial(Q.RelaxedOneHot, groups=2, straight_through=True),
+    "RelaxedOneHot, annealed": partial(Q.RelaxedOneHot, final_temperature=0.3, annealing_steps=10),
+    "RelaxedBernoulli": partial(Q.RelaxedBernoulli, temperature=0.5),
+    "RelaxedBernoulli, straight-through": partial(Q.RelaxedBernoulli, straight_through=True),
+    "RelaxedBernoulli, annealed": partial(
+        Q.RelaxedBernoulli, final_temperature=0.3, annealing_steps=10
+    ),
 }
+ONLY_OWN_DRAWS = {"PlanarFlow", "SylvesterFlow"}  # which have no inverse in closed form
+# Those whose latents depend on each other given x, or that have no density of a single latent.
+DEPENDENT = ONLY_OWN_DRAWS | {
+    *("LowRankNormal", "FullNormal", "HouseholderFlow", "InverseAutoregressiveFlow"),
+    *("SplineFlow", "MixtureOfNormals", "PowerSpherical", "Delta"),
+    *("RelaxedOneHot", "RelaxedBernoulli"),
+}
+
+
+def prior_for(name):
+    """The simplest prior over the same z as a posterior, as a factory."""
+    if name == "RelaxedOneHot, groups":
+        return partial(priors.OneHot, groups=2)
+    others = {
+        "PowerSpherical": priors.Hyperspherical,
+        "RelaxedOneHot": priors.OneHot,
+        "RelaxedBernoulli": priors.Bernoulli,
+    }
+    return others.get(name.partition(",")[0], priors.StandardNormal)

@@ -1,40 +1,35 @@
-"""Every prior in its variants, small, called as ``pvae.build`` calls it: prior(latent_dim)."""
+"""Every prior in its variants, small, called as `pvae.build` calls it: prior(latent_dim).
+
+A case is named by its class, and what sets it apart. The first of a class stands for it where
+every part is combined with every other (`tests/composition.py`).
+"""
 
 from functools import partial
 
-from pvae.priors import (
-    Autoregressive,
-    Bernoulli,
-    Flow,
-    Hyperspherical,
-    Laplace,
-    Mixture,
-    Normal,
-    OneHot,
-    StandardNormal,
-    StudentT,
-    VampPrior,
-)
+from pvae import priors as P
 
 PRIORS = {
-    "standard_normal": StandardNormal,
-    "normal": Normal,
-    "laplace": Laplace,
-    "laplace_learned": partial(Laplace, learned=True),
-    "student_t": StudentT,
-    "student_t_learned": partial(StudentT, degrees_of_freedom=8, learned=True),
-    "mixture": partial(Mixture, components=4),
-    "vamp": partial(VampPrior, components=5),
-    "vamp_learned_weights": partial(VampPrior, components=5, learned_weights=True),
-    "affine_coupling": partial(Flow, layers=2, hidden=[8]),
-    "spline_coupling": partial(Flow, kind="spline_coupling", layers=2, hidden=[8]),
-    "masked_autoregressive": partial(Flow, kind="masked_autoregressive", layers=2, hidden=[8]),
-    "inverse_autoregressive": partial(Flow, kind="inverse_autoregressive", layers=2, hidden=[8]),
-    "autoregressive": partial(Autoregressive, components=3, hidden=[8]),
-    "autoregressive_one_component": partial(Autoregressive, components=1, hidden=[8, 8]),
-    "hyperspherical": Hyperspherical,
-    "one_hot": OneHot,
-    "one_hot_groups": partial(OneHot, groups=2),
-    "bernoulli": Bernoulli,
-    "bernoulli_rare": partial(Bernoulli, probability=0.2),
+    "StandardNormal": P.StandardNormal,
+    "Normal": P.Normal,
+    "Laplace, learned": partial(P.Laplace, learned=True),
+    "Laplace": P.Laplace,
+    "StudentT, learned": partial(P.StudentT, degrees_of_freedom=8, learned=True),
+    "StudentT": P.StudentT,
+    "Mixture": partial(P.Mixture, components=4),
+    "VampPrior": partial(P.VampPrior, components=5),
+    "VampPrior, learned weights": partial(P.VampPrior, components=5, learned_weights=True),
+    "Flow": partial(P.Flow, layers=2, hidden=[8]),
+    **{
+        f"Flow, {kind}": partial(P.Flow, kind=kind, layers=2, hidden=[8])
+        for kind in ("spline_coupling", "masked_autoregressive", "inverse_autoregressive")
+    },
+    "Autoregressive": partial(P.Autoregressive, components=3, hidden=[8]),
+    "Autoregressive, one component": partial(P.Autoregressive, components=1, hidden=[8, 8]),
+    "Nested": partial(P.Nested, hidden=(8,)),
+    "Hyperspherical": P.Hyperspherical,
+    "OneHot": P.OneHot,
+    "OneHot, groups": partial(P.OneHot, groups=2),
+    "Bernoulli": P.Bernoulli,
+    "Bernoulli, rare": partial(P.Bernoulli, probability=0.2),
 }
+ESTIMATED = {"Nested"}  # whose log_prob is an estimate, another one each time

@@ -89,6 +89,8 @@ class InfoVAE(Objective):
         if n > 1:
             drawn, others = (rows([p for _, p in sites], key) for key in ("drawn", "others"))
             width = squared_distances(others, others).sum().detach() / (n * (n - 1))
+            # A few draws of a discrete prior may all be equal.
+            width = width.clamp_min(torch.finfo(width.dtype).eps)
             weight = (self.alpha + self.lambda_ - 1) * n
             loss = loss + weight * mmd(z, drawn, self.kernel, width)
         return loss

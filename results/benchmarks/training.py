@@ -44,7 +44,7 @@ import pvae
 from pvae.plots import save
 from pvae.plots.style import BLUE, WIDTH, Figure, style
 from pvae.training.device import choose_device
-from results.as_measured import AS_MEASURED
+from results.frame import AS_MEASURED
 from results.machine import machine
 
 POOL = 32  # minibatches that are gone through over and over

@@ -4,7 +4,6 @@ from functools import partial
 import pyro.distributions as dist
 import pytest
 import torch
-from evidence_cases import Discrete, LinearGaussian
 from torch import nn
 from torch.distributions import biject_to
 
@@ -12,6 +11,7 @@ import pvae
 from pvae.evaluation.ais import ACCEPTANCE, Path, ais, bidirectional
 from pvae.evaluation.batching import counted, rows_within
 from pvae.evaluation.unconstrained import latents
+from tests.evidence_cases import Discrete, LinearGaussian
 
 SMALL = {"network": partial(pvae.networks.MLP, hidden=[8])}
 QUICK = {"num_steps": 30, "num_leapfrog": 3, "progress": False}

@@ -3,10 +3,10 @@ from functools import partial
 
 import pytest
 import torch
-from evidence_cases import Discrete, LinearGaussian
 
 import pvae
 from pvae.evaluation.anomaly import anomaly_score, complexity, roc
+from tests.evidence_cases import Discrete, LinearGaussian
 
 
 def fixed(likelihood, event_shape, raw, **options):

@@ -3,12 +3,12 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from evidence_cases import Discrete, LinearGaussian
 from torch import Tensor
 
 import pvae
 from pvae.evaluation import elbo
 from pvae.evaluation.batching import check_data, per_datum, portions, rows_within
+from tests.evidence_cases import Discrete, LinearGaussian
 
 
 class Found(NamedTuple):

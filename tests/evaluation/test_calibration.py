@@ -2,10 +2,10 @@ from functools import partial
 
 import pytest
 import torch
-from evidence_cases import LinearGaussian
 
 import pvae
 from pvae.evaluation.calibration import _rank, simulation_based_calibration
+from tests.evidence_cases import LinearGaussian
 
 QUIET = {"progress": False}
 SMALL = {"network": partial(pvae.networks.MLP, hidden=[8])}

@@ -5,7 +5,6 @@ from functools import partial
 
 import pytest
 import torch
-from evidence_cases import Discrete, LinearGaussian
 
 import pvae
 from pvae.evaluation import (
@@ -18,6 +17,7 @@ from pvae.evaluation import (
     pareto_smoothed,
     scoring,
 )
+from tests.evidence_cases import Discrete, LinearGaussian
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 QUIET = {"progress": False}

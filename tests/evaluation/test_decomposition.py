@@ -3,16 +3,16 @@ from functools import partial
 
 import pytest
 import torch
-from evidence_cases import Discrete, LinearGaussian
-from posteriors_cases import POSTERIORS
 from torch import nn
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 import pvae
 from pvae.evaluation.decomposition import _marginals, active_units, kl_decomposition
+from tests.evidence_cases import Discrete, LinearGaussian
+from tests.posteriors_cases import ONLY_OWN_DRAWS, POSTERIORS, prior_for
 
 QUIET = {"progress": False}
-SCORED = [name for name in POSTERIORS if name not in ("delta", "planar", "sylvester")]
+SCORED = [name for name in POSTERIORS if name not in {"Delta", *ONLY_OWN_DRAWS}]
 
 
 class Told(nn.Module):
@@ -33,12 +33,8 @@ def told(posterior, numbers, latent_dim):
 
 
 def small(name):
-    priors = {"bernoulli": pvae.priors.Bernoulli, "power": pvae.priors.Hyperspherical}
-    prior = priors.get(name.split("_")[0], pvae.priors.StandardNormal)
-    if name.startswith("one_hot"):
-        prior = partial(pvae.priors.OneHot, groups=2 if "groups" in name else 1)
     network = partial(pvae.networks.MLP, hidden=[8])
-    vae = pvae.build((6,), 4, prior=prior, posterior=POSTERIORS[name], network=network)
+    vae = pvae.build((6,), 4, prior=prior_for(name), posterior=POSTERIORS[name], network=network)
     return vae.double(), torch.bernoulli(torch.full((12, 6), 0.5, dtype=torch.float64))
 
 
@@ -91,7 +87,7 @@ def test_the_parts_sum_exactly(name, num_samples):
     vae, x = small(name)
     found = kl_decomposition(vae, x, num_samples=num_samples, memory=0.05, **QUIET)
     torch.testing.assert_close(found.kl.mean(), found.mutual_information + found.marginal_kl)
-    known = not any(part in name for part in ("autoregressive", "spline", "power", "one_hot"))
+    known = not any(part in name for part in ("Autoregressive", "Spline", "Power", "OneHot"))
     assert (found.dimension_wise is not None) is known
     if known:
         parts = found.total_correlation + found.dimension_wise.sum()
@@ -99,7 +95,7 @@ def test_the_parts_sum_exactly(name, num_samples):
 
 
 def test_one_draw_is_enough_where_all_data_are_one():
-    vae, x = small("full_normal")
+    vae, x = small("FullNormal")
     found = kl_decomposition(vae, x[:1].expand(20, -1), **QUIET)
     assert found.mutual_information.abs() < 1e-9
     apart = told(pvae.posteriors.DiagonalNormal, 4, 2)
@@ -128,7 +124,7 @@ def test_discrete_latents_agree_with_sums_over_all_categories():
 
 
 @pytest.mark.parametrize(
-    "name", ["diagonal_normal", "low_rank_normal", "full_normal", "householder", "mixture"]
+    "name", ["DiagonalNormal", "LowRankNormal", "FullNormal", "HouseholderFlow", "MixtureOfNormals"]
 )
 def test_marginals_are_those_of_the_joint(name):
     vae, x = small(name)
@@ -139,7 +135,7 @@ def test_marginals_are_those_of_the_joint(name):
         single, z = _marginals(q), q.sample((4000,))
         assert single.batch_shape == (2, 4)
         # At a variable's own draws its distribution function is uniform.
-        uniform = single.cdf(z) if name != "mixture" else _mixture_cdf(single, z)
+        uniform = single.cdf(z) if name != "MixtureOfNormals" else _mixture_cdf(single, z)
         rank = uniform.sort(0).values
         even = torch.linspace(0, 1, 4000, dtype=rank.dtype).view(-1, 1, 1)
         assert (rank - even).abs().max() < 0.035
@@ -151,7 +147,7 @@ def _mixture_cdf(mixture, z):
 
 
 def test_chunks_do_not_matter():
-    vae, x = small("diagonal_normal")
+    vae, x = small("DiagonalNormal")
     whole = kl_decomposition(vae, x, num_samples=2000, **QUIET)
     parts = kl_decomposition(vae, x, num_samples=2000, memory=0.1, **QUIET)
     torch.testing.assert_close(parts.kl, whole.kl)
@@ -181,9 +177,9 @@ def test_labels_are_data_too():
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("delta", "is a point mass"),
-        ("planar", "scores its own draws"),
-        ("sylvester", "SylvesterFlow scores its"),
+        ("Delta", "is a point mass"),
+        ("PlanarFlow", "scores its own draws"),
+        ("SylvesterFlow", "SylvesterFlow scores its"),
     ],
 )
 def test_what_has_no_decomposition_is_refused(name, says):
@@ -208,7 +204,7 @@ def test_a_latent_is_active_where_its_mean_varies():
 
 def test_draws_that_vary_make_no_latent_active():
     # A flow that does not look at the data: its mean is estimated, and is the same for all.
-    vae, x = small("inverse_autoregressive")
+    vae, x = small("InverseAutoregressiveFlow")
     for p in vae.posterior.parameters():
         p.data.zero_()
     found = active_units(vae, x.repeat(200, 1), **QUIET)

@@ -2,13 +2,13 @@ from functools import partial
 
 import pytest
 import torch
-from evidence_cases import Affine, Discrete, LinearGaussian
-from likelihoods_cases import LIKELIHOODS
-from posteriors_cases import POSTERIORS
 from torch.distributions import MultivariateNormal
 
 import pvae
 from pvae.evaluation.imputation import denoise, impute
+from tests.evidence_cases import Affine, Discrete, LinearGaussian
+from tests.likelihoods_cases import LIKELIHOODS
+from tests.posteriors_cases import POSTERIORS, prior_for
 
 quiet = {"progress": False}
 
@@ -169,29 +169,18 @@ def test_every_likelihood_is_imputed_or_refused(name):
         assert denoise(vae, x, num_samples=50, **quiet).x.shape == x.shape
 
 
-PRIOR_OF = {
-    "power_spherical": pvae.priors.Hyperspherical,
-    "one_hot": pvae.priors.OneHot,
-    "one_hot_groups": partial(pvae.priors.OneHot, groups=2),
-    "one_hot_annealed": pvae.priors.OneHot,
-    **{
-        f"bernoulli{kind}": pvae.priors.Bernoulli for kind in ("", "_straight_through", "_annealed")
-    },
-}
-
-
 @pytest.mark.parametrize("name", POSTERIORS)
 def test_every_posterior_estimates_the_same(name):
     torch.manual_seed(0)
     vae = pvae.build(
         (5,),
         4,
-        prior=PRIOR_OF.get(name, pvae.priors.StandardNormal),
+        prior=prior_for(name),
         posterior=POSTERIORS[name],
         network=partial(pvae.networks.MLP, hidden=[8]),
     )
     x, mask = vae.sample(3, draw=True), torch.tensor([1, 1, 0, 0, 1])
-    if name == "delta":
+    if name == "Delta":
         with pytest.raises(ValueError, match="Delta is a point mass"):
             impute(vae, x, mask, **quiet)
         with pytest.raises(ValueError, match="Delta is a point mass"):

@@ -1,9 +1,9 @@
 import pytest
 import torch
-from evidence_cases import Discrete, LinearGaussian
 
 import pvae
 from pvae.evaluation.inference_gap import inference_gap
+from tests.evidence_cases import Discrete, LinearGaussian
 
 QUIET = {"progress": False}
 DIAGONAL = pvae.posteriors.DiagonalNormal

@@ -4,11 +4,11 @@ from functools import partial
 
 import pytest
 import torch
-from evidence_cases import Discrete, LinearGaussian
 
 import pvae
 from pvae.evaluation import elbo, log_likelihood, monte_carlo, scoring
 from pvae.evaluation.importance import effective_sample_size, log_mean, standard_error
+from tests.evidence_cases import Discrete, LinearGaussian
 
 QUIET = {"progress": False}
 

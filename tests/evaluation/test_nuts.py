@@ -3,10 +3,10 @@ from functools import partial
 import pyro
 import pytest
 import torch
-from evidence_cases import Discrete, LinearGaussian
 
 import pvae
 from pvae.evaluation.nuts import posterior_samples
+from tests.evidence_cases import Discrete, LinearGaussian
 
 SMALL = {"network": partial(pvae.networks.MLP, hidden=[8])}
 QUICK = {"num_samples": 100, "warmup_steps": 60, "progress": False}

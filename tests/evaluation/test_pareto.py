@@ -3,11 +3,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from evidence_cases import LinearGaussian
 from scipy.stats import genpareto
 
 from pvae.evaluation import pareto_smoothed
 from pvae.evaluation.pareto import smooth
+from tests.evidence_cases import LinearGaussian
 
 
 @pytest.mark.parametrize("k", [0.2, 0.5, 0.9, 1.3])

@@ -3,16 +3,16 @@ from functools import partial
 import pyro.distributions as dist
 import pytest
 import torch
-from evidence_cases import Discrete, LinearGaussian
-from posteriors_cases import POSTERIORS
 from torch import nn
 from torch.distributions import MultivariateNormal, kl_divergence
 
 import pvae
 from pvae.evaluation.refinement import Local, refine
+from tests.evidence_cases import Discrete, LinearGaussian
+from tests.posteriors_cases import POSTERIORS
 
 QUIET = {"progress": False}
-CONTINUOUS = [n for n in POSTERIORS if not n.startswith(("one_hot", "bernoulli"))]
+CONTINUOUS = [n for n in POSTERIORS if not n.startswith(("RelaxedOneHot", "RelaxedBernoulli"))]
 SMALL = {"network": partial(pvae.networks.MLP, hidden=[8])}
 
 
@@ -85,7 +85,7 @@ def test_nothing_of_the_vae_changes():
 
 @pytest.mark.parametrize("name", CONTINUOUS)
 def test_every_continuous_posterior_can_be_refined(name):
-    prior = pvae.priors.Hyperspherical if name == "power_spherical" else pvae.priors.StandardNormal
+    prior = pvae.priors.Hyperspherical if name == "PowerSpherical" else pvae.priors.StandardNormal
     vae = pvae.build((6,), 4, prior=prior, posterior=POSTERIORS[name], **SMALL)
     x = torch.bernoulli(torch.full((7, 6), 0.5))
     q = refine(vae, x, steps=2, memory=0.05, **QUIET)

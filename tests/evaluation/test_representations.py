@@ -3,7 +3,6 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from evidence_cases import LinearGaussian
 
 import pvae
 from pvae.evaluation.representations import (
@@ -12,6 +11,7 @@ from pvae.evaluation.representations import (
     linear_probe_accuracy,
     representation,
 )
+from tests.evidence_cases import LinearGaussian
 
 
 def blobs(n, seed=0, distance=10.0):

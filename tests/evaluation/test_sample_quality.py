@@ -3,7 +3,6 @@ import importlib
 import numpy as np
 import pytest
 import torch
-from evidence_cases import LinearGaussian
 from scipy.linalg import sqrtm
 
 import pvae
@@ -14,6 +13,7 @@ from pvae.evaluation.sample_quality import (
     precision_recall,
     sample_quality,
 )
+from tests.evidence_cases import LinearGaussian
 
 room = importlib.import_module("pvae.evaluation.sample_quality")
 

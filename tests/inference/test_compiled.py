@@ -9,7 +9,6 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from programs import PROGRAMS, Module, regression, score_function, vae
 from pyro import poutine
 from pyro.infer import (
     SVI,
@@ -26,6 +25,7 @@ from pvae.inference import CompiledSVI, Optimizer
 from pvae.inference.compiled import MOST_PROGRAMS
 from pvae.inference.update import Update
 from pvae.objectives import BetaELBO
+from tests.programs import PROGRAMS, Module, regression, score_function, vae
 
 INDUCTOR = [  # the families whose graphs differ most
     "regression with AutoNormal",

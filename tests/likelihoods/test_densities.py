@@ -6,7 +6,6 @@ from functools import partial
 import pyro
 import pytest
 import torch
-from likelihoods_cases import LIKELIHOODS
 from pyro.infer import SVI, Trace_ELBO
 from scipy import integrate
 
@@ -17,6 +16,7 @@ from pvae.likelihoods import Beta, Gamma, Gaussian, StudentT
 from pvae.networks import MLP
 from pvae.posteriors import DiagonalNormal
 from pvae.priors import StandardNormal
+from tests.likelihoods_cases import LIKELIHOODS
 
 # From all of the line to the domain, with its derivative, and where almost all mass lies.
 LINE = {

@@ -7,13 +7,13 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from objectives_linear import gradients
 from pyro.infer import SVI, TraceMeanField_ELBO
 
 import pvae
 from pvae.inference import CompiledSVI
 from pvae.objectives import WAE, FactorVAE, InfoVAE
 from pvae.objectives.mmd import SCALES, mmd
+from tests.objectives_linear import gradients
 
 D, N = 2, 7
 
@@ -129,6 +129,16 @@ def test_corners_of_info_vae(vae, x):
     elbo = gradients(TraceMeanField_ELBO(), vae, x)
     check_same(gradients(InfoVAE(0.0, 1.0), vae, x), elbo)
     check_same(gradients(WAE(3.0, "rbf"), vae, x), gradients(InfoVAE(1.0, 3.0, "rbf"), vae, x))
+
+
+@pytest.mark.parametrize("kernel", ["imq", "rbf"])
+def test_draws_of_a_discrete_prior_may_all_be_equal(kernel):
+    priors, posteriors = pvae.priors.OneHot, pvae.posteriors.RelaxedOneHot
+    vae = pvae.build((3,), 2, prior=priors, posterior=posteriors)
+    svi = SVI(vae.model, vae.guide, pyro.optim.Adam({"lr": 1e-3}), InfoVAE(kernel=kernel))
+    x = torch.tensor([[0.0, 1, 1], [1, 0, 1]])
+    assert torch.tensor([svi.step(x) for _ in range(10)]).isfinite().all()
+    assert all(p.isfinite().all() for p in vae.parameters())
 
 
 def test_wae_with_a_posterior_that_is_a_point(vae, x):

@@ -5,12 +5,12 @@ from functools import partial
 import pyro
 import pytest
 import torch
-from objectives_cases import OBJECTIVES
 from pyro.infer import ELBO, SVI
 
 import pvae
 from pvae import Labels, factories
 from pvae.inference import CompiledSVI
+from tests.objectives_cases import OBJECTIVES
 
 # Their graphs are tested with those of other programs (tests/inference).
 ELSEWHERE = {"ELBO", "ELBO, analytic KL", "beta", "beta, cyclical", "Rényi, vectorized"}

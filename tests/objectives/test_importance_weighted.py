@@ -4,12 +4,12 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from objectives_linear import LinearVAE, TwoLevels, gradients, number
 from pyro.distributions.transforms import Planar
 from pyro.infer import SVI, RenyiELBO, Trace_ELBO
 from torch import nn
 
 from pvae.objectives import CIWAE, MIWAE, PIWAE, ImportanceWeighted
+from tests.objectives_linear import LinearVAE, TwoLevels, gradients, number
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from objectives_linear import gradients
 from pyro.infer import SVI, Trace_ELBO, TraceMeanField_ELBO
 from torch.distributions import kl_divergence
 
 import pvae
 from pvae.inference import CompiledSVI
 from pvae.objectives import BetaELBO, BetaTC, CapacityELBO, FreeBits
+from tests.objectives_linear import gradients
 
 D, N = 3, 6
 

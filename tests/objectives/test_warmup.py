@@ -5,8 +5,6 @@ from functools import partial
 import pyro
 import pytest
 import torch
-from objectives_cases import OBJECTIVES
-from objectives_linear import gradients
 from pyro.infer import (
     SVI,
     JitTrace_ELBO,
@@ -31,6 +29,8 @@ from pvae.objectives import (
 )
 from pvae.objectives.counting import risen_after, settled
 from pvae.objectives.warmup import can_warm_up
+from tests.objectives_cases import OBJECTIVES
+from tests.objectives_linear import gradients
 
 
 def at(step, objective):

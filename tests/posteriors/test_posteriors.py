@@ -8,7 +8,6 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from posteriors_cases import POSTERIORS
 from pyro.distributions import constraints
 from pyro.infer import TraceMeanField_ELBO
 from torch import nn
@@ -18,17 +17,17 @@ from pvae import VAE
 from pvae.inference import CompiledSVI
 from pvae.likelihoods import Gaussian
 from pvae.networks import MLP, Conv
-from pvae.priors import Bernoulli, Hyperspherical, OneHot, StandardNormal
 from pvae.priors import Laplace as LaplacePrior
 from pvae.priors import Normal as NormalPrior
+from pvae.priors import StandardNormal
+from tests.posteriors_cases import ONLY_OWN_DRAWS, POSTERIORS, prior_for
 
 EVENT, LATENT = (2, 8, 8), 4
 SMALL = partial(MLP, hidden=[6])
-DISCRETE = [name for name in POSTERIORS if name.startswith(("one_hot", "bernoulli"))]
-CONTINUOUS = [name for name in POSTERIORS if name not in (*DISCRETE, "delta")]
-ONLY_OWN_DRAWS = ["planar", "sylvester"]
+DISCRETE = [name for name in POSTERIORS if name.startswith(("RelaxedOneHot", "RelaxedBernoulli"))]
+CONTINUOUS = [name for name in POSTERIORS if name not in (*DISCRETE, "Delta")]
 ANY_POINT = [name for name in CONTINUOUS if name not in ONLY_OWN_DRAWS]
-NO_MEAN = ["planar", "sylvester", "spline", "inverse_autoregressive", "inverse_autoregressive_deep"]
+NO_MEAN = [*ONLY_OWN_DRAWS, *(n for n in POSTERIORS if n.startswith(("Spline", "InverseAuto")))]
 
 
 class Raw(nn.Module):
@@ -50,14 +49,6 @@ def bare(name, latent_dim=2):
     """A posterior in double precision that does not depend on x, and the x it is given."""
     posterior = make(name, (1,), latent_dim, Raw).double()
     return posterior, torch.zeros(1, dtype=torch.float64)
-
-
-def prior_for(name, latent_dim=LATENT):
-    if name == "power_spherical":
-        return Hyperspherical(latent_dim)
-    if name.startswith("one_hot"):
-        return OneHot(latent_dim, groups=2 if name == "one_hot_groups" else 1)
-    return Bernoulli(latent_dim) if name.startswith("bernoulli") else StandardNormal(latent_dim)
 
 
 @pytest.fixture(params=POSTERIORS)
@@ -92,7 +83,7 @@ def test_event_and_batch_shapes(name, network, dtype, batch):
 
 def test_one_latent():
     for name in CONTINUOUS:
-        if name.startswith(("inverse_autoregressive", "power_spherical")):
+        if name.startswith(("InverseAutoregressiveFlow", "PowerSpherical")):
             continue
         q = make(name, latent_dim=1)(torch.randn(5, *EVENT))
         assert q.log_prob(q.rsample((2,))).shape == (2, 5)
@@ -104,15 +95,15 @@ def test_expand(name):
         assert q.batch_shape == more
         z = q.rsample()
         assert z.shape == (*more, LATENT)
-        assert z[0].ne(z[1]).any() or name == "delta" or name in DISCRETE
+        assert z[0].ne(z[1]).any() or name == "Delta" or name in DISCRETE
         assert q.log_prob(z).shape == more
 
 
 def test_support(name):
     support = make(name)(torch.zeros(EVENT)).support
     if name in DISCRETE:
-        assert support == prior_for(name)().support
-    elif name == "power_spherical":
+        assert support == prior_for(name)(LATENT)().support
+    elif name == "PowerSpherical":
         assert support is constraints.sphere
     else:
         assert support.event_dim == 1
@@ -147,7 +138,7 @@ def test_gradients_where_a_draw_has_none(name):
         torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ONLY_OWN_DRAWS)
+@pytest.mark.parametrize("name", sorted(ONLY_OWN_DRAWS))
 def test_flows_without_an_inverse_say_so(name):
     q = make(name)(torch.randn(3, *EVENT))
     with pytest.raises(NotImplementedError, match="no inverse in closed form"):
@@ -161,10 +152,10 @@ def test_flows_without_an_inverse_say_so(name):
 
 def quadrature(name, points=801):
     """Points that fill where z may be in two dimensions, and the volume of each."""
-    if name == "power_spherical":
+    if name == "PowerSpherical":
         angle = torch.linspace(0, 2 * torch.pi, 20_001, dtype=torch.float64)[:-1]
         return torch.stack([angle.cos(), angle.sin()], -1), 2 * torch.pi / 20_000
-    end = 60 if name == "student_t" else 16
+    end = 60 if name == "StudentT" else 16
     line = torch.linspace(-end, end, points, dtype=torch.float64)
     return torch.cartesian_prod(line, line), (2 * end / (points - 1)) ** 2
 
@@ -176,15 +167,15 @@ def test_normalizes(name):
     with torch.no_grad():
         total = posterior(x).log_prob(points).exp().sum() * volume
     # kinks are finer than the grid, and Student's tails reach beyond it
-    rough = name in ("laplace", "student_t", "spline")
+    rough = name in ("Laplace", "StudentT", "SplineFlow")
     assert float(total) == pytest.approx(1, abs=2e-3 if rough else 1e-6)
 
 
-@pytest.mark.parametrize("name", [*ANY_POINT, "mixture_of_one_latent"])
+@pytest.mark.parametrize("name", [*ANY_POINT, "MixtureOfNormals of one latent"])
 def test_samples_and_their_gradients_match_the_density(name):
     # E[f(z)] and its gradients by draws against quadrature
-    if name == "mixture_of_one_latent":
-        posterior, x = bare("mixture", 1)
+    if name == "MixtureOfNormals of one latent":
+        posterior, x = bare("MixtureOfNormals", 1)
         points = torch.linspace(-15, 15, 20_001, dtype=torch.float64).unsqueeze(-1)
     else:
         posterior, x = bare(name)
@@ -201,7 +192,7 @@ def test_samples_and_their_gradients_match_the_density(name):
     values = f(z).mean(0)
     slopes = torch.stack([torch.autograd.grad(v, raw, retain_graph=True)[0] for v in values])
     # kinks are finer than the grid, and Student's tails reach beyond it
-    rough = name.startswith(("laplace", "student_t", "spline", "inverse_autoregressive"))
+    rough = name.startswith(("Laplace", "StudentT", "SplineFlow", "InverseAutoregressiveFlow"))
     tolerance = 2e-3 if rough else 1e-5
     assert abs(values.mean() - expected) < 5 * values.std() / 30**0.5 + tolerance
     error = (slopes.mean(0) - slope).abs()
@@ -215,8 +206,8 @@ def test_entropy_and_moments(name):
         z = q.rsample((20_000,))
     if name not in NO_MEAN:
         assert ((z.mean(0) - q.mean).abs() < 5 * z.std(0) / len(z) ** 0.5).all()
-    if name not in (*NO_MEAN, "power_spherical"):
-        rtol = 0.25 if name in ("laplace", "student_t") else 0.08
+    if name not in (*NO_MEAN, "PowerSpherical"):
+        rtol = 0.25 if name in ("Laplace", "StudentT") else 0.08
         torch.testing.assert_close(z.var(0), q.variance, rtol=rtol, atol=1e-3)
     try:
         entropy = q.entropy()
@@ -229,10 +220,10 @@ def test_entropy_and_moments(name):
 CLOSED = {
     **{
         name: StandardNormal
-        for name in ("low_rank_normal", "full_normal", "householder", "laplace", "student_t")
+        for name in ("LowRankNormal", "FullNormal", "HouseholderFlow", "Laplace", "StudentT")
     },
-    **{name: partial(prior_for, name) for name in ("power_spherical", *DISCRETE)},
-    "delta": StandardNormal,
+    **{name: prior_for(name) for name in ("PowerSpherical", *DISCRETE)},
+    "Delta": StandardNormal,
 }
 
 
@@ -254,8 +245,8 @@ def test_kl_in_closed_form(name, batch):
 @pytest.mark.parametrize(
     ("name", "prior"),
     [
-        *((n, NormalPrior) for n in ("full_normal", "low_rank_normal", "householder", "student_t")),
-        ("laplace", LaplacePrior),
+        *((n, NormalPrior) for n in ("FullNormal", "LowRankNormal", "HouseholderFlow", "StudentT")),
+        ("Laplace", LaplacePrior),
     ],
 )
 def test_kl_to_priors_of_other_scales(name, prior):
@@ -272,7 +263,7 @@ def test_kl_to_priors_of_other_scales(name, prior):
 
 def test_kls_that_are_not_closed():
     laplace = dist.Laplace(torch.zeros(LATENT), 1.0).to_event(1)
-    for name in ("full_normal", "low_rank_normal", "householder", "student_t"):
+    for name in ("FullNormal", "LowRankNormal", "HouseholderFlow", "StudentT"):
         with pytest.raises(NotImplementedError):
             kl_divergence(make(name)(torch.zeros(EVENT)), laplace)
 
@@ -321,7 +312,7 @@ def test_in_a_plate(name):
 
 def test_compiles(name):
     posterior = make(name, (6,))
-    vae = VAE(prior_for(name), Gaussian(LATENT, (6,), network=SMALL), posterior)
+    vae = VAE(prior_for(name)(LATENT), Gaussian(LATENT, (6,), network=SMALL), posterior)
     x, optim = torch.randn(7, 6), pyro.optim.Adam({"lr": 1e-3})
     elbo = TraceMeanField_ELBO()
     # refuses a program without a static graph, and compares the graph with the eager program
@@ -335,32 +326,40 @@ def test_compiles(name):
         (None, {"latent_dim": 0}, "is 0|is \\(0,\\)"),
         (None, {"event_shape": (0, 3)}, "_shape is"),
         (None, {"network": nn.Linear(3, 2)}, "must map"),
-        ("low_rank_normal", {"rank": 0}, "rank is 0"),
-        ("planar", {"layers": 0}, "layers is 0"),
-        ("householder", {"layers": 0}, "layers is 0"),
-        ("sylvester", {"layers": 1.5}, "layers is 1.5"),
-        ("sylvester", {"reflections": 0}, "reflections is 0"),
-        ("inverse_autoregressive", {"latent_dim": 1}, "at least 2 latents"),
-        ("inverse_autoregressive", {"hidden": [3]}, "no hidden layer .* smaller than"),
-        ("inverse_autoregressive", {"hidden": []}, "hidden is"),
-        ("inverse_autoregressive", {"layers": 0}, "layers is 0"),
-        ("inverse_autoregressive", {"context_dim": 0}, "context_dim is 0"),
-        ("spline", {"bins": 1}, "bins is 1"),
-        ("spline", {"layers": 0}, "layers is 0"),
-        ("spline", {"context_dim": 0}, "context_dim is 0"),
-        ("mixture", {"components": 0}, "components is 0"),
-        ("student_t", {"degrees_of_freedom": 0}, "degrees_of_freedom is 0"),
-        ("student_t", {"degrees_of_freedom": float("nan")}, "degrees_of_freedom is nan"),
-        ("power_spherical", {"latent_dim": 1}, "at least 2 coordinates"),
-        ("one_hot", {"groups": 3}, "groups of one size"),
-        ("one_hot", {"groups": 4}, "at least 2"),
-        ("one_hot", {"groups": 0}, "groups is 0"),
-        ("one_hot", {"temperature": 0}, "temperature is 0"),
-        ("bernoulli", {"temperature": -1.0}, "temperature is -1"),
-        ("bernoulli", {"final_temperature": 0.1}, "needs both"),
-        ("bernoulli", {"annealing_steps": 10}, "needs both"),
-        ("bernoulli", {"final_temperature": 0, "annealing_steps": 10}, "final_temperature is 0"),
-        ("bernoulli", {"final_temperature": 0.1, "annealing_steps": 0}, "annealing_steps is 0"),
+        ("LowRankNormal", {"rank": 0}, "rank is 0"),
+        ("PlanarFlow", {"layers": 0}, "layers is 0"),
+        ("HouseholderFlow", {"layers": 0}, "layers is 0"),
+        ("SylvesterFlow", {"layers": 1.5}, "layers is 1.5"),
+        ("SylvesterFlow", {"reflections": 0}, "reflections is 0"),
+        ("InverseAutoregressiveFlow", {"latent_dim": 1}, "at least 2 latents"),
+        ("InverseAutoregressiveFlow", {"hidden": [3]}, "no hidden layer .* smaller than"),
+        ("InverseAutoregressiveFlow", {"hidden": []}, "hidden is"),
+        ("InverseAutoregressiveFlow", {"layers": 0}, "layers is 0"),
+        ("InverseAutoregressiveFlow", {"context_dim": 0}, "context_dim is 0"),
+        ("SplineFlow", {"bins": 1}, "bins is 1"),
+        ("SplineFlow", {"layers": 0}, "layers is 0"),
+        ("SplineFlow", {"context_dim": 0}, "context_dim is 0"),
+        ("MixtureOfNormals", {"components": 0}, "components is 0"),
+        ("StudentT", {"degrees_of_freedom": 0}, "degrees_of_freedom is 0"),
+        ("StudentT", {"degrees_of_freedom": float("nan")}, "degrees_of_freedom is nan"),
+        ("PowerSpherical", {"latent_dim": 1}, "at least 2 coordinates"),
+        ("RelaxedOneHot", {"groups": 3}, "groups of one size"),
+        ("RelaxedOneHot", {"groups": 4}, "at least 2"),
+        ("RelaxedOneHot", {"groups": 0}, "groups is 0"),
+        ("RelaxedOneHot", {"temperature": 0}, "temperature is 0"),
+        ("RelaxedBernoulli", {"temperature": -1.0}, "temperature is -1"),
+        ("RelaxedBernoulli", {"final_temperature": 0.1}, "needs both"),
+        ("RelaxedBernoulli", {"annealing_steps": 10}, "needs both"),
+        (
+            "RelaxedBernoulli",
+            {"final_temperature": 0, "annealing_steps": 10},
+            "final_temperature is 0",
+        ),
+        (
+            "RelaxedBernoulli",
+            {"final_temperature": 0.1, "annealing_steps": 0},
+            "annealing_steps is 0",
+        ),
     ],
 )
 def test_bad_arguments(name, arguments, message):

@@ -1,0 +1,102 @@
+"""What the scripts of results share: data, training as published, timing, and results as JSON."""
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyro
+import torch
+from pyro.infer import ELBO
+from torch import Tensor
+
+import pvae
+from pvae.data.batches import batches_for
+from pvae.storage.files import write
+
+# Arguments of pvae.fit with which the published models were trained, where a default has changed.
+AS_MEASURED = {"warmup": 0, "patience": None, "monitor": "neg_elbo"}
+
+
+# Data and training --------------------------------------------------------------------------------
+
+
+def fit(
+    vae: pvae.VAE, data: pvae.data.Dataset, objective: ELBO | None = None, **options: Any
+) -> pvae.training.History:
+    """Train a VAE as the published ones were; the weights are those of the last epoch."""
+    pyro.clear_param_store()
+    torch.compiler.reset()
+    arguments = {"progress": False, **AS_MEASURED, **options}
+    return pvae.fit(vae, data, objective=objective, **arguments)
+
+
+def first_images(data: pvae.data.Dataset, train: int, test: int | None = None) -> pvae.data.Dataset:
+    """Data cut to their first images, to at most so many of each part."""
+    parts = {"train": train} if test is None else {"train": train, "test": test}
+    cut = {p: (part := getattr(data, p)).subset(range(min(n, len(part)))) for p, n in parts.items()}
+    return replace(data, **cut)
+
+
+def test_images(vae: pvae.VAE, data: pvae.data.Dataset, n: int) -> Tensor:
+    """The first test images, binarized once by seed 0."""
+    batches = batches_for(vae, data, data.test, 1000).arguments(torch.arange(n), seed=0)
+    return torch.cat([x for (x,) in batches])
+
+
+def timed(call: Callable[[], Any]) -> tuple[Any, float]:
+    """A result, and the seconds of processor time that it took."""
+    began = time.process_time()
+    found = call()
+    return found, time.process_time() - began
+
+
+# Results ------------------------------------------------------------------------------------------
+
+
+def options_of(doc: str, parts: Iterable[str], folder: Path) -> argparse.Namespace:
+    """Read which parts to run, by default all, and the folder for JSON and figures."""
+    names = ", ".join(parts)
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("parts", nargs="*", help=f"of {names}; by default all")
+    parser.add_argument("--out", type=Path, default=folder, help="folder of JSON and figures")
+    options = parser.parse_args()
+    if not set(options.parts) <= set(parts):
+        parser.error(f"the parts are {names}, not {' '.join(options.parts)}.")
+    options.parts = options.parts or list(parts)
+    return options
+
+
+def read(file: Path, default: Any = None) -> Any:
+    """What earlier runs wrote."""
+    if file.exists():
+        return json.loads(file.read_text())
+    return {} if default is None else default
+
+
+def save(file: Path, results: Any) -> None:
+    """Write results, all of them at once."""
+    write(file, (json.dumps(results, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def run(
+    part: str, rows: Iterable[tuple[str, Mapping[str, Any]]], results: dict[str, Any], file: Path
+) -> None:
+    """Print the rows of a part as they come, and write all results with each."""
+    results[part] = {}
+    for name, row in rows:
+        results[part][name] = rounded(row)
+        print(part, name, json.dumps(results[part][name]), flush=True)
+        save(file, results)
+
+
+def rounded(value: Any) -> Any:
+    """To six digits, whatever the size: p-values may be tiny."""
+    if isinstance(value, Mapping):
+        return {key: rounded(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [rounded(one) for one in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
