@@ -41,6 +41,7 @@ def offered(package: str) -> dict[str, str]:
     return {name: f"{package}.{module or name}" for module, name in found}
 
 
+@cache
 def imported(module: str) -> set[str]:
     """The modules that one imports anywhere, for types alone too."""
     found = set()
