@@ -20,9 +20,8 @@ def test_the_python_example_runs(tmp_path, monkeypatch):
 
 
 def test_a_likelihood_of_ones_own_is_trained():
-    example = re.search(r"```python\n(class Laplace[^`]*domain = .*?)```", README, re.DOTALL).group(
-        1
-    )
+    text = (ROOT / "tutorials" / "own_parts.md").read_text()
+    example = re.search(r"```python\n(class Laplace[^`]*domain = .*?)```", text, re.DOTALL).group(1)
     known = {"torch": torch, "pyro": pyro, "pvae": pvae}
     exec(example, known)
     data = pvae.data.load(torch.randn(40, 3))
@@ -32,8 +31,12 @@ def test_a_likelihood_of_ones_own_is_trained():
 
 
 @pytest.mark.parametrize("path", re.findall(r"\]\((?!http)([^)]*)\)", README))
-def test_what_is_linked_is_there(path):
+def test_what_is_linked_exists(path):
     assert (ROOT / path).exists()
+
+
+def test_fits_a_newcomers_patience():
+    assert len(README.splitlines()) < 200
 
 
 def test_ci_runs_the_test_command():
