@@ -19,7 +19,7 @@ importance samples. Images are binarized dynamically, at test with the same draw
 likelihoods are of bytes, of images of 14 × 14 pixels, and their −ELBO is in bits per dimension.
 
 Rows are written to comparisons.json as they come: a second run goes on with those that are missing.
-The figures are drawn anew from it.
+The figures are drawn from all rows.
 """
 
 import argparse

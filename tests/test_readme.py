@@ -14,12 +14,14 @@ from pvae.cli.main import main
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-SHELL = "".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL)).replace("\\\n", " ")
+# The pages that the README leads to build on it and on each other.
+PAGES = README + "".join(path.read_text() for path in sorted((ROOT / "tutorials").glob("*.md")))
+BLOCKS = re.findall(r"```python\n(.*?)```", PAGES, re.DOTALL)
+SHELL = "".join(re.findall(r"```sh\n(.*?)```", PAGES, re.DOTALL)).replace("\\\n", " ")
 COMMANDS = [
     shlex.split(command, comments=True)[1:]
     for command in re.findall(r"^pvae .*", SHELL, re.MULTILINE)
-    + re.findall(r"`(pvae [^`]+)`", README)
+    + re.findall(r"`(pvae [^`]+)`", PAGES)
 ]
 QUICK = {
     "train": ["--epochs", "1"],
@@ -78,8 +80,12 @@ def test_the_commands_run_in_order(folder, capsys):
 
 
 @pytest.mark.parametrize("path", re.findall(r"\]\((?!http)([^)]*)\)", README))
-def test_what_is_linked_is_there(path):
+def test_what_is_linked_exists(path):
     assert (ROOT / path).exists()
+
+
+def test_fits_a_newcomers_patience():
+    assert len(README.splitlines()) < 200
 
 
 def test_ci_runs_the_test_command():

@@ -1,4 +1,4 @@
-"""What the values of a data set are, and how they become what a likelihood is a density of."""
+"""Domains: what values a data set has, and their conversion to the domain of a likelihood."""
 
 from typing import Literal, get_args
 

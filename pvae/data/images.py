@@ -1,4 +1,4 @@
-"""From a picture of any mode and size to bytes of shape (C, H, W)."""
+"""Convert a PIL image of any mode and size to bytes of shape (C, H, W)."""
 
 from __future__ import annotations
 

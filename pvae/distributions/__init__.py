@@ -1,4 +1,4 @@
-"""Distributions that neither Pyro nor torch has, one a file."""
+"""Distributions that Pyro and torch lack, one in each file."""
 
 import lazy_loader
 

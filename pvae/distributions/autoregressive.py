@@ -1,4 +1,4 @@
-"""A product of conditionals, each given those before it."""
+"""Autoregressive distributions: a product of conditionals, each given those before it."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What distributions rounded to levels have in common."""
+"""Base class of distributions rounded to integer levels."""
 
 import pyro.distributions as dist
 import torch

@@ -1,4 +1,4 @@
-"""The logistic distribution rounded to levels."""
+"""The logistic distribution rounded to integer levels."""
 
 import pyro.distributions as dist
 import torch

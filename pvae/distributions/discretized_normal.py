@@ -1,4 +1,4 @@
-"""The normal distribution rounded to levels."""
+"""The normal distribution rounded to integer levels."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The normal distribution whose variance is the best one for what it is asked about."""
+"""The normal distribution with the variance that maximizes the likelihood of the given data."""
 
 import pyro.distributions as dist
 import torch

@@ -1,4 +1,4 @@
-"""A categorical distribution over levels that are numbers."""
+"""A categorical distribution over integer levels, which has a mean and a variance."""
 
 import pyro.distributions as dist
 import torch

@@ -1,4 +1,4 @@
-"""Networks: what a likelihood decodes and a posterior encodes with. Any torch module will do."""
+"""Networks for the encoder and the decoder. Any torch module can take their place."""
 
 import lazy_loader
 

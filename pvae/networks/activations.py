@@ -1,4 +1,4 @@
-"""What stands between the linear layers: activations by name, and dropout."""
+"""Activations by name, and dropout."""
 
 from torch import nn
 

@@ -1,4 +1,4 @@
-"""How the parts of a VAE and their networks agree on shapes."""
+"""Checks that the shapes of the parts of a VAE and of their networks agree."""
 
 import math
 from collections.abc import Callable

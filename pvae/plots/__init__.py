@@ -1,4 +1,4 @@
-"""Pictures of variational autoencoders: arrays in, matplotlib figures out.
+"""Plots of variational autoencoders: functions from arrays to matplotlib figures.
 
 Every picture takes NumPy arrays or torch tensors and returns the figure it drew. A figure shows
 itself as the last expression of a notebook cell, and :func:`save` writes it to a file::

@@ -1,4 +1,4 @@
-"""From what users hold, arrays and tensors on any device, to checked NumPy arrays."""
+"""Convert arrays and tensors on any device to checked NumPy arrays for plotting."""
 
 from typing import TypeAlias
 

@@ -1,4 +1,4 @@
-"""The classes that points belong to: their names, their colours, and the key to these."""
+"""Class labels in plots: names, colours and the legend."""
 
 from collections.abc import Sequence
 from math import ceil

@@ -1,4 +1,4 @@
-"""Several pictures beside each other, or one after another."""
+"""Several plots side by side in one figure, or as the frames of an animation."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""How training went: the loss and its two parts, epoch by epoch."""
+"""Loss curves: the loss and its two parts at each epoch."""
 
 from collections.abc import Mapping, Sequence
 

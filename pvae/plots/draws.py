@@ -1,4 +1,4 @@
-"""What the guide makes of a posterior, beside what it is."""
+"""Draws from the exact posterior beside those from the guide."""
 
 from collections.abc import Sequence
 from math import ceil

@@ -1,4 +1,4 @@
-"""More than two latents in a picture of two dimensions."""
+"""Embeddings of more than two latents in two dimensions, by t-SNE."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Figures as files."""
+"""Saving figures to files."""
 
 import io
 import os

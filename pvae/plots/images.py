@@ -1,4 +1,4 @@
-"""What a variational autoencoder decodes: reconstructions, samples and interpolations."""
+"""Images decoded by a VAE: reconstructions, samples and interpolations."""
 
 from collections.abc import Sequence
 from math import ceil, sqrt

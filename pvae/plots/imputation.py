@@ -1,4 +1,4 @@
-"""Data with missing elements, and what a variational autoencoder fills in."""
+"""Images with missing pixels, and their imputations by a VAE."""
 
 from math import ceil, sqrt
 

@@ -1,4 +1,4 @@
-"""Where the posterior puts the data: the scatter of two latents."""
+"""Scatter plots of the posterior means of two latents."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The plane of two latents as the prior sees it: what is decoded where, and where the data lie.
+"""The plane of two latents: decoded images on a grid over the prior, and posterior means.
 
 Both axes are warped by Φ, the distribution function of N(0, 1), so that equal lengths hold equal
 prior probability: the plane is the unit square, and a grid of evenly spaced percentiles is even.

@@ -1,4 +1,4 @@
-"""Many points in one axes, drawn so that few are seen and many do not hide each other."""
+"""Scatter plots whose point size and opacity suit the number of points."""
 
 import numpy as np
 from matplotlib.axes import Axes

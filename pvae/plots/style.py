@@ -1,4 +1,4 @@
-"""The look that all pictures share, and the figures they are drawn in."""
+"""The style and figure sizes that all plots share."""
 
 import io
 from collections.abc import Iterator

@@ -343,25 +343,6 @@ def test_a_part_without_annotations_says_what_it_needs(tmp_path, monkeypatch, ca
     assert described == {"class_path": "untyped.Cauchy", "init_args": {"scale": 2}}
 
 
-def test_a_part_of_ones_own_beside_the_command(tmp_path):
-    (tmp_path / "my_module.py").write_text(
-        "import pyro, torch\n"
-        "class Cauchy(torch.nn.Module):\n"
-        "    def __init__(self, latent_dim, scale=1.0):\n"
-        "        super().__init__()\n"
-        "        self.register_buffer('scale', torch.full((latent_dim,), scale))\n"
-        "    def forward(self):\n"
-        "        return pyro.distributions.Cauchy(0.0, self.scale).to_event(1)\n"
-    )
-    command = Path(sys.executable).with_name("pvae")
-    part = ["--prior", "my_module.Cauchy", "--prior.scale", "0.5"]
-    for argv in (
-        ["train", *QUICK, *part, "--run", "run"],
-        ["sample", "run", "--trust", "my_module"],
-    ):
-        subprocess.run([command, *argv], cwd=tmp_path, check=True, capture_output=True)
-
-
 def test_ctrl_c_ends_cleanly_and_can_be_continued(tmp_path):
     run = tmp_path / "run"
     command = [sys.executable, "-m", "pvae", "train", *QUICK, "--epochs", "100000"]

@@ -1,8 +1,6 @@
 import copy
 import functools
 import gc
-import random
-import warnings
 
 import numpy as np
 import pyro
@@ -523,75 +521,6 @@ def test_parameters_may_change_dtype_and_shape():
     assert all(not torch.equal(a, b) for a, b in changed)
 
 
-# What has no graph -----------------------------------------------------------------------------
-
-
-def branching(x):
-    z = pyro.sample("z", dist.Normal(pyro.param("loc", torch.zeros(())), 1.0))
-    if z > 0:
-        z = z * 2
-    pyro.sample("x", dist.Normal(z, 1.0), obs=x)
-
-
-def random_structure(x):
-    z = pyro.sample("z", dist.Normal(pyro.param("loc", torch.zeros(())), 1.0))
-    pyro.sample("x", dist.Normal(z * np.random.randn(), 1.0), obs=x)
-
-
-def growing(x):
-    z = pyro.sample("z", dist.Normal(pyro.param("loc", torch.zeros(())), 1.0))
-    growing.state.append(float(len(growing.state)))
-    pyro.sample("x", dist.Normal(z + growing.state[-1], 1.0), obs=x)
-
-
-def selecting(x):
-    z = pyro.sample("z", dist.Normal(pyro.param("loc", torch.zeros(5)), 1.0).to_event(1))
-    few = z[z > -10]
-    pyro.sample("x", dist.Normal(few.sum() if len(few) > 3 else z.sum(), 1.0), obs=x)
-
-
-def coin_of_python(x):
-    z = pyro.sample("z", dist.Normal(pyro.param("loc", torch.zeros(())), 1.0))
-    pyro.sample("x", dist.Normal(z * random.random(), 1.0), obs=x)
-
-
-def plain_guide(x):
-    pyro.sample("z", dist.Normal(pyro.param("q", torch.zeros(())), 1.0))
-
-
-def wide_guide(x):
-    pyro.sample("z", dist.Normal(pyro.param("q", torch.zeros(5)), 1.0).to_event(1))
-
-
-@pytest.mark.parametrize(
-    ("model", "cause"),
-    [
-        (branching, r"value of a tensor.*test_compiled.py:\d+: if z > 0"),
-        (selecting, r"value of a tensor.*test_compiled.py:\d+: .*len\(few\) > 3"),
-        (random_structure, "random numbers by Python or NumPy"),
-        (coin_of_python, "random numbers by Python or NumPy"),
-        (growing, "state of growing is given another value at each run"),
-    ],
-)
-def test_a_program_without_a_graph_is_run_eagerly(model, cause):
-    growing.state = []
-    guide = wide_guide if model is selecting else plain_guide
-    x = torch.zeros(())
-    strict = CompiledSVI(model, guide, adam(), Trace_ELBO(), compile=True, backend="graph")
-    with pytest.raises(ValueError, match=cause) as error:
-        strict.step(x)
-    assert "\n" not in str(error.value)
-    svi = CompiledSVI(model, guide, adam(0.1), Trace_ELBO(), backend="graph")
-    with pytest.warns(RuntimeWarning, match=cause):
-        svi.step(x)
-    before = pyro.param("q").clone()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # it has been said
-        assert isinstance(svi.step(x), float)
-        assert isinstance(svi.evaluate_loss(x), float)
-    assert not torch.equal(pyro.param("q"), before)
-
-
 @pytest.mark.parametrize(("output", "what"), [(0, "loss"), (1, "gradient of p ")])
 def test_a_wrong_graph_is_refused(monkeypatch, output, what):
     def miscompile(module, tensors, backend):
@@ -610,16 +539,6 @@ def test_a_wrong_graph_is_refused(monkeypatch, output, what):
     svi = CompiledSVI(model, guide, adam(), Trace_ELBO(), backend="graph")
     with pytest.warns(RuntimeWarning, match=f"its graph disagrees with it, .*{what}"):
         svi.step(*args)
-
-
-def test_where_inductor_is_wrong_the_plain_graph_runs(monkeypatch):
-    def miscompile(module, tensors, backend):
-        return lambda *args: [2 * output for output in module(*args)]
-
-    monkeypatch.setattr("pvae.inference.program.compile_graph", miscompile)
-    model, guide, args = score_function()
-    svi = CompiledSVI(model, guide, adam(), Trace_ELBO(), compile=True, backend="inductor")
-    assert isinstance(svi.step(*args), float)
 
 
 def test_handlers_around_a_step_are_heeded():
@@ -753,16 +672,6 @@ def test_a_nan_is_told_as_by_svi():
     svi.step(x)
     with pytest.warns(UserWarning, match="NaN"):
         assert np.isnan(svi.step(x * torch.nan))
-
-
-def test_without_a_compiler_the_plain_graph_runs(monkeypatch):
-    model, guide, args = score_function()
-    monkeypatch.setenv("PATH", "")
-    monkeypatch.delenv("CXX", raising=False)
-    svi = CompiledSVI(model, guide, adam(), Trace_ELBO(), compile=True)
-    assert isinstance(svi.step(*args), float)
-    ((program,),) = programs(svi)
-    assert program.function == program.graph.module.forward
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
