@@ -18,11 +18,9 @@ README = (ROOT / "README.md").read_text()
 PAGES = README + "".join(path.read_text() for path in sorted((ROOT / "tutorials").glob("*.md")))
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGES, re.DOTALL)
 SHELL = "".join(re.findall(r"```sh\n(.*?)```", PAGES, re.DOTALL)).replace("\\\n", " ")
-COMMANDS = [
-    shlex.split(command, comments=True)[1:]
-    for command in re.findall(r"^pvae .*", SHELL, re.MULTILINE)
-    + re.findall(r"`(pvae [^`]+)`", PAGES)
-]
+LINES = re.findall(r"^pvae .*", SHELL, re.MULTILINE)
+LINES += re.findall(r"`(pvae (?:train|--help|\S+ [^`]+))`", PAGES)  # not `pvae score` by its name
+COMMANDS = [shlex.split(line, comments=True)[1:] for line in dict.fromkeys(LINES)]
 QUICK = {
     "train": ["--epochs", "1"],
     "evaluate": ["--items", "2", "--num_samples", "25", "--seconds", "0.5"],
