@@ -73,7 +73,7 @@ def test_the_commands_run_in_order(folder, capsys):
             assert raised.value.code == 0
         elif argv != ["train"]:  # which is the first above
             main([*argv, *quick])
-    assert {argv[0] for argv in COMMANDS} >= {"train", "evaluate", "score", "compress", "sample"}
+    assert {argv[0] for argv in COMMANDS} >= {"train", "evaluate", "encode", "sample"}
     assert (folder / "latents.npz").exists()
 
 
