@@ -19,7 +19,7 @@ PAGES = README + "".join(path.read_text() for path in sorted((ROOT / "tutorials"
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGES, re.DOTALL)
 SHELL = "".join(re.findall(r"```sh\n(.*?)```", PAGES, re.DOTALL)).replace("\\\n", " ")
 LINES = re.findall(r"^pvae .*", SHELL, re.MULTILINE)
-LINES += re.findall(r"`(pvae (?:train|--help|[^`\s]+ [^`]+))`", PAGES)  # not `pvae score` by its name
+LINES += re.findall(r"`(pvae (?:train|--help|[^`\s]+ [^`]+))`", PAGES)  # not a bare name
 COMMANDS = [shlex.split(line, comments=True)[1:] for line in dict.fromkeys(LINES)]
 QUICK = {
     "train": ["--epochs", "1"],
