@@ -75,7 +75,7 @@ class Program:
         leaves: the arguments, flattened.
         structure: how to put them together.
         gradients: whether a step is to be taken, or the loss alone evaluated.
-        run: a run of the programs on such arguments; ``None`` to have one made, and undone.
+        run: a run of the programs on such arguments.
         varying: values of which parts are to be inputs of the graph and not constants.
 
     Raises:
@@ -89,7 +89,7 @@ class Program:
         leaves: list,
         structure: Any,
         gradients: bool,
-        run: Run | None = None,
+        run: Run,
         varying: Mapping[Spot, frozenset[int]] = types.MappingProxyType({}),
     ) -> None:
         self.svi = svi
@@ -100,11 +100,6 @@ class Program:
         self.structure = structure
         self.steps = 0
         inputs = [leaf for leaf in leaves if torch.is_tensor(leaf)]
-        if run is None:
-            try:
-                run = self._look(inputs)
-            except Exception as error:  # which is the program's own
-                raise Unmet from error
         self.observed = run
         self.named = run.named
         self.parameters = list({id(p): p for p in run.named.values()}.values())
@@ -117,7 +112,7 @@ class Program:
         # Arrays among the arguments are compared with nothing where they are inputs.
         arrays = [leaves[spot.key] for spot in varying if spot.holder is None]
         arrays = [x for x in arrays if isinstance(x, np.ndarray)]
-        self.watch = self._watch(run, arrays)
+        self.watch = watch_of(svi, run, self.constants, arrays)
         tensors = *self.parameters, *inputs
         self.varying = [
             StandIn(self.watch.place(self.constants if h is None else h, kind), key, which, tensors)
@@ -263,7 +258,7 @@ class Program:
             return True
         if self.owns is None:
             with stored():
-                found = self._look(inputs).named
+                found = self._reached(inputs)
             self.owns = all(found.get(name) is p for name, p in lost)
         if self.owns:
             for name, p in lost:
@@ -272,6 +267,12 @@ class Program:
                 store._params[name], store._param_to_name[p] = p, name
                 store._constraints[name] = self.constraints[name]
         return self.owns
+
+    def _reached(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
+        """The parameters of an eager run, which is undone."""
+        with undone(self.parameters, self.watch), observed() as run:
+            self._eager(inputs)
+        return run.named
 
     # Making ------------------------------------------------------------------------------------
 
@@ -287,40 +288,6 @@ class Program:
         call = svi.loss_and_grads if self.gradients else svi.loss
         with nullcontext() if self.gradients else torch.no_grad():
             return call(mark(svi.model), mark(svi.guide), *args, **kwargs)
-
-    def _look(self, inputs: Sequence[Tensor]) -> Run:
-        """Run the eager program, for what it uses.
-
-        What is made when first used, such as the sites of an autoguide, is made here.
-        """
-        known = list(pyro.get_param_store()._params.values())
-        with undone(known), observed() as run:
-            self._eager(inputs)
-        before = set(map(id, known))
-        for leaf in run.named.values():
-            if id(leaf) not in before:
-                leaf.grad = None  # of this run
-        return run
-
-    def _watch(self, run: Run, ignored: list) -> Watch:
-        svi = self.svi
-        modules = {f"module {i}": module for i, module in enumerate(run.modules)}
-        hooks = {n: v for n, v in vars(nn.modules.module).items() if n.startswith("_global_")}
-        return Watch(
-            {
-                "an argument": self.constants,
-                "the model": svi.model,
-                "the guide": svi.guide,
-                "the model within": poutine.unwrap(svi.model),
-                "the guide within": poutine.unwrap(svi.guide),
-                "the loss": svi.objective,
-                "the loss's gradients": svi.loss_and_grads,
-                "the hooks of all modules": hooks,
-                **modules,
-            },
-            run.executed,
-            ignored,
-        )
 
     @contextmanager
     def _with_tensors(self) -> Iterator[None]:
@@ -424,6 +391,27 @@ class Program:
         if not all(_close(a, b, _size(b)) for a, b in zip(ours, after, strict=True)):
             return "a tensor that it changes in place differs"
         return None
+
+
+def watch_of(svi: "CompiledSVI", run: Run, constants: list, ignored: list) -> Watch:
+    """What the programs read from Python, as far as a run has told."""
+    modules = {f"module {i}": module for i, module in enumerate(run.modules)}
+    hooks = {n: v for n, v in vars(nn.modules.module).items() if n.startswith("_global_")}
+    return Watch(
+        {
+            "an argument": constants,
+            "the model": svi.model,
+            "the guide": svi.guide,
+            "the model within": poutine.unwrap(svi.model),
+            "the guide within": poutine.unwrap(svi.guide),
+            "the loss": svi.objective,
+            "the loss's gradients": svi.loss_and_grads,
+            "the hooks of all modules": hooks,
+            **modules,
+        },
+        run.executed,
+        ignored,
+    )
 
 
 class _Terms(TorchFunctionMode):

@@ -668,15 +668,70 @@ def test_a_scale_that_pyro_refuses_is_refused_at_once(scale, steps):
     assert isinstance(svi.step(torch.ones(()), 2.0), float)
 
 
+def lazy(x):
+    """Its parameter is drawn when it is first used."""
+    observe(x, pyro.param("loc", lambda: torch.randn(3)) + torch.randn(3))
+
+
+def counting():
+    own = argparse.Namespace(runs=0)
+
+    def model(x):
+        own.runs += 1
+        scalar(x, 0.1 * own.runs)
+
+    return model
+
+
+def listing():
+    seen = []
+
+    def model(x):
+        seen.append(len(seen))
+        scalar(x, 0.1 * sum(seen))
+
+    return model
+
+
+def iterating():
+    numbers = iter(range(100))
+    return lambda x: scalar(x, 0.1 * next(numbers))
+
+
+def starting():
+    own = argparse.Namespace(started=False)
+
+    def model(x):
+        scalar(x, 0.0 if own.started else 3.0)
+        own.started = True
+
+    return model
+
+
+COLD = {
+    "counter": (lambda: (counting(), nothing, lambda: ONE, Trace_ELBO()), "at each run|varies"),
+    "list": (lambda: (listing(), nothing, lambda: ONE, Trace_ELBO()), "at each run"),
+    "iterator": (lambda: (iterating(), nothing, lambda: ONE, Trace_ELBO()), "turn back"),
+    "first time": (lambda: (starting(), nothing, lambda: ONE, Trace_ELBO()), None),
+    "lazy parameter": (lambda: (lazy, nothing, partial(tensors, 4, 3), Trace_ELBO()), None),
+    "random guide": (lambda: (bayes, AutoNormal(bayes), partial(tensors, 5), Trace_ELBO()), None),
+}
+
+
+@pytest.mark.parametrize("name", COLD)
+def test_a_first_step_without_warming_up_is_svis(name):
+    check(*COLD[name], warm_up=False)
+
+
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_a_program(name):
     check(*PROGRAMS[name])
 
 
-def check(make, cause):
+def check(make, cause, **settings):
     """Compare losses, parameters and what else is kept with SVI's; return the number of graphs."""
     ended = []
-    for cls in (SVI, partial(CompiledSVI, backend="graph")):
+    for cls in (SVI, partial(CompiledSVI, backend="graph", **settings)):
         pyro.clear_param_store()
         pyro.set_rng_seed(0)
         model, guide, arguments, loss, *kept = make()
