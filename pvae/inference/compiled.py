@@ -58,9 +58,11 @@ class CompiledSVI(SVI):
     Python's values are constants of the graph: attributes, elements of containers, closures,
     defaults, globals, attributes of classes and modules that the programs reach and that their code
     names. All of them are compared at every step, by identity. Where one changed, a new graph is
-    made; where it is a float, an array or a tensor, and is only computed with, it becomes an input
-    of that graph, so that an annealed weight needs two graphs and not one for each value. There is
-    one graph for training and one for evaluation mode.
+    made; where it is a number, an array or a tensor, and is only computed with or compared, it
+    becomes an input of that graph, so that an annealed weight needs two graphs and not one for each
+    value. What Python decides by such a number is checked at every step. A number that is read in
+    another way (as an index, a key, a text, an integer, by its type or identity) stays a constant,
+    with a graph for each value. There is one graph for training and one for evaluation mode.
 
     *What is checked.* Each new graph is compared with the eager program on the same random numbers,
     loss and every gradient, and again at its 2nd, 4th, 8th, ... step, which costs less than 1% from
@@ -368,7 +370,10 @@ class CompiledSVI(SVI):
         programs = self._programs.setdefault(kind, [])
         graphs = sum(map(len, self._programs.values()))
         if len(programs) >= MOST_PROGRAMS:
-            what = programs[-1].watch.changed() or "a number that Python decides by"
+            what = programs[-1].watch.changed()
+            if what is None:
+                decided = not programs[-1].decides_alike()
+                what = "a number that Python decides by" if decided else "what Python reads"
             raise Untraceable(
                 f"{what} changes again and again; what is to change from "
                 "step to step must be a tensor that is changed in place"

@@ -105,8 +105,6 @@ class Program:
         self.parameters = list({id(p): p for p in run.named.values()}.values())
         if not self.parameters and gradients:
             raise Untraceable("it has no parameters")
-        if any(_hooked(p) for p in self.parameters):
-            raise Untraceable("a parameter has a hook on its gradient, which only eager steps call")
         self.constraints = {name: pyro.get_param_store()._constraints[name] for name in run.named}
         self.owns: bool | None = None
         # Arrays among the arguments are compared with nothing where they are inputs.
@@ -394,7 +392,13 @@ class Program:
 
 
 def watch_of(svi: "CompiledSVI", run: Run, constants: list, ignored: list) -> Watch:
-    """What the programs read from Python, as far as a run has told."""
+    """What the programs read from Python, as far as a run has told.
+
+    Raises:
+        Untraceable: if there is more than can be followed, or undone.
+    """
+    if any(map(_hooked, run.named.values())):
+        raise Untraceable("a parameter has a hook on its gradient, which only eager steps call")
     modules = {f"module {i}": module for i, module in enumerate(run.modules)}
     hooks = {n: v for n, v in vars(nn.modules.module).items() if n.startswith("_global_")}
     return Watch(

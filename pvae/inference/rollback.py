@@ -133,6 +133,8 @@ class Record(TorchDispatchMode):
         return result
 
     def _remember(self, tensor: Tensor) -> None:
+        if not is_plain(tensor):
+            return
         key = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
         if tensor.numel() and _memory(tensor) not in self.made and key not in self.before:
             self.before[key] = tensor, tensor.clone()
@@ -154,4 +156,5 @@ class Record(TorchDispatchMode):
 
 
 def _memory(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
+    # Tensors of another layout are never parts of a graph.
+    return tensor.untyped_storage().data_ptr() if is_plain(tensor) else id(tensor)

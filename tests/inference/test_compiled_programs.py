@@ -709,11 +709,13 @@ def starting():
 
 
 COLD = {
-    "counter": (lambda: (counting(), nothing, lambda: ONE, Trace_ELBO()), "at each run|varies"),
+    "counter": (lambda: (counting(), nothing, lambda: ONE, Trace_ELBO()), "at each run"),
     "list": (lambda: (listing(), nothing, lambda: ONE, Trace_ELBO()), "at each run"),
     "iterator": (lambda: (iterating(), nothing, lambda: ONE, Trace_ELBO()), "turn back"),
     "first time": (lambda: (starting(), nothing, lambda: ONE, Trace_ELBO()), None),
     "lazy parameter": (lambda: (lazy, nothing, partial(tensors, 4, 3), Trace_ELBO()), None),
+    "hook on a gradient": PROGRAMS["hook_on_a_gradient"],
+    "sparse tensor": PROGRAMS["sparse_tensor_elsewhere"],
     "random guide": (lambda: (bayes, AutoNormal(bayes), partial(tensors, 5), Trace_ELBO()), None),
 }
 
