@@ -388,7 +388,7 @@ class Program:
         return None
 
 
-def watch_of(svi: "Any", run: Run, constants: list, ignored: list) -> Watch:
+def watch_of(svi: Any, run: Run, constants: list, ignored: list) -> Watch:
     """What the programs read from Python, as far as a run has told.
 
     Raises:
