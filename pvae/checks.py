@@ -1,13 +1,14 @@
 """Sizes, numbers, flags and shapes that a user gives, looked at where they are given."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
+from typing import TypeGuard
 
 from pvae.annotations import Shape
 from pvae.messages import shown
 
 
-def check_size(name: str, size: int) -> int:
+def check_size(name: str, size: object) -> int:
     """Return a size that is a whole number of at least 1.
 
     Raises:
@@ -40,7 +41,7 @@ def check_flag(name: str, value: bool) -> bool:
     return value
 
 
-def check_shape(name: str, shape: Shape) -> Shape:
+def check_shape(name: str, shape: Sequence[int]) -> Shape:
     """Return a shape as a tuple of sizes, each a whole number of at least 1.
 
     Raises:
@@ -52,5 +53,5 @@ def check_shape(name: str, shape: Shape) -> Shape:
     return tuple(map(int, sizes))
 
 
-def _is_size(n: object) -> bool:
-    return isinstance(n, Integral) and not isinstance(n, bool) and 1 <= n < 2**31
+def _is_size(n: object) -> TypeGuard[int]:
+    return isinstance(n, Integral) and not isinstance(n, bool) and 1 <= int(n) < 2**31

@@ -38,6 +38,7 @@ class Counts(Conditional):
             fit.
     """
 
+    mean_total: Tensor
     domain = "counts"
 
     def __init__(

@@ -59,6 +59,7 @@ class Gaussian(LocationScale):
         tensor(0.1000)
     """
 
+    variance: Tensor
     domain = "reals"
     scales = ("learned", "element", "predicted", "optimal")
 

@@ -79,7 +79,7 @@ class InverseAutoregressiveFlow(Flow):
         order = torch.arange(latent_dim)
         self.masked = nn.ModuleList(
             ConditionalAutoRegressiveNN(
-                latent_dim, context_dim, hidden, permutation=order.flip(0) if i % 2 else order
+                latent_dim, context_dim, list(hidden), permutation=order.flip(0) if i % 2 else order
             )
             for i in range(layers)
         )

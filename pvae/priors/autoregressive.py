@@ -40,6 +40,8 @@ class Autoregressive(nn.Module):
         torch.Size([5, 3])
     """
 
+    start: Tensor
+
     def __init__(
         self, latent_dim: int, components: int = 5, hidden: Sequence[int] = (128, 128)
     ) -> None:

@@ -55,6 +55,10 @@ class Flow(nn.Module):
         torch.Size([5])
     """
 
+    loc: Tensor
+    scale: Tensor
+    reversed: Tensor
+
     def __init__(
         self,
         latent_dim: int,

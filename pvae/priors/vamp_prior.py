@@ -52,6 +52,11 @@ class VampPrior(nn.Module):
         torch.Size([2])
     """
 
+    logits: Tensor
+    low: Tensor
+    width: Tensor
+    raw_inputs: nn.Parameter | None
+
     def __init__(
         self, latent_dim: int, components: int = 500, learned_weights: bool = False
     ) -> None:
@@ -66,7 +71,7 @@ class VampPrior(nn.Module):
         self.register_parameter("raw_inputs", None)
         # A tuple keeps the posterior out of the modules, and so out of parameters and state_dict;
         # a deep copy of a VAE still copies it to that of the copy.
-        self._posterior = ()
+        self._posterior: tuple[()] | tuple[nn.Module] = ()
 
     def connect(self, posterior: nn.Module) -> None:
         """Take the posterior whose mixture this is.
