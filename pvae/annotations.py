@@ -2,14 +2,15 @@
 
 Parts and commands are annotated with these, so that help is printed at once: each stands in for a
 base class of torch or Pyro, which is imported only when an option is really read. A class is of a
-kind if it derives from the base, wherever it is defined; to a type checker each is its base. What a part must do is written in
-`pvae.interfaces`.
+kind if it derives from the base, wherever it is defined. To a type checker each stand-in is its
+base. What a part must do is written in `pvae.interfaces`.
 """
 
 import abc
 import importlib
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 Shape = tuple[int, ...]
 

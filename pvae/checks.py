@@ -19,13 +19,13 @@ def check_size(name: str, size: object) -> int:
     return size
 
 
-def check_number(name: str, value: float) -> float:
+def check_number(name: str, value: object) -> float:
     """Return a real number, whose range is for the caller to check.
 
     Raises:
         TypeError: if it is none.
     """
-    if not isinstance(value, Real) or isinstance(value, bool):
+    if not is_real(value):
         raise TypeError(f"{name} is {shown(value)}: it must be a number.")
     return value
 
@@ -53,5 +53,15 @@ def check_shape(name: str, shape: Sequence[int]) -> Shape:
     return tuple(map(int, sizes))
 
 
+def is_whole(n: object) -> TypeGuard[int]:
+    """Whether this is a whole number, of any type that is one."""
+    return isinstance(n, Integral) and not isinstance(n, bool)
+
+
+def is_real(n: object) -> TypeGuard[float]:
+    """Whether this is a real number, of any type that is one."""
+    return isinstance(n, Real) and not isinstance(n, bool)
+
+
 def _is_size(n: object) -> TypeGuard[int]:
-    return isinstance(n, Integral) and not isinstance(n, bool) and 1 <= int(n) < 2**31
+    return is_whole(n) and 1 <= n < 2**31

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from numbers import Integral
 
 import torch
 from torch import Tensor
 from torch.utils import data as torch_data
 
+from pvae.checks import is_whole
 from pvae.data.domains import Domain, check, convert, domain_of
 from pvae.data.image_files import ImageFiles
 from pvae.data.part import Part, Source
@@ -78,7 +78,7 @@ class Batches:
             )
         if len(part) == 0:
             raise ValueError(f"The part of {dataset.name} is empty; give one with items.")
-        if not isinstance(batch_size, Integral) or not 1 <= batch_size <= len(part):
+        if not is_whole(batch_size) or not 1 <= batch_size <= len(part):
             raise ValueError(
                 f"batch_size={batch_size!r} is not possible; expected 1 to {len(part):,}, the "
                 f"number of items."

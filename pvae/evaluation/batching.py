@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import repeat
-from numbers import Real
 from typing import NamedTuple, TypeVar
 
 import pyro
@@ -16,7 +15,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 from tqdm.std import tqdm
 
-from pvae.checks import check_flag, check_size
+from pvae.checks import check_flag, check_size, is_real
 from pvae.inputs import as_data
 from pvae.interfaces import option
 from pvae.messages import kind_of, shown
@@ -214,7 +213,7 @@ def check_seconds(seconds: object) -> None:
     Raises:
         ValueError: if it is not.
     """
-    if isinstance(seconds, bool) or not isinstance(seconds, Real) or not seconds > 0:
+    if not is_real(seconds) or not seconds > 0:
         raise ValueError(f"seconds is {seconds!r}: give a positive number of seconds.")
 
 
@@ -224,7 +223,7 @@ def check_memory(memory: object) -> None:
     Raises:
         ValueError: if it is not.
     """
-    if not isinstance(memory, Real) or not 0 < memory < math.inf:
+    if not is_real(memory) or not 0 < memory < math.inf:
         raise ValueError(f"memory is {shown(memory)}: give a positive number of MiB.")
 
 

@@ -1,7 +1,6 @@
 """What the KL of a VAE is made of, and which of its latents carry information."""
 
 import math
-from numbers import Real
 from typing import NamedTuple
 
 import pyro.distributions as dist
@@ -15,7 +14,7 @@ from torch.distributions import (
     kl_divergence,
 )
 
-from pvae.checks import check_size
+from pvae.checks import check_size, is_real
 from pvae.distributions.normal_mixture import NormalMixture
 from pvae.distributions.relaxed_bernoulli import RelaxedBernoulli
 from pvae.distributions.rotated_normal import RotatedNormal
@@ -229,7 +228,7 @@ def active_units(
         0
     """
     x = as_batch(vae, x)
-    if isinstance(threshold, bool) or not isinstance(threshold, Real):
+    if not is_real(threshold):
         raise ValueError(f"threshold is {threshold!r}: give a number.")
     if len(x) == 1:
         raise ValueError("x has 1 datum, over which nothing varies: give at least 2.")

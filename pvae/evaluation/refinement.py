@@ -2,7 +2,6 @@
 
 import copy
 import math
-from numbers import Real
 from typing import NamedTuple
 
 import pyro.distributions as dist
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, kl_divergence
 
-from pvae.checks import check_size
+from pvae.checks import check_size, is_real
 from pvae.evaluation.batching import MEMORY, as_batch, per_datum, portions
 from pvae.interfaces import option
 from pvae.seeds import seeded
@@ -114,7 +113,7 @@ def check_rate(lr: object) -> None:
     Raises:
         ValueError: if it is not a positive number.
     """
-    if isinstance(lr, bool) or not isinstance(lr, Real) or not 0 < lr < math.inf:
+    if not is_real(lr) or not 0 < lr < math.inf:
         raise ValueError(f"lr is {lr!r}: give a positive number.")
 
 

@@ -5,13 +5,13 @@ prior probability: the plane is the unit square, and a grid of evenly spaced per
 """
 
 from collections.abc import Sequence
-from numbers import Integral
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 
+from pvae.checks import is_whole
 from pvae.plots.arrays import Array, as_events, as_posteriors, as_reals
 from pvae.plots.classes import Classes
 from pvae.plots.scatter import draw_outlines, draw_points
@@ -42,7 +42,7 @@ def percentiles(k: int) -> torch.Tensor:
         >>> plots.percentiles(3)
         tensor([-0.9674,  0.0000,  0.9674])
     """
-    if isinstance(k, bool) or not isinstance(k, Integral) or k < 1:
+    if not is_whole(k) or k < 1:
         raise ValueError(f"k must be at least 1 and whole, but it is {k!r}.")
     probability = (torch.arange(k, dtype=torch.float64) + 0.5) / k
     return torch.special.ndtri(probability).to(torch.get_default_dtype())
