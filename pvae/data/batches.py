@@ -89,18 +89,19 @@ class Batches:
                 "that is not conditional."
             )
         check(dataset.domain, dataset.value_range, domain)
-        self.labels = part.y.to(device) if labels else None
+        self.labels = part.y.to(device) if labels and part.y is not None else None
         self.dataset = dataset
         self.part = part
         self.batch_size = batch_size
         self.dtype = dtype
         self.device = torch.device(device)
-        domain_from, value_range, items = dataset.domain, dataset.value_range, part.x
+        domain_from, value_range = dataset.domain, dataset.value_range
+        items: Tensor | ImageFiles | _DrawnOnce = part.x
         if dataset.binarization == "static" and domain == "binary" and domain_from != "binary":
             draw = partial(
                 convert, domain_from=domain_from, value_range=value_range, domain_to="binary"
             )
-            items = _draw_once(items, draw)
+            items = _draw_once(part.x, draw)
             domain_from, value_range = "binary", (0.0, 1.0)
         self._items = items.to(self.device) if isinstance(items, Tensor) else items
         # Converted several batches at a time, the many small operations cost less for each.
@@ -179,6 +180,8 @@ class Batches:
         Returns:
             ``(x,)`` or ``(x, y)``; what is drawn comes from torch's global generator of the device.
         """
+        if not isinstance(self._items, Tensor):
+            raise TypeError("These items are decoded as they are drawn: draw them by arguments().")
         x = self._convert(self._items.index_select(0, rows)).to(self.dtype)
         return (x,) if self.labels is None else (x, self.labels.index_select(0, rows))
 

@@ -90,7 +90,7 @@ class Dataset:
 
     def batch(
         self, vae: Model, part: str = "test", n: int | None = None, seed: int = 0
-    ) -> Tensor | tuple[Tensor, Tensor]:
+    ) -> Tensor | Any:
         r"""Return items of a part as a VAE takes them: in the domain of its likelihood.
 
         Bytes become binary or dequantized values as in training (see `pvae.data.domains.convert`),

@@ -89,11 +89,12 @@ def read_folder(
             else:
                 heads.append(head)
         if heads:
-            size = size or common_shape(shape for shape, _ in heads)
+            size = size or common_shape(shape for shape, _ in heads if shape is not None)
             channels = channels or (1 if all(grey for _, grey in heads) else 3)
 
     found = [image for image in found if image.path not in broken]
-    if found:
+    # Both are known by now, unless no image could be read.
+    if found and size is not None and channels is not None:
         x, unreadable = decode(ImageFiles([i.path for i in found], size, crop, channels))
         broken |= unreadable
         found = [image for image in found if image.path not in unreadable]

@@ -81,7 +81,7 @@ class Bidirectional(NamedTuple):
 def ais(
     vae: VAE,
     x: Tensor,
-    y: Tensor | None = None,
+    y: object = None,
     *,
     num_chains: int = 16,
     num_steps: int = 500,
@@ -162,7 +162,7 @@ def ais(
 def bidirectional(
     vae: VAE,
     n: int,
-    y: Tensor | None = None,
+    y: object = None,
     *,
     num_chains: int = 16,
     num_steps: int = 500,

@@ -2,7 +2,9 @@
 
 import copy
 import math
-from typing import NamedTuple
+from functools import reduce
+from operator import add
+from typing import Any, NamedTuple, TypeVar
 
 import pyro.distributions as dist
 import torch
@@ -14,6 +16,8 @@ from pvae.evaluation.batching import MEMORY, as_batch, per_datum, portions
 from pvae.interfaces import option
 from pvae.seeds import seeded
 from pvae.vae import VAE
+
+Altered = TypeVar("Altered", bound=nn.Module)
 
 HELD_OUT = 100  # draws by which the start and the end are compared
 
@@ -146,7 +150,7 @@ def best_raw(
         local = refined(vae, numbers)
         with seeded(seed, vae.device):
             held_out = portions(HELD_OUT, num_samples)
-            scores.append(sum(_elbo(local, p, x, y, draws) * draws for draws in held_out))
+            scores.append(reduce(add, (_elbo(local, p, x, y, n) * n for n in held_out)))
     better = scores[1] > scores[0]
     return torch.where(better.view(-1, *(1,) * (end.dim() - 1)), end, start)
 
@@ -172,14 +176,14 @@ class _Recorder(nn.Module):
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
-        self.returned = None
+        self.returned: Any = None
 
     def forward(self, context: Tensor) -> Tensor:
         self.returned = self.network(context)
         return self.returned
 
 
-def _with(module: nn.Module, **children: nn.Module) -> nn.Module:
+def _with(module: Altered, **children: nn.Module) -> Altered:
     """The module with other children; the parameters and all other children are shared."""
     twin = copy.copy(module)
     twin._modules = {**module._modules, **children}
@@ -189,12 +193,13 @@ def _with(module: nn.Module, **children: nn.Module) -> nn.Module:
 def _start(vae: VAE, x: Tensor, y: Tensor | None) -> Tensor:
     """What the network returns for the data, if a posterior can be refined from there."""
     posterior, name = vae.posterior, type(vae.posterior).__name__
-    if not isinstance(option(posterior, "network"), nn.Module):
+    network = option(posterior, "network")
+    if not isinstance(network, nn.Module):
         raise ValueError(
             f"The posterior {name} has no network: refinement sets free what the module of that "
             "name returns."
         )
-    recorder = _Recorder(posterior.network)
+    recorder = _Recorder(network)
     q = _with(vae, posterior=_with(posterior, network=recorder)).encode(x, y)
     if not q.has_rsample:
         raise ValueError(
