@@ -170,7 +170,7 @@ def _estimate(
     proposal: Callable[[Tensor, Tensor | None], dist.TorchDistribution],
     vae: VAE,
     x: Tensor,
-    y: Tensor | None,
+    y: object,
     num_samples: int,
     memory: float,
     seconds: float | None,

@@ -163,7 +163,7 @@ def latent_plane(
         angle = np.linspace(0, 2 * np.pi, 48, endpoint=False)
         circle = np.stack([np.cos(angle), np.sin(angle)], -1)
         outlines = _warp(mean[:, None] + scale[:, None] * circle)
-        draw_outlines(left, PolyCollection(outlines), members.of_points)
+        draw_outlines(left, PolyCollection(list(outlines)), members.of_points)
     left.set_aspect(right.get_aspect())
     _label_axes(left)
     members.draw_key(figure, [left, right])
@@ -188,7 +188,8 @@ def _as_plane(images: Array, coordinates: Array) -> np.ndarray:
 
 
 def _grid(images: np.ndarray) -> Grid:
-    return Grid.of(*images.shape[:2], images.shape[2:], gap=0)
+    rows, columns, *event = images.shape
+    return Grid.of(rows, columns, event, gap=0)
 
 
 def _draw_manifold(
