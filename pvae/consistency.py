@@ -99,7 +99,7 @@ def _appended(shape: Size, size: int) -> Size:
 def _holds(p: dist.TorchDistribution, z: Tensor) -> bool:
     """Whether draws of another distribution lie where this one has a density."""
     try:
-        return bool(p.support.check(z).all())
+        return p.support is None or bool(p.support.check(z).all())
     except NotImplementedError:  # it does not say where that is
         return True
 

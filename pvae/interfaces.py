@@ -232,8 +232,6 @@ class Model(Protocol):
         labels: what its labels are; ``None`` for a VAE without.
         event_shape: that of x.
         latent_shape: that of z.
-        device: where it takes its data.
-        dtype: their floating-point type.
     """
 
     prior: "nn.Module"
@@ -241,8 +239,16 @@ class Model(Protocol):
     labels: Any
     event_shape: "torch.Size"
     latent_shape: "torch.Size"
-    device: "torch.device"
-    dtype: "torch.dtype"
+
+    @property
+    def device(self) -> "torch.device":
+        """Where it takes its data."""
+        ...
+
+    @property
+    def dtype(self) -> "torch.dtype":
+        """Their floating-point type."""
+        ...
 
     def q_z(self, x: "Tensor", y: object = None) -> "TorchDistribution":
         """Return q(z|x), or q(z|x, y)."""

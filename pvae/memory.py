@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 try:
     import resource
 except ImportError:  # not on Windows
-    resource = None
+    resource = None  # type: ignore[assignment]
 
 _MOST_OPERATIONS = 20_000  # of torch, which no model needs to be built
 _LITTLE = 2**29

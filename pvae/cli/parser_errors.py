@@ -156,7 +156,7 @@ def _split(types: str) -> list[str]:
 # Parts --------------------------------------------------------------------------------------------
 
 
-def _kind(key: str) -> type | None:
+def _kind(key: str) -> type[Any] | None:
     """The kind of part that an option names, if it does."""
     return KINDS.get(key.rpartition(".")[2])
 

@@ -96,17 +96,18 @@ def compression(
             f"{data.domain}: a code length needs a mass of binary values or bytes, or a density "
             "of dequantized bytes."
         )
+    dequantized = levels if domain in DEQUANTIZED else None
     nats, found = 0.0, []
     with vae.evaluating(), seeded(seed, vae.device):
         for arguments in batches_for(vae, data, held, batch_size).arguments():
             proposal_of(vae, *arguments)  # a point mass makes no code
             nats -= elbo(vae, *arguments).elbo.double().sum().item()
             # Dequantized bytes are (x + u) / levels, u between 0 and 1.
-            x = arguments[0] * levels if domain in DEQUANTIZED else arguments[0]
+            x = arguments[0] if dequantized is None else arguments[0] * dequantized
             found.append(x.to(torch.uint8).cpu())
     values = torch.cat(found).numpy()
-    if domain in DEQUANTIZED:
-        nats += values.size * math.log(levels)
+    if dequantized is not None:
+        nats += values.size * math.log(dequantized)
 
     def length(bits: float) -> CodeLength:
         return CodeLength(bits / len(values), bits / values.size)

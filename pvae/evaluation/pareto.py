@@ -41,7 +41,7 @@ class ParetoSmoothed(NamedTuple):
 def pareto_smoothed(
     vae: VAE,
     x: Tensor,
-    y: Tensor | None = None,
+    y: object = None,
     *,
     num_samples: int = 1000,
     memory: float = MEMORY,

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributions import biject_to
 
 from pvae.distributions import HypersphericalUniform
+from pvae.interfaces import Model
 from pvae.marginal import Marginal
 from pvae.vae import VAE
 
@@ -57,12 +58,12 @@ class Sphere:
 class Levels:
     """Latents that are the data of a VAE: u holds its latents, then they themselves."""
 
-    def __init__(self, vae: VAE) -> None:
+    def __init__(self, vae: Model) -> None:
         self.vae = vae
-        self.above = _latents(vae.prior())
+        self.above: Latents = _latents(vae.prior())
         # What the latents are is the same whatever is above them; their density is not.
         self.below = self._given(self.above.sample(torch.Size()))
-        self.dim = self.above.dim + self.below.dim
+        self.dim: int = self.above.dim + self.below.dim
 
     def sample(self, shape: torch.Size) -> Tensor:
         """Draw u, shape (*shape, dim)."""

@@ -1,6 +1,7 @@
 """How well scores tell anomalies from normal data: receiver operating characteristics."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -43,6 +44,9 @@ def roc(
         >>> from pvae import plots
         >>> figure = plots.roc(torch.tensor([0.0, 0.0, 1.0]), torch.tensor([0.0, 0.5, 1.0]), 0.75)
     """
+    x: Mapping[str, Any]
+    y: Mapping[str, Any]
+    areas: Mapping[str, Any]
     x, y, areas = (
         given if isinstance(given, Mapping) else {"": given}
         for given in (false_positive_rate, true_positive_rate, area)

@@ -84,7 +84,8 @@ def check_tensors(
     Raises:
         ValueError: if not; the first that differs is named.
     """
-    _check_same(*({n: _kind(w) for n, w in side.items()} for side in (own, found)), source)
+    kinds = [{n: _kind(w) for n, w in side.items()} for side in (own, found)]
+    _check_same(kinds[0], kinds[1], source)
 
 
 def _check_same(own: Mapping[str, Any], found: Mapping[str, Any], source: object) -> None:
