@@ -7,39 +7,41 @@ from pvae.annotations import NetworkOrFactory, Shape
 from pvae.checks import check_shape
 from pvae.interfaces import option
 from pvae.networks.mlp import MLP
-from pvae.networks.shapes import batched, connect
+from pvae.networks.shapes import batched, make_network
 
 
 class Conditional(nn.Module):
     """What likelihoods p(x|z) and posteriors q(z|x) have in common: they own a network.
 
-    The network is given the context and returns ``numbers`` raw numbers for every element of the
+    The network is given the context and returns ``outputs`` raw numbers for every element of the
     event, stacked along its first dimension; a subclass turns them into a distribution.
 
     Args:
         context_shape: event shape of what is conditioned on.
         event_shape: event shape of the distribution.
-        numbers: raw numbers per element of the event.
+        outputs: how many the network returns per element of the event.
         network: a module, or what makes one from an input shape and an output shape;
             ``None`` for an `MLP`.
 
     Raises:
-        ValueError: if the network's output is not ``numbers`` times the event.
+        ValueError: if the network's output is not ``outputs`` times the event.
     """
 
     def __init__(
         self,
         context_shape: Shape,
         event_shape: Shape,
-        numbers: int,
+        outputs: int,
         network: NetworkOrFactory | None,
     ) -> None:
         super().__init__()
         self.context_shape = check_shape("context_shape", context_shape)
         self.event_shape = check_shape("event_shape", event_shape)
-        self.numbers = numbers
-        raw_shape = (numbers * self.event_shape[0], *self.event_shape[1:])
-        self.network = connect(MLP if network is None else network, self.context_shape, raw_shape)
+        self.outputs = outputs
+        raw_shape = (outputs * self.event_shape[0], *self.event_shape[1:])
+        self.network = make_network(
+            MLP if network is None else network, self.context_shape, raw_shape
+        )
 
     def start_at(self, raw: Tensor) -> None:
         """Have the network begin at given first raw numbers, by its bias, where it offers one.
@@ -53,7 +55,7 @@ class Conditional(nn.Module):
         bias = option(self.network, "output_bias")
         if bias is None:
             return
-        if bias.numel() != self.numbers * raw.numel():
+        if bias.numel() != self.outputs * raw.numel():
             raw = raw.flatten(1).mean(1)
         with torch.no_grad():
             bias[: raw.numel()] = raw.flatten()
@@ -61,4 +63,4 @@ class Conditional(nn.Module):
     def raw(self, context: Tensor) -> tuple[Tensor, ...]:
         """Return the raw numbers, each of shape (\\*batch, \\*event_shape), for a context."""
         out = batched(self.network, context, len(self.context_shape))
-        return out.chunk(self.numbers, dim=-len(self.event_shape))
+        return out.chunk(self.outputs, dim=-len(self.event_shape))

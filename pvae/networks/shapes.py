@@ -26,7 +26,7 @@ def batched(network: Callable[[Tensor], Tensor], x: Tensor, event_dim: int) -> T
     return out.reshape(*batch, *out.shape[1:])
 
 
-def connect(
+def make_network(
     network: nn.Module | Callable[[Shape, Shape], nn.Module], in_shape: Shape, out_shape: Shape
 ) -> nn.Module:
     """Make the network that a part asks for, and check that it fits.
@@ -43,8 +43,8 @@ def connect(
 
     Example:
         >>> from torch import nn
-        >>> from pvae.networks import connect
-        >>> connect(nn.Linear(3, 4), (3,), (4,))
+        >>> from pvae.networks import make_network
+        >>> make_network(nn.Linear(3, 4), (3,), (4,))
         Linear(in_features=3, out_features=4, bias=True)
     """
     is_made = not isinstance(network, nn.Module) and callable(network)
