@@ -164,7 +164,7 @@ def train(
     opened.write("evaluation.json", record)
     print(reports.bounds_table(record))
     try:
-        pictures = gallery.draw(opened, vae, dataset)
+        pictures = gallery.plot(opened, vae, dataset)
         print(f"\nPictures: {', '.join(path.name for path in pictures)}")
     except ValueError as error:  # such as of a likelihood without a mean
         print(f"\nNo pictures: {error}")

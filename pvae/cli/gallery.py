@@ -1,4 +1,4 @@
-"""The pictures of a trained VAE: from a model and data to the arrays that `pvae.plots` draws."""
+"""The pictures of a trained VAE: from a model and data to the arrays that `pvae.plots` frames."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -25,7 +25,7 @@ POINTS = 5000  # posterior means drawn at the most
 EPOCHS = 6  # epochs in a row
 
 
-def draw(
+def plot(
     run: Run, vae: VAE, data: Dataset, ellipses: bool = False, folder: Path | None = None
 ) -> list[Path]:
     """Draw every picture that a run and its data allow.
@@ -76,18 +76,18 @@ def _over_training(run: Run, vae: VAE, data: Dataset, folder: Path) -> list[Path
     weights = run.snapshots | {run.info["epochs"]: "last.safetensors"}
     if len(weights) < 2:
         return []
-    draws, titles = [], []
+    frames, titles = [], []
     now = weights_of(vae)
     for epoch, name in weights.items():
         run.restore(vae, name)
-        draws.append(_snapshot(vae, data))
+        frames.append(_snapshot(vae, data))
         titles.append(f"epoch {epoch}")
     vae.load_state_dict(now)
-    row = sorted({round(i * (len(draws) - 1) / (EPOCHS - 1)) for i in range(EPOCHS)})
-    figure = plots.side_by_side([draws[i] for i in row], [titles[i] for i in row])
+    row = sorted({round(i * (len(frames) - 1) / (EPOCHS - 1)) for i in range(EPOCHS)})
+    figure = plots.side_by_side([frames[i] for i in row], [titles[i] for i in row])
     paths = [folder / "epochs.png", folder / "training.gif"]
     plots.save(figure, paths[0])
-    plots.animate(draws, titles, paths[1])
+    plots.animate(frames, titles, paths[1])
     return paths
 
 
@@ -102,9 +102,9 @@ def _snapshot(vae: VAE, data: Dataset) -> Callable:
     return partial(_in_figure, plots.samples, drawn, **_named(vae, 25), value_range=limits)
 
 
-def _in_figure(plot: Callable, *args: object, **kwargs: object) -> object:
+def _in_figure(function: Callable, *args: object, **kwargs: object) -> object:
     *arrays, figure = args
-    return plot(*arrays, figure=figure, **kwargs)
+    return function(*arrays, figure=figure, **kwargs)
 
 
 def samples(vae: VAE, data: Dataset, n: int, seed: int = 0, draw: bool = False) -> Tensor:

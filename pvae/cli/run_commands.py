@@ -7,7 +7,7 @@ runs.
 import io
 from typing import Any, Literal
 
-from pvae.cli.command_io import (
+from pvae.cli.run_io import (
     check_out,
     choose_label,
     destination,
@@ -372,5 +372,5 @@ def plot(
     opened, vae, dataset, _ = open_run(run, data, device, "all")
     opened.check_places()
     folder = None if data is None else files.free(opened.figures / dataset.name)
-    for path in gallery.draw(opened, vae, dataset, ellipses=ellipses, folder=folder):
+    for path in gallery.plot(opened, vae, dataset, ellipses=ellipses, folder=folder):
         print(path)

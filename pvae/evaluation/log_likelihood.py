@@ -14,7 +14,7 @@ from pvae.evaluation.batching import (
     MEMORY,
     as_batch,
     check_memory,
-    numbers_per_row,
+    floats_per_row,
     per_datum,
     rows_within,
 )
@@ -214,14 +214,14 @@ def weigher(
     check_memory(memory)
     if vae.device.type == "cpu":
         memory = min(memory, _CACHED * torch.get_num_threads())
-    numbers = numbers_per_row(vae)
-    score = Scorer(vae, float(len(x)) * num_samples * numbers)
-    rows = rows_within(vae, memory, numbers)
+    floats = floats_per_row(vae)
+    score = Scorer(vae, float(len(x)) * num_samples * floats)
+    rows = rows_within(vae, memory, floats)
     portion = max(1, rows // score.abreast)
     data = min(
         portion,
         math.ceil(_PORTIONS * score.abreast * portion / num_samples),
-        max(1, rows * numbers // (_COPIES * num_samples)),
+        max(1, rows * floats // (_COPIES * num_samples)),
     )
 
     def weigh(proposal: dist.TorchDistribution, x: Tensor, y: Tensor | None) -> Tensor:

@@ -48,7 +48,7 @@ class Bernoulli(Conditional):
         network: NetworkOrFactory | None = None,
         relaxed: bool = False,
     ) -> None:
-        super().__init__((latent_dim,), event_shape, numbers=1, network=network)
+        super().__init__((latent_dim,), event_shape, outputs=1, network=network)
         self.relaxed = relaxed
         self.domain = "unit interval" if relaxed else "binary"
 

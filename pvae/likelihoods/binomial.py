@@ -49,7 +49,7 @@ class Binomial(Conditional):
         network: NetworkOrFactory | None = None,
         levels: int = 256,
     ) -> None:
-        super().__init__((latent_dim,), event_shape, numbers=1, network=network)
+        super().__init__((latent_dim,), event_shape, outputs=1, network=network)
         self.levels = check_levels(levels)
 
     def initialize(self, mean: Tensor) -> None:

@@ -50,7 +50,7 @@ class Categorical(Conditional):
         levels: int = 256,
     ) -> None:
         levels = check_levels(levels)
-        super().__init__((latent_dim,), event_shape, numbers=levels, network=network)
+        super().__init__((latent_dim,), event_shape, outputs=levels, network=network)
         self.levels = levels
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:

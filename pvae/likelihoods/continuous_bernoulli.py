@@ -48,7 +48,7 @@ class ContinuousBernoulli(Conditional):
         event_shape: Shape,
         network: NetworkOrFactory | None = None,
     ) -> None:
-        super().__init__((latent_dim,), event_shape, numbers=1, network=network)
+        super().__init__((latent_dim,), event_shape, outputs=1, network=network)
 
     def initialize(self, mean: Tensor) -> None:
         """Begin at the mean of the data, shape event_shape."""

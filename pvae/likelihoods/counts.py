@@ -23,7 +23,7 @@ class Counts(Conditional):
     Args:
         latent_dim: the number of latents d.
         event_shape: event shape of x.
-        numbers: raw numbers per element, of which the first gives the rate.
+        outputs: network outputs per element; the first gives the rate.
         network: as of `Conditional`.
         exposure: what rates are relative to: ``None`` for nothing; a positive number for a factor
             common to all data, such as a time; ``"observed"`` for the total of each datum itself,
@@ -45,7 +45,7 @@ class Counts(Conditional):
         self,
         latent_dim: int,
         event_shape: Shape,
-        numbers: int,
+        outputs: int,
         network: NetworkOrFactory | None,
         exposure: float | Literal["observed"] | None,
     ) -> None:
@@ -59,7 +59,7 @@ class Counts(Conditional):
                 "(a factor common to all data, such as a time), 'observed' (the total of each "
                 "datum itself, such as the library size of a cell) or None."
             )
-        super().__init__((latent_dim,), event_shape, numbers=numbers, network=network)
+        super().__init__((latent_dim,), event_shape, outputs=outputs, network=network)
         self.exposure = exposure
         self.takes_total = exposure == "observed"
         if self.takes_total:

@@ -65,7 +65,7 @@ class DiscretizedLogisticMixture(Conditional):
         levels: int = 256,
     ) -> None:
         check_size("components", components)
-        super().__init__((latent_dim,), event_shape, numbers=3 * components, network=network)
+        super().__init__((latent_dim,), event_shape, outputs=3 * components, network=network)
         self.levels = check_levels(levels)
         offsets = SPREAD * (2 * torch.arange(components) + 1 - components) / components
         self.register_buffer("offsets", offsets, persistent=False)

@@ -49,8 +49,8 @@ class LocationScale(Conditional):
                 f"scale is {shown(scale)}: it must be a positive number, {', '.join(names)} or "
                 f"{last}."
             )
-        numbers = 2 if scale == "predicted" else 1
-        super().__init__((latent_dim,), event_shape, numbers=numbers, network=network)
+        outputs = 2 if scale == "predicted" else 1
+        super().__init__((latent_dim,), event_shape, outputs=outputs, network=network)
         self.scale = scale
         if scale in ("learned", "element"):
             shape = self.event_shape if scale == "element" else ()

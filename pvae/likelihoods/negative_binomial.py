@@ -54,7 +54,7 @@ class NegativeBinomial(Counts):
         True
     """
 
-    _numbers = 1  # raw numbers per element, without a dispersion
+    _outputs = 1  # raw numbers per element, without a dispersion
 
     def __init__(
         self,
@@ -66,8 +66,8 @@ class NegativeBinomial(Counts):
     ) -> None:
         if dispersion not in ("learned", "predicted"):
             raise ValueError(f"dispersion is {dispersion!r}: it must be 'learned' or 'predicted'.")
-        numbers = self._numbers + (dispersion == "predicted")
-        super().__init__(latent_dim, event_shape, numbers, network, exposure)
+        outputs = self._outputs + (dispersion == "predicted")
+        super().__init__(latent_dim, event_shape, outputs, network, exposure)
         self.dispersion = dispersion
         if dispersion == "learned":
             self.log_dispersion = nn.Parameter(torch.zeros(self.event_shape))

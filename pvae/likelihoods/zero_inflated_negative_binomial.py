@@ -45,7 +45,7 @@ class ZeroInflatedNegativeBinomial(NegativeBinomial):
         torch.Size([7])
     """
 
-    _numbers = 2
+    _outputs = 2
 
     def forward(self, z: Tensor, total: Tensor | None = None) -> dist.TorchDistribution:
         """Return P(x|z), given totals if the exposure is observed."""

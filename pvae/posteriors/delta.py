@@ -40,7 +40,7 @@ class Delta(Conditional):
         latent_dim: int,
         network: NetworkOrFactory | None = None,
     ) -> None:
-        super().__init__(event_shape, (latent_dim,), numbers=1, network=network)
+        super().__init__(event_shape, (latent_dim,), outputs=1, network=network)
 
     def forward(self, x: Tensor) -> dist.TorchDistribution:
         """Return q(z|x)."""

@@ -39,7 +39,7 @@ class Laplace(Conditional):
         latent_dim: int,
         network: NetworkOrFactory | None = None,
     ) -> None:
-        super().__init__(event_shape, (latent_dim,), numbers=2, network=network)
+        super().__init__(event_shape, (latent_dim,), outputs=2, network=network)
 
     def forward(self, x: Tensor) -> dist.TorchDistribution:
         """Return q(z|x)."""

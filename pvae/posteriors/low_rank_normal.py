@@ -47,8 +47,8 @@ class LowRankNormal(Conditional):
         network: NetworkOrFactory | None = None,
         rank: int = 2,
     ) -> None:
-        numbers = 2 + check_size("rank", rank)
-        super().__init__(event_shape, (latent_dim,), numbers=numbers, network=network)
+        outputs = 2 + check_size("rank", rank)
+        super().__init__(event_shape, (latent_dim,), outputs=outputs, network=network)
 
     def forward(self, x: Tensor) -> dist.TorchDistribution:
         """Return q(z|x)."""

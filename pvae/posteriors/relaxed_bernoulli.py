@@ -59,7 +59,7 @@ class RelaxedBernoulli(Conditional):
         annealing_steps: int | None = None,
         straight_through: bool = False,
     ) -> None:
-        super().__init__(event_shape, (latent_dim,), numbers=1, network=network)
+        super().__init__(event_shape, (latent_dim,), outputs=1, network=network)
         self.temperature = Temperature(temperature, final_temperature, annealing_steps)
         self.straight_through = straight_through
 

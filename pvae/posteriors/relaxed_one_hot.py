@@ -68,7 +68,7 @@ class RelaxedOneHot(Conditional):
                 f"latent_dim is {latent_dim} and groups {groups}: the latents must divide into "
                 "groups of one size, at least 2."
             )
-        super().__init__(event_shape, (latent_dim,), numbers=1, network=network)
+        super().__init__(event_shape, (latent_dim,), outputs=1, network=network)
         self.groups = groups
         self.temperature = Temperature(temperature, final_temperature, annealing_steps)
         self.straight_through = straight_through

@@ -31,7 +31,7 @@ class Split(Conditional):
         network: NetworkOrFactory | None,
     ) -> None:
         check_size("latent_dim", latent_dim)
-        super().__init__(event_shape, (sum(sizes),), numbers=1, network=network)
+        super().__init__(event_shape, (sum(sizes),), outputs=1, network=network)
         self.event_shape = (latent_dim,)
         self.sizes = list(sizes)
 

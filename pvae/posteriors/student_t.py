@@ -49,7 +49,7 @@ class StudentT(Conditional):
             raise ValueError(
                 f"degrees_of_freedom is {degrees_of_freedom}: it must be a positive number."
             )
-        super().__init__(event_shape, (latent_dim,), numbers=2, network=network)
+        super().__init__(event_shape, (latent_dim,), outputs=2, network=network)
         self.degrees_of_freedom = degrees_of_freedom
 
     def forward(self, x: Tensor) -> dist.TorchDistribution:

@@ -47,7 +47,7 @@ class Autoregressive(nn.Module):
     ) -> None:
         super().__init__()
         self.components = check_size("components", components)
-        self.network = masked_network(latent_dim, hidden, numbers=[3 * components])
+        self.network = masked_network(latent_dim, hidden, outputs=[3 * components])
         with torch.no_grad():
             bias = self.network.layers[-1].get_parameter("bias").view(3, components, latent_dim)
             bias[1], bias[2] = first_components(components, latent_dim)

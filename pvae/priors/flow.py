@@ -81,10 +81,10 @@ class Flow(nn.Module):
         if kind == "affine_coupling":
             networks = [MLP((self.split,), (2 * moved,), hidden) for _ in range(layers)]
         elif kind == "spline_coupling":
-            numbers = moved * (3 * BINS - 1)
-            networks = [MLP((self.split,), (numbers,), hidden) for _ in range(layers)]
+            outputs = moved * (3 * BINS - 1)
+            networks = [MLP((self.split,), (outputs,), hidden) for _ in range(layers)]
         elif kind in ("masked_autoregressive", "inverse_autoregressive"):
-            networks = [masked_network(latent_dim, hidden, numbers=[1, 1]) for _ in range(layers)]
+            networks = [masked_network(latent_dim, hidden, outputs=[1, 1]) for _ in range(layers)]
         else:
             raise ValueError(
                 f"kind is {kind!r}: it must be 'affine_coupling', 'spline_coupling', "

@@ -131,7 +131,7 @@ def destination(opened: "Run", out: str | None, name: str) -> "Path":
     return files.free(opened.place(f"figures/{name}")) if out is None else Path(out)
 
 
-def write_values(path: "Path", values: Any, draw: Callable[[], Any]) -> None:
+def write_values(path: "Path", values: Any, plot: Callable[[], Any]) -> None:
     """Write values to an .npy file, or their picture to any other."""
     import numpy as np
 
@@ -143,5 +143,5 @@ def write_values(path: "Path", values: Any, draw: Callable[[], Any]) -> None:
         np.save(buffer, values.numpy())
         files.write(path, buffer.getvalue())
     else:
-        plots.save(draw(), path)
+        plots.save(plot(), path)
     print(path)
