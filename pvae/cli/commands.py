@@ -1,7 +1,7 @@
-"""The commands: each calls the package as its users do, and prints what came of it.
+"""The commands that start and continue runs.
 
 Their signatures are the options of the command line. Nothing here imports torch before a command
-really runs, so that help answers at once.
+runs, so that help is printed at once.
 """
 
 import sys
@@ -66,7 +66,7 @@ def train(
     run: str | None = None,
     resume: str | None = None,
 ) -> None:
-    """Train a VAE; leave a run folder with its weights, figures and pictures.
+    """Train a VAE and save a run folder with its weights, metrics and pictures.
 
     Parts are chosen by name or import path and take arguments of their own, as in
     --likelihood Gaussian --likelihood.scale learned, or --network my_module.MyNetwork.
@@ -75,41 +75,41 @@ def train(
         data: name of a data set (digits, shapes, mnist, fashion-mnist, kmnist, emnist, omniglot,
             cifar10, svhn, celeba), folder of images, or .npy, .npz, .pt or .csv file.
         labels: .npy, .npz or .pt file of labels for data from a file.
-        size: height and width that images are brought to.
-        crop: cut images to the shape of the size before, rather than stretch them.
+        size: height and width to resize images to.
+        crop: crop images to the proportions of size, rather than stretch them.
         channels: 1 for grey, 3 for colour.
         event_shape: shape of one datum, to fold rows of a table into images.
-        key: name of the array in an .npz or .pt file that holds several.
+        key: name of the array in an .npz or .pt file with several.
         validation: fraction or number of data to validate with.
         test: fraction or number of data to test with, where the data have no test part.
-        binarization: how grey values become 0 or 1 where the likelihood is binary.
+        binarization: how grey values become 0 or 1 for a binary likelihood.
         skip_broken: leave out images that cannot be read.
-        root: folder that holds or receives named data sets; PVAE_DATA or a cache folder otherwise.
+        root: folder to read or download named data sets; by default PVAE_DATA or a cache folder.
         latent_dim: number of latents.
         prior: p(z).
         likelihood: p(x|z).
         posterior: q(z|x).
-        network: makes encoder and decoder.
-        conditional: true for likelihood and posterior that see the labels, or a list of the parts
-            that do, of prior, likelihood, posterior.
+        network: class of the encoder and the decoder.
+        conditional: true if likelihood and posterior see the labels, or a list of the parts that
+            do: prior, likelihood, posterior.
         objective: the loss, any Pyro ELBO.
         optimizer: any torch optimizer.
         scheduler: learning-rate schedule of torch, stepped each epoch.
         epochs: passes over the train part.
         batch_size: data per gradient step.
-        clip_norm: largest norm of the gradient of the mean loss.
+        clip_norm: maximum norm of the gradient of the mean loss.
         warmup: gradient steps over which the weight of the KL rises from 0; 0 for none, auto for a
-            share of those planned.
-        monitor: validation figure that the best epoch is chosen by.
-        keep: whose weights are kept, of the best epoch or the last.
-        patience: epochs without a better figure before training stops early; null for never, auto
-            for a share of those planned.
-        compile: true, false, or auto for what the planned steps repay.
+            fraction of the planned steps.
+        monitor: validation metric by which the best epoch is chosen.
+        keep: the weights to keep, of the best epoch or the last.
+        patience: epochs without improvement before training stops early; null for never, auto
+            for a fraction of the planned epochs.
+        compile: true, false, or auto to compile when it pays off over the planned steps.
         device: auto, cpu, cuda, cuda:1, ...
-        seed: of everything random, first weights and training.
-        run: new folder to keep the run in; runs/ and the name of the data otherwise.
-        resume: run folder to continue; takes all its arguments from there, but for --epochs,
-            --patience, --compile and --device where they are given.
+        seed: of all randomness, in initial weights and training.
+        run: new folder for the run; by default runs/ and the name of the data.
+        resume: run folder to continue; all arguments are taken from there, except --epochs,
+            --patience, --compile and --device if they are given.
     """
     config = dict(locals())
 
@@ -127,7 +127,7 @@ def train(
     from pvae.training.arguments import check_numbers
 
     if data is None:
-        raise ValueError("This run was begun on data given by value: continue it from Python.")
+        raise ValueError("This run was started on data given by value: continue it from Python.")
     dataset = load(**rebuild.select(config, load))
     check_numbers(epochs=epochs, batch_size=batch_size, clip_norm=clip_norm, seed=seed)
     pyro.set_rng_seed(seed)
@@ -166,7 +166,7 @@ def train(
     try:
         pictures = gallery.plot(opened, vae, dataset)
         print(f"\nPictures: {', '.join(path.name for path in pictures)}")
-    except ValueError as error:  # such as of a likelihood without a mean
+    except ValueError as error:  # for example, a likelihood without a mean
         print(f"\nNo pictures: {error}")
     print(f"Run folder: {opened.path}")
     if needed:

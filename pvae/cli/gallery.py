@@ -1,4 +1,4 @@
-"""The pictures of a trained VAE: from a model and data to the arrays that `pvae.plots` frames."""
+"""The pictures of a trained VAE: computes the arrays and plots them by `pvae.plots`."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -20,22 +20,22 @@ from pvae.training.checkpoint import weights_of
 from pvae.training.runs import Run
 from pvae.vae import VAE
 
-TILES = 20  # tiles a side of the manifold
-POINTS = 5000  # posterior means drawn at the most
+TILES = 20  # tiles along each side of the manifold
+POINTS = 5000  # maximum number of posterior means in a scatter plot
 EPOCHS = 6  # epochs in a row
 
 
 def plot(
     run: Run, vae: VAE, data: Dataset, ellipses: bool = False, folder: Path | None = None
 ) -> list[Path]:
-    """Draw every picture that a run and its data allow.
+    """Plot every picture that applies to a run and its data.
 
     Args:
-        run: the run; its history and snapshots are drawn too.
+        run: the run; its history and snapshots are plotted too.
         vae: its VAE.
         data: the data to reconstruct and encode.
         ellipses: whether two latents show each posterior as an ellipse.
-        folder: where to; the run's figures if ``None``.
+        folder: where to save them; the run's figures if ``None``.
 
     Returns:
         The paths of the pictures.
@@ -72,7 +72,7 @@ def plot(
 
 
 def _over_training(run: Run, vae: VAE, data: Dataset, folder: Path) -> list[Path]:
-    """The latent scatter or prior samples at a few epochs in a row, and at all kept as a GIF."""
+    """Plot the latents or samples at a few epochs in a row, and at all saved epochs as a GIF."""
     weights = run.snapshots | {run.info["epochs"]: "last.safetensors"}
     if len(weights) < 2:
         return []
@@ -92,7 +92,7 @@ def _over_training(run: Run, vae: VAE, data: Dataset, folder: Path) -> list[Path
 
 
 def _snapshot(vae: VAE, data: Dataset) -> Callable:
-    """What is drawn of one epoch: the latent scatter for two latents, else prior samples."""
+    """A plot function for one epoch: the latent scatter for two latents, else prior samples."""
     limits = value_range(vae, data.domain, data.value_range)
     if vae.latent_shape == (2,):
         with seeded(0, vae.device):
@@ -108,7 +108,7 @@ def _in_figure(function: Callable, *args: object, **kwargs: object) -> object:
 
 
 def samples(vae: VAE, data: Dataset, n: int, seed: int = 0, draw: bool = False) -> Tensor:
-    """Samples of a VAE on the CPU; of a conditional one, given the labels of the first data."""
+    """Sample from a VAE; from a conditional one, given the labels of the first data."""
     if vae.labels is None:
         return vae.sample(n, seed=seed, draw=draw).cpu()
     if vae.labels.classes is not None:
@@ -120,7 +120,7 @@ def samples(vae: VAE, data: Dataset, n: int, seed: int = 0, draw: bool = False) 
 
 
 def classes_in_rows(vae: VAE, n: int) -> Tensor:
-    """Labels of n samples: a row of their picture for each class, over and over."""
+    """Labels of n samples: each row of their picture is of the next class."""
     return torch.arange(n) // columns(n, vae.event_shape) % vae.labels.classes
 
 
@@ -131,16 +131,16 @@ def class_names(vae: VAE, y: Tensor) -> list[str]:
 
 
 def _named(vae: VAE, n: int) -> dict[str, list[str]]:
-    """The classes to write beside n `samples`, if there are any."""
+    """The labels argument of a plot of n `samples`: their classes, if there are any."""
     if vae.labels is None or vae.labels.classes is None:
         return {}
     return {"labels": class_names(vae, classes_in_rows(vae, n))}
 
 
 def interpolate(vae: VAE, data: Dataset, n: int, part: str | None = None, **path: Any) -> Tensor:
-    """Paths between the two halves of the first n pairs of a part, or as many as it has.
+    """Decode paths between the data of the first n pairs of a part, or as many as it has.
 
-    One datum may meet itself. Further arguments are those of `VAE.interpolate`.
+    A single datum is paired with itself. Further arguments are those of `VAE.interpolate`.
 
     Raises:
         ValueError: if n is below 1.
@@ -169,7 +169,7 @@ def manifold(vae: VAE, data: Dataset, tiles: int = TILES) -> tuple[Tensor, Tenso
 
 
 def choose(data: Dataset, part: str | None = None) -> Part:
-    """A part of the data: the one named, else test, or what there is.
+    """Return a part of the data: the one named, else test, validation or train.
 
     Raises:
         ValueError: if there is no part of that name.
@@ -201,7 +201,7 @@ def latents(
         vae: the VAE.
         data: the data set.
         parts: parts of it, one after another.
-        most: take only the first so many.
+        most: the maximum number of data.
 
     Returns:
         Mean and standard deviation, each (n, latent_dim), and labels (n,) or None, on the CPU.
@@ -212,13 +212,13 @@ def latents(
         for part in parts:
             n = min(left, len(part))
             left -= n
-            # Labels of which the posterior knows nothing may be any, or none.
+            # If the posterior does not see labels, there may be other labels, or none.
             batches = batches_for(vae, data, part, labels="posterior" in vae.conditional)
             for arguments in batches.arguments(torch.arange(n)):
                 q = vae.encode(*arguments)
                 means.append(moments.mean(q).cpu())
                 stddevs.append(moments.stddev(q).cpu())
-            named = part.y is not None and part.y.dim() == 1  # continuous ones name no class
+            named = part.y is not None and part.y.dim() == 1  # not for continuous labels
             labels.append(part.y[:n] if named else None)
     y = None if any(label is None for label in labels) else torch.cat(labels)
     return torch.cat(means), torch.cat(stddevs), y

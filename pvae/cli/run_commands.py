@@ -1,4 +1,4 @@
-"""The commands that read a run: what they print and draw of it.
+"""The commands that read a run: print, export and plot its results.
 
 As in `pvae.cli.commands`, signatures are options, and slow modules are imported when a command
 runs.
@@ -30,23 +30,23 @@ def evaluate(
     device: str = "auto",
     seed: int = 0,
 ) -> None:
-    """Print the ELBO and the evidence of a run with their errors, and write them to its folder.
+    """Estimate the ELBO and log p(x) of a run with errors; print and save them.
 
-    The ELBO and its parts are of one sample of z for every item. log p(x) is of some items of one
-    part, by importance sampling from the posterior, with how far it is to be trusted (k-hat), and
-    of twenty-five of them by annealed importance sampling, with a sandwich of bounds on data drawn
-    from the model. Each figure is printed when it is there. What takes longer than --seconds is of
-    fewer items, chains and steps, which are printed beside it, or left out with a sentence.
+    The ELBO and its terms take one sample of z for every item. log p(x) is estimated for some items
+    of one part by importance sampling from the posterior, with a diagnostic (k-hat), and for 25 of
+    them by annealed importance sampling, with a sandwich of bounds on data drawn from the model.
+    Each result is printed when it is ready. Estimates that would take longer than --seconds use
+    fewer items, chains and steps, which are printed with them, or are left out with a note.
 
     Args:
         run: the run folder.
-        data: other data, by name or path; those of the run otherwise, and only these are written.
-        part: part of the data; otherwise the ELBO is of all of them and the evidence of test, or
-            where there is none, validation or train.
-        estimator: what to estimate: the elbo alone, or beside it log p(x) by importance sampling,
-            by ais, or both.
+        data: other data, by name or path; by default those of the run, the only ones saved.
+        part: part of the data; by default all for the ELBO, and for log p(x) test, or if there is
+            none, validation or train.
+        estimator: what to estimate: the elbo alone, or also log p(x) by importance sampling, by
+            ais, or both.
         num_samples: importance samples for each item.
-        items: items that log p(x) is of, a fixed random choice, or all.
+        items: number of items for log p(x), a fixed random choice, or all.
         seconds: about how long log p(x) may take.
         device: auto, cpu, cuda, cuda:1, ...
         seed: of the random draws.
@@ -61,7 +61,7 @@ def evaluate(
     wanted = part or "all"
     opened, vae, dataset, _ = open_run(run, data, device, wanted)
     if data is None:
-        opened.place("evaluation.json")  # refused before any work
+        opened.place("evaluation.json")  # raises before any work
     parts = [*dataset.parts] if wanted == "all" else [wanted]
     if part is None and data is not None and dataset.test is not None:
         parts = ["test"]
@@ -95,19 +95,20 @@ def score(
     device: str = "auto",
     seed: int = 0,
 ) -> None:
-    """Write log p(x) and an anomaly score of every item, higher for what is more anomalous.
+    """Write log p(x) and an anomaly score of every item; higher is more anomalous.
 
     Args:
         run: the run folder.
-        data: other data, by name or path; those of the run otherwise.
-        part: part of the data; test otherwise, or where there is none, validation or train.
-        correction: of the score -log p(x): typicality, its distance from that of the train part;
-            background, its difference to another run's; complexity, to a general compressor's.
+        data: other data, by name or path; by default those of the run.
+        part: part of the data; by default test, or if there is none, validation or train.
+        correction: of the score -log p(x): typicality, its distance from the mean of the train
+            part; background, its difference from another run's; complexity, from the code length
+            of a general compressor.
         background: run folder of that other run, over the same values.
         anomalous: label of the anomalies, by number or class name, or a list of labels such as
-            [0,3], to be told from the others: draws the ROC curve into the run's figures.
+            [0,3]: plots the ROC curve of these against the others in the run's figures.
         num_samples: importance samples for each item.
-        out: .csv file; scores.csv in the run folder otherwise, or scores- and the name of other
+        out: .csv file; by default scores.csv in the run folder, or scores- and the name of other
             data.
         device: auto, cpu, cuda, cuda:1, ...
         seed: of the random draws.
@@ -165,12 +166,12 @@ def compress(
     device: str = "auto",
     seed: int = 0,
 ) -> None:
-    """Print the ideal code length of the data, -ELBO in bits, beside what PNG and gzip take.
+    """Print the ideal code length of the data, -ELBO in bits, and that of PNG and gzip.
 
     Args:
         run: the run folder.
-        data: other data, by name or path; those of the run otherwise, and only these are written.
-        part: part of the data; test otherwise, or where there is none, validation or train.
+        data: other data, by name or path; by default those of the run, the only ones saved.
+        part: part of the data; by default test, or if there is none, validation or train.
         device: auto, cpu, cuda, cuda:1, ...
         seed: of the random draws.
     """
@@ -179,7 +180,7 @@ def compress(
 
     opened, vae, dataset, part = open_run(run, data, device, part)
     if data is None:
-        opened.place("compression.json")  # refused before any work
+        opened.place("compression.json")  # raises before any work
     found = compression(vae, dataset, part, seed=seed)
     record = reports.compression(vae, dataset, part, found, seed)
     print(reports.compression_table(record))
@@ -196,16 +197,16 @@ def sample(
     device: str = "auto",
     seed: int = 0,
 ) -> None:
-    """Draw from the prior and show the decoded means.
+    """Sample from the prior and show the decoded means.
 
     Args:
         run: the run folder.
         n: how many.
-        label: of a conditional run, what to draw: the name or number of a class, each in turn
-            otherwise, or continuous labels.
-        out: picture (.png, .pdf, .svg), or .npy for the values; a new file in the run's figures
-            otherwise.
-        draw: draw from the likelihood in place of its mean.
+        label: label to sample, if the run is conditional: the name or number of a class, by
+            default each in turn, or continuous labels.
+        out: picture (.png, .pdf, .svg), or .npy for the values; by default a new file in the run's
+            figures.
+        draw: sample from the likelihood instead of showing its mean.
         device: auto, cpu, cuda, cuda:1, ...
         seed: of the random draws.
     """
@@ -240,16 +241,16 @@ def reconstruct(
     device: str = "auto",
     seed: int = 0,
 ) -> None:
-    """Show data over their reconstructions.
+    """Show data and their reconstructions.
 
     Args:
         run: the run folder.
-        data: other data, by name or path; those of the run otherwise.
-        part: part of the data; test otherwise, or where there is none, validation or train.
+        data: other data, by name or path; by default those of the run.
+        part: part of the data; by default test, or if there is none, validation or train.
         n: how many.
-        out: picture (.png, .pdf, .svg), or .npy for the values; a new file in the run's figures
-            otherwise.
-        draw: draw z and x in place of their means.
+        out: picture (.png, .pdf, .svg), or .npy for the values; by default a new file in the run's
+            figures.
+        draw: sample z and x instead of taking their means.
         device: auto, cpu, cuda, cuda:1, ...
         seed: of the random draws.
     """
@@ -280,17 +281,17 @@ def interpolate(
     device: str = "auto",
     seed: int = 0,
 ) -> None:
-    """Walk between pairs of data in latent space.
+    """Interpolate between pairs of data in latent space.
 
     Args:
         run: the run folder.
-        data: other data, by name or path; those of the run otherwise.
-        part: part of the data; test otherwise, or where there is none, validation or train.
+        data: other data, by name or path; by default those of the run.
+        part: part of the data; by default test, or if there is none, validation or train.
         n: how many pairs.
-        steps: pictures of each path, both ends counted.
-        spherical: along great circles in place of straight lines.
-        out: picture (.png, .pdf, .svg), or .npy for the values; a new file in the run's figures
-            otherwise.
+        steps: number of pictures on each path, both ends included.
+        spherical: follow great circles instead of straight lines.
+        out: picture (.png, .pdf, .svg), or .npy for the values; by default a new file in the run's
+            figures.
         device: auto, cpu, cuda, cuda:1, ...
         seed: of the random draws.
     """
@@ -323,9 +324,9 @@ def encode(
 
     Args:
         run: the run folder.
-        data: other data, by name or path; those of the run otherwise.
-        part: part of the data; test otherwise, or where there is none, validation or train.
-        out: .npz file; a new file latents.npz in the run folder otherwise.
+        data: other data, by name or path; by default those of the run.
+        part: part of the data; by default test, or if there is none, validation or train.
+        out: .npz file; by default a new file latents.npz in the run folder.
         device: auto, cpu, cuda, cuda:1, ...
         seed: of the binarization where it is dynamic.
     """
@@ -357,13 +358,13 @@ def plot(
     ellipses: bool = False,
     device: str = "auto",
 ) -> None:
-    """Draw all pictures of a run anew, into its figures.
+    """Plot all pictures of a run again and save them in its figures.
 
     Args:
         run: the run folder.
-        data: other data, by name or path, whose pictures have a folder of their own among the
-            figures; those of the run otherwise.
-        ellipses: show the posterior of each datum as an ellipse where there are two latents.
+        data: other data, by name or path, whose pictures get a folder of their own in the figures;
+            by default those of the run.
+        ellipses: show the posterior of each datum as an ellipse if there are two latents.
         device: auto, cpu, cuda, cuda:1, ...
     """
     from pvae.cli import gallery

@@ -15,7 +15,7 @@ class DiagonalNormal(Conditional):
     Args:
         event_shape: event shape of x.
         latent_dim: the number of latents d.
-        network: maps event_shape to (2 d,): a module, or what makes one from the two shapes;
+        network: maps event_shape to (2 d,): a module, or a factory that takes the two shapes;
             ``None`` for an `MLP`.
 
     Shape:

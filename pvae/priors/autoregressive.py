@@ -23,7 +23,7 @@ class Autoregressive(nn.Module):
     Germain et al. 2015; with mixtures as in RNADE, Uria et al. 2013). With one component it is
     one layer of a masked autoregressive flow; with more, each conditional may have many modes.
 
-    A density takes one pass through the network, a draw takes one for each latent, and has no
+    A density takes one pass through the network, a draw one for each latent. Draws have no
     gradient. The KL from a posterior is estimated from the posterior's samples.
 
     Args:
