@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     import pvae
     from pvae.data import Dataset
     from pvae.training import Run
+
+PartName = Literal["train", "validation", "test"]
 
 
 def open_model(run: str, device: str) -> tuple["Run", "pvae.VAE"]:

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.utils import data as torch_data
 
 from pvae.checks import is_whole
-from pvae.data.domains import Domain, check, convert, domain_of
+from pvae.data.conversion import convert
+from pvae.data.domains import Domain, check, domain_of
 from pvae.data.image_files import ImageFiles
 from pvae.data.part import Part, Source
 from pvae.data.workers import ignore_interrupts, worker_count

@@ -93,8 +93,8 @@ class Dataset:
     ) -> Tensor | Any:
         r"""Return items of a part in the domain of a VAE's likelihood.
 
-        Bytes become binary or dequantized values as in training (see `pvae.data.domains.convert`),
-        and all values have the VAE's dtype and are on its device.
+        Bytes become binary or dequantized values as in training (see
+        `pvae.data.conversion.convert`), and all values have the VAE's dtype and are on its device.
 
         Args:
             vae: the VAE.

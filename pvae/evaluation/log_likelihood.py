@@ -19,14 +19,13 @@ from pvae.evaluation.batching import (
     rows_within,
 )
 from pvae.evaluation.importance import (
-    UNRELIABLE,
     effective_sample_size,
     log_mean,
     log_weights,
-    pareto_tail,
     proposal_of,
     standard_error,
 )
+from pvae.evaluation.pareto import UNRELIABLE, pareto_tail
 from pvae.evaluation.results import described, estimate, unreliable_items
 from pvae.evaluation.scoring import Scorer
 from pvae.vae import VAE
