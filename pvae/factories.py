@@ -94,7 +94,7 @@ def describe_instance(name: str, instance: object) -> dict[str, Any]:
     return describe(name, partial(cls, **arguments))
 
 
-def restore(name: str, description: Mapping[str, Any], base: type) -> partial:
+def restore(name: str, description: Any, base: type) -> partial:
     """Make the factory that `describe` wrote down.
 
     The module of the class is imported, which runs it: only `pvae.storage.trust.PACKAGES`, and

@@ -72,7 +72,7 @@ def choose_label(vae: "pvae.VAE", label: list[float] | str | None, n: int) -> An
             )
         return None
     if label is None and vae.labels.classes is not None:
-        return gallery.classes_in_rows(vae, n)
+        return gallery.classes_in_rows(vae, vae.labels.classes, n)
     if label is None:
         raise ValueError("The labels of this run are numbers: say by --label which to draw for.")
     names, classes = vae.labels.names or (), vae.labels.classes

@@ -65,7 +65,7 @@ def evaluate(
     parts = [*dataset.parts] if wanted == "all" else [wanted]
     if part is None and data is not None and dataset.test is not None:
         parts = ["test"]
-    record = {}
+    record: dict[str, Any] = {}
     for name in parts:
         bounds = reports.bounds(vae, dataset, [name], seed)
         header = [] if record else [reports.bounds_header(bounds)]
@@ -125,11 +125,11 @@ def score(
         raise ValueError("--correction background and --background RUN go together: give both.")
     check_out(out, [".csv"], "The scores are a table")
     check_size("num_samples", num_samples)
-    opened, vae, dataset, part = open_run(run, data, device, part)
+    opened, vae, dataset, chosen = open_run(run, data, device, part)
     suffix = "" if data is None else f"-{dataset.name}"
     path = Path(out) if out else opened.place(f"scores{suffix}.csv")
     picture = None if anomalous is None else opened.place(f"figures/roc{suffix}.png")
-    held = dataset.part(part)
+    held = dataset.part(chosen)
     positive = None
     if anomalous is not None:
         labels = anomalous if isinstance(anomalous, list) else [anomalous]
@@ -143,17 +143,18 @@ def score(
         num_samples=num_samples,
         correction=correction,
         reference=reference,
-        background=background and open_model(background, device)[1],
+        background=None if background is None else open_model(background, device)[1],
         levels=dataset.levels or 256,
         seed=seed,
     )
     replaced = ", in place of an earlier one" if path.exists() else ""
     files.write(path, reports.scores_csv(held, found, positive).encode())
-    print(reports.scores_table(vae, dataset, part, found, correction, num_samples, seed))
-    if picture is not None:
+    print(reports.scores_table(vae, dataset, chosen, found, correction, num_samples, seed))
+    if picture is not None and positive is not None:
         curve = roc(found.score, positive)
         print(f"AUROC {curve.area:.4f}, {int(positive.sum()):,} anomalies of {len(held):,} items")
-        plots.save(plots.roc(*curve), picture)
+        rates = (curve.false_positive_rate, curve.true_positive_rate)
+        plots.save(plots.roc(*rates, curve.area), picture)
         print(picture)
     print(f"{path}{replaced}")
 
@@ -177,11 +178,11 @@ def compress(
     from pvae.cli import reports
     from pvae.evaluation import compression
 
-    opened, vae, dataset, part = open_run(run, data, device, part)
+    opened, vae, dataset, chosen = open_run(run, data, device, part)
     if data is None:
         opened.place("compression.json")  # refused before any work
-    found = compression(vae, dataset, part, seed=seed)
-    record = reports.compression(vae, dataset, part, found, seed)
+    found = compression(vae, dataset, chosen, seed=seed)
+    record = reports.compression(vae, dataset, chosen, found, seed)
     print(reports.compression_table(record))
     if data is None:
         opened.write("compression.json", record)
@@ -221,8 +222,9 @@ def sample(
     x = vae.sample(n, y, seed=seed, draw=draw).cpu()
     known = opened.info["data"]
     limits = gallery.value_range(vae, known["domain"], known["value_range"])
-    classes = vae.labels is not None and vae.labels.classes is not None
-    names = gallery.class_names(vae, vae.labels.each(y, n)) if classes else None
+    names = None
+    if vae.labels is not None and vae.labels.classes is not None:
+        names = gallery.class_names(vae.labels, vae.labels.each(y, n))
 
     def picture() -> Any:
         return plots.samples(x, labels=names, value_range=limits)
@@ -260,11 +262,11 @@ def reconstruct(
 
     check_size("n", n)
     check_out(out)
-    opened, vae, dataset, part = open_run(run, data, device, part)
+    opened, vae, dataset, chosen = open_run(run, data, device, part)
     path = destination(opened, out, "reconstructions.png")
-    x, *y = gallery.head(vae, dataset, n, part)
+    x, y = gallery.head(vae, dataset, n, chosen)
     with seeded(seed, vae.device):
-        means = vae.reconstruct(x, *y, draw=draw).cpu()
+        means = vae.reconstruct(x, y, draw=draw).cpu()
     limits = gallery.value_range(vae, dataset.domain, dataset.value_range)
     write_values(path, means, lambda: plots.reconstructions(x.cpu(), means, value_range=limits))
 
@@ -303,10 +305,10 @@ def interpolate(
     if steps < 2:
         raise ValueError(f"steps is {steps}: a path has at least its 2 ends.")
     check_out(out)
-    opened, vae, dataset, part = open_run(run, data, device, part)
+    opened, vae, dataset, chosen = open_run(run, data, device, part)
     path = destination(opened, out, "interpolations.png")
     with seeded(seed, vae.device):
-        x = gallery.interpolate(vae, dataset, n, part, steps=steps, spherical=spherical).cpu()
+        x = gallery.interpolate(vae, dataset, n, chosen, steps=steps, spherical=spherical).cpu()
     limits = gallery.value_range(vae, dataset.domain, dataset.value_range)
     write_values(path, x, lambda: plots.interpolations(x, value_range=limits))
 
@@ -338,11 +340,11 @@ def encode(
     from pvae.storage import files
 
     check_out(out, [".npz"], "The latents are arrays by name")
-    opened, vae, dataset, part = open_run(run, data, device, part, seen_by=("posterior",))
+    opened, vae, dataset, chosen = open_run(run, data, device, part, seen_by=("posterior",))
     path = Path(out) if out else files.free(opened.place("latents.npz"))
     with seeded(seed, vae.device):
-        mean, stddev, labels = gallery.latents(vae, dataset, [dataset.part(part)])
-    arrays = {"mean": mean.numpy(), "stddev": stddev.numpy()}
+        mean, stddev, labels = gallery.latents(vae, dataset, [dataset.part(chosen)])
+    arrays: dict[str, Any] = {"mean": mean.numpy(), "stddev": stddev.numpy()}
     if labels is not None:
         arrays["label"] = labels.numpy()
     buffer = io.BytesIO()

@@ -107,7 +107,7 @@ def choose_patience(
     return None if patience is None else int(patience)
 
 
-def check_monitor(monitor: str, keep: str) -> tuple[Figure, Keep]:
+def check_monitor(monitor: Any, keep: Any) -> tuple[Figure, Keep]:
     """Return the name of a figure that can be monitored, and what is to be kept.
 
     Raises:
@@ -118,9 +118,9 @@ def check_monitor(monitor: str, keep: str) -> tuple[Figure, Keep]:
         raise ValueError(
             f"monitor is {shown(monitor)}: it must be one of {', '.join(get_args(Figure))}."
         )
-    if keep == "best" or keep == "last":
-        return figure, keep
-    raise ValueError(f"keep is {shown(keep)}: it must be 'best' or 'last'.")
+    if keep not in get_args(Keep):
+        raise ValueError(f"keep is {shown(keep)}: it must be 'best' or 'last'.")
+    return figure, keep
 
 
 def is_elbo(objective: ELBO) -> bool:
