@@ -72,7 +72,7 @@ class Program:
         leaves: the arguments, flattened.
         structure: how to put them together.
         gradients: whether a step is to be taken, or the loss alone evaluated.
-        run: a run of the programs on such arguments; ``None`` to have one made, and undone.
+        run: a run of the programs on such arguments.
         varying: values of which parts are to be inputs of the graph and not constants.
 
     Raises:
@@ -86,7 +86,7 @@ class Program:
         leaves: list,
         structure: Any,
         gradients: bool,
-        run: Run | None = None,
+        run: Run,
         varying: Mapping[Spot, frozenset[int]] = types.MappingProxyType({}),
     ) -> None:
         self.svi = svi
@@ -97,24 +97,17 @@ class Program:
         self.structure = structure
         self.steps = 0
         inputs = [leaf for leaf in leaves if torch.is_tensor(leaf)]
-        if run is None:
-            try:
-                run = self._look(inputs)
-            except Exception as error:  # which is the program's own
-                raise Unmet from error
         self.observed = run
         self.named = run.named
         self.parameters = list({id(p): p for p in run.named.values()}.values())
         if not self.parameters and gradients:
             raise Untraceable("it has no parameters")
-        if any(_hooked(p) for p in self.parameters):
-            raise Untraceable("a parameter has a hook on its gradient, which only eager steps call")
         self.constraints = {name: pyro.get_param_store()._constraints[name] for name in run.named}
         self.owns: bool | None = None
         # Arrays among the arguments are compared with nothing where they are inputs.
         arrays = [leaves[spot.key] for spot in varying if spot.holder is None]
         arrays = [x for x in arrays if isinstance(x, np.ndarray)]
-        self.watch = self._watch(run, arrays)
+        self.watch = watch_of(svi, run, self.constants, arrays)
         tensors = *self.parameters, *inputs
         self.varying = [
             StandIn(self.watch.place(self.constants if h is None else h, kind), key, which, tensors)
@@ -260,7 +253,7 @@ class Program:
             return True
         if self.owns is None:
             with stored():
-                found = self._look(inputs).named
+                found = self._reached(inputs)
             self.owns = all(found.get(name) is p for name, p in lost)
         if self.owns:
             for name, p in lost:
@@ -269,6 +262,12 @@ class Program:
                 store._params[name], store._param_to_name[p] = p, name
                 store._constraints[name] = self.constraints[name]
         return self.owns
+
+    def _reached(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
+        """The parameters of an eager run, which is undone."""
+        with undone(self.parameters, self.watch), observed() as run:
+            self._eager(inputs)
+        return run.named
 
     # Making ------------------------------------------------------------------------------------
 
@@ -284,40 +283,6 @@ class Program:
         call = svi.loss_and_grads if self.gradients else svi.loss
         with nullcontext() if self.gradients else torch.no_grad():
             return call(mark(svi.model), mark(svi.guide), *args, **kwargs)
-
-    def _look(self, inputs: Sequence[Tensor]) -> Run:
-        """Run the eager program, for what it uses.
-
-        What is made when first used, such as the sites of an autoguide, is made here.
-        """
-        known = list(pyro.get_param_store()._params.values())
-        with undone(known), observed() as run:
-            self._eager(inputs)
-        before = set(map(id, known))
-        for leaf in run.named.values():
-            if id(leaf) not in before:
-                leaf.grad = None  # of this run
-        return run
-
-    def _watch(self, run: Run, ignored: list) -> Watch:
-        svi = self.svi
-        modules = {f"module {i}": module for i, module in enumerate(run.modules)}
-        hooks = {n: v for n, v in vars(nn.modules.module).items() if n.startswith("_global_")}
-        return Watch(
-            {
-                "an argument": self.constants,
-                "the model": svi.model,
-                "the guide": svi.guide,
-                "the model within": poutine.unwrap(svi.model),
-                "the guide within": poutine.unwrap(svi.guide),
-                "the loss": svi.objective,
-                "the loss's gradients": svi.loss_and_grads,
-                "the hooks of all modules": hooks,
-                **modules,
-            },
-            run.executed,
-            ignored,
-        )
 
     @contextmanager
     def _with_tensors(self) -> Iterator[None]:
@@ -421,6 +386,33 @@ class Program:
         if not all(_close(a, b, _size(b)) for a, b in zip(ours, after, strict=True)):
             return "a tensor that it changes in place differs"
         return None
+
+
+def watch_of(svi: "CompiledSVI", run: Run, constants: list, ignored: list) -> Watch:
+    """What the programs read from Python, as far as a run has told.
+
+    Raises:
+        Untraceable: if there is more than can be followed, or undone.
+    """
+    if any(map(_hooked, run.named.values())):
+        raise Untraceable("a parameter has a hook on its gradient, which only eager steps call")
+    modules = {f"module {i}": module for i, module in enumerate(run.modules)}
+    hooks = {n: v for n, v in vars(nn.modules.module).items() if n.startswith("_global_")}
+    return Watch(
+        {
+            "an argument": constants,
+            "the model": svi.model,
+            "the guide": svi.guide,
+            "the model within": poutine.unwrap(svi.model),
+            "the guide within": poutine.unwrap(svi.guide),
+            "the loss": svi.objective,
+            "the loss's gradients": svi.loss_and_grads,
+            "the hooks of all modules": hooks,
+            **modules,
+        },
+        run.executed,
+        ignored,
+    )
 
 
 class _Terms(TorchFunctionMode):

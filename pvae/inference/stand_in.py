@@ -102,8 +102,10 @@ class StandIn:
             return True
         if i not in self.tensors:
             return isinstance(part, (*ATOMS, np.ndarray)) and equal(part, before)
-        if type(part) is not type(before) or i in self._numbers:
-            return type(part) is type(before)
+        if type(part) is not type(before):
+            return False
+        if i in self._numbers:
+            return replaceable(part)
         if not replaceable(part):
             return False
         return _kind(_as_tensor(part)) == _kind(self.tensors[i])
@@ -141,7 +143,10 @@ def replaceable(value: Any) -> bool:
         return is_plain(value) and not value.requires_grad
     if isinstance(value, np.ndarray):
         return value.dtype.kind in "biuf" and value.dtype.isnative and value.flags.writeable
-    return type(value) in _NUMBERS
+    # Whole numbers as large as doubles hold them, of which guards are computed.
+    return type(value) in _NUMBERS and (
+        isinstance(value, float | np.floating) or abs(int(value)) < 2**53
+    )
 
 
 def _alike(now: Any, before: Any) -> bool:

@@ -1,5 +1,6 @@
 """From a loss that runs two Pyro programs to a graph of torch operators."""
 
+import builtins
 import math
 import random
 import re
@@ -42,6 +43,12 @@ _READS = {
     torch.Tensor.__float__,
     torch.Tensor.__index__,
 }
+_SHOWS = {torch.Tensor.__repr__, torch.Tensor.__format__, torch.Tensor.__complex__}
+# Functions at whose results numbers raise errors where tensors are infinite, or not numbers.
+_FAILING = re.compile(
+    r"_*r?(true|floor)?_?div(ide)?_*|_*r?(mod|pow|remainder)_*|exp(m1)?|log(1p)?|sqrt"
+)
+_EXACT = 2**53  # up to which doubles hold all whole numbers, and 64 bits their sums
 _IN_PLACE = re.compile(r"[a-z]\w*[a-z0-9]_|__i(add|sub|mul|truediv|floordiv|mod|pow|and|or|xor)__")
 _SAME = {  # operators that return their first argument when the shape stays as it was
     torch.ops.aten.view.default,
@@ -50,6 +57,7 @@ _SAME = {  # operators that return their first argument when the shape stays as 
     torch.ops.aten.expand.default,
     torch.ops.aten.alias.default,
 }
+_MORE = "a value that changes at every step is more than computed with"
 # The code that is not the user's own, where a message must not point.
 _LIBRARIES = tuple(
     str(path)
@@ -286,8 +294,8 @@ class _Symbolic(TorchFunctionMode):
             answer = self.decide(given[0])
             if answer is not None:
                 return answer
-        if function in _READS and id(given[0]) in self.numbers:
-            raise Untraceable("a value that changes at every step is more than computed with")
+        if function in _READS | _SHOWS and self.varies(given[0]):
+            raise Untraceable(_MORE)
         if function in _READS and self._can_read(given[0]):
             self.read.append(given[0])
             with _disable_current_modes():
@@ -349,6 +357,26 @@ class _Symbolic(TorchFunctionMode):
         )
         of = frozenset().union(*(one[2] for one in found))
         self._scalars[id(result)] = result, Scalar(function, args, kwargs), of
+        self._expect_no_error(function, result)
+
+    def _expect_no_error(self, function: Callable, result: Tensor) -> None:
+        """Take for granted that Python computes a number as torch does, and raises no error."""
+        name = getattr(function, "__name__", "")
+        whole = not result.is_floating_point() and name.strip("_").lstrip("r") in ("mul", "pow")
+        if not whole and not _FAILING.fullmatch(name):
+            return
+        _, scalar, of = self._scalars[id(result)]
+        fine = Scalar(_is_exact if whole else torch.isfinite, (scalar,))
+        with torch._C.DisableTorchFunction(), _disable_current_modes():
+            if not fine.value():
+                raise Untraceable("Python computes a number there that torch has no equal of")
+        self.guards.append(Guard(fine, True, raises=True))
+        self.decided |= of
+
+    def varies(self, tensor: Tensor) -> bool:
+        """Whether a tensor stands for a number that varies, or is computed from such."""
+        symbol = self.symbols.get(id(tensor), tensor)
+        return id(tensor) in self.numbers or id(symbol) in self._scalars
 
     # Pyro tracks which sites a tensor depends on by a subclass of tensors, which symbols cannot be.
 
@@ -416,7 +444,20 @@ def _traceable(mode: _Symbolic) -> Iterator[None]:
     def tracked(cls: type, data: Tensor, provenance: frozenset = frozenset()) -> Tensor:
         return mode.derive(data, provenance)
 
-    make, convert = torch.tensor, torch.from_numpy
+    make, convert, has, hashed = torch.tensor, torch.from_numpy, hasattr, Tensor.__hash__
+
+    def has_attribute(thing: Any, name: str) -> bool:
+        if type(thing) in (Tensor, FakeTensor) and mode.in_program and mode.varies(thing):
+            asks = str(sys._getframe(1).f_globals.get("__name__", ""))
+            if not asks.startswith("torch.") and has(thing, name) is not has(0.0, name):
+                raise Untraceable(_MORE)
+        return has(thing, name)
+
+    def hash_of(tensor: Tensor) -> int:  # by identity, which is not that of a number
+        asks = str(sys._getframe(1).f_globals.get("__name__", ""))
+        if mode.in_program and not asks.startswith("torch.") and mode.varies(tensor):
+            raise Untraceable(_MORE)
+        return hashed(tensor)
 
     def tensor(data: Any, **kwargs: Any) -> Tensor:  # where a tensor stands in for an array
         return data.detach().clone().to(**kwargs) if torch.is_tensor(data) else make(data, **kwargs)
@@ -445,6 +486,8 @@ def _traceable(mode: _Symbolic) -> Iterator[None]:
         mock.patch.object(torch._C, "_get_tracing_state", tracing),
         mock.patch.object(ScaleMessenger, "__init__", scaled),
         mock.patch.multiple(math, **_of_tensors()),
+        mock.patch.object(builtins, "hasattr", has_attribute),
+        mock.patch.object(Tensor, "__hash__", hash_of),
         mock.patch.object(torch, "manual_seed", _seed),
         mock.patch.object(torch, "tensor", tensor),
         mock.patch.object(torch, "from_numpy", from_numpy),
@@ -478,6 +521,11 @@ def _of_tensors() -> dict[str, Callable]:
 
     names = "cos exp expm1 log log1p pow sigmoid sin sqrt tanh"
     return {name: either(name) for name in names.split() if hasattr(math, name)}
+
+
+def _is_exact(number: Tensor) -> bool:
+    """Whether a number is a whole one that 64 bits hold, as an integer of Python is."""
+    return bool(number == number.floor()) and bool(number.abs() < _EXACT)
 
 
 def _seed(seed: int) -> None:
