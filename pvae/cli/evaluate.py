@@ -3,7 +3,7 @@
 As in `pvae.cli.train`, signatures are options, and slow modules are imported when a command runs.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 from pvae.cli.run_io import PartName, check_out, open_model, open_run
 
@@ -54,7 +54,7 @@ def evaluate(
     parts = [*dataset.parts] if wanted == "all" else [wanted]
     if part is None and data is not None and dataset.test is not None:
         parts = ["test"]
-    record = {}
+    record: dict[str, Any] = {}
     for name in parts:
         bounds = reports.bounds(vae, dataset, [name], seed)
         header = [] if record else [reports.bounds_header(bounds)]
@@ -115,11 +115,11 @@ def score(
         raise ValueError("--correction background and --background RUN go together: give both.")
     check_out(out, [".csv"], "The scores are a table")
     check_size("num_samples", num_samples)
-    opened, vae, dataset, part = open_run(run, data, device, part)
+    opened, vae, dataset, chosen = open_run(run, data, device, part)
     suffix = "" if data is None else f"-{dataset.name}"
     path = Path(out) if out else opened.place(f"scores{suffix}.csv")
     picture = None if anomalous is None else opened.place(f"figures/roc{suffix}.png")
-    held = dataset.part(part)
+    held = dataset.part(chosen)
     positive = None
     if anomalous is not None:
         labels = anomalous if isinstance(anomalous, list) else [anomalous]
@@ -133,17 +133,18 @@ def score(
         num_samples=num_samples,
         correction=correction,
         reference=reference,
-        background=background and open_model(background, device)[1],
+        background=None if background is None else open_model(background, device)[1],
         levels=dataset.levels or 256,
         seed=seed,
     )
     replaced = ", in place of an earlier one" if path.exists() else ""
     files.write(path, reports.scores_csv(held, found, positive).encode())
-    print(reports.scores_table(vae, dataset, part, found, correction, num_samples, seed))
-    if picture is not None:
+    print(reports.scores_table(vae, dataset, chosen, found, correction, num_samples, seed))
+    if picture is not None and positive is not None:
         curve = roc(found.score, positive)
         print(f"AUROC {curve.area:.4f}, {int(positive.sum()):,} anomalies of {len(held):,} items")
-        plots.save(plots.roc(*curve), picture)
+        rates = (curve.false_positive_rate, curve.true_positive_rate)
+        plots.save(plots.roc(*rates, curve.area), picture)
         print(picture)
     print(f"{path}{replaced}")
 
@@ -167,11 +168,11 @@ def compress(
     from pvae.cli import reports
     from pvae.evaluation import compression
 
-    opened, vae, dataset, part = open_run(run, data, device, part)
+    opened, vae, dataset, chosen = open_run(run, data, device, part)
     if data is None:
         opened.place("compression.json")  # raises before any work
-    found = compression(vae, dataset, part, seed=seed)
-    record = reports.compression(vae, dataset, part, found, seed)
+    found = compression(vae, dataset, chosen, seed=seed)
+    record = reports.compression(vae, dataset, chosen, found, seed)
     print(reports.compression_table(record))
     if data is None:
         opened.write("compression.json", record)

@@ -51,8 +51,9 @@ def sample(
     x = vae.sample(n, y, seed=seed, draw=draw).cpu()
     known = opened.info["data"]
     limits = gallery.value_range(vae, known["domain"], known["value_range"])
-    classes = vae.labels is not None and vae.labels.classes is not None
-    names = gallery.class_names(vae, vae.labels.each(y, n)) if classes else None
+    names = None
+    if vae.labels is not None and vae.labels.classes is not None:
+        names = gallery.class_names(vae.labels, vae.labels.each(y, n))
 
     def picture() -> Any:
         return plots.samples(x, labels=names, value_range=limits)
@@ -90,11 +91,11 @@ def reconstruct(
 
     check_size("n", n)
     check_out(out)
-    opened, vae, dataset, part = open_run(run, data, device, part)
+    opened, vae, dataset, chosen = open_run(run, data, device, part)
     path = destination(opened, out, "reconstructions.png")
-    x, *y = gallery.head(vae, dataset, n, part)
+    x, y = gallery.head(vae, dataset, n, chosen)
     with seeded(seed, vae.device):
-        means = vae.reconstruct(x, *y, draw=draw).cpu()
+        means = vae.reconstruct(x, y, draw=draw).cpu()
     limits = gallery.value_range(vae, dataset.domain, dataset.value_range)
     write_values(path, means, lambda: plots.reconstructions(x.cpu(), means, value_range=limits))
 
@@ -133,10 +134,10 @@ def interpolate(
     if steps < 2:
         raise ValueError(f"steps is {steps}: a path has at least its 2 ends.")
     check_out(out)
-    opened, vae, dataset, part = open_run(run, data, device, part)
+    opened, vae, dataset, chosen = open_run(run, data, device, part)
     path = destination(opened, out, "interpolations.png")
     with seeded(seed, vae.device):
-        x = gallery.interpolate(vae, dataset, n, part, steps=steps, spherical=spherical).cpu()
+        x = gallery.interpolate(vae, dataset, n, chosen, steps=steps, spherical=spherical).cpu()
     limits = gallery.value_range(vae, dataset.domain, dataset.value_range)
     write_values(path, x, lambda: plots.interpolations(x, value_range=limits))
 
@@ -168,11 +169,11 @@ def encode(
     from pvae.storage import files
 
     check_out(out, [".npz"], "The latents are arrays by name")
-    opened, vae, dataset, part = open_run(run, data, device, part, seen_by=("posterior",))
+    opened, vae, dataset, chosen = open_run(run, data, device, part, seen_by=("posterior",))
     path = Path(out) if out else files.free(opened.place("latents.npz"))
     with seeded(seed, vae.device):
-        mean, stddev, labels = gallery.latents(vae, dataset, [dataset.part(part)])
-    arrays = {"mean": mean.numpy(), "stddev": stddev.numpy()}
+        mean, stddev, labels = gallery.latents(vae, dataset, [dataset.part(chosen)])
+    arrays: dict[str, Any] = {"mean": mean.numpy(), "stddev": stddev.numpy()}
     if labels is not None:
         arrays["label"] = labels.numpy()
     buffer = io.BytesIO()

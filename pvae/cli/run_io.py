@@ -74,7 +74,7 @@ def choose_label(vae: "pvae.VAE", label: list[float] | str | None, n: int) -> An
             )
         return None
     if label is None and vae.labels.classes is not None:
-        return gallery.classes_in_rows(vae, n)
+        return gallery.classes_in_rows(vae, vae.labels.classes, n)
     if label is None:
         raise ValueError("The labels of this run are numbers: give --label to choose one.")
     names, classes = vae.labels.names or (), vae.labels.classes

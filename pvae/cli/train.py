@@ -6,7 +6,7 @@ runs, so that help is printed at once.
 
 import sys
 from collections.abc import Callable, Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import pvae
 from pvae.annotations import (
@@ -35,13 +35,14 @@ def train(
     skip_broken: bool = False,
     root: str | None = None,
     latent_dim: int = 10,
-    prior: Callable[[int], Prior] = "StandardNormal",
-    likelihood: Callable[[int, Shape], Likelihood] = "Bernoulli",
-    posterior: Callable[[Shape, int], Posterior] = "DiagonalNormal",
-    network: NetworkFactory = "MLP",
+    # Defaults are names, and what the parser makes of them are configurations, to be restored.
+    prior: Callable[[int], Prior] = "StandardNormal",  # type: ignore[assignment]
+    likelihood: Callable[[int, Shape], Likelihood] = "Bernoulli",  # type: ignore[assignment]
+    posterior: Callable[[Shape, int], Posterior] = "DiagonalNormal",  # type: ignore[assignment]
+    network: NetworkFactory = "MLP",  # type: ignore[assignment]
     conditional: bool | list[str] = False,
-    objective: Objective = "Trace_ELBO",
-    optimizer: Callable[[Iterable], Optimizer] = "Adam",
+    objective: Objective = "Trace_ELBO",  # type: ignore[assignment]
+    optimizer: Callable[[Iterable], Optimizer] = "Adam",  # type: ignore[assignment]
     scheduler: Callable[[Optimizer], Scheduler] | None = None,
     epochs: int = 200,
     batch_size: int = 128,
@@ -121,7 +122,7 @@ def train(
     dataset = load(**rebuild.select(config, load))
     check_numbers(epochs=epochs, batch_size=batch_size, clip_norm=clip_norm, seed=seed)
     pyro.set_rng_seed(seed)
-    sizes = {"event_shape": dataset.event_shape}
+    sizes: dict[str, Any] = {"event_shape": dataset.event_shape}
     if conditional:
         sizes |= dataset.label_sizes()
     vae = rebuild.build_from(config | sizes)

@@ -292,7 +292,7 @@ class CompiledSVI(SVI):
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy is made of: all but graphs, which it makes for itself."""
-        fresh = {"_programs": {}, "update": None, "_eager": set(), "_fixed": set()}
+        fresh: dict[str, Any] = {"_programs": {}, "update": None, "_eager": set(), "_fixed": set()}
         return vars(self) | fresh | {"_made_anew": set()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

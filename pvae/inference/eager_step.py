@@ -1,7 +1,7 @@
 """A first step by the eager program, which can be put off until it is known who takes it."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyro
 import torch
@@ -12,9 +12,6 @@ from torch.utils import _pytree as pytree
 from pvae.inference.guards import Watch, equal
 from pvae.inference.program import observed
 from pvae.inference.rollback import Record, noise, set_noise, undone
-
-if TYPE_CHECKING:
-    from pvae.inference.compiled import CompiledSVI
 
 
 class EagerStep:
@@ -33,7 +30,7 @@ class EagerStep:
         run: what the run used.
     """
 
-    def __init__(self, svi: "CompiledSVI", gradients: bool, args: tuple, kwargs: dict) -> None:
+    def __init__(self, svi: Any, gradients: bool, args: tuple, kwargs: dict) -> None:
         self.svi = svi
         self.gradients = gradients
         self._call: Callable = lambda: (svi.loss_and_grads if gradients else svi.loss)(
@@ -85,8 +82,10 @@ class EagerStep:
         if self.gradients:
             for p, gradient in zip(self._leaves, self._found, strict=True):
                 own = self._own.get(id(p))
-                given = own is not None and gradient is not None
-                p.grad = own + gradient if given else own if gradient is None else gradient
+                if own is None or gradient is None:
+                    p.grad = own if gradient is None else gradient
+                else:
+                    p.grad = own + gradient
             parameters = set(self.run.named.values())
             self.svi.optim(parameters)
             zero_grads(parameters)

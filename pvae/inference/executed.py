@@ -138,11 +138,13 @@ def recorded() -> Iterator[Executed]:
 
     collecting = gc.isenabled()
     gc.disable()  # what is called back by it belongs to no program either
-    sys.setprofile(note), threading.setprofile(note)
+    sys.setprofile(note)
+    threading.setprofile(note)
     try:
         yield executed
     finally:
-        sys.setprofile(None), threading.setprofile(None)
+        sys.setprofile(None)
+        threading.setprofile(None)
         if collecting:
             gc.enable()
         for code, namespace in met.items():

@@ -67,7 +67,7 @@ _GENERIC = {"object", "Module", "PyroModule", "ABC", "Generic", "Protocol", "Nam
 _GENERIC |= {"SimpleNamespace", "PyroOptim"}
 _EXTENDED = (*ATOMS, list, dict, tuple, set, frozenset, deque, np.ndarray, partial)
 _CACHED = type(lru_cache(lambda: None))
-_VIEWS = type({}.keys()), type({}.values()), type({}.items())
+_VIEWS: tuple[Any, ...] = type({}.keys()), type({}.values()), type({}.items())
 _READ_BY_LIBRARIES = {*vars(nn.Module()), "forward", "model", "guide"}
 
 

@@ -1,7 +1,7 @@
 """Running a program and then having it not have been run."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import pyro
@@ -38,10 +38,11 @@ def undone(
         leaf.grad = None
     recorder = Record()
     tensors = [] if watch is None else [(t, t.detach()) for t in watch.tensors if is_plain(t)]
-    store = stored() if watch is not None else nullcontext([])
+    store: AbstractContextManager[list] = stored() if watch is not None else nullcontext([])
     with same_noise(), store as stored_changes:
         try:
-            with recorder if record else nullcontext():
+            recording: AbstractContextManager[Any] = recorder if record else nullcontext()
+            with recording:
                 yield recorder.wrote
         finally:
             for tensor, before in tensors:  # which may have been given other memory

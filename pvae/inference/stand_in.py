@@ -33,7 +33,7 @@ class Spot(NamedTuple):
         return hash((id(self.holder), self.kind, self.key))
 
     def __eq__(self, other: object) -> bool:
-        return self.holder is other.holder and self[1:] == other[1:]
+        return isinstance(other, Spot) and self.holder is other.holder and self[1:] == other[1:]
 
 
 class StandIn:

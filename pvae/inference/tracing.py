@@ -140,7 +140,7 @@ def trace(
     run = partial(_trace, call, model, guide, parameters, inputs, arguments, scale, checks, scalars)
     others = set(map(id, parameters))
     known = [t for t in reached if id(t) not in others and is_plain(t) and t.is_leaf]
-    states = random.getstate(), np.random.get_state()
+    states: tuple[Any, Any] = random.getstate(), np.random.get_state()
     try:
         graph, unknown = run(known)
         if unknown:
@@ -167,8 +167,8 @@ def difference(graph: Graph, again: Graph) -> str | None:
             return f"its operations differ between two runs: {one.strip()} became {other.strip()}"
     if len(before) != len(after):
         return "its operations differ between two runs: one run has more than the other"
-    for one, other in zip(graph.live, again.live, strict=False):
-        if one is not other and not torch.equal(one, other):
+    for tensor, same in zip(graph.live, again.live, strict=False):
+        if tensor is not same and not torch.equal(tensor, same):
             return "it makes a tensor of numbers that torch did not draw"
     return None
 
@@ -205,7 +205,7 @@ def _trace(
             conditions = [condition for condition, _ in mode.conditions]
             outputs = [_number(value) for value in values]
             surrogate = sum(mode.surrogates)
-            if not torch.is_tensor(surrogate) or not surrogate.requires_grad:
+            if scale is None or not torch.is_tensor(surrogate) or not surrogate.requires_grad:
                 graph.reached = [False] * len(leaves)
                 return outputs + conditions
             wanted = [leaf for leaf in leaves if leaf.requires_grad]
@@ -349,8 +349,10 @@ class _Symbolic(TorchFunctionMode):
     def _compute_scalar(self, function: Callable, args: tuple, kwargs: dict, result: Any) -> None:
         """Note how a number is computed from those that vary, if it is."""
         given = [x for x in pytree.tree_leaves((args, kwargs)) if torch.is_tensor(x)]
-        found = [self._scalars.get(id(x)) for x in given]
-        if not found or None in found or not torch.is_tensor(result) or is_random(function):
+        found = [known for x in given if (known := self._scalars.get(id(x))) is not None]
+        if not given or len(found) < len(given) or not torch.is_tensor(result):
+            return
+        if is_random(function):
             return
         args, kwargs = pytree.tree_map_only(
             Tensor, lambda x: self._scalars[id(x)][1], (args, kwargs)
@@ -436,7 +438,7 @@ def _run_inside(mode: Any, program: Callable, *args: Any, **kwargs: Any) -> Any:
 @contextmanager
 def _traceable(mode: _Symbolic) -> Iterator[None]:
     """Have Pyro not look at values: the eager run that a graph is compared with has looked."""
-    begin = Distribution.__init__
+    begin: Callable[..., None] = Distribution.__init__
 
     def unchecked(self: Distribution, *args: Any, validate_args: Any = None, **kwargs: Any) -> None:
         begin(self, *args[:2], validate_args=False, **kwargs)
@@ -508,7 +510,7 @@ def _without_mkldnn() -> Iterator[None]:
         torch._C._set_mkldnn_enabled(before)
 
 
-def _of_tensors() -> dict[str, Callable]:
+def _of_tensors() -> dict[str, Any]:
     """Functions of numbers that take tensors as well."""
 
     def either(name: str) -> Callable:
@@ -532,7 +534,7 @@ def _seed(seed: int) -> None:
     raise Untraceable("it seeds torch")
 
 
-def _drawn(now: tuple, before: tuple) -> bool:
+def _drawn(now: Any, before: Any) -> bool:
     """Whether NumPy's random state has moved on."""
     return now[2:] != before[2:] or bool((now[1] != before[1]).any())
 

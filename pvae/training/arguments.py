@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from pvae.checks import check_size, is_real, is_whole
@@ -122,7 +122,9 @@ def check_factory(name: str, factory: object) -> None:
 
 
 def make_optimizer(
-    learned: Sequence[Tensor], factory: Callable[..., torch.optim.Optimizer], clip: float | None
+    learned: Sequence[nn.Parameter],
+    factory: Callable[..., torch.optim.Optimizer],
+    clip: float | None,
 ) -> Optimizer:
     """Make the optimizer of a run, after a trial of its steps on a stand-in.
 
@@ -180,7 +182,7 @@ def step(schedule: LRScheduler, figure: float) -> None:
 
 
 def _stand_in(
-    learned: Sequence[Tensor], factory: Callable[..., torch.optim.Optimizer]
+    learned: Sequence[nn.Parameter], factory: Callable[..., torch.optim.Optimizer]
 ) -> torch.optim.Optimizer:
     """Make an optimizer like that of the run, for small parameters with gradients."""
     parameters = [

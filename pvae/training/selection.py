@@ -106,7 +106,7 @@ def choose_patience(
     return None if patience is None else int(patience)
 
 
-def check_monitor(monitor: str, keep: str) -> tuple[Figure, Keep]:
+def check_monitor(monitor: Any, keep: Any) -> tuple[Figure, Keep]:
     """Check and return the names of the monitored metric and the kept epoch.
 
     Raises:
@@ -117,9 +117,9 @@ def check_monitor(monitor: str, keep: str) -> tuple[Figure, Keep]:
         raise ValueError(
             f"monitor is {shown(monitor)}: it must be one of {', '.join(get_args(Figure))}."
         )
-    if keep == "best" or keep == "last":
-        return figure, keep
-    raise ValueError(f"keep is {shown(keep)}: it must be 'best' or 'last'.")
+    if keep not in get_args(Keep):
+        raise ValueError(f"keep is {shown(keep)}: it must be 'best' or 'last'.")
+    return figure, keep
 
 
 def is_elbo(objective: ELBO) -> bool:
