@@ -1,20 +1,19 @@
 """A first step by the eager program, which can be put off until it is known who takes it."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyro
 import torch
+from pyro.infer import SVI
 from pyro.infer.util import torch_item, zero_grads
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from pvae.inference.guards import Watch, equal
-from pvae.inference.program import observed
+from pvae.inference.equality import equal
+from pvae.inference.guards import Watch
 from pvae.inference.rollback import Record, noise, set_noise, undone
-
-if TYPE_CHECKING:
-    from pvae.inference.compiled import CompiledSVI
+from pvae.inference.run import observed
 
 
 class EagerStep:
@@ -33,7 +32,7 @@ class EagerStep:
         run: what the run used.
     """
 
-    def __init__(self, svi: "CompiledSVI", gradients: bool, args: tuple, kwargs: dict) -> None:
+    def __init__(self, svi: SVI, gradients: bool, args: tuple, kwargs: dict) -> None:
         self.svi = svi
         self.gradients = gradients
         self._call: Callable = lambda: (svi.loss_and_grads if gradients else svi.loss)(
