@@ -4,6 +4,7 @@ import array
 import contextvars
 import operator
 import random
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ def of_generator(generator: Any, owner: str) -> Content:
     """The state of a random generator of Python's or NumPy's."""
     owner = f"the random state of {owner}"
     if isinstance(generator, random.Random):
-        put = random.Random.setstate
+        put: Callable[[Any, Any], None] = random.Random.setstate
     elif isinstance(generator, np.random.RandomState):
         put = type(generator).set_state
     else:
