@@ -262,7 +262,8 @@ def _posteriors(vae: VAE, x: Tensor, y: Tensor | None, at_once: int) -> list[Dis
     except NotImplementedError as error:
         raise ValueError(
             f"The posterior {name} can score only its own draws, and q(z) needs the density of "
-            "each datum's at those of all others: choose a posterior with an inverse in closed form."
+            "each datum's posterior at the draws of all others: choose a posterior with an inverse "
+            "in closed form."
         ) from error
     return found
 
