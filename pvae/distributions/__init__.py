@@ -1,4 +1,4 @@
-"""Distributions that Pyro and torch lack, one in each file."""
+"""Distributions that Pyro and torch lack, one per file."""
 
 import lazy_loader
 

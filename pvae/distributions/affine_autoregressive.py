@@ -1,4 +1,4 @@
-"""Pyro's affine autoregressive transform, with an inverse of a static graph."""
+"""Pyro's affine autoregressive transform, with an inverse that can be traced."""
 
 import torch
 from pyro.distributions import transforms
@@ -9,11 +9,11 @@ from torch import Tensor
 class AffineAutoregressive(transforms.AffineAutoregressive):
     r"""The map y_i = mu_i(x_1, ..., x_{i-1}) + sigma_i(x_1, ..., x_{i-1}) x_i.
 
-    It is Pyro's (Kingma et al. 2016), whose inverse is of single precision only, and reads the
-    order of the dimensions from a tensor. This one's inverse takes any dtype and can be traced.
+    The inverse of Pyro's transform (Kingma et al. 2016) has single precision only, and reads the
+    order of the dimensions from a tensor. This one takes any dtype and can be traced.
 
     Args:
-        autoregressive_nn: gives mu and log sigma, such as `pyro.nn.AutoRegressiveNN`.
+        autoregressive_nn: returns mu and log sigma, such as `pyro.nn.AutoRegressiveNN`.
 
     Shape:
         (\*batch, d) to (\*batch, d).
@@ -36,6 +36,6 @@ class AffineAutoregressive(transforms.AffineAutoregressive):
                 log_scale, self.log_scale_min_clip, self.log_scale_max_clip
             )
             x = torch.where(place == i, (y - mean) * (-log_scale).exp(), x)
-        # No scale depends on what came last, so these are those at x.
+        # No scale depends on the last dimension, so these are the scales at x.
         self._cached_log_scale = log_scale
         return x

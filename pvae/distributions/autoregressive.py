@@ -1,4 +1,4 @@
-"""Autoregressive distributions: a product of conditionals, each given those before it."""
+"""Autoregressive distributions: products of conditionals, each given the dimensions before it."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,17 +8,17 @@ from torch import Tensor
 
 
 class Autoregressive(TorchDistribution):
-    r"""The distribution whose conditionals one function gives, all at once.
+    r"""A distribution with all conditionals given by one function.
 
     .. math::
         p(z) = \prod_i p(z_i | z_1, \ldots, z_{i-1})
 
-    A density takes one call of the function, a draw takes one for each dimension.
+    A density takes one call of the function, a draw one call for each dimension.
 
     Args:
         conditionals: maps z of shape (\*batch, d) to a distribution of batch shape (\*batch, d)
-            over real numbers, whose i-th depends on the first i - 1 of z alone.
-        start: any z, shape (\*batch, d): it says the batch shape, d, the device and the dtype.
+            over real numbers, the i-th of which depends only on the first i - 1 of z.
+        start: any z, shape (\*batch, d), for the batch shape, d, the device and the dtype.
 
     Shape:
         values of (\*batch, d).

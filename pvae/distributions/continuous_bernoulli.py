@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints, register_kl
 
-_NEAR = 0.05  # below it the series, whose next term is lost in float64, replaces 0 / 0
+_NEAR = 0.05  # below it a series replaces 0 / 0; its next term is negligible in float64
 
 
 class ContinuousBernoulli(dist.TorchDistribution):
@@ -18,7 +18,7 @@ class ContinuousBernoulli(dist.TorchDistribution):
              = \exp\left(\ell (x - \tfrac12) - \log \frac{\sinh(\ell/2)}{\ell/2}\right),
         \qquad \ell = \operatorname{logit} p
 
-    torch's distribution of this name clamps p to within the precision of its type of 0 and 1, so
+    torch's distribution of this name clamps p to within the precision of its dtype of 0 and 1, so
     that from |logit| = 16 on in float32 its density does not integrate to one and its mean stays
     above 1/16. This one has no such limit.
 
@@ -93,7 +93,7 @@ class ContinuousBernoulli(dist.TorchDistribution):
         )
 
     def _halves(self) -> tuple[Tensor, Tensor]:
-        """Half the logits, in the first place kept where the closed forms have a gradient."""
+        """Half the logits, first clamped to where the closed forms have a gradient."""
         h = self.logits / 2
         return torch.where(h.abs() < _NEAR, torch.ones_like(h), h), h
 

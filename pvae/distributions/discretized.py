@@ -16,10 +16,10 @@ class Discretized(dist.TorchDistribution):
     .. math::
         P(x) = F\left(\frac{x + \frac12 - \mu}{s}\right) - F\left(\frac{x - \frac12 - \mu}{s}\right)
 
-    with F = 0 below level 0 and F = 1 above level K - 1: what lies beyond the ends is counted to
-    them, and the masses sum to one.
+    with F = 0 below level 0 and F = 1 above level K - 1: the mass beyond the ends is added to them,
+    so that the masses sum to one.
 
-    A subclass says what is rounded, by ``continuous``, and gives log F and log(F(b) - F(a)).
+    A subclass defines the rounded distribution, ``continuous``, log F and log(F(b) - F(a)).
 
     Args:
         loc: the location mu, in levels.
@@ -58,7 +58,7 @@ class Discretized(dist.TorchDistribution):
         """Return log P(value)."""
         if self._validate_args:
             self._validate_sample(value)
-        # Neighbours share the floats of their edge, so that rounding takes no mass from the sum.
+        # Neighbours share the float of their edge, so that rounding loses no mass.
         below = (value - 0.5 - self.loc) / self.scale
         above = (value + 0.5 - self.loc) / self.scale
         highest = self._log_cdf(-below)
@@ -66,7 +66,7 @@ class Discretized(dist.TorchDistribution):
         return torch.where(value < 0.5, self._log_cdf(above), inner)
 
     def sample(self, sample_shape: Sequence[int] = torch.Size()) -> Tensor:
-        """Draw levels: a draw of the continuous distribution, rounded."""
+        """Sample levels: a draw of the continuous distribution, rounded."""
         with torch.no_grad():
             real = self.continuous(self.loc, self.scale, validate_args=False).sample(
                 torch.Size(sample_shape)

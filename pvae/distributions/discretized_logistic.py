@@ -11,7 +11,7 @@ from pvae.distributions.discretized import Discretized
 class DiscretizedLogistic(Discretized):
     r"""A logistic distribution rounded to the levels 0 to K - 1 (Kingma et al. 2016).
 
-    With F the logistic sigmoid, the mass between two edges has no cancellation at all:
+    With F the logistic sigmoid, the mass between two edges is computed without cancellation:
 
     .. math::
         \log(F(b) - F(a)) = \log F(b) + \log F(-a) + \log(1 - e^{a - b})

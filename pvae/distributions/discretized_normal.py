@@ -13,8 +13,8 @@ from pvae.distributions.discretized import Discretized
 class DiscretizedNormal(Discretized):
     r"""A normal distribution rounded to the levels 0 to K - 1 (Ho, Jain, Abbeel 2020).
 
-    With F the standard normal distribution function, the mass between two edges is taken on the
-    side of the mean where F is small, so that none is lost to rounding in either tail:
+    With F the standard normal distribution function, the mass between two edges is computed on the
+    side of the mean where F is small, so that it is exact in both tails:
 
     .. math::
         \log(F(b) - F(a)) = \log F(b) + \log(1 - e^{\log F(a) - \log F(b)}), \qquad a + b \le 0
@@ -36,7 +36,7 @@ class DiscretizedNormal(Discretized):
 
     @classmethod
     def _log_cdf(cls, t: Tensor) -> Tensor:
-        # torch.special.log_ndtr is this, but loses its gradient to rounding in the tail.
+        # torch.special.log_ndtr is the same, but its gradient is rounded to zero in the tail.
         tail = t < -1
         far, near = torch.where(tail, t, -1.0), torch.where(tail, -1.0, t)
         log_tail = (erfcx(far / -math.sqrt(2)) / 2).log() - far**2 / 2
@@ -47,6 +47,6 @@ class DiscretizedNormal(Discretized):
         left = a + b <= 0
         low = cls._log_cdf(torch.where(left, a, -b))
         high = cls._log_cdf(torch.where(left, b, -a))
-        # Edges that are one and the same float would have a mass of zero.
+        # Edges that are the same float would have a mass of zero.
         smallest = torch.finfo(high.dtype).eps
         return high + torch.log(-torch.expm1((low - high).clamp_max(-smallest)))

@@ -20,7 +20,7 @@ from pvae.distributions.rotated_normal import RotatedNormal
 
 
 def _cross_entropy(mean: Tensor, variance: Tensor, p: Normal) -> Tensor:
-    """-E[log p(z)], element by element, which knows no more of q(z) than its first two moments."""
+    """-E[log p(z)], element by element, which depends only on the first two moments of q(z)."""
     square = (variance + (mean - p.loc).square()) / p.variance
     return 0.5 * (square + math.log(2 * math.pi)) + p.scale.log()
 
@@ -38,7 +38,7 @@ def _kl_normal(
 
 @register_kl(StudentT, Normal)
 def _kl_student_t_normal(q: StudentT, p: Normal) -> Tensor:
-    # Torch's variance selects elements, which no graph can.
+    # Torch's variance indexes elements by a mask, which cannot be traced.
     variance = q.scale.square() * q.df / (q.df - 2)
     variance = torch.where(q.df > 2, variance, torch.full_like(variance, math.inf))
     return _cross_entropy(q.loc, variance, p) - q.entropy()

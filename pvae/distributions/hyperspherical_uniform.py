@@ -18,8 +18,8 @@ class HypersphericalUniform(TorchDistribution):
 
     Args:
         dim: d, at least 2.
-        dtype: the floating-point type of its draws; ``None`` for torch's default.
-        device: where they are drawn; ``None`` for torch's default.
+        dtype: the floating-point dtype of its draws; ``None`` for torch's default.
+        device: the device of its draws; ``None`` for torch's default.
 
     Shape:
         values of (\*batch, d), of length 1.

@@ -7,8 +7,8 @@ from pyro.distributions import constraints
 class Mixture(dist.MixtureSameFamily):
     r"""Torch's mixture p(z) = sum_k w_k p_k(z), with the support of its components.
 
-    Torch wraps the support in a constraint of its own; a mixture is over the same values as its
-    components are, and says so here.
+    Torch wraps the support in a constraint of its own; here it is the constraint of the
+    components.
 
     Args:
         weights: a `Categorical` of K categories, of batch shape batch.

@@ -1,4 +1,4 @@
-"""The multinomial distribution, for data that each have a total of their own."""
+"""The multinomial distribution, with a total for each datum."""
 
 import math
 from collections.abc import Sequence
@@ -10,16 +10,16 @@ from torch.distributions import constraints
 
 
 class Multinomial(dist.TorchDistribution):
-    r"""Counts that share out a total (torch's has one total for the whole batch).
+    r"""Counts with a given sum (torch's class has one sum for the whole batch).
 
     .. math::
         p(x) = \frac{n!}{\prod_i x_i!} \prod_i p_i^{x_i}, \qquad n = \sum_i x_i
 
-    The probabilities are the softmax of the logits over the whole event. `log_prob` is of the
-    counts given their own sum, whatever ``total`` is, which only samples, mean and variance use.
+    The probabilities are the softmax of the logits over the whole event. `log_prob` takes the sum
+    from the counts; only samples, mean and variance use ``total``.
 
     Args:
-        total: how many to share out, of shape batch; rounded to whole numbers by `sample`.
+        total: the sum of the counts, of shape batch; `sample` rounds it to whole numbers.
         logits: unnormalized log-probabilities, of shape (\*batch, \*event).
         event_dim: the number of dimensions of the event.
 

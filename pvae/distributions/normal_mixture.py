@@ -14,20 +14,20 @@ class NormalMixture(Mixture):
     .. math::
         q(z) = \sum_k \pi_k\, N(z; \mu_k, \mathrm{diag}\, \sigma_k^2)
 
-    Draws choose a component, so they are no smooth function of pi. But the conditional
+    Draws choose a component, so they are not a smooth function of pi. But the conditional
     distribution function of each coordinate,
 
     .. math::
         F_i(z_i | z_{<i}) = \sum_k p(k | z_{<i})\, \Phi((z_i - \mu_{ki}) / \sigma_{ki}),
 
-    is uniform for every value of the parameters theta, and holding it fixed says how z moves with
-    them (implicit reparameterization, Graves 2016; Figurnov, Mohamed, Mnih 2018):
+    is uniform for all parameters theta, and holding it fixed defines the derivative of z by them
+    (implicit reparameterization, Graves 2016; Figurnov, Mohamed, Mnih 2018):
 
     .. math::
         dz_i = -\frac{\partial F_i / \partial\theta\; d\theta
             + \partial F_i / \partial z_{<i}\; dz_{<i}}{q(z_i | z_{<i})}
 
-    The gradients so made are unbiased for all parameters, pi too.
+    These gradients are unbiased for all parameters, including pi.
 
     Args:
         weights: a `Categorical` of K categories, of batch shape batch.

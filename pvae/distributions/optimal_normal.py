@@ -12,8 +12,8 @@ SMALLEST_VARIANCE = 1e-6
 class OptimalNormal(dist.Normal):
     r"""A normal distribution whose shared variance maximizes the likelihood of each batch.
 
-    While learning, `log_prob` is that of N(loc, sigma^2) at the maximum-likelihood variance of all
-    elements of all data that it is given (Rybkin, Daniilidis, Levine 2021),
+    In training, `log_prob` is that of N(loc, sigma^2) at the maximum-likelihood variance of all
+    elements of all its data (Rybkin, Daniilidis, Levine 2021),
 
     .. math::
         \sigma^2 = \frac{1}{n} \sum_{i=1}^n (x_i - \mu_i)^2,
@@ -23,14 +23,13 @@ class OptimalNormal(dist.Normal):
     variance enters each log-probability as a constant: at its optimum the derivative of their sum
     by it is zero, and the gradient that of the closed form on the right.
 
-    All else, samples above all, and `log_prob` too with ``momentum=None``, is that of the normal
-    distribution with the running ``variance``, which knows nothing of the values asked about and
-    is therefore a density.
+    Samples and everything else, and with ``momentum=None`` also `log_prob`, use the running
+    ``variance``, which does not depend on the values, so that this is a density.
 
     Args:
         loc: the mean.
-        variance: the running variance, shape (): a tensor that lives on, such as a buffer.
-        momentum: how far it moves at each call, or ``None`` to leave it and use it.
+        variance: the running variance, shape (): a persistent tensor, such as a buffer.
+        momentum: the fraction by which it is updated at each call; ``None`` to use it unchanged.
 
     Example:
         >>> import torch
@@ -60,7 +59,7 @@ class OptimalNormal(dist.Normal):
         return super().expand(batch_shape, new)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Return log p(value), at the variance that is best for value if learning."""
+        """Return log p(value), in training at the optimal variance for value."""
         if self.momentum is None:
             return super().log_prob(value)
         if self._validate_args:

@@ -63,7 +63,7 @@ class PowerSpherical(TorchDistribution):
 
     @property
     def mean(self) -> Tensor:
-        """The mean vector, inside of the sphere: mu (alpha - beta) / (alpha + beta)."""
+        """The mean vector, inside the sphere: mu (alpha - beta) / (alpha + beta)."""
         alpha, beta = self._beta_parameters()
         return self.loc * ((alpha - beta) / (alpha + beta)).unsqueeze(-1)
 
@@ -83,7 +83,7 @@ class PowerSpherical(TorchDistribution):
     def rsample(self, sample_shape: Sequence[int] = torch.Size()) -> Tensor:
         """Draw around the first axis, and reflect that to mu."""
         mu, shape = self.loc, self._extended_shape(torch.Size(sample_shape))
-        # A Dirichlet gives 1 - b as well, which near 1 a Beta would have rounded.
+        # A Dirichlet returns 1 - b as well, without rounding for b near 1.
         halves = dist.Dirichlet(torch.stack(self._beta_parameters(), -1)).rsample(
             torch.Size(sample_shape)
         )
@@ -94,7 +94,7 @@ class PowerSpherical(TorchDistribution):
         y = torch.cat(
             ((b - one_less_b).unsqueeze(-1), sine.unsqueeze(-1) * normalize(noise, dim=-1)), -1
         )
-        # Reflecting along mu + s e_1 takes e_1 to -s mu. With s the sign of mu_1 nothing cancels,
+        # Reflection along mu + s e_1 maps e_1 to -s mu. With s the sign of mu_1 nothing cancels,
         # and the reflection is defined for every mu.
         first = mu[..., :1]
         s = torch.where(first < 0, -torch.ones_like(first), torch.ones_like(first))

@@ -13,13 +13,13 @@ from torch.nn.functional import logsigmoid, softplus
 class _Cube(constraints.Constraint):
     """Vectors of numbers in [0, 1].
 
-    The distributions on it have their mass at the vertices, where all numbers are 0 or 1.
+    Distributions with this support have their mass at the vertices, where all numbers are 0 or 1.
     """
 
     event_dim = 1
 
     def check(self, value: Tensor) -> Tensor:
-        """Say for which elements of the batch the value is inside."""
+        """Return for which elements of the batch the value is inside."""
         return ((value >= 0) & (value <= 1)).all(-1)
 
     def __eq__(self, other: object) -> bool:
@@ -30,7 +30,7 @@ class _Cube(constraints.Constraint):
 
 
 class RelaxedBernoulli(TorchDistribution):
-    r"""Independent variables that are 0 or 1, with a relaxation.
+    r"""Independent Bernoulli variables, with a relaxation.
 
     .. math::
         \log p(z) = \sum_i z_i \log p_i + (1 - z_i) \log(1 - p_i)
@@ -44,11 +44,11 @@ class RelaxedBernoulli(TorchDistribution):
     .. math::
         z_i = \mathrm{sigmoid}((\mathrm{logit}\, p_i + \text{logistic noise}) / t),
 
-    through which gradients reach p: biased ones, the less so the lower t, of a variance that
-    grows as t falls. With ``straight_through`` its values are rounded to 0 or 1, and only the
-    gradients are relaxed (Bengio et al. 2013; Jang et al. 2017).
+    which has gradients in p. They are biased; a lower t reduces the bias and increases the
+    variance. With ``straight_through`` values are rounded to 0 or 1, and only the gradients are
+    relaxed (Bengio et al. 2013; Jang et al. 2017).
 
-    The KL of two is the exact one of the Bernoulli variables, whatever the temperatures.
+    The KL of two is the exact one of the Bernoulli variables, for any temperatures.
 
     Args:
         logits: logit p for each variable, shape (\*batch, d).

@@ -13,10 +13,10 @@ from torch.distributions.utils import clamp_probs
 class _Simplices(constraints.Constraint):
     """Groups of probabilities, flattened: each group is at least 0 and sums to 1.
 
-    The distributions on it have their mass at the vertices, where one number of a group is 1.
+    Distributions with this support have their mass at the vertices: one number of a group is 1.
 
     Args:
-        groups: how many simplices there are.
+        groups: the number of simplices.
     """
 
     event_dim = 1
@@ -25,7 +25,7 @@ class _Simplices(constraints.Constraint):
         self.groups = groups
 
     def check(self, value: Tensor) -> Tensor:
-        """Say for which elements of the batch the value is inside."""
+        """Return for which elements of the batch the value is inside."""
         value = value.unflatten(-1, (self.groups, -1))
         rounding = 4 * math.sqrt(value.shape[-1]) * torch.finfo(value.dtype).eps
         inside = (value >= 0).all(-1) & ((value.sum(-1) - 1).abs() <= rounding)
@@ -53,11 +53,11 @@ class RelaxedOneHot(TorchDistribution):
     .. math::
         z_g = \mathrm{softmax}((\log p_g + \text{Gumbel noise}) / t),
 
-    through which gradients reach p: biased ones, the less so the lower t, of a variance that
-    grows as t falls. With ``straight_through`` its values are the vertices nearest to these, and
-    only the gradients are relaxed.
+    which has gradients in p. They are biased; a lower t reduces the bias and increases the
+    variance. With ``straight_through`` values are the nearest vertices, and only the gradients are
+    relaxed.
 
-    The KL of two is the exact one of the one-hot variables, whatever the temperatures.
+    The KL of two is the exact one of the one-hot variables, for any temperatures.
 
     Args:
         logits: log p up to a constant for each group, shape (\*batch, groups, K).
@@ -99,7 +99,7 @@ class RelaxedOneHot(TorchDistribution):
 
     @constraints.dependent_property(is_discrete=False, event_dim=1)
     def support(self) -> _Simplices:
-        """The simplices, whose vertices carry the mass."""
+        """The simplices, which have the mass at their vertices."""
         return _Simplices(self.logits.shape[-2])
 
     @property
@@ -144,7 +144,7 @@ class RelaxedOneHot(TorchDistribution):
             NotImplementedError: if there is no temperature.
         """
         if self.temperature is None:
-            raise NotImplementedError("One-hot variables have an rsample with a temperature only.")
+            raise NotImplementedError("RelaxedOneHot has an rsample only with a temperature.")
         z = (self._perturbed(sample_shape) / self.temperature).softmax(-1)
         if self.straight_through:
             z = _nearest_vertices(z) + (z - z.detach())

@@ -5,11 +5,11 @@ from torch import Tensor
 
 
 class RotatedNormal(dist.TransformedDistribution):
-    r"""The normal N(U mu, U diag(sigma^2) U^T) with U orthogonal, by its action on vectors.
+    r"""The normal N(U mu, U diag(sigma^2) U^T), with U a composition of orthogonal transforms.
 
     Args:
         base_distribution: N(mu, diag sigma^2), of event shape (d,).
-        transforms: one or several that are linear and orthogonal, such as reflections.
+        transforms: one or more linear and orthogonal transforms, such as reflections.
 
     Shape:
         values of (\*batch, d).
@@ -35,13 +35,13 @@ class RotatedNormal(dist.TransformedDistribution):
         return self._rotate(axes).square().sum(0)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """The log-density, computed afresh."""
-        # A draw is remembered with its inverse, by the identity of its tensor, and were it drawn
-        # without gradients would hide the parameters. A view is another tensor.
+        """The log-density, without the cache of the transforms."""
+        # A draw is cached with its inverse, by the identity of its tensor, so that the density of a
+        # draw without gradients would have none. A view is another tensor.
         return super().log_prob(value.view_as(value))
 
     def entropy(self) -> Tensor:
-        """The entropy of the base: a rotation keeps volumes."""
+        """The entropy of the base: a rotation preserves volumes."""
         return self.base_dist.entropy()
 
     def _rotate(self, vectors: Tensor) -> Tensor:

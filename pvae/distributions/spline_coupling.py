@@ -16,18 +16,18 @@ SMALLEST_BIN, SMALLEST_SLOPE = 1e-3, 1e-3
 class SplineCoupling(Transform):
     r"""The coupling layer of Durkan et al. (2019).
 
-    The first dimensions stay as they are, and each of the others goes through a monotonic spline
+    The first dimensions stay unchanged, and each of the others is mapped by a monotonic spline
     that depends on them,
 
     .. math::
         y_{1:s} = x_{1:s}, \qquad y_i = f(x_i; \theta_i(x_{1:s})) \text{ for } i > s.
 
     The spline is a rational-quadratic function (Gregory and Delbourgo 1982) in each of B bins of
-    [-b, b], once differentiable where bins meet, and the identity outside. All raw numbers zero
-    make it the identity. Pyro has such a layer, whose graph depends on which values are inside.
+    [-b, b], once differentiable where bins meet, and the identity outside. With all network outputs
+    zero it is the identity. Pyro's layer cannot be traced: its graph depends on the values.
 
     Args:
-        split: s, how many dimensions stay.
+        split: s, the number of unchanged dimensions.
         network: maps (\*batch, s) to (\*batch, (d - s) * (3 B - 1)): for each of the other
             dimensions raw widths and heights of its bins and slopes between them.
         bins: B.
@@ -80,7 +80,7 @@ class SplineCoupling(Transform):
 def _spline(
     value: Tensor, raw: Tensor, bins: int, bound: float, inverse: bool
 ) -> tuple[Tensor, Tensor]:
-    """Map values, and return the logarithm of the slope of that map with them."""
+    """Return the mapped values and the logarithms of the slopes there."""
     raw_widths, raw_heights, raw_slopes = raw.split([bins, bins, bins - 1], -1)
     x, width = _knots(raw_widths, bound)
     y, height = _knots(raw_heights, bound)
@@ -95,7 +95,7 @@ def _spline(
         for numbers in (x[..., :-1], width, y[..., :-1], height, slope[..., :-1], slope[..., 1:])
     )
     mean = height / width
-    if inverse:  # the root in [0, 1] of a t^2 + b t + c, by whichever form does not cancel
+    if inverse:  # the root in [0, 1] of a t^2 + b t + c, by the form without cancellation
         up = at - y
         bend = left + right - 2 * mean
         a = height * (mean - left) + up * bend
@@ -106,7 +106,7 @@ def _spline(
         t = torch.where(b > 0, -2 * c, root - b) / torch.where(b > 0, b + root, 2 * a)
     else:
         t = (at - x) / width
-    t = t.clamp(0, 1)  # by rounding it may be beyond, where slopes may be negative
+    t = t.clamp(0, 1)  # rounding may exceed this range, where slopes may be negative
     denominator = mean * (t**2 + (1 - t) ** 2) + (left + right) * t * (1 - t)
     if inverse:
         moved = x + width * t
@@ -122,7 +122,7 @@ def _spline(
 
 
 def _knots(raw: Tensor, bound: float) -> tuple[Tensor, Tensor]:
-    """Where the bins of [-bound, bound] begin and end, and how long they are."""
+    """The edges of the bins in [-bound, bound], and their widths."""
     bins = raw.shape[-1]
     length = 2 * bound * (SMALLEST_BIN + (1 - SMALLEST_BIN * bins) * raw.softmax(-1))
     return pad(length.cumsum(-1), (1, 0)) - bound, length

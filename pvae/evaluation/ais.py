@@ -1,4 +1,4 @@
-"""Annealed importance sampling: the evidence by a path from the prior to the posterior."""
+"""Annealed importance sampling: estimates of the evidence without the guide."""
 
 import itertools
 import math
@@ -26,7 +26,7 @@ from pvae.seeds import seeded
 from pvae.vae import VAE
 
 STEEPNESS = 4  # of the schedule
-ACCEPTANCE = 0.65  # aimed at, the best of Hamiltonian Monte Carlo in many dimensions
+ACCEPTANCE = 0.65  # target, the optimum of Hamiltonian Monte Carlo in many dimensions
 RATE = 0.5  # of adapting the logarithm of the step size
 
 
@@ -36,11 +36,11 @@ class AIS(NamedTuple):
     Attributes:
         log_prob: stochastic lower bound of log p(x), shape (n,).
         standard_error: of log_prob, by the delta method, from the spread of the weights between the
-            chains, shape (n,): the relative error of their mean. It sees no error that all chains
-            share, is NaN for one chain, and tells nothing where few chains make the estimate: an
-            effective sample size of 3 or less.
-        effective_sample_size: (sum w)^2 / sum w^2, as how many chains of equal weight the chains
-            count, from 1 to their number, shape (n,).
+            chains, shape (n,): the relative error of their mean. It misses errors that all chains
+            share, is NaN for one chain, and is meaningless for an effective sample size of 3 or
+            less.
+        effective_sample_size: (sum w)^2 / sum w^2, the equivalent number of chains of equal weight,
+            from 1 to the number of chains, shape (n,).
         acceptance: rate at which proposals were accepted, over the whole path, shape (n,); about
             0.65 if the step sizes fit.
     """
@@ -103,15 +103,15 @@ def ais(
         \log w = \sum_{t=1}^T (\beta_t - \beta_{t-1}) \log p(x|z_{t-1}), \qquad E[w] = p(x).
 
     Their mean over the chains is unbiased for p(x), so its logarithm is a stochastic lower bound of
-    log p(x): E[log_prob] <= log p(x), and log_prob > log p(x) + c with a probability of at most
-    exp(-c). It comes nearer as the temperatures grow in number. The schedule is sigmoidal, with
+    log p(x): E[log_prob] <= log p(x), and log_prob > log p(x) + c with probability at most
+    exp(-c). It tightens with the number of temperatures. The schedule is sigmoidal, with
     most temperatures near both ends (Wu et al. 2017, section 3.3).
 
-    The step size of each datum at each temperature is adapted in a pilot run towards an acceptance
-    of 0.65, and fixed in the run that counts, so that the bound is exact. The cost is that of
+    The step size of each datum at each temperature is adapted in a pilot run to an acceptance
+    of 0.65, and fixed in the final run, so that the bound is exact. The cost is that of
     2 num_chains num_steps num_leapfrog gradients of log p(x|z) for each datum.
 
-    A hierarchical VAE is annealed over all its levels together; latents on the sphere as
+    A hierarchical VAE is annealed over all its levels jointly; latents on the sphere as
     directions of normal vectors.
 
     Args:
@@ -121,9 +121,9 @@ def ais(
         num_chains: independent chains of each datum.
         num_steps: T, steps from the prior to the posterior.
         num_leapfrog: leapfrog steps of a transition.
-        memory: about how much may be held at once, in MiB.
+        memory: approximate limit of the memory used, in MiB.
         seed: of the random draws.
-        progress: whether to show a bar.
+        progress: whether to show a progress bar.
 
     Raises:
         ValueError: if x or y is not what the VAE takes, a number is below 1, the memory is not
@@ -140,7 +140,7 @@ def ais(
     _check_sizes(num_chains, num_steps, num_leapfrog)
 
     def estimate(x: Tensor, y: Tensor | None) -> AIS:
-        with pyro.validation_enabled(False):  # a trajectory that diverges is rejected, no error
+        with pyro.validation_enabled(False):  # a diverging trajectory is rejected, not an error
             path = Path(vae, x, y, x, num_steps, num_leapfrog)
             sizes = list(portions(num_chains, rows_within(vae, memory) // len(x)))
             with counted((1 + len(sizes)) * num_steps, progress, "temperatures") as shown:
@@ -173,7 +173,7 @@ def bidirectional(
 ) -> Bidirectional:
     r"""Sandwich log p(x) of data drawn from the model, by bidirectional Monte Carlo.
 
-    Where x is drawn with its z, from p(z) p(x|z), z is an exact sample of p(z|x). Annealing from
+    If x is drawn with its z, from p(z) p(x|z), z is an exact sample of p(z|x). Annealing from
     it to the prior, with the transitions of `ais` in reverse order, has weights whose mean is
     1 / p(x), so that (Grosse, Ghahramani, Adams 2015)
 
@@ -181,8 +181,8 @@ def bidirectional(
         E\Big[\log \frac{1}{K} \sum_k w_k\Big] \le \log p(x) \le
         E\Big[-\log \frac{1}{K} \sum_k w'_k\Big].
 
-    All K reverse chains start at the one exact sample. The gap bounds the error of `ais` with the
-    same arguments on these data; on data of another kind it is a guess, as good as the model of
+    All K reverse chains start at this exact sample. The gap bounds the error of `ais` with the
+    same arguments on these data; for real data it is an estimate, as good as the model of
     them (Wu, Burda, Salakhutdinov, Grosse 2017, section 3).
 
     Args:
@@ -193,9 +193,9 @@ def bidirectional(
         num_chains: K, forward and reverse chains of each datum.
         num_steps: steps between the prior and the posterior.
         num_leapfrog: leapfrog steps of a transition.
-        memory: about how much may be held at once, in MiB.
+        memory: approximate limit of the memory used, in MiB.
         seed: of the random draws.
-        progress: whether to show a bar.
+        progress: whether to show a progress bar.
 
     Raises:
         ValueError: if y is missing, not a label or of another length than n, a number is below 1,
@@ -230,7 +230,7 @@ def bidirectional(
             u = base.sample(torch.Size([size]))
             x = vae.decode(base.z(u), labels).sample()
             check_data(vae, x, labels)
-            # The model is that which x was drawn from, whatever total x came to have.
+            # The model is the one that x was drawn from, whatever total x has.
             path = Path(vae, x, labels, None, num_steps, num_leapfrog)
             chains = list(portions(num_chains, rows // size))
             with counted((1 + 2 * len(chains)) * num_steps, progress, "temperatures") as shown:
@@ -245,7 +245,7 @@ def bidirectional(
 
 
 class Point(NamedTuple):
-    """Where the chains are, with the two log-densities there and their gradients."""
+    """The position of the chains, with the two log-densities there and their gradients."""
 
     u: Tensor
     log_prior: Tensor
@@ -263,9 +263,9 @@ class Point(NamedTuple):
 
 
 class Path:
-    """The distributions between prior and posterior of some data, and how chains move in them.
+    """The distributions between prior and posterior of some data, with their transitions.
 
-    Chains are u of shape (chains, n, dim). The data of totals that are observed are `like`.
+    Chains are u of shape (chains, n, dim). `like` are the data whose totals are observed.
     """
 
     def __init__(
@@ -301,7 +301,7 @@ class Path:
         log_w, accepted = torch.zeros_like(here.log_prior), torch.zeros_like(here.log_prior)
         for last, t in itertools.pairwise(order):
             log_w += (self.betas[t] - self.betas[last]) * here.log_likelihood
-            if t != order[-1]:  # after the last weight it would change nothing
+            if t != order[-1]:  # a transition after the last weight has no effect
                 here, acceptance = self.transition(here, t)
                 accepted += acceptance
                 if adapt:
@@ -311,7 +311,7 @@ class Path:
         return log_w, accepted / max(1, len(order) - 2), here.u
 
     def transition(self, here: Point, t: int) -> tuple[Point, Tensor]:
-        """One of Hamiltonian Monte Carlo (Neal 2011), and the probability that it is accepted."""
+        """Make a Hamiltonian Monte Carlo transition (Neal 2011); return its acceptance rate too."""
         beta, step = self.betas[t], self.steps[t].unsqueeze(-1)
         start = torch.randn_like(here.u)
         momentum, there = start + step / 2 * here.gradient(beta), here
@@ -338,7 +338,7 @@ class Path:
             p = self.vae.decode(self.base.z(u), self.y, like=self.like)
             likelihood = p.log_prob(self.x)
             gradients = [torch.autograd.grad(f.sum(), u)[0] for f in (prior, likelihood)]
-        # Where a density overflows there is no weight, and the way leads straight on.
+        # Where a density overflows, the weight is zero and the trajectory continues straight.
         likelihood = likelihood.detach().nan_to_num(nan=-math.inf, neginf=-math.inf)
         gradients = [g.nan_to_num(0.0, 0.0, 0.0) for g in gradients]
         return Point(u.detach(), prior.detach(), likelihood, *gradients)

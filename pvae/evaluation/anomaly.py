@@ -1,4 +1,4 @@
-"""Anomaly scores: how little a VAE expects a datum, and how well that tells anomalies apart."""
+"""Anomaly scores from the log-likelihood, and their ROC curves."""
 
 import math
 import zlib
@@ -23,7 +23,7 @@ class AnomalyScore(NamedTuple):
 
     Attributes:
         score: higher for what is more anomalous, in nats, shape (n,).
-        log_prob: the estimate of log p(x) that it is of, in nats, shape (n,).
+        log_prob: the estimate of log p(x) that it is based on, in nats, shape (n,).
         pareto_k: k-hat of that estimate, shape (n,). Above 0.7 it is a lower bound whose error is
             unknown; NaN for fewer than 25 samples (see `log_likelihood`).
     """
@@ -45,8 +45,8 @@ class ROC(NamedTuple):
     """The receiver operating characteristic of a score, threshold by threshold.
 
     Attributes:
-        false_positive_rate: the part of the normal data above each threshold, rising from 0 to 1.
-        true_positive_rate: the part of the anomalies above it, rising from 0 to 1.
+        false_positive_rate: the fraction of normal data above each threshold, rising from 0 to 1.
+        true_positive_rate: the fraction of anomalies above it, rising from 0 to 1.
         area: the area under the curve, the probability that an anomaly has a higher score than a
             normal datum, ties counted as half; 0.5 for chance.
     """
@@ -85,11 +85,11 @@ def anomaly_score(
     ``"complexity"``   -(log p(x) + L(x))                 Serrà et al. 2020
     =================  =================================  =============================
 
-    The plain score alone is not to be trusted: simple data, and those nearest to the mean, are
-    often more likely than what the VAE was trained on (Nalisnick et al. 2019b). Typicality calls
-    anomalous what is too likely as well, with x' from the training data. A background model p_b
-    takes out what all data of a kind have in common. So does L(x), the length in nats to which a
-    general compressor brings x, see `complexity`, without another model.
+    The plain score is unreliable: simple data, and those nearest to the mean, are often more likely
+    than the training data (Nalisnick et al. 2019b). Typicality also scores data as anomalous that
+    are too likely, with x' from the training data. A background model p_b removes what all data
+    have in common. So does L(x), the code length of x in nats by a general compressor, see
+    `complexity`, without another model.
 
     Log-likelihoods are estimated by importance sampling, see `log_likelihood`.
 
@@ -103,14 +103,14 @@ def anomaly_score(
             (x', y'), if it has any.
         background: for ``"background"``, a VAE over the same values, trained on perturbed data or
             on data of many kinds.
-        levels: for complexity, of what values in [0, 1] were dequantized from, see `complexity`.
+        levels: for complexity, the number of levels before dequantization, see `complexity`.
         memory: about how much may be held at once, in MiB.
         seed: of the random draws.
         progress: whether to show a progress bar.
 
     Raises:
-        ValueError: if the correction is unknown, or what it needs is missing or given without it;
-            the background is over other values; or data or labels are not what a VAE takes, or
+        ValueError: if the correction is unknown, or its argument is missing or given without it;
+            the background is over other values; or data or labels are invalid for the VAE, or
             cannot be compressed.
 
     Example:
@@ -157,14 +157,14 @@ def anomaly_score(
 
 
 def complexity(x: Tensor, levels: int = 256) -> Tensor:
-    r"""Return the length to which a general compressor brings each datum, in nats.
+    r"""Return the code length of each datum by a general compressor, in nats.
 
-    Images of up to 256 levels are compressed as PNG, all else by zlib, with its constant overhead.
-    Whole numbers are taken as they are, values in [0, 1] as levels of grey.
+    Images of up to 256 levels are compressed as PNG, other data by zlib, with constant overhead.
+    Whole numbers are compressed unchanged, values in [0, 1] as levels of grey.
 
     Args:
         x: shape (n, \*event_shape).
-        levels: how many levels of grey; as many as the data had before they were dequantized.
+        levels: the number of levels of grey that the data had before dequantization.
 
     Returns:
         A tensor of shape (n,).
@@ -194,7 +194,7 @@ def complexity(x: Tensor, levels: int = 256) -> Tensor:
 
 
 def roc(score: Tensor, anomalous: Tensor) -> ROC:
-    """Return how well a score tells anomalies from normal data (Fawcett 2006).
+    """Return the ROC curve of a score for anomalies against normal data (Fawcett 2006).
 
     Args:
         score: higher for what is more anomalous, shape (n,).
@@ -222,7 +222,7 @@ def roc(score: Tensor, anomalous: Tensor) -> ROC:
         raise ValueError("score is NaN for some data, which then have no rank: leave them out.")
     if anomalous.double().unique().tolist() != [0, 1]:
         raise ValueError("anomalous must hold both 0 and 1, normal data and anomalies.")
-    # Ranks, for a score may be infinite.
+    # Ranks, since a score may be infinite.
     rank, truth = score.unique(return_inverse=True)[1].numpy(), anomalous.bool().numpy()
     false_positive, true_positive, _ = roc_curve(truth, rank)
     area = float(roc_auc_score(truth, rank))

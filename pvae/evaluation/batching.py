@@ -1,4 +1,4 @@
-"""Data and draws, as many at a time as memory allows."""
+"""Estimates in chunks of data and draws that fit into memory."""
 
 import math
 import time
@@ -40,28 +40,28 @@ def per_datum(
     seed: int = 0,
     progress: bool = True,
 ) -> Result:
-    r"""Estimate something of each datum, in chunks of the data, and put the results together.
+    r"""Compute an estimate for each datum, in chunks of the data, and concatenate the results.
 
-    Dropout is off and there are no gradients. The draws are set by the seed, whatever the random
-    state, which is left as it was. A bar shows on standard error once it takes seconds.
+    Dropout and gradients are off. Draws depend only on the seed, and torch's random state is
+    restored. After a few seconds a progress bar is shown on standard error.
 
     Args:
-        estimate: from a chunk of x, of y and of the others, on the device of the VAE, to a named
-            tuple of tensors with one entry for each datum first.
+        estimate: maps a chunk of x, of y and of the others, on the device of the VAE, to a named
+            tuple of tensors whose first dimension is the data.
         vae: the VAE.
         x: shape (n, \*event_shape), in the likelihood's domain.
         y: their labels, if the VAE has any.
-        *others: more tensors with an entry for each datum first.
-        rows: how many z an estimate holds at once for each datum.
-        memory: about how much an estimate may hold, in MiB.
-        at_once: how many data to estimate at a time; as many as the memory holds if ``None``.
-        seconds: after which no further chunk begins, so that the result is of the first data only;
+        *others: more tensors whose first dimension is the data.
+        rows: the number of z that an estimate holds at once for each datum.
+        memory: approximate limit of the memory of an estimate, in MiB.
+        at_once: the number of data in a chunk; as many as fit into memory if ``None``.
+        seconds: time after which no further chunk starts, so that the result is of the first data;
             ``None`` for all of them.
         seed: of the random draws.
         progress: whether to show the bar.
 
     Raises:
-        ValueError: if x or y is not what the VAE takes, the memory is not positive, or the seed no
+        ValueError: if x or y is invalid for the VAE, the memory is not positive, or the seed not a
             whole number.
     """
     began = time.monotonic()
@@ -70,8 +70,8 @@ def per_datum(
     most = rows_within(vae, memory)
     x, y = check_data(vae, x, y, most)
     chunks = split(at_once or max(1, most // rows), x, y, *others)
-    # Results go where there is room for all: kept one by one, they would lie between what chunks
-    # take and give back, and leave memory in pieces too small for the next.
+    # Results are written to one preallocated tensor: allocated one by one between the temporary
+    # tensors of chunks, they would fragment memory.
     kind: Any = tuple
     fields: list[Tensor] = []
     done = 0
@@ -92,7 +92,7 @@ def per_datum(
 
 
 def split(at_once: int, x: Tensor, y: Tensor | None, *others: Tensor) -> Iterator[tuple]:
-    """Chunks of data with their labels, or ``None`` for each, and of whatever else there is."""
+    """Split data, their labels (or ``None``), and other tensors into chunks."""
     labels = repeat(None) if y is None else y.split(at_once)
     return zip(x.split(at_once), labels, *(o.split(at_once) for o in others), strict=False)
 
@@ -100,19 +100,19 @@ def split(at_once: int, x: Tensor, y: Tensor | None, *others: Tensor) -> Iterato
 def check_data(
     vae: VAE, x: Tensor, y: object = None, at_once: int | None = None
 ) -> tuple[Tensor, Tensor | None]:
-    r"""Return data and labels if the VAE has a density for them.
+    r"""Check that the VAE has a density for data and labels, and return them as tensors.
 
     Args:
         vae: the VAE.
         x: shape (n, \*event_shape), in the likelihood's domain.
-        y: their labels, if the VAE has any; labels given to one that has none are left out.
-        at_once: how many data to look at at a time; as many as `MEMORY` holds if ``None``.
+        y: their labels; ignored if the VAE has none.
+        at_once: the number of data in a chunk; as many as fit into `MEMORY` if ``None``.
 
     Raises:
-        TypeError: if vae is no VAE, or x no tensor or array of numbers.
-        ValueError: if x is no batch of at least one datum of the event shape, lies outside the
-            likelihood's domain or support, or the likelihood is no density; or y is missing, not a
-            label, or of another length.
+        TypeError: if vae is not a VAE, or x not a tensor or array of numbers.
+        ValueError: if x is not a batch of at least one datum of the event shape, lies outside the
+            likelihood's domain or support, or the likelihood is not a density; or y is missing, not
+            a label, or of another length.
     """
     x = as_batch(vae, x)
     check_density(vae)
@@ -131,10 +131,10 @@ def check_data(
 
 
 def check_density(vae: VAE) -> None:
-    """Raise if the likelihood is no density.
+    """Raise if the likelihood is not a density.
 
     Raises:
-        ValueError: if it is none.
+        ValueError: if it is not.
     """
     check_vae(vae)
     if option(vae.likelihood, "relaxed"):
@@ -145,10 +145,10 @@ def check_density(vae: VAE) -> None:
 
 
 def check_vae(vae: object, name: str = "vae") -> None:
-    """Raise if this is no VAE.
+    """Raise if this is not a VAE.
 
     Raises:
-        TypeError: if it is none.
+        TypeError: if it is not.
     """
     if not isinstance(vae, VAE):
         raise TypeError(
@@ -158,7 +158,7 @@ def check_vae(vae: object, name: str = "vae") -> None:
 
 
 def as_batch(vae: VAE, x: object, values: bool = True) -> Tensor:
-    """Return a batch of at least one datum as a tensor, where it is.
+    """Return a batch of at least one datum as a tensor, on its own device.
 
     Args:
         vae: the VAE.
@@ -166,8 +166,8 @@ def as_batch(vae: VAE, x: object, values: bool = True) -> Tensor:
         values: whether their values must lie in the likelihood's domain.
 
     Raises:
-        TypeError: if vae is no VAE, or x no tensor or array of numbers.
-        ValueError: if x is no such batch.
+        TypeError: if vae is not a VAE, or x not a tensor or array of numbers.
+        ValueError: if x is not such a batch.
     """
     check_vae(vae)
     x = as_data(vae, x, move=False, values=values)
@@ -184,7 +184,7 @@ def check_labels(vae: VAE, x: Tensor, y: object) -> Tensor | None:
     """Return a label for each datum, or ``None`` if the VAE has none.
 
     Raises:
-        ValueError: if labels are missing, of another shape, or none.
+        ValueError: if labels are missing, invalid, or of another shape.
     """
     if vae.labels is None:
         return None
@@ -231,12 +231,12 @@ def check_memory(memory: object) -> None:
 
 
 def rows_within(vae: VAE, memory: float, floats: int | None = None) -> int:
-    """How many z the decoder can take at once, at least 1.
+    """The number of z that the decoder can take at once, at least 1.
 
     Args:
         vae: the VAE.
-        memory: in MiB.
-        floats: `floats_per_row`, where it is known already.
+        memory: the limit in MiB.
+        floats: the result of `floats_per_row`, if it is known.
 
     Raises:
         ValueError: if the memory is not positive.
@@ -247,7 +247,7 @@ def rows_within(vae: VAE, memory: float, floats: int | None = None) -> int:
 
 
 def floats_per_row(vae: VAE) -> int:
-    """How many numbers come to be when a datum is scored at one z more.
+    """The number of floats that operators compute to score a datum at one more z.
 
     Raises:
         ValueError: if parameters of the VAE are not finite.
@@ -256,9 +256,9 @@ def floats_per_row(vae: VAE) -> int:
         if not bool(parameter.isfinite().all()):
             raise ValueError(
                 f"The VAE's parameter {name} is not finite, as after a training that diverged: "
-                "train it anew, with a smaller learning rate, say, or clipped gradients."
+                "train it again, for example with a smaller learning rate or clipped gradients."
             )
-    # Whatever its decoder makes of the prior's z, its numbers are counted.
+    # Counted for any output of the decoder, valid or not.
     with vae.evaluating(), seeded(0, vae.device), pyro.validation_enabled(False):
         y = None
         if vae.labels is not None:
@@ -274,11 +274,11 @@ def floats_per_row(vae: VAE) -> int:
                 q.log_prob(z), vae.p_z(y).log_prob(z), vae.decode(z, y, like=x).log_prob(x)
             return counter.floats
 
-        return max(1, count(3) - count(2))  # what does not depend on z is there once
+        return max(1, count(3) - count(2))  # without computations that do not depend on z
 
 
 class _Counter(TorchDispatchMode):
-    """Count the numbers that operators return."""
+    """Counts the floats that operators return."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -294,7 +294,7 @@ class _Counter(TorchDispatchMode):
 
 
 def portions(num_samples: int, at_once: int) -> Iterator[int]:
-    """Sizes that add up to the number of samples, none above what goes at once."""
+    """Split a number of samples into portions of at most ``at_once``."""
     check_size("num_samples", num_samples)
     at_once = max(1, at_once)
     for done in range(0, num_samples, at_once):
@@ -302,7 +302,7 @@ def portions(num_samples: int, at_once: int) -> Iterator[int]:
 
 
 class OutOfTime(Exception):
-    """The time is over that `stop_after` was given."""
+    """Raised when the time limit of `stop_after` is over."""
 
 
 _deadline: ContextVar[float] = ContextVar("deadline", default=math.inf)
@@ -310,7 +310,7 @@ _deadline: ContextVar[float] = ContextVar("deadline", default=math.inf)
 
 @contextmanager
 def stop_after(seconds: float) -> Iterator[None]:
-    """Stop what counts its work by `counted`, once so much time is over.
+    """Stop work that is counted by `counted` after a time limit.
 
     Raises:
         OutOfTime: when it is over.
@@ -323,7 +323,7 @@ def stop_after(seconds: float) -> Iterator[None]:
 
 
 class Count:
-    """A count of work done, shown as a bar."""
+    """A count of work done, shown as a progress bar."""
 
     def __init__(self, shown: tqdm) -> None:
         self.shown = shown
@@ -341,7 +341,7 @@ class Count:
 
 @contextmanager
 def counted(total: int, progress: bool = True, unit: str = "data") -> Iterator[Count]:
-    """A progress bar, which shows once two seconds have gone by, and leaves nothing behind."""
+    """A progress bar that appears after two seconds, and is removed at the end."""
     check_flag("progress", progress)
     options: dict[str, Any] = {"total": total, "unit": f" {unit}", "delay": 2, "leave": False}
     with bar(**options) if progress else tqdm(disable=True) as shown:

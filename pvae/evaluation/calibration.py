@@ -1,4 +1,4 @@
-"""Whether the posterior is as sure as it should be: simulation-based calibration."""
+"""Simulation-based calibration: a test of the posterior's uncertainty."""
 
 from itertools import repeat
 from typing import NamedTuple
@@ -21,17 +21,17 @@ from pvae.seeds import seeded
 from pvae.vae import VAE
 
 MOST_BINS = 20
-IN_A_BIN = 5  # expected, at least: with fewer the statistic is no chi-square
+IN_A_BIN = 5  # least expected count: with fewer the statistic is not chi-square
 
 
 class Calibration(NamedTuple):
-    """What simulation-based calibration found.
+    """The result of simulation-based calibration.
 
     Attributes:
-        ranks: of each simulated z among the draws of its posterior, whole numbers from 0 to
-            num_samples, shape (n, d). Of an exact posterior they are uniform; of one that is too
-            narrow they crowd at both ends, too wide in the middle, shifted at one end.
-        p_value: that ranks of an exact posterior would be as uneven, for each latent, shape (d,).
+        ranks: ranks of each simulated z among the draws of its posterior, whole numbers from 0 to
+            num_samples, shape (n, d). For an exact posterior they are uniform; for one that is too
+            narrow they pile up at both ends, too wide in the middle, shifted at one end.
+        p_value: of the test that the ranks are uniform, for each latent, shape (d,).
         num_samples: draws of each posterior.
     """
 
@@ -63,16 +63,16 @@ def simulation_based_calibration(
     20 bins of equal numbers of ranks, or as equal as can be. Ties, as of discrete latents, are
     broken at random, which keeps ranks uniform.
 
-    It asks about data that the model makes, not about any that it was trained on; no data are
-    needed. Uniform ranks are necessary for an exact posterior, not sufficient: correlations, for
-    one, are not seen.
+    It tests the posterior of data from the model, not of training data; no data are needed. Uniform
+    ranks are necessary for an exact posterior, not sufficient: for example, they do not depend on
+    correlations.
 
     Args:
         vae: the VAE.
-        n: how many z and x to simulate, at least 10.
+        n: the number of z and x to simulate, at least 10.
         y: one label for all of them, or one for each, if the VAE has any.
         num_samples: draws L of each posterior.
-        memory: about how much to hold, in MiB.
+        memory: approximate limit of the memory used, in MiB.
         seed: of the draws.
         progress: whether to show a progress bar.
 
@@ -115,7 +115,7 @@ def _rank(z: Tensor, draws: Tensor) -> Tensor:
 
 
 def _p_value(ranks: Tensor, num_samples: int) -> Tensor:
-    """How probable ranks as uneven would be if they were uniform, for each latent."""
+    """The p-value of the chi-square test of uniform ranks, for each latent."""
     from scipy.stats import chisquare
 
     n, bins = len(ranks), min(MOST_BINS, num_samples + 1, len(ranks) // IN_A_BIN)

@@ -1,4 +1,4 @@
-"""The code length of images under a VAE, beside that of PNG and gzip."""
+"""The code length of data under a VAE, compared with PNG and gzip."""
 
 import gzip
 import io
@@ -34,14 +34,14 @@ class CodeLength(NamedTuple):
 
 
 class Compression(NamedTuple):
-    """What the same data take in several codes.
+    """The lengths of several codes of the same data.
 
     Attributes:
-        neg_elbo: under the VAE, ideally.
-        png: of one PNG with all images below each other; ``None`` if the data are no images.
-        gzip: of one gzip stream with all data.
-        png_files: of a PNG for each image; ``None`` if the data are no images.
-        gzip_files: of a gzip file for each datum.
+        neg_elbo: the ideal code under the VAE.
+        png: one PNG with all images below each other; ``None`` if the data are not images.
+        gzip: one gzip stream with all data.
+        png_files: a PNG for each image; ``None`` if the data are not images.
+        gzip_files: a gzip file for each datum.
     """
 
     neg_elbo: CodeLength
@@ -54,17 +54,17 @@ class Compression(NamedTuple):
 def compression(
     vae: VAE, data: Dataset, part: str = "test", *, batch_size: int = AT_ONCE, seed: int = 0
 ) -> Compression:
-    """Return the ideal code length of a part of the data under a VAE, and what files take.
+    """Return the ideal code length of a part of the data under a VAE, and of PNG and gzip.
 
-    The negative ELBO in bits is what a bits-back code of the data takes (Townsend, Bird, Barber
-    2019), if coding is without loss at any step; the VAE itself is not counted.
+    The negative ELBO in bits is the length of an ideal bits-back code of the data (Townsend, Bird,
+    Barber 2019); the VAE itself is not counted.
 
-    All codes are of the same values. Under a likelihood of binary values they are the binarized
-    images, by the draw that the ELBO is of, eight values to a byte in gzip, and of images of one
-    channel in PNG; all others take a byte a value. Under a density the dequantized ELBO bounds the
-    code length of the bytes (see `pvae.data.conversion.convert`). PNG is Pillow's with
-    ``optimize``, gzip of level 9. Of small images a file each is mostly headers, and neither learns
-    from the others: all in one is the fairer figure.
+    All codes are of the same values. For a binary likelihood these are the binarized images of the
+    ELBO's draw, eight values per byte in gzip, and for images of one channel in PNG; all others
+    take one byte per value. For a density the dequantized ELBO bounds the code length of the bytes
+    (see `pvae.data.conversion.convert`). PNG is Pillow's with ``optimize``, gzip has level 9.
+    Separate files of small images consist mostly of headers, so one file for all is the fairer
+    comparison.
 
     Args:
         vae: the VAE.
@@ -74,7 +74,7 @@ def compression(
         seed: of the random draws; the ELBO is that of `evaluate` with the same one.
 
     Raises:
-        ValueError: if the data set has no such part, or they are neither binary nor bytes to the
+        ValueError: if the data set has no such part, or is neither binary nor bytes for the
             likelihood.
 
     Example:
@@ -100,7 +100,7 @@ def compression(
     nats, found = 0.0, []
     with vae.evaluating(), seeded(seed, vae.device):
         for arguments in batches_for(vae, data, held, batch_size).arguments():
-            proposal_of(vae, *arguments)  # a point mass makes no code
+            proposal_of(vae, *arguments)  # raises for a point mass, which has no code
             nats -= elbo(vae, *arguments).elbo.double().sum().item()
             # Dequantized bytes are (x + u) / levels, u between 0 and 1.
             x = arguments[0] if dequantized is None else arguments[0] * dequantized
@@ -125,7 +125,7 @@ def compression(
 
 
 def png(x: np.ndarray, binary: bool = False) -> bytes:
-    """A picture of images (n, C, H, W) below each other; of one bit where PNG can."""
+    """A PNG of images (n, C, H, W) below each other; of one bit if PNG supports it."""
     from PIL import Image
 
     channels = x.shape[1]

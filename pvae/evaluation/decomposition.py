@@ -1,4 +1,4 @@
-"""What the KL of a VAE is made of, and which of its latents carry information."""
+"""Decomposition of the KL of a VAE, and its active latents."""
 
 import math
 from collections.abc import Sequence
@@ -34,13 +34,13 @@ from pvae.moments import SAMPLES
 from pvae.seeds import seeded
 from pvae.vae import VAE
 
-# About how many numbers the density of a pair of a draw and a datum holds, for each latent.
+# About how many floats the density of a pair of a draw and a datum needs, for each latent.
 PER_LATENT = 64
 INDEPENDENT = Independent, RelaxedBernoulli  # those whose density is the product of their marginals
 
 
 class KLDecomposition(NamedTuple):
-    r"""The KL of each datum, and the parts of its average over the data, in nats.
+    r"""The KL of each datum, and the terms of its average over the data, in nats.
 
     ``kl.mean() = mutual_information + marginal_kl``, and, where both are there,
     ``marginal_kl = total_correlation + dimension_wise.sum()``, but for rounding.
@@ -110,7 +110,7 @@ def kl_decomposition(
         progress: whether to show a progress bar.
 
     Raises:
-        ValueError: if x or y is not what the VAE takes, num_samples is below 1, the prior sees the
+        ValueError: if x or y is invalid for the VAE, num_samples is below 1, the prior sees the
             labels, or the posterior is a point mass or cannot score foreign points.
 
     Example:
@@ -134,7 +134,7 @@ def kl_decomposition(
     with (
         vae.evaluating(),
         seeded(seed, vae.device),
-        dist.validation_enabled(False),  # of pairs it would take most of the time
+        dist.validation_enabled(False),  # validation of all pairs would take most of the time
         counted(len(x) * num_samples, progress, "draws") as shown,
     ):
         p = vae.p_z()
@@ -173,7 +173,7 @@ class ActiveUnits(NamedTuple):
     Attributes:
         variance: Var E[z|x] over the data, shape (d,).
         active: whether it is above the threshold, shape (d,).
-        count: how many are.
+        count: the number of active latents.
     """
 
     variance: Tensor
@@ -185,7 +185,7 @@ class ActiveUnits(NamedTuple):
 
 
 class _Means(NamedTuple):
-    """E[z|x] of each datum, and the variance of its error where it is an average of draws."""
+    """E[z|x] of each datum, and the variance of its error if it is an average of draws."""
 
     mean: Tensor
     error: Tensor
@@ -208,20 +208,20 @@ def active_units(
     .. math::
         \mathrm{Var}_x\, E_{q(z_j|x)}[z_j] > 0.01.
 
-    The variance is that over the given data, without bias. Where the mean is not in closed form,
-    as of most flows, it is the average of 100 draws, and the variance of its error is taken off.
+    The variance over the given data is estimated without bias. If the mean has no closed form, as
+    for most flows, it is the average of 100 draws, and the variance of its error is subtracted.
 
     Args:
         vae: the VAE.
-        x: shape (n, \*event_shape), in the likelihood's domain, n at least 2.
+        x: shape (n, \*event_shape), in the likelihood's domain, with n at least 2.
         y: their labels, if the VAE has any.
         threshold: the variance above which a latent is active.
         memory: about how much to hold, in MiB.
-        seed: of the draws, where there are any.
+        seed: of the draws, if there are any.
         progress: whether to show a progress bar.
 
     Raises:
-        ValueError: if x or y is not what the VAE takes, or x is one datum.
+        ValueError: if x or y is invalid for the VAE, or x is one datum.
 
     Example:
         >>> import torch
@@ -234,7 +234,7 @@ def active_units(
     if not is_real(threshold):
         raise ValueError(f"threshold is {threshold!r}: give a number.")
     if len(x) == 1:
-        raise ValueError("x has 1 datum, over which nothing varies: give at least 2.")
+        raise ValueError("x has 1 datum, and a variance needs more: give at least 2.")
 
     def estimate(x: Tensor, y: Tensor | None) -> _Means:
         q = vae.encode(x, y)
@@ -255,7 +255,7 @@ def active_units(
 def _posteriors(
     vae: VAE, x: Tensor, y: Tensor | None, at_once: int
 ) -> list[dist.TorchDistribution]:
-    """q(z|x) of all data, so many in each, if foreign points can be scored under them."""
+    """q(z|x) of all data, in chunks; raises if they cannot score points that they did not draw."""
     chunks = split(at_once, x, y)
     found = [vae.encode(part.to(vae.device, vae.dtype), label) for part, label in chunks]
     name = type(vae.posterior).__name__
@@ -265,8 +265,9 @@ def _posteriors(
         found[0].log_prob(found[0].sample().clone())
     except NotImplementedError as error:
         raise ValueError(
-            f"The posterior {name} scores its own draws alone, and q(z) needs the density of each "
-            "datum's at those of all others: choose a posterior with an inverse in closed form."
+            f"The posterior {name} can score only its own draws, and q(z) needs the density of "
+            "each datum's posterior at the draws of all others: choose a posterior with an inverse "
+            "in closed form."
         ) from error
     return found
 
@@ -275,7 +276,7 @@ def _aggregate(posteriors: Sequence[Distribution], z: Tensor) -> tuple[Tensor, T
     """log q(z), shape (m,), and log q(z_j), shape (m, d), at m draws, by the sum over all data."""
     joint, each = [], []
     for q in posteriors:
-        # Not every flow broadcasts its context itself.
+        # Not every flow broadcasts its context.
         pairs = z.unsqueeze(1).expand(-1, *q.batch_shape, -1)
         single = _marginals(q)
         if single is not None:
@@ -313,17 +314,16 @@ def _kl(q: Distribution, p: Distribution, at_draws: Tensor) -> Tensor:
 
 
 def _average(values: Tensor, found: Tensor, expected: Tensor) -> Tensor:
-    """The mean over draws, with the error of something whose expectation is known taken off.
+    """The mean over draws, with a control variate whose expectation is known.
 
-    That the expectation differs from datum to datum is no error: the slope is that at equal
-    expectations.
+    Differences of the expectation between data are not errors: the slope is that within data.
     """
     found, expected = found.flatten(), expected.flatten()
     error = found - expected
     level, control = expected - expected.mean(), error - error.mean()
     finfo = torch.finfo(error.dtype)
     control = control - level * (level @ control) / (level @ level).clamp_min(finfo.tiny)
-    # Of few draws there may be nothing left of it but rounding: the latents then share the error.
+    # With few draws it may consist of rounding errors only: the latents then share the error.
     told = control @ control > (1e3 * finfo.eps) ** 2 * (error @ error) + finfo.tiny
     slope = torch.tensordot(control, values, 1) / torch.where(told, control @ control, 1)
     slope = torch.where(told, slope, 1 / values.shape[-1])

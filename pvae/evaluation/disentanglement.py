@@ -1,4 +1,4 @@
-"""Whether each latent follows one factor of variation, where the factors are known."""
+"""Measures of disentanglement, for data with known factors of variation."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,11 +11,11 @@ from pvae.evaluation.representations import as_array, as_rows
 
 
 class DCI(NamedTuple):
-    """Three sides of disentanglement, each from 0 to 1.
+    """Three aspects of disentanglement, each from 0 to 1.
 
     Attributes:
-        disentanglement: whether a latent matters for one factor only.
-        completeness: whether one latent only matters for a factor.
+        disentanglement: whether a latent is important for only one factor.
+        completeness: whether only one latent is important for a factor.
         informativeness: accuracy of the factors predicted from the latents, on average.
     """
 
@@ -31,9 +31,9 @@ def mig(z: Tensor | np.ndarray, factors: Tensor | np.ndarray, bins: int = 20) ->
         \frac1K \sum_k \frac{1}{H(v_k)} \Bigl( I(z_{j_k}; v_k) - \max_{j \ne j_k} I(z_j; v_k)
         \Bigr), \quad j_k = \arg\max_j I(z_j; v_k)
 
-    It is 1 if of every factor one latent knows everything and all others nothing (Chen, Li, Grosse,
-    Duvenaud 2018, equation 6). Latents, such as posterior means, are cut in bins of equal width
-    (Locatello et al. 2019).
+    It is 1 if one latent determines every factor and all others are independent of it (Chen, Li,
+    Grosse, Duvenaud 2018, equation 6). Latents, such as posterior means, are divided into bins of
+    equal width (Locatello et al. 2019).
 
     Args:
         z: latents, shape (n, d), d ≥ 2.
@@ -41,7 +41,7 @@ def mig(z: Tensor | np.ndarray, factors: Tensor | np.ndarray, bins: int = 20) ->
         bins: number of bins.
 
     Raises:
-        ValueError: if a shape is another, latents are not finite, or a factor is not of whole
+        ValueError: if a shape is wrong, latents are not finite, or a factor does not hold whole
             numbers or has one value only.
 
     Example:
@@ -71,8 +71,8 @@ def sap(z: Tensor | np.ndarray, factors: Tensor | np.ndarray) -> float:
     accuracy of the best latent less that of the second best (Kumar, Sattigeri, Balakrishnan 2018,
     section 3). There is a leaf of a decision tree for each value of the factor.
 
-    Latents that know nothing predict a factor of m values with a balanced accuracy of 1/m, so
-    that a perfect score is the mean of 1 - 1/m over the factors.
+    Independent latents predict a factor of m values with a balanced accuracy of 1/m, so a perfect
+    score is the mean of 1 - 1/m over the factors.
 
     Args:
         z: latents, shape (n, d), d ≥ 2.
@@ -102,13 +102,13 @@ def dci(z: Tensor | np.ndarray, factors: Tensor | np.ndarray, seed: int = 0) -> 
         D = \sum_i \frac{\sum_j R_{ij}}{\sum_{ij} R_{ij}} \Bigl(1 - H(R_{i\cdot})\Bigr), \quad
         C = \frac1K \sum_j \Bigl(1 - H(R_{\cdot j})\Bigr)
 
-    (Eastwood and Williams 2018, section 2). Informativeness is the accuracy on the data that the
-    forests did not learn from, a quarter of them, in place of the error of the paper.
+    (Eastwood and Williams 2018, section 2). Informativeness is the accuracy on held-out data, a
+    quarter of all, instead of the error of the paper.
 
     Args:
         z: latents, shape (n, d), d ≥ 2.
         factors: discrete factors as whole numbers, shape (n, K).
-        seed: of the forests and of what they learn from.
+        seed: of the forests and of the split of the data.
 
     Raises:
         ValueError: as `mig` does.
@@ -127,7 +127,7 @@ def dci(z: Tensor | np.ndarray, factors: Tensor | np.ndarray, seed: int = 0) -> 
     train_z, test_z, train_v, test_v = train_test_split(z, factors, random_state=seed)
     columns, accuracy = [], []
     for train, test in zip(train_v.T, test_v.T, strict=True):
-        # All latents compete for every split: none is important for want of a better one.
+        # All latents compete for every split, so that none is important for lack of a better one.
         forest = RandomForestClassifier(50, max_features=None, random_state=seed)
         columns.append(forest.fit(train_z, train).feature_importances_)
         accuracy.append(forest.score(test_z, test))
@@ -136,7 +136,7 @@ def dci(z: Tensor | np.ndarray, factors: Tensor | np.ndarray, seed: int = 0) -> 
 
 
 def _unity(importance: np.ndarray) -> float:
-    """One minus the entropy of each row over its largest, averaged by what the rows sum to."""
+    """One minus the normalized entropy of each row, averaged with the row sums as weights."""
     from scipy.special import entr
 
     sums = importance.sum(1, keepdims=True)
@@ -164,7 +164,7 @@ def _pairs(
 
 
 def _gap(scores: np.ndarray) -> float:
-    """How far the best latent of a factor is ahead of the second, on average."""
+    """The mean difference of the best and the second-best latent of a factor."""
     second, best = np.sort(scores, 0)[-2:]
     return float((best - second).mean())
 
@@ -184,6 +184,6 @@ def _checked(z: Tensor | np.ndarray, factors: Tensor | np.ndarray) -> tuple[np.n
     if constant:
         raise ValueError(
             f"Factor {constant[0]} has the same value in all data: leave it out, as there is "
-            "nothing to follow."
+            "no variation to measure."
         )
     return z, np.stack(numbered, 1)

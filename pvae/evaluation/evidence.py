@@ -1,4 +1,4 @@
-"""What is reported of the evidence of a part of the data, with all that it depends on."""
+"""Estimates of the evidence for a report, within a time limit, with their settings."""
 
 import math
 import statistics
@@ -19,24 +19,24 @@ from pvae.interfaces import option
 from pvae.seeds import seeded
 from pvae.vae import VAE
 
-PARETO_SAMPLES = 1000  # by which it is told beforehand whether importance sampling is reliable
+PARETO_SAMPLES = 1000  # for the first check whether importance sampling is reliable
 PARETO_ITEMS = 25
 LEAPFROG = 10  # steps of a transition, the default of `ais`
 PASSES = 5  # adaptation and run for the estimate; adaptation, run and reverse run for the sandwich
-SHARE = 0.5  # of the time left that a run may be planned for: machines are at times slower
-NEXT = 0.3  # of the time left that more data may be planned for: what is begun late may be lost
-MOST = 0.8  # of the time left that a longer plan may really take, and the last of the data
-SMALL = 2  # data at a time with which the last of the time is filled
+SHARE = 0.5  # of the time left that a run may be planned for: machines are sometimes slower
+NEXT = 0.3  # of the time left that more data may be planned for: a late block may be lost
+MOST = 0.8  # of the time left that a longer plan, or the last of the data, may actually take
+SMALL = 2  # data at a time in the remaining time
 
-# Data, chains and steps of AIS, from the least that is of use to the most.
+# Data, chains and steps of AIS, from the smallest useful plan to the largest.
 PLANS = [(2, 4, 25), (5, 4, 50), (5, 8, 100), (5, 16, 200), (5, 16, 400), (5, 16, 800)]
-STANDARD = 3  # the plan beyond which more data are worth more than more steps, unless ...
+STANDARD = 3  # beyond this plan more data are better than more steps, unless ...
 TIGHT = 0.1  # ... the sandwich is wider than this, in nats
-BLOCKS = (25, 10, 5, 2, 1)  # how many more data are taken at a time
+BLOCKS = (25, 10, 5, 2, 1)  # possible sizes of a block of data
 
 
 def is_reliable(vae: VAE, x: Tensor, y: Tensor | None, seed: int) -> bool:
-    """Whether importance sampling from the posterior can be relied on, by k-hat of some data."""
+    """Whether importance sampling from the posterior is reliable, by k-hat of some data."""
     y = None if y is None else y[:PARETO_ITEMS]
     options: dict[str, Any] = {"num_samples": PARETO_SAMPLES, "seed": seed, "progress": False}
     return pareto_smoothed(vae, x[:PARETO_ITEMS], y, **options).unreliable_share <= TOLERATED
@@ -51,7 +51,7 @@ def importance(
     seconds: float | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """log p(x) by importance sampling, k-hat and active units, of a batch of data.
+    """Estimate log p(x) by importance sampling, with k-hat and active units, for a batch of data.
 
     Args:
         vae: the VAE.
@@ -59,16 +59,16 @@ def importance(
         y: their labels, if the VAE has any.
         num_samples: importance samples for each datum.
         seed: of the random draws.
-        seconds: after which no further data begin; ``None`` for all.
+        seconds: time after which no further data start; ``None`` for all data.
         progress: whether to show a bar.
 
     Returns:
-        ``log_prob`` of each datum; ``log_likelihood``, its mean over the data in nats, and of how
-        many ``items`` of how many ``asked``; ``standard_error``, of that mean by the importance
-        samples; ``standard_error_of_data``, by the choice of the data; the median
-        ``effective_sample_size``; ``pareto_k_above_0.7``, a share; ``active_units``.
-        An error is ``None`` where it is not known: of one sample or datum, and where k-hat is above
-        0.7 for more than 5 % of the data.
+        ``log_prob`` of each datum; ``log_likelihood``, its mean over the data in nats; the numbers
+        ``items`` of these data and ``asked`` of those requested; ``standard_error``, of that mean
+        by the importance samples; ``standard_error_of_data``, by the choice of the data; the median
+        ``effective_sample_size``; ``pareto_k_above_0.7``, a fraction; ``active_units``.
+        An error is ``None`` if it is unknown: for one sample or datum, or if k-hat is above 0.7 for
+        more than 5 % of the data.
     """
     common: dict[str, Any] = {"seed": seed, "progress": progress}
     found = log_likelihood(vae, x, y, num_samples=num_samples, seconds=seconds, **common)
@@ -95,26 +95,25 @@ def annealed(
     seconds: float = math.inf,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """log p(x) by annealed importance sampling, and its sandwich on data drawn from the model.
+    """Estimate log p(x) by annealed importance sampling, and its sandwich on simulated data.
 
-    A short run of a few data tells how long others take. A longer one, by as many chains and steps
-    as there is time for, is then of more and more of the data until all are done or the time is
-    over.
+    A short run on a few data measures the time per step. A longer one, with as many chains and
+    steps as there is time for, then adds data until all are done or the time is over.
 
     Args:
         vae: the VAE.
         x: shape (n, \\*event_shape).
-        y: their labels, if the VAE has any; those of the data drawn as well.
+        y: their labels, if the VAE has any; also those of the simulated data.
         seed: of the random draws.
-        seconds: that it may take.
+        seconds: time limit.
         progress: whether to show a bar.
 
     Returns:
-        ``log_likelihood`` and its errors, as `importance` has them, ``num_chains`` and
-        ``num_steps``, and of as many data from the model: ``lower`` and ``upper`` bounds, the
-        ``gap`` between them with its ``gap_standard_error`` by the choice of the data, and
-        ``importance``, what importance sampling with 5,000 samples gives there, ``None`` where it
-        cannot be compared or there is no time for it.
+        ``log_likelihood`` and its errors, as for `importance`, ``num_chains`` and ``num_steps``;
+        and for as many data from the model: ``lower`` and ``upper`` bounds, the ``gap`` between
+        them with its ``gap_standard_error`` by the choice of the data, and ``importance``, the
+        estimate by importance sampling with 5,000 samples, ``None`` if it does not apply or there
+        is no time for it.
 
     Raises:
         OutOfTime: if even the shortest run takes longer.
@@ -126,7 +125,7 @@ def annealed(
 
 
 class _Block(NamedTuple):
-    """What AIS gives of some data, and of as many drawn from the model."""
+    """The results of AIS for some data, and for as many drawn from the model."""
 
     found: AIS
     drawn: Bidirectional
@@ -134,7 +133,7 @@ class _Block(NamedTuple):
 
 
 class _Annealer:
-    """AIS of the first data, block by block, within some time."""
+    """AIS of the data, block by block, within a time limit."""
 
     def __init__(
         self, vae: VAE, x: Tensor, y: Tensor | None, seed: int, seconds: float, progress: bool
@@ -143,15 +142,15 @@ class _Annealer:
         self.ends = time.monotonic() + seconds
         self.plan = 0
         self.blocks: list[_Block] = []
-        self.slower = 1.0  # than the gradients alone
-        self.comparison = 0.0  # seconds that importance sampling takes for a datum
+        self.slower = 1.0  # measured time over that of the gradients only
+        self.comparison = 0.0  # seconds per datum of importance sampling
         self._gradients: dict[tuple[int, int], float] = {}
 
     def choose_plan(self) -> None:
-        """Run the shortest plan, and then the longest that there is time for.
+        """Run the shortest plan, and then the longest that fits in the time.
 
         Raises:
-            OutOfTime: if there is not even time for the shortest.
+            OutOfTime: if even the shortest does not fit.
         """
         following: int | None = 0
         while following is not None:
@@ -166,20 +165,20 @@ class _Annealer:
             following = self._following()
 
     def _following(self) -> int | None:
-        """The longest plan beyond the present one that there is time for and use in."""
+        """The longest useful plan beyond the current one that fits in the time."""
         wide = self.blocks[0].drawn.gap.mean().item() > TIGHT
         for index in range(len(PLANS) - 1, self.plan, -1):
             items, chains, steps = PLANS[index]
             if index > STANDARD:
                 if self.plan < STANDARD or not wide:
                     continue
-                items = BLOCKS[0]  # which must not be given up for more steps
+                items = BLOCKS[0]  # the least data for a plan with more steps
             if self._expected(items, chains, steps) <= SHARE * self._left():
                 return index
         return None
 
     def extend(self) -> None:
-        """Take more data by the same chains and steps, as long as there is time."""
+        """Add data with the same chains and steps, as long as there is time."""
         _, chains, steps = PLANS[self.plan]
         done = len(self.blocks[0].found.log_prob)
         while done < len(self.x):
@@ -200,7 +199,7 @@ class _Annealer:
         return max(0.0, self.ends - time.monotonic())
 
     def _expected(self, items: int, chains: int, steps: int) -> float:
-        """How many seconds a block will take, by a few of its gradients."""
+        """Predict the seconds for a block from a few of its gradients."""
         if self._left() == math.inf:
             return 0.0
         return items * self.comparison + self.slower * self._plain(items, chains, steps)
@@ -213,10 +212,10 @@ class _Annealer:
         return PASSES * steps * LEAPFROG * self._gradients[size]
 
     def _block(self, first: int, items: int, chains: int, steps: int, share: float = 1.0) -> _Block:
-        """Anneal some data from the first on, and as many drawn from the model.
+        """Anneal some data, starting at index ``first``, and as many drawn from the model.
 
         Raises:
-            OutOfTime: if it takes longer than a share of the time left.
+            OutOfTime: if it takes longer than a fraction of the time left.
         """
         if self._expected(items, chains, steps) > self._left():
             raise OutOfTime
@@ -225,7 +224,7 @@ class _Annealer:
         common: dict[str, Any] = {
             "seed": self.seed ^ first,
             "progress": self.progress,
-        }  # other draws for others
+        }  # new draws for each block
         budget: dict[str, Any] = {"num_chains": chains, "num_steps": steps}
         began = time.monotonic()
         with stop_after(share * self._left()):
@@ -239,7 +238,7 @@ class _Annealer:
         return _Block(found, drawn, importance)
 
     def figures(self) -> dict[str, Any]:
-        """What is reported of all blocks together."""
+        """The report of all blocks together."""
         found = AIS(*map(torch.cat, zip(*(block.found for block in self.blocks), strict=True)))
         fields = zip(*(block.drawn for block in self.blocks), strict=True)
         drawn = Bidirectional(*map(torch.cat, fields))
@@ -266,13 +265,13 @@ class _Annealer:
 
 
 def best(figures: dict[str, dict[str, Any]]) -> dict[str, str] | None:
-    """Which estimate of log p(x) to go by, and why.
+    """Choose the best estimate of log p(x), with the reason.
 
-    Importance sampling leads where k-hat says that its error is known. Elsewhere all estimates are
-    lower bounds, of which the higher is nearer.
+    Importance sampling is best if k-hat says that its error is known. Otherwise all estimates are
+    lower bounds, and the highest is the closest.
 
     Args:
-        figures: of `importance` and `annealed`, by "importance" and "ais", as far as there are any.
+        figures: results of `importance` and `annealed`, by "importance" and "ais", if available.
 
     Returns:
         ``estimator`` and ``reason``; ``None`` if there is no estimate.
@@ -304,11 +303,11 @@ def best(figures: dict[str, dict[str, Any]]) -> dict[str, str] | None:
 
 
 def _gradient_seconds(vae: VAE, x: Tensor, y: Tensor | None, chains: int) -> float:
-    """How long the chains of some data take for a gradient."""
+    """Measure the seconds per gradient for the chains of some data."""
     with vae.evaluating(), seeded(0, vae.device), pyro.validation_enabled(False):
         path = Path(vae, x.to(vae.device, vae.dtype), y, None, 1, 1)
         u, took = path.start(chains), []
-        for _ in range(5):  # the first has to be prepared for
+        for _ in range(5):  # the first includes preparations
             began = time.monotonic()
             float(path.point(u).log_likelihood.sum())
             took.append(time.monotonic() - began)
@@ -318,9 +317,9 @@ def _gradient_seconds(vae: VAE, x: Tensor, y: Tensor | None, chains: int) -> flo
 def _importance(
     vae: VAE, x: Tensor, y: Tensor | None, seconds: float, common: dict[str, Any]
 ) -> Tensor | None:
-    """What importance sampling gives of the same data, if it can and of the same model."""
+    """Estimate log p(x) of the same data by importance sampling, if that is comparable."""
     if option(vae.likelihood, "takes_total"):
-        return None  # the data were drawn given the mean total, and would be scored given their own
+        return None  # the data were drawn given the mean total, but scores would take their own
     try:
         found = log_likelihood(vae, x, y, seconds=seconds, **common).log_prob
         return found if len(found) == len(x) else None
@@ -343,5 +342,5 @@ def _error(values: Tensor) -> float | None:
 
 
 def _known(value: float) -> float | None:
-    """JSON knows no NaN."""
+    """Replace NaN by None, since JSON has no NaN."""
     return None if math.isnan(value) else value

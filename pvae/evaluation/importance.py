@@ -1,4 +1,4 @@
-"""Importance weights of draws of z, from which evidence is estimated."""
+"""Importance weights of draws of z, for estimates of the evidence."""
 
 import math
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from pvae.vae import VAE
 
 
 def proposal_of(vae: VAE, x: Tensor, y: Tensor | None = None) -> dist.TorchDistribution:
-    """q(z|x), if draws of it can be weighed.
+    """Return q(z|x), after checking that its draws can be weighted.
 
     Raises:
         ValueError: if it is a point mass.
@@ -22,8 +22,8 @@ def proposal_of(vae: VAE, x: Tensor, y: Tensor | None = None) -> dist.TorchDistr
     q = vae.encode(x, y)
     if isinstance(q, dist.Delta):
         raise ValueError(
-            f"The posterior {type(vae.posterior).__name__} is a point mass, whose draws cannot be "
-            "weighed: use ais, or a posterior with a density."
+            f"The posterior {type(vae.posterior).__name__} is a point mass, whose draws have no "
+            "weights: use ais, or a posterior with a density."
         )
     return q
 
@@ -39,27 +39,27 @@ def log_weights(
     r"""Return log p(x, z_k) - log q(z_k) for draws z_k of a proposal q.
 
     Args:
-        score: what computes them.
+        score: computes the weights.
         proposal: q, of batch shape (n,).
         x: data, shape (n, \*event_shape).
         y: their labels, or ``None``.
         num_samples: draws K for each datum.
-        at_once: draws for all the data together that are scored at a time.
+        at_once: the number of draws, over all data, that are scored at a time.
 
     Returns:
         A tensor of shape (K, n).
     """
-    # All of one size, for a compiled score; what the last has too many is left out.
+    # Portions of one size, for a compiled score; excess draws of the last are dropped.
     times = math.ceil(num_samples / max(1, at_once // len(x)))
     draw, density = _drawing(proposal, math.ceil(num_samples / times))
-    with pyro.validation_enabled(False):  # of z, which the parts themselves have drawn
+    with pyro.validation_enabled(False):  # z was drawn by the parts themselves
         return score(draw, density, times, x, y).flatten(0, 1)[:num_samples]
 
 
 def _drawing(q: dist.TorchDistribution, k: int) -> tuple[Callable[[], Draw], Density]:
-    """How k z for each datum are drawn, and what makes z and log q(z) of a draw."""
+    """A function that draws k samples per datum, and one that maps a draw to z and log q(z)."""
     if isinstance(q, Independent) and isinstance(q.base_dist, Normal) and q.event_dim == 1:
-        # Of normals by their noise, so that it is all that is drawn outside of a compiled graph.
+        # For normals only the noise is drawn, outside of a compiled graph.
         loc, scale = torch.broadcast_tensors(q.base_dist.loc, q.base_dist.scale)
         return lambda: (loc.new_empty(k, *loc.shape).normal_(), loc, scale), _of_noise
 
@@ -85,7 +85,7 @@ def log_mean(log_w: Tensor) -> Tensor:
 
 
 def standard_error(log_w: Tensor) -> Tensor:
-    """The standard error of `log_mean`: that of the mean weight in parts of it (delta method)."""
+    """The standard error of `log_mean`: the relative error of the mean weight (delta method)."""
     k = len(log_w)
     if k == 1:
         return torch.full_like(log_w[0], torch.nan)
@@ -94,5 +94,5 @@ def standard_error(log_w: Tensor) -> Tensor:
 
 
 def effective_sample_size(log_w: Tensor) -> Tensor:
-    """How many equal weights would be as good: (sum w)² / sum w² (Kong 1992)."""
+    """The equivalent number of equal weights: (sum w)² / sum w² (Kong 1992)."""
     return 1 / log_w.softmax(0).square().sum(0)

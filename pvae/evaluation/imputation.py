@@ -1,4 +1,4 @@
-"""What data probably were, where they are missing or noisy: expectations under p(z|x)."""
+"""Imputation of missing data, and denoising: expectations under p(z|x)."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -25,25 +25,25 @@ from pvae.marginal import Marginal
 from pvae.seeds import seeded
 from pvae.vae import VAE
 
-GUESSES = 30  # of what is missing, for each of which the encoder proposes z
-ROUNDS = 5  # of guessing, which together take as many draws as the result
-DEFENSIVE = 0.1  # the part of the draws that is from the prior
-CHAINS = 4  # of NUTS
+GUESSES = 30  # guesses of the missing elements, each encoded to a proposal for z
+ROUNDS = 5  # rounds of guessing, which together take as many draws as the result
+DEFENSIVE = 0.1  # the fraction of the draws that is from the prior
+CHAINS = 4  # chains of NUTS
 
 Score = Callable[[dist.TorchDistribution], Tensor]
-"""From p(x|z), of batch shape (k, n), to the log of it at what is observed."""
+"""A function from p(x|z), of batch shape (k, n), to its log-density at the observed elements."""
 
 
 class Imputed(NamedTuple):
-    r"""Data whose missing elements are filled in.
+    r"""Data with imputed missing elements.
 
     Attributes:
-        x: what was observed as it was, E[x_missing | x_observed] elsewhere, shape
+        x: the observed elements unchanged, E[x_missing | x_observed] elsewhere, shape
             (n, \*event_shape).
-        effective_sample_size: how many independent draws of p(z | x_observed) the draws are worth,
+        effective_sample_size: the equivalent number of independent draws of p(z | x_observed),
             shape (n,).
         log_prob: an estimate of log p(x_observed), in nats, shape (n,).
-        draws: multiple imputations, what was observed with draws of p(x_missing | x_observed)
+        draws: multiple imputations, the observed elements with draws of p(x_missing | x_observed)
             elsewhere, shape (draws, n, \*event_shape).
     """
 
@@ -61,7 +61,7 @@ class Denoised(NamedTuple):
 
     Attributes:
         x: E[x'|x] for another x' of the same z, shape (n, \*event_shape).
-        effective_sample_size: how many independent draws of p(z|x) the draws are worth, shape (n,).
+        effective_sample_size: the equivalent number of independent draws of p(z|x), shape (n,).
     """
 
     x: Tensor
@@ -84,29 +84,29 @@ def impute(
     seed: int = 0,
     progress: bool = True,
 ) -> Imputed:
-    r"""Fill in missing elements by their expectation given those observed.
+    r"""Impute missing elements by their expectation given those observed.
 
     .. math::
         E[x_m | x_o] = E_{p(z|x_o)} E[x_m|z], \qquad
         p(z|x_o) \propto p(z) \prod_{i \in o} p(x_i|z)
 
-    *Importance sampling* (Mattei and Frellsen 2019) weighs draws of a proposal r(z) by
-    w = p(z) p(x_o|z) / r(z). Here r is a mixture, a tenth of it the prior, the rest the encoder's q
-    at thirty guesses of what is missing, and each draw is weighed by the whole of it, so that no
-    weight exceeds ten times p(x_o|z) (Owen and Zhou 2000). The first guesses are decoded from draws
-    of the prior, resampled by their weights; then four times over draws of r are resampled, and
-    x_m is drawn from p(x_m|z) for new guesses: the population Monte Carlo of Cappé et al. (2004),
-    by steps of the pseudo-Gibbs sampling of Rezende, Mohamed and Wierstra (2014, appendix F).
-    Posteriors that score only their own draws (planar and Sylvester flows) weigh each by the q that
-    it is from, and a prior that is itself a VAE, whose density is only estimated, stays out of r.
+    *Importance sampling* (Mattei and Frellsen 2019) weights draws of a proposal r(z) by
+    w = p(z) p(x_o|z) / r(z). Here r is a mixture: 10 % the prior, the rest the encoder's q at 30
+    guesses of x_m. Each draw is weighted by the density of the whole mixture, so that no weight
+    exceeds ten times p(x_o|z) (Owen and Zhou 2000). The first guesses are decoded from draws of the
+    prior, resampled by their weights; then four times draws of r are resampled, and x_m is drawn
+    from p(x_m|z) for new guesses: the population Monte Carlo of Cappé et al. (2004), with steps of
+    the pseudo-Gibbs sampling of Rezende, Mohamed and Wierstra (2014, appendix F). Draws of
+    posteriors that score only their own draws (planar and Sylvester flows) are weighted by their
+    own q, and a prior that is itself a VAE, whose density is only estimated, is not part of r.
 
-    *NUTS* (Hoffman and Gelman 2014) goes on from there, by four chains that start at such draws
-    and share num_samples, after as many steps of warm-up. It takes some hundred times as long, for
-    a few data whose effective sample size stays low, and needs continuous z. The estimate of
-    log p(x_o) is that of importance sampling in any case.
+    *NUTS* (Hoffman and Gelman 2014) runs four chains from such draws, which share num_samples,
+    after as many warm-up steps. It takes about a hundred times as long and needs continuous z; use
+    it for a few data whose effective sample size stays low. The estimate of log p(x_o) is always
+    that of importance sampling.
 
-    Multiple imputations (Rubin 1987) are draws of x_m, as varied as what is observed leaves them;
-    the expectation is smoother than any of them.
+    Multiple imputations (Rubin 1987) are draws of x_m, which show its uncertainty; the expectation
+    is smoother than any of them.
 
     Args:
         vae: the VAE, whose likelihood has a term for each element.
@@ -117,7 +117,7 @@ def impute(
         num_samples: draws of z for each datum.
         draws: multiple imputations of each datum.
         method: ``"importance"`` or ``"nuts"``.
-        memory: about how much may be held at once, in MiB.
+        memory: approximate limit of the memory used, in MiB.
         seed: of the random draws.
         progress: whether to show a progress bar.
 
@@ -144,7 +144,7 @@ def impute(
     x = as_batch(vae, x, values=False)
     y = check_labels(vae, x, y)
     observed = _check_mask(mask, x)
-    # Any values of the support will do for the missing ones, until the guesses replace them.
+    # Missing elements get any values in the support, until the guesses replace them.
     label = None if y is None else y[:1]
     anything = vae.sample(1, label, seed=seed, draw=True)
     _check_parts(vae, anything, label, method)
@@ -177,22 +177,22 @@ def denoise(
     .. math::
         E[x'|x] = E_{p(z|x)} E[x'|z]
 
-    by importance sampling: nine tenths of the draws are from the encoder's q(z|x) and one from the
-    prior, all weighed by p(z) p(x|z) over the density of the mixture (Owen and Zhou 2000). This is
-    the model's own answer, whereas `VAE.reconstruct` decodes a single z, the mean of q. Where the
-    posterior is wide the two differ, and where q is not the posterior this one makes good for it.
+    by importance sampling: 90 % of the draws are from the encoder's q(z|x) and 10 % from the prior,
+    all weighted by p(z) p(x|z) over the density of the mixture (Owen and Zhou 2000). This is the
+    exact expectation, whereas `VAE.reconstruct` decodes a single z, the mean of q. The two differ
+    if the posterior is wide, or if q differs from it.
 
     Args:
         vae: the VAE.
         x: shape (n, \*event_shape), in the likelihood's domain.
         y: their labels, if the VAE has any.
         num_samples: draws of z for each datum.
-        memory: about how much may be held at once, in MiB.
+        memory: approximate limit of the memory used, in MiB.
         seed: of the random draws.
         progress: whether to show a progress bar.
 
     Raises:
-        ValueError: if x or y is not what the VAE takes, or the posterior is a point mass.
+        ValueError: if x or y is invalid for the VAE, or the posterior is a point mass.
 
     Example:
         >>> import torch
@@ -256,7 +256,7 @@ def _adapt(
     num_samples: int,
     at_once: int,
 ) -> dist.TorchDistribution:
-    """q(z|x) at guesses of what is missing, of batch shape (GUESSES, n)."""
+    """q(z|x) at guesses of the missing elements, of batch shape (GUESSES, n)."""
     q = vae.p_z(y).expand((1, len(x)))
     for _ in range(ROUNDS):
         drawn = _weighed(vae, x, y, q, log_likelihood, num_samples, at_once)
@@ -267,7 +267,7 @@ def _adapt(
 
 
 def _decoded(vae: VAE, z: Tensor, y: Tensor | None, at_once: int) -> Tensor:
-    r"""Draws of x from p(x|z) for z of shape (k, n, latent_dim), k at a time."""
+    r"""Sample x from p(x|z) for z of shape (k, n, latent_dim), in chunks."""
     return torch.cat([vae.decode(part, y).sample() for part in z.split(max(1, at_once))])
 
 
@@ -278,7 +278,7 @@ def _nuts(
     log_likelihood: Score,
     num_samples: int,
 ) -> tuple[Tensor, Tensor]:
-    """Draws of p(z|x) by chains that run side by side, and their effective number."""
+    """Sample p(z|x) by parallel chains; return also the effective sample size."""
     from pyro.infer import MCMC, NUTS
     from pyro.ops import stats
 
@@ -297,7 +297,7 @@ def _nuts(
         chains.run()
     z = chains.get_samples()["z"].detach()
     size = stats.effective_sample_size(z, chain_dim=1, sample_dim=0).amin(-1)
-    # Of few draws the estimate may leave what is possible.
+    # With few draws the estimate may exceed its range.
     return z.flatten(0, 1), size.clamp(1, steps * len(start))
 
 
@@ -313,7 +313,7 @@ def _weighed(
     num_samples: int,
     at_once: int,
 ) -> Iterator[tuple[Tensor, Tensor, dist.TorchDistribution]]:
-    """Draws z, their log-weights and p(x|z), as many at a time as asked for."""
+    """Yield draws z, their log-weights and p(x|z), in portions."""
     prior = vae.p_z(y)
     for k in portions(num_samples, at_once):
         z, log_proposal = _propose(prior, q, k)
@@ -324,18 +324,18 @@ def _weighed(
 def _propose(
     prior: dist.TorchDistribution, q: dist.TorchDistribution, k: int
 ) -> tuple[Tensor, Tensor]:
-    """k draws for each datum of the mixture of prior and q, and their log-density.
+    """Draw k samples per datum from the mixture of prior and q, with their log-density.
 
     Args:
         prior: of batch shape () or (n,).
         q: of batch shape (components, n).
-        k: how many.
+        k: the number of draws.
     """
-    # A prior that is a VAE is known by an estimate, which may weigh draws but not a mixture.
+    # The density of a prior that is a VAE is an estimate, which is not valid within a mixture.
     share = 0.0 if isinstance(prior, Marginal) else DEFENSIVE
     components, n = q.batch_shape
     drawn = q.sample((k,))
-    log_own = q.log_prob(drawn)  # first, for a flow forgets its draws when it scores others
+    log_own = q.log_prob(drawn)  # first, since scoring other points clears a flow's cache
     which = torch.randint(components, (k, 1, n), device=drawn.device)
     z = drawn.take_along_dim(which.unsqueeze(-1), 1).squeeze(1)
     defensive = torch.rand(k, n, device=z.device) < share
@@ -365,7 +365,7 @@ def _average(
 
 
 def _means(p: dist.TorchDistribution) -> Tensor:
-    """E[x|z], or where it has no closed form a draw, which averages to it over the z."""
+    """E[x|z], or if it has no closed form a draw, whose average over z is the same."""
     try:
         return p.mean
     except NotImplementedError:
@@ -373,16 +373,16 @@ def _means(p: dist.TorchDistribution) -> Tensor:
 
 
 def _resample(z: Tensor, log_weight: Tensor, draws: int) -> Tensor:
-    """Draws of the posterior, from weighted ones, shape (draws, n, latent_dim)."""
+    """Resample weighted draws to draws of the posterior, shape (draws, n, latent_dim)."""
     index = dist.Categorical(logits=log_weight.T).sample((draws,))
     return z[index, torch.arange(z.shape[1], device=z.device)]
 
 
-# What is asked of the parts --------------------------------------------------------------------
+# Checks ----------------------------------------------------------------------------------------
 
 
 def _check_parts(vae: VAE, x: Tensor, y: Tensor | None, method: str) -> None:
-    """Raise what stands in the way of imputation."""
+    """Raise if imputation does not apply to these parts."""
     with vae.evaluating(), seeded(0, vae.device):
         prior = vae.p_z(y)
         proposal_of(vae, x, y)
@@ -396,12 +396,12 @@ def _check_parts(vae: VAE, x: Tensor, y: Tensor | None, method: str) -> None:
     if method == "nuts" and not _is_smooth(prior):
         raise ValueError(
             f"method 'nuts' needs a density over continuous z, which {type(vae.prior).__name__} "
-            "has not: use method 'importance'."
+            "does not have: use method 'importance'."
         )
 
 
 def _is_smooth(prior: dist.TorchDistribution) -> bool:
-    """Whether the density is exact, and over all real vectors."""
+    """Whether the density is exact, with support on all real vectors."""
     support = prior.support
     while isinstance(support, constraints.independent):
         support = support.base_constraint
@@ -409,7 +409,7 @@ def _is_smooth(prior: dist.TorchDistribution) -> bool:
 
 
 def _elements(p: dist.TorchDistribution) -> dist.TorchDistribution:
-    """The distribution of the elements one by one, if p is a product of such."""
+    """The distribution of single elements, if p is a product of independent ones."""
     while isinstance(p, Independent):
         p = p.base_dist
     return p

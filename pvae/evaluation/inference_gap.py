@@ -1,4 +1,4 @@
-"""Where the ELBO falls short of log p(x): the family of the posterior, or its network."""
+"""The inference gap of the ELBO, split into approximation and amortization."""
 
 from typing import NamedTuple
 
@@ -24,8 +24,8 @@ class InferenceGap(NamedTuple):
 
     Attributes:
         gap: log p(x) - L[q].
-        approximation: log p(x) - L[q*], what the best posterior of the family leaves; at least 0.
-        amortization: L[q*] - L[q], what the network loses of the best.
+        approximation: log p(x) - L[q*], the gap of the best posterior of the family; at least 0.
+        amortization: L[q*] - L[q], the gap of the network's posterior to the best.
         log_prob: log p(x).
         elbo: L[q], the ELBO with the posterior q of the network.
         refined_elbo: L[q*], the ELBO with the refined posterior q*.
@@ -61,28 +61,27 @@ def inference_gap(
         \underbrace{\log p(x) - L[q^*]}_{\text{approximation}} +
         \underbrace{L[q^*] - L[q]}_{\text{amortization}}
 
-    q* is the best of the family for that datum, as `refine` finds it. With the weights
+    q* is the best posterior of the family for that datum, found by `refine`. With the weights
     w = p(x, z) / q(z) of draws of a posterior, its ELBO is the mean of log w, and log p(x) is the
-    logarithm of the mean of w under q*. These are of the same draws, so that the approximation gap
-    is never below 0, and all errors vanish as q comes to be exact. The draws of q and q* share
-    their noise.
+    logarithm of the mean of w under q*. Both use the same draws, so that the approximation gap is
+    never below 0, and all errors vanish if q is exact. The draws of q and q* share their noise.
 
-    log p(x) is on average too low, and with it the approximation gap, as far as q* misses the
-    posterior; it rises with num_samples. Too few steps make amortization of what is approximation.
+    log p(x), and with it the approximation gap, is biased downwards if q* differs from the
+    posterior; the bias falls with num_samples. Too few steps underestimate the amortization gap.
 
     Args:
         vae: the VAE.
         x: shape (n, \*event_shape), in the likelihood's domain.
         y: their labels, if the VAE has any.
         num_samples: draws of q and of q* for each datum.
-        steps: of refinement.
-        lr: the first learning rate of refinement.
-        memory: about how much to hold, in MiB.
+        steps: the number of refinement steps.
+        lr: the initial learning rate of refinement.
+        memory: approximate limit of the memory used, in MiB.
         seed: of the draws.
         progress: whether to show a progress bar.
 
     Raises:
-        ValueError: if x or y is not what the VAE takes, num_samples or steps is below 1, the
+        ValueError: if x or y is invalid for the VAE, num_samples or steps is below 1, the
             posterior cannot be refined (see `refine`), or is a point mass.
 
     Example:

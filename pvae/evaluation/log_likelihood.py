@@ -30,26 +30,26 @@ from pvae.evaluation.results import described, estimate, unreliable_items
 from pvae.evaluation.scoring import Scorer
 from pvae.vae import VAE
 
-# What a core's caches hold, in MiB: beyond it a CPU waits for its memory.
+# Size of a core's caches in MiB: beyond it a CPU waits for memory.
 _CACHED = 16.0
 
-# Portions for each that is scored at a time, at least: some are idle during the last of them.
+# Least number of portions for each thread: some threads are idle during the last ones.
 _PORTIONS = 160
 
-_COPIES = 6  # of the weights, at most, while they are put together and their errors estimated
+_COPIES = 6  # most copies of the weights at a time, while errors are estimated
 
 
 class LogLikelihood(NamedTuple):
-    """Estimates of log p(x), in nats, and how far to trust them.
+    """Estimates of log p(x), in nats, with diagnostics.
 
     Attributes:
         log_prob: the estimate for each datum, shape (n,), on average a lower bound.
         standard_error: that of ``log_prob``, shape (n,), by the delta method on the mean weight;
-            NaN where it is not known: for one sample, and where k-hat is above 0.7. The estimates
-            are independent, so that their mean over the data has the error
+            NaN if it is unknown: for one sample, or if k-hat is above 0.7. The estimates are
+            independent, so that their mean over the data has the error
             ``standard_error.square().sum().sqrt() / n``.
-        effective_sample_size: (sum of w)² / sum of w², shape (n,), from 1 to num_samples. Where it
-            is small, a few draws make the estimate.
+        effective_sample_size: (sum of w)² / sum of w², shape (n,), from 1 to num_samples. If it is
+            small, a few draws dominate the estimate.
         pareto_k: the shape k-hat of the tail of the weights (see `pareto_smoothed`), shape (n,).
             Above 0.7 the estimate is a lower bound, on average, whose error is unknown. NaN for
             fewer than 25 samples.
@@ -67,7 +67,7 @@ class LogLikelihood(NamedTuple):
 
     @property
     def mean_error(self) -> float | None:
-        """The standard error of the mean of ``log_prob`` by those that are known, or ``None``."""
+        """The standard error of the mean of ``log_prob`` from known errors, or ``None``."""
         known = self.standard_error[self.standard_error.isfinite()].double()
         return known.norm().item() / len(self.standard_error) if len(known) else None
 
@@ -106,15 +106,15 @@ def log_likelihood(
         x: shape (n, \*event_shape), in the likelihood's domain.
         y: their labels, if the VAE has any: log p(x|y) is estimated.
         num_samples: draws K for each datum.
-        memory: about how much may be held at a time, in MiB.
-        seconds: after which no further data begin: the result is then of the first of them, as
-            many as it has entries. ``None`` for all.
+        memory: approximate limit of the memory used, in MiB.
+        seconds: time after which no further data start: the result then has entries for the first
+            data only. ``None`` for all.
         seed: of the random draws.
-        progress: whether to show a bar where it takes long.
+        progress: whether to show a progress bar if it takes long.
 
     Raises:
-        ValueError: if num_samples is below 1, the memory not positive, x or y not what the VAE
-            takes, the likelihood is no density, or the posterior a point mass.
+        ValueError: if num_samples is below 1, the memory not positive, x or y invalid for the
+            VAE, the likelihood not a density, or the posterior a point mass.
 
     Example:
         >>> import torch
@@ -140,13 +140,13 @@ def monte_carlo(
     seed: int = 0,
     progress: bool = True,
 ) -> LogLikelihood:
-    r"""Estimate log p(x) by draws from the prior, which shows why one does not.
+    r"""Estimate log p(x) by draws from the prior, for comparison only.
 
     .. math::
         \log \hat p(x) = \log \frac{1}{K} \sum_{k=1}^K p(x|z_k), \qquad z_k \sim p(z)
 
-    It is unbiased for p(x) as well. But few draws of the prior explain a given x: the effective
-    sample size is near 1, and the estimate far too low, for all but a few latents.
+    It is unbiased for p(x) as well. But few draws of the prior explain a given x: with more than a
+    few latents the effective sample size is near 1, and the estimate far too low.
 
     Arguments, results and errors are those of `log_likelihood`.
 
@@ -200,13 +200,13 @@ def _estimate(
 def weigher(
     vae: VAE, x: Tensor, num_samples: int, memory: float
 ) -> tuple[Callable[[dist.TorchDistribution, Tensor, Tensor | None], Tensor], int]:
-    """Return a function from a proposal, x and y to log-weights, and how many data to give it.
+    """Return a function from a proposal, x and y to log-weights, and the size of its chunks.
 
     Args:
         vae: the VAE.
-        x: all data that will be weighed.
+        x: all data.
         num_samples: draws for each datum.
-        memory: in MiB; of it a CPU is given what its caches hold.
+        memory: the limit in MiB; on a CPU at most the size of its caches.
     """
     check_size("num_samples", num_samples)
     x = as_batch(vae, x)

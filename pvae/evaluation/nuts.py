@@ -1,4 +1,4 @@
-"""Exact draws from the posterior of a few data, by the No-U-Turn sampler."""
+"""Sampling the exact posterior of a few data by the No-U-Turn sampler."""
 
 from typing import NamedTuple
 
@@ -19,16 +19,16 @@ ANNEALING_RUNS, ANNEALING_STEPS, ANNEALING_LEAPFROG = 64, 100, 5
 
 
 class Samples(NamedTuple):
-    """Draws from the posterior of each datum, and whether to believe them.
+    """Draws from the posterior of each datum, with diagnostics.
 
     Attributes:
         z: draws from p(z|x), chain after chain, shape (n, num_chains * num_samples, d).
         r_hat: the scale of all draws over that within half chains (Gelman and Rubin 1992), of the
             worst latent, shape (n,): above about 1.01 they have not mixed.
-        effective_sample_size: as how many independent draws they count, for the mean of the worst
+        effective_sample_size: the equivalent number of independent draws, for the mean of the worst
             latent, shape (n,).
-        divergences: how many trajectories diverged, shape (n,): above 0, a part of the posterior
-            may be missing.
+        divergences: the number of divergent trajectories, shape (n,): above 0, a part of the
+            posterior may be missing.
     """
 
     z: Tensor
@@ -51,34 +51,34 @@ def posterior_samples(
     seed: int = 0,
     progress: bool = True,
 ) -> Samples:
-    r"""Draw from p(z|x) of a few data, without the guide.
+    r"""Sample p(z|x) for a few data, without the guide.
 
     The chains are those of the No-U-Turn sampler (Hoffman and Gelman 2014), Pyro's, on
 
     .. math::
         \log p(z) + \log p(x|z).
 
-    A chain seldom crosses from a mode to another. So they start at draws from 64 runs of annealed
-    importance sampling of 100 steps (see `ais`), taken by their weights: each mode then has about
-    as many chains as its share of the posterior. They adapt their step size and the scale of each
-    latent in the warm-up, each for itself and its datum alone. Every draw takes tens of gradients,
-    and a datum seconds: this is what a guide is compared to on a few data.
+    Chains rarely cross between modes. So they start at draws from 64 runs of annealed importance
+    sampling of 100 steps (see `ais`), resampled by their weights: each mode then has about as many
+    chains as its share of the posterior. In the warm-up each chain adapts its step size and the
+    scale of each latent. A draw takes tens of gradients, and a datum seconds: use it to check a
+    guide on a few data.
 
-    A hierarchical VAE is sampled over all its levels together, of which z is the lowest; latents on
-    the sphere as directions of normal vectors.
+    A hierarchical VAE is sampled over all its levels jointly, and z is the lowest; latents on the
+    sphere are sampled as directions of normal vectors.
 
     Args:
         vae: the VAE.
         x: shape (n, \*event_shape), in the likelihood's domain.
         y: their labels, if the VAE has any.
-        num_samples: draws of each chain, at least 4.
-        warmup_steps: draws before them, which are not kept.
-        num_chains: chains of each datum, which tell by `r_hat` of modes that one does not reach.
+        num_samples: the number of draws of each chain, at least 4.
+        warmup_steps: the number of warm-up draws, which are dropped.
+        num_chains: chains of each datum; `r_hat` detects modes that some do not reach.
         seed: of the random draws.
-        progress: whether to show a bar.
+        progress: whether to show a progress bar.
 
     Raises:
-        ValueError: if x or y is not what the VAE takes, a number is too small, or the latents are
+        ValueError: if x or y is invalid for the VAE, a number is too small, or the latents are
             discrete.
 
     Example:
@@ -95,7 +95,7 @@ def posterior_samples(
     check_size("num_chains", num_chains)
 
     def estimate(x: Tensor, y: Tensor | None) -> Samples:
-        # A trajectory that diverges is rejected, no error.
+        # A diverging trajectory is rejected, not an error.
         with pyro.validation_enabled(False):
             base = latents(vae, y)
 
@@ -125,13 +125,13 @@ def posterior_samples(
         count = torch.tensor(divergences, device=z.device)
         return Samples(z.flatten(0, 1)[None], r_hat[None], size[None], count[None])
 
-    # A datum at a time: chains of several would share a step size.
+    # One datum at a time: chains of several would share a step size.
     alone = rows_within(vae, MEMORY)
     return per_datum(estimate, vae, x, y, rows=alone, seed=seed, progress=progress)
 
 
 def _annealed(vae: VAE, x: Tensor, y: Tensor | None, num_chains: int, silent: Count) -> Tensor:
-    """Where chains for one datum start, u of shape (num_chains, 1, dim)."""
+    """Initial positions of chains for one datum, u of shape (num_chains, 1, dim)."""
     path = Path(vae, x, y, x, ANNEALING_STEPS, ANNEALING_LEAPFROG)
     path.adapt(ANNEALING_RUNS, silent)
     log_w, _, u = path.run(path.start(ANNEALING_RUNS), silent)

@@ -1,13 +1,13 @@
-"""k-hat: how heavy the tail of importance weights is, by a generalized Pareto distribution."""
+"""k-hat, the shape of the tail of importance weights, by a generalized Pareto distribution."""
 
 import math
 
 import torch
 from torch import Tensor
 
-UNRELIABLE = 0.7  # k-hat above which an estimate and its error are not to be relied on
-LEAST_SAMPLES = 25  # of which the largest fifth makes a tail that can be fitted
-NEGLIGIBLE = 1e-12  # differences of weights, in parts of the largest
+UNRELIABLE = 0.7  # k-hat above which an estimate and its error are unreliable
+LEAST_SAMPLES = 25  # the largest fifth of them is a tail that can be fitted
+NEGLIGIBLE = 1e-12  # difference of weights, relative to the largest
 
 
 def pareto_tail(log_w: Tensor) -> tuple[Tensor, Tensor]:
@@ -36,7 +36,7 @@ def pareto_tail(log_w: Tensor) -> tuple[Tensor, Tensor]:
     count = 30 + int(math.sqrt(m))
     steps = torch.arange(1, count + 1, dtype=excess.dtype, device=excess.device).unsqueeze(-1)
     quartile = excess[int(m / 4 - 0.5)]
-    # What cannot be fitted comes out as NaN, and is replaced below.
+    # Fits that fail return NaN, and are replaced below.
     theta = 1 / excess[-1] + (1 - (count / (steps - 0.5)).sqrt()) / (3 * quartile)
     shape = torch.log1p(-theta.unsqueeze(1) * excess).mean(1)
     fit = m * ((-theta / shape).log() - shape - 1)

@@ -1,4 +1,4 @@
-"""Pareto-smoothed importance sampling: an estimate of log p(x) that says when to doubt it."""
+"""Pareto-smoothed importance sampling: an estimate of log p(x) with a diagnostic."""
 
 import math
 from typing import NamedTuple
@@ -16,13 +16,12 @@ from pvae.vae import VAE
 
 
 class ParetoSmoothed(NamedTuple):
-    """Estimates of log p(x) by smoothed weights, and how heavy these weights' tails are.
+    """Estimates of log p(x) by smoothed weights, with the shape of the weights' tail.
 
     Attributes:
         log_prob: log p(x) of each datum in nats, shape (n,).
         pareto_k: the shape k-hat of the tail of the weights, shape (n,). Above 0.7 the estimate is
-            not to be relied on, at any number of samples within reach; -inf where the weights are
-            all the same.
+            unreliable for any practical number of samples; -inf if all weights are equal.
     """
 
     log_prob: Tensor
@@ -53,7 +52,7 @@ def pareto_smoothed(
 
     A generalized Pareto distribution is fitted to the M = min(K/5, 3 sqrt(K)) largest weights of
     each datum, whose values are then replaced by its quantiles (Vehtari, Simpson, Gelman, Yao,
-    Gabry 2024, section 2). Its shape k-hat tells how many moments the weights have: the posterior
+    Gabry 2024, section 2). Its shape k-hat limits the moments of the weights: the posterior
     q(z|x) covers p(z|x) well where it is small (Yao, Vehtari, Simpson, Gelman 2018).
 
     Args:
@@ -61,13 +60,13 @@ def pareto_smoothed(
         x: shape (n, \*event_shape), in the likelihood's domain.
         y: their labels, if the VAE has any.
         num_samples: draws K for each datum, at least 25.
-        memory: about how much may be held at a time, in MiB.
+        memory: approximate limit of the memory used, in MiB.
         seed: of the random draws.
-        progress: whether to show a bar where it takes long.
+        progress: whether to show a progress bar if it takes long.
 
     Raises:
-        ValueError: if num_samples is below 25, the memory not positive, x or y not what the VAE
-            takes, the likelihood is no density, or the posterior a point mass.
+        ValueError: if num_samples is below 25, the memory not positive, x or y invalid for the
+            VAE, the likelihood not a density, or the posterior a point mass.
 
     Example:
         >>> import torch
@@ -102,7 +101,7 @@ def smooth(log_w: Tensor) -> tuple[Tensor, float]:
         log_w: log-weights of one datum, shape (K,), of float64 on the CPU.
 
     Returns:
-        The log-weights, the largest of them replaced, and k-hat.
+        The log-weights with the largest replaced, and k-hat.
     """
     from scipy.stats import genpareto
 

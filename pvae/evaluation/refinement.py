@@ -1,4 +1,4 @@
-"""The best that a posterior can do for given data, with its network out of the way."""
+"""Refinement of posteriors: the best of a family for each datum, without amortization."""
 
 import copy
 import math
@@ -19,17 +19,17 @@ from pvae.vae import VAE
 
 Altered = TypeVar("Altered", bound=nn.Module)
 
-HELD_OUT = 100  # draws by which the start and the end are compared
+HELD_OUT = 100  # draws for comparing the initial and the final ELBO
 
 
 class Local(nn.Module):
-    r"""A posterior whose network's output is free numbers, one set for each datum.
+    r"""A posterior with free parameters for each datum in place of the network's output.
 
-    Whatever else the posterior owns, such as the masked networks of a flow, is shared with it.
+    Its other modules, such as the masked networks of a flow, are shared with the posterior.
 
     Args:
-        posterior: one that owns a ``network``; it is left as it is.
-        raw: the numbers, as the network would return them, shape (n, \*raw_shape).
+        posterior: a posterior with a ``network``; it is not changed.
+        raw: the parameters, in the form of the network's output, shape (n, \*raw_shape).
 
     Shape:
         x of (n, \*event_shape) to a distribution of batch shape (n,).
@@ -37,7 +37,7 @@ class Local(nn.Module):
 
     def __init__(self, posterior: nn.Module, raw: Tensor) -> None:
         super().__init__()
-        self.posterior = _with(posterior, network=_Numbers(raw))
+        self.posterior = _with(posterior, network=_Constant(raw))
 
     def forward(self, x: Tensor) -> dist.TorchDistribution:
         """Return q(z|x)."""
@@ -58,37 +58,37 @@ def refine(
 ) -> dist.TorchDistribution:
     r"""Refine the posterior of each datum, starting from the encoder's.
 
-    The numbers :math:`\lambda` that the posterior's network returns for a datum are let free, and
-    the ELBO of that datum is maximized over them,
+    The ELBO of each datum is maximized over the parameters :math:`\lambda` that the posterior's
+    network returns for it,
 
     .. math::
         q^*(z|x) = q_{\lambda^*}(z), \qquad
         \lambda^* = \arg\max_\lambda E_{q_\lambda(z)}[\log p(x|z)] - KL(q_\lambda(z) \,\|\, p(z)),
 
-    the stochastic variational inference of Hoffman et al. (2013), begun where amortization ends
-    (Kim et al. 2018; Cremer, Li, Duvenaud 2018, section 5.1). What a posterior owns besides its
-    network stays as it is. The steps are of Adam, with a rate that falls to 0 along a cosine. A
-    datum whose ELBO is not higher for it, by 100 further draws common to both, keeps the encoder's
+    the stochastic variational inference of Hoffman et al. (2013), initialized by amortization
+    (Kim et al. 2018; Cremer, Li, Duvenaud 2018, section 5.1). Other parameters of the posterior are
+    fixed. The optimizer is Adam, with a cosine schedule of the learning rate to 0. A datum whose
+    ELBO is not higher afterwards, by 100 further draws common to both, keeps the encoder's
     posterior.
 
     Args:
-        vae: the VAE, none of whose parameters or gradients is changed.
+        vae: the VAE; its parameters and gradients are not changed.
         x: shape (n, \*event_shape), in the likelihood's domain.
         y: their labels, if the VAE has any.
-        steps: of the optimizer.
+        steps: the number of optimizer steps.
         num_samples: draws of z for each datum and step.
-        lr: the first learning rate.
-        memory: about how much to hold, in MiB.
+        lr: the initial learning rate.
+        memory: approximate limit of the memory used, in MiB.
         seed: of the draws.
         progress: whether to show a progress bar.
 
     Returns:
-        q*(z|x), of batch shape (n,).
+        q*(z|x), with batch shape (n,).
 
     Raises:
-        ValueError: if x or y is not what the VAE takes, steps or num_samples is below 1, or the
-            posterior has no network, does not depend on it, or has no reparameterized draws, as
-            those of discrete latents.
+        ValueError: if x or y is invalid for the VAE, steps or num_samples is below 1, or the
+            posterior has no network, does not depend on it, or has no reparameterized draws, such
+            as one of discrete latents.
 
     Example:
         >>> import torch
@@ -105,14 +105,14 @@ def refine(
     def estimate(x: Tensor, y: Tensor | None) -> _Raw:
         return _Raw(best_raw(vae, x, y, steps, num_samples, lr))
 
-    rows = 2 * num_samples  # gradients take as much again
+    rows = 2 * num_samples  # gradients double the memory
     found = per_datum(estimate, vae, x, y, rows=rows, memory=memory, seed=seed, progress=progress)
     with vae.evaluating():
         return refined(vae, found.raw).encode(x.to(vae.device, vae.dtype), y)
 
 
 def check_rate(lr: object) -> None:
-    """Raise if this is no learning rate.
+    """Raise if this is not a learning rate.
 
     Raises:
         ValueError: if it is not a positive number.
@@ -122,14 +122,14 @@ def check_rate(lr: object) -> None:
 
 
 def refined(vae: VAE, raw: Tensor) -> VAE:
-    """The VAE with the local posterior of given data; all else is shared."""
+    """The VAE with the local posterior of given data; all other parts are shared."""
     return _with(vae, posterior=Local(vae.posterior, raw))
 
 
 def best_raw(
     vae: VAE, x: Tensor, y: Tensor | None, steps: int, num_samples: int, lr: float
 ) -> Tensor:
-    """The numbers that the network should have returned for a chunk of data."""
+    """The optimal parameters of the posterior for a chunk of data."""
     p = vae.p_z(y)
     start = _start(vae, x, y)
     raw = start.clone().requires_grad_()
@@ -139,15 +139,15 @@ def best_raw(
     for _ in range(steps):
         with torch.enable_grad():
             loss = -_elbo(local, p, x, y, num_samples).sum()
-            # The VAE's own parameters are no concern of this gradient.
+            # Gradients of the VAE's own parameters are not needed.
             raw.grad, *_ = torch.autograd.grad(loss, raw)
         optimizer.step()
         schedule.step()
     end = raw.detach()
     seed = int(torch.randint(2**62, ()))
     scores = []
-    for numbers in (start, end):
-        local = refined(vae, numbers)
+    for raw in (start, end):
+        local = refined(vae, raw)
         with seeded(seed, vae.device):
             held_out = portions(HELD_OUT, num_samples)
             scores.append(reduce(add, (_elbo(local, p, x, y, n) * n for n in held_out)))
@@ -159,8 +159,8 @@ class _Raw(NamedTuple):
     raw: Tensor
 
 
-class _Numbers(nn.Module):
-    """A network that returns the same whatever it is given."""
+class _Constant(nn.Module):
+    """A network that returns the same output for any input."""
 
     def __init__(self, raw: Tensor) -> None:
         super().__init__()
@@ -171,7 +171,7 @@ class _Numbers(nn.Module):
 
 
 class _Recorder(nn.Module):
-    """A network that remembers what it returned."""
+    """A network that records its output."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -184,27 +184,27 @@ class _Recorder(nn.Module):
 
 
 def _with(module: Altered, **children: nn.Module) -> Altered:
-    """The module with other children; the parameters and all other children are shared."""
+    """A copy of the module with other children; parameters and all other children are shared."""
     twin = copy.copy(module)
     twin._modules = {**module._modules, **children}
     return twin
 
 
 def _start(vae: VAE, x: Tensor, y: Tensor | None) -> Tensor:
-    """What the network returns for the data, if a posterior can be refined from there."""
+    """The output of the network for the data; raises if the posterior cannot be refined."""
     posterior, name = vae.posterior, type(vae.posterior).__name__
     network = option(posterior, "network")
     if not isinstance(network, nn.Module):
         raise ValueError(
-            f"The posterior {name} has no network: refinement sets free what the module of that "
-            "name returns."
+            f"The posterior {name} has no network: refinement optimizes the output of its module "
+            "of that name."
         )
     recorder = _Recorder(network)
     q = _with(vae, posterior=_with(posterior, network=recorder)).encode(x, y)
     if not q.has_rsample:
         raise ValueError(
-            f"The posterior {name} has no reparameterized draws (has_rsample is False), along "
-            "which refinement takes its gradients: choose one of continuous latents."
+            f"The posterior {name} has no reparameterized draws (has_rsample is False), which "
+            "refinement needs for gradients: choose one of continuous latents."
         )
     if not isinstance(recorder.returned, Tensor) or len(recorder.returned) != len(x):
         raise ValueError(
@@ -215,7 +215,7 @@ def _start(vae: VAE, x: Tensor, y: Tensor | None) -> Tensor:
 
 
 def _elbo(vae: VAE, p: Distribution, x: Tensor, y: Tensor | None, num_samples: int) -> Tensor:
-    """Estimate the ELBO of each datum, shape (n,), with gradients where they are on."""
+    """Estimate the ELBO of each datum, shape (n,), with gradients if they are enabled."""
     q = vae.encode(x, y)
     z = q.rsample((num_samples,))
     log_likelihood = vae.decode(z, y, like=x).log_prob(x)

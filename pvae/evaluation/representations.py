@@ -1,4 +1,4 @@
-"""How much of the labels the posterior means hold, for a neighbour, a line or a cluster to find."""
+"""How well posterior means predict labels: nearest neighbours, linear probe, clustering."""
 
 import warnings
 from typing import NamedTuple
@@ -19,14 +19,14 @@ from pvae.vae import VAE
 
 
 class Clustering(NamedTuple):
-    """How clusters found without labels agree with the labels, 1 if they are the same.
+    """Agreement of clusters found without labels with the labels; 1 if they are the same.
 
     Attributes:
-        adjusted_rand_index: pairs that both put together or both apart, 0 on average for clusters
-            drawn at random (Hubert and Arabie 1985).
+        adjusted_rand_index: agreement on pairs, 0 on average for random clusters (Hubert and Arabie
+            1985).
         normalized_mutual_information: mutual information over the mean of the two entropies.
-        accuracy: part of the data whose label is that of their cluster, clusters and labels being
-            matched one to one as well as possible (Xie, Girshick, Farhadi 2016).
+        accuracy: fraction of the data whose label is that of their cluster, with the best
+            one-to-one matching of clusters and labels (Xie, Girshick, Farhadi 2016).
     """
 
     adjusted_rand_index: float
@@ -35,14 +35,14 @@ class Clustering(NamedTuple):
 
 
 class Representation(NamedTuple):
-    """What the latents of a VAE know of the labels, on a part of the data.
+    """How well the latents of a VAE predict the labels, on a part of the data.
 
     Attributes:
-        knn_accuracy: of `knn_accuracy`.
-        linear_probe_accuracy: of `linear_probe_accuracy`.
-        adjusted_rand_index: of `clustering`.
-        normalized_mutual_information: of `clustering`.
-        clustering_accuracy: of `clustering`.
+        knn_accuracy: the result of `knn_accuracy`.
+        linear_probe_accuracy: the result of `linear_probe_accuracy`.
+        adjusted_rand_index: from `clustering`.
+        normalized_mutual_information: from `clustering`.
+        clustering_accuracy: from `clustering`.
     """
 
     knn_accuracy: float
@@ -55,18 +55,17 @@ class Representation(NamedTuple):
 def representation(
     vae: VAE, data: Dataset, part: str = "test", *, k: int = 5, seed: int = 0
 ) -> Representation:
-    """Measure how well the posterior means E[z|x] tell the classes of the data apart.
+    """Measure how well the posterior means E[z|x] separate the classes of the data.
 
-    Classifiers learn on the latents of the train part; all figures are of the other part. A VAE
-    whose posterior sees the labels is given them here too, so that its latents have no need to
-    hold them.
+    Classifiers are trained on the latents of the train part; all metrics are of the other part. A
+    posterior that sees labels gets them here too, so its latents need not encode them.
 
     Args:
         vae: the VAE.
         data: the data set, labelled by classes.
-        part: the part to report on: train, validation or test.
+        part: the part to evaluate: train, validation or test.
         k: number of neighbours.
-        seed: of the starts of k-means, and of whatever is drawn in conversion of the data.
+        seed: of the initializations of k-means, and of random draws in converting the data.
 
     Raises:
         ValueError: if the data set has no such part or no classes, the train part fewer than k
@@ -85,8 +84,8 @@ def representation(
     train_y, test_y = data.train.y, held.y
     if data.label_sizes()["classes"] is None or train_y is None or test_y is None:
         raise ValueError(
-            f"The labels of {data.name} are continuous: a representation is measured by how it "
-            "tells classes apart."
+            f"The labels of {data.name} are continuous: a representation is measured by how well "
+            "it separates classes."
         )
     train_z, test_z = (posterior_means(vae, data, p, seed) for p in (data.train, held))
     both = (train_z, train_y, test_z, test_y)
@@ -102,7 +101,7 @@ def knn_accuracy(
     test_y: Tensor | np.ndarray,
     k: int = 5,
 ) -> float:
-    """Return how often the majority of the k nearest neighbours has the label of a datum.
+    """Return the accuracy of a k-nearest-neighbour classifier.
 
     Args:
         train_z: latents whose labels are known, shape (n, d).
@@ -112,7 +111,7 @@ def knn_accuracy(
         k: number of neighbours, by Euclidean distance.
 
     Raises:
-        ValueError: if a shape is another, a number is not finite, or n is below k.
+        ValueError: if a shape is wrong, a number is not finite, or n is below k.
 
     Example:
         >>> import torch
@@ -138,17 +137,17 @@ def linear_probe_accuracy(
 ) -> float:
     """Return the accuracy of a logistic regression from latents to labels (Alain, Bengio 2017).
 
-    Latents are standardized by those of the train part, and the weights have the standard normal as
-    their prior.
+    Latents are standardized by those of the train part, and the weights have a standard normal
+    prior.
 
     Args:
-        train_z: latents to learn from, shape (n, d).
+        train_z: latents to train on, shape (n, d).
         train_y: their labels, shape (n,), of at least 2 classes.
         test_z: latents to label, shape (m, d).
         test_y: their labels, shape (m,).
 
     Raises:
-        ValueError: if a shape is another, a number is not finite, or there is one class.
+        ValueError: if a shape is wrong, a number is not finite, or there is one class.
 
     Example:
         >>> import torch
@@ -163,7 +162,7 @@ def linear_probe_accuracy(
 
     train, test = _labelled(train_z, train_y, "train_"), _labelled(test_z, test_y, "test_")
     if len(np.unique(train[1])) < 2:
-        raise ValueError("train_y has one class: a probe needs at least 2 to tell apart.")
+        raise ValueError("train_y has one class: a probe needs at least 2.")
     _check_width(train[0], test[0])
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=10_000))
     return float(probe.fit(*train).score(*test))
@@ -175,10 +174,10 @@ def clustering(z: Tensor | np.ndarray, y: Tensor | np.ndarray, seed: int = 0) ->
     Args:
         z: latents, shape (n, d).
         y: their labels, shape (n,).
-        seed: of the 10 starts, of which the best is taken.
+        seed: of the 10 initializations, of which the best is taken.
 
     Raises:
-        ValueError: if a shape is another or a number is not finite.
+        ValueError: if a shape is wrong or a number is not finite.
 
     Example:
         >>> import torch
@@ -195,7 +194,7 @@ def clustering(z: Tensor | np.ndarray, y: Tensor | np.ndarray, seed: int = 0) ->
 
     z, y = _labelled(z, y)
     with warnings.catch_warnings():
-        # Of fewer points than clusters, as collapsed posteriors have: a result like any other.
+        # Collapsed posteriors have fewer points than clusters, which is a valid result.
         warnings.simplefilter("ignore", ConvergenceWarning)
         found = KMeans(len(np.unique(y)), n_init=10, random_state=seed).fit_predict(z)
     counts = contingency_matrix(y, found)
@@ -216,7 +215,7 @@ def posterior_means(vae: VAE, data: Dataset, part: Part, seed: int = 0) -> Tenso
 
 
 def as_array(values: Tensor | np.ndarray) -> np.ndarray:
-    """Values as NumPy has them, from whatever device and of whatever precision."""
+    """Convert values of any device and precision to NumPy."""
     if isinstance(values, Tensor):
         values = values.detach().cpu()
         return (values.double() if values.is_floating_point() else values).numpy()
@@ -224,7 +223,7 @@ def as_array(values: Tensor | np.ndarray) -> np.ndarray:
 
 
 def as_rows(name: str, values: Tensor | np.ndarray) -> np.ndarray:
-    """Finite numbers of shape (n, d), in double precision.
+    """Check and return finite numbers of shape (n, d), in double precision.
 
     Raises:
         ValueError: if they are not.

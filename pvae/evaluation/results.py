@@ -1,20 +1,20 @@
-"""Results in words: what fields there are, of what shape, and what their numbers are worth."""
+"""Descriptions of results in words: their fields, shapes and reliability."""
 
 from typing import Any
 
 from torch import Tensor
 
 LOWER_BOUND = "a lower bound, its error unknown"
-TOLERATED = 0.05  # the share of data of k-hat above 0.7, up to which the error of the rest is given
-FEW_CHAINS = 3.0  # chains' worth of weights, up to which their spread tells no error
+TOLERATED = 0.05  # fraction of data with k-hat above 0.7 up to which an error is given
+FEW_CHAINS = 3.0  # effective number of chains up to which their spread is not an error
 
 
 def described(result: Any, *sentences: str) -> str:
-    """A named tuple in words: a line for each sentence, then one for each field.
+    """Describe a named tuple: a line with the sentences, then one for each field.
 
     Args:
-        result: whose fields are tensors, numbers or None.
-        *sentences: what to say before.
+        result: the named tuple; its fields are tensors, numbers or None.
+        *sentences: the sentences of the first line.
     """
     name = type(result).__name__
     width = max(map(len, result._fields))
@@ -25,9 +25,9 @@ def described(result: Any, *sentences: str) -> str:
 
 
 def interval(lower: float, upper: float, error: float | None) -> str:
-    """A sandwich of log p(x) in words.
+    """Describe a sandwich of log p(x).
 
-    Bounds are estimates, and where they meet the upper may come out below the lower.
+    Bounds are estimates, so the upper may be below the lower if they are close.
 
     Args:
         lower: the lower bound.
@@ -41,12 +41,12 @@ def interval(lower: float, upper: float, error: float | None) -> str:
 
 
 def estimate(mean: float, error: float | None, unreliable: float) -> str:
-    """An estimate of the mean of log p(x) with its error, or that this is not known.
+    """Describe an estimate of the mean of log p(x) with its error, or that it is unknown.
 
     Args:
-        mean: of the estimates.
+        mean: the mean of the estimates.
         error: its standard error, or ``None``.
-        unreliable: the share of the data whose k-hat is above 0.7.
+        unreliable: the fraction of the data with k-hat above 0.7.
     """
     if unreliable > TOLERATED:
         return f"{mean:.3f}, {LOWER_BOUND}"
@@ -56,11 +56,11 @@ def estimate(mean: float, error: float | None, unreliable: float) -> str:
 
 
 def unreliable_items(unreliable: float, n: int) -> str:
-    """How many of n data have a k-hat above 0.7, and what this means for the error.
+    """Describe how many of n data have a k-hat above 0.7, and the consequence for the error.
 
     Args:
-        unreliable: their share.
-        n: how many data there are.
+        unreliable: the fraction of these data.
+        n: the number of data.
     """
     if not unreliable:
         return f"0 of {n:,}"

@@ -1,4 +1,4 @@
-"""How close samples come to the data, and how much of the data they cover, in a feature space."""
+"""Sample quality: closeness to the data and coverage of the data, in a feature space."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -19,23 +19,23 @@ from pvae.messages import kind_of
 from pvae.seeds import choice, seeded
 from pvae.vae import VAE
 
-_LABELLED = 10_000  # data that the default features are learned from, at the most
+_LABELLED = 10_000  # maximum number of data to train the default features on
 _STEPS, _STEP = 500, 100  # minibatches, and data in each
-_DISTANCES = 2**22  # held at a time
+_DISTANCES = 2**22  # maximum number in memory at a time
 
 
 class PrecisionRecall(NamedTuple):
-    """How two sets of features lie among each other.
+    """Precision, recall, density and coverage of fake features with respect to real ones.
 
-    The manifold of a set is the union of balls around its points, each as large as to reach the
-    k-th nearest other point of the set.
+    The manifold of a set is the union of balls around its points, each with the distance to the
+    k-th nearest other point of the set as radius.
 
     Attributes:
-        precision: part of the fake points within the manifold of the real ones.
-        recall: part of the real points within the manifold of the fake ones.
+        precision: fraction of the fake points within the manifold of the real ones.
+        recall: fraction of the real points within the manifold of the fake ones.
         density: number of real balls around a fake point, over k, on average; about 1 for sets of
             one distribution, and not bounded by 1.
-        coverage: part of the real balls that hold a fake point.
+        coverage: fraction of the real balls that hold a fake point.
     """
 
     precision: float
@@ -45,7 +45,7 @@ class PrecisionRecall(NamedTuple):
 
 
 class SampleQuality(NamedTuple):
-    """How samples of a VAE compare with real data.
+    """Comparison of samples of a VAE with real data.
 
     Attributes:
         precision: of `PrecisionRecall`, as the next three.
@@ -71,26 +71,26 @@ def sample_quality(
     n: int = 1000,
     seed: int = 0,
 ) -> SampleQuality:
-    r"""Compare samples of a VAE with as many real data, in a feature space.
+    r"""Compare samples of a VAE with equally many real data, in a feature space.
 
-    Samples are drawn from p(x), noise of p(x|z) and all, and so lie in the likelihood's domain.
-    There the real data are brought too: to a VAE of binary images, both are binary. A conditional
-    VAE is given the labels of the real data.
+    Samples are drawn from p(x), including the noise of p(x|z), and so lie in the likelihood's
+    domain. Real data are converted to this domain: for a VAE of binary images, both are binary. A
+    conditional VAE gets the labels of the real data.
 
-    Figures of different features, or of different numbers of data, do not compare.
+    Results for different features, or different numbers of data, are not comparable.
 
     Args:
         vae: the VAE.
         data: the data set.
         part: the part with the real data: train, validation or test.
-        features: from a batch of x, shape (n, \*event_shape), to features of shape (n, f); by
+        features: maps a batch of x, shape (n, \*event_shape), to features of shape (n, f); by
             default `classifier_features` of the train part, or of 10,000 random data of it.
         n: number of real data, a random choice, and of samples; no more than the part has.
-        seed: of all that is random.
+        seed: of all random draws.
 
     Raises:
         ValueError: if the data set has no such part, n or the part is below 6, the likelihood has
-            another domain, or there are neither features nor classes to learn them from.
+            another domain, or there are neither features nor classes to train them on.
 
     Example:
         >>> import pvae
@@ -125,15 +125,15 @@ def precision_recall(
     r"""Return precision and recall, density and coverage.
 
     Precision and recall are of Kynkäänniemi et al. 2019 (equation 2); density and coverage, which
-    outliers upset less, of Naeem et al. 2020 (equations 4 and 6). Distances are Euclidean.
+    are more robust to outliers, of Naeem et al. 2020 (equations 4 and 6). Distances are Euclidean.
 
     Args:
         real: features of real data, shape (n, f).
         fake: features of samples, shape (m, f).
-        k: the neighbour that the ball around a point reaches to.
+        k: the neighbour whose distance is the radius of the ball around a point.
 
     Raises:
-        ValueError: if a shape is another, a number is not finite, or a set has no more than k
+        ValueError: if a shape is wrong, a number is not finite, or a set has no more than k
             points.
 
     Example:
@@ -170,16 +170,16 @@ def frechet_distance(real: Tensor | np.ndarray, fake: Tensor | np.ndarray) -> fl
     .. math::
         d^2 = |\mu_1 - \mu_2|^2 + \mathrm{Tr}\bigl(C_1 + C_2 - 2 (C_1 C_2)^{1/2}\bigr)
 
-    It is the figure of Heusel et al. 2017, squared like theirs, which is of features of the
-    Inception network ("FID"). Covariances are those with n - 1. The fewer the data, the larger it
-    is on average, so it is compared at equal numbers only.
+    It is the squared distance of Heusel et al. 2017; with features of the Inception network it is
+    the "FID". Covariances are unbiased. The fewer the data, the larger it is on average, so compare
+    it only for equal numbers of data.
 
     Args:
         real: features of real data, shape (n, f), n ≥ 2.
         fake: features of samples, shape (m, f), m ≥ 2.
 
     Raises:
-        ValueError: if a shape is another, a number is not finite, or a set has one point only.
+        ValueError: if a shape is wrong, a number is not finite, or a set has only one point.
 
     Example:
         >>> import torch
@@ -191,8 +191,8 @@ def frechet_distance(real: Tensor | np.ndarray, fake: Tensor | np.ndarray) -> fl
     real, fake = _both(real, fake)
     if min(len(real), len(fake)) < 2:
         raise ValueError("A covariance takes at least 2 real and 2 fake data: give more.")
-    # Of C = R'R the trace of the root is the sum of the singular values of R1 R2'. Without squares
-    # or roots of eigenvalues that should be 0, none of the digits are lost.
+    # For C = R'R the trace of the root is the sum of the singular values of R1 R2'. Without squares
+    # or roots of eigenvalues that should be 0, no precision is lost.
     roots = [
         torch.linalg.qr((x - x.mean(0)) / (len(x) - 1) ** 0.5, mode="r").R for x in (real, fake)
     ]
@@ -203,11 +203,10 @@ def frechet_distance(real: Tensor | np.ndarray, fake: Tensor | np.ndarray) -> fl
 
 
 def classifier_features(x: Tensor, y: Tensor, seed: int = 0) -> Callable[[Tensor], Tensor]:
-    r"""Learn to tell classes of data apart, and return what tells them.
+    r"""Train a classifier, and return a function to the features of its last hidden layer.
 
     A network with hidden layers of 256 and 64 rectified units is trained by 500 steps of Adam on
-    minibatches of 100. It is small because it is to be quick; where it classifies badly, its
-    features are bad.
+    minibatches of 100. It is small to be fast; if it classifies badly, its features are bad.
 
     Args:
         x: data, shape (n, \*event_shape).
@@ -258,11 +257,11 @@ def classifier_features(x: Tensor, y: Tensor, seed: int = 0) -> Callable[[Tensor
 
 
 def _learned(vae: VAE, data: Dataset, seed: int) -> Callable[[Tensor], Tensor]:
-    """The default features: of train data in the likelihood's domain."""
+    """The default features, trained on data in the likelihood's domain."""
     y = data.train.y
     if y is None or y.dim() > 1:
         raise ValueError(
-            f"The data {data.name} have no classes to learn features from: give features, a "
+            f"The data {data.name} have no classes to train features on: give features, a "
             "function from data to an array of shape (n, f)."
         )
     order = choice(len(y), _LABELLED, seed)
@@ -272,7 +271,7 @@ def _learned(vae: VAE, data: Dataset, seed: int) -> Callable[[Tensor], Tensor]:
 
 
 def _samples(vae: VAE, n: int, y: Tensor | None) -> Iterator[Tensor]:
-    """Draws of p(x) or p(x|y), as many at a time as memory allows."""
+    """Sample p(x) or p(x|y), in chunks that fit into memory."""
     done = 0
     for size in portions(n, rows_within(vae, MEMORY)):
         yield vae.sample(size, None if y is None else y[done : done + size], draw=True)
@@ -289,7 +288,7 @@ def _both(real: Tensor | np.ndarray, fake: Tensor | np.ndarray) -> tuple[Tensor,
 
 
 def _distances(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Distances of some rows of x at a time from all of y, the same in either order."""
+    """Distances of chunks of x from all of y, identical in either order."""
     at_once = max(1, _DISTANCES // len(y))
     for start in range(0, len(x), at_once):
         rows = slice(start, start + at_once)
@@ -297,6 +296,6 @@ def _distances(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:
 
 
 def _reach(x: Tensor, k: int) -> Tensor:
-    """How far the k-th nearest other point is from each."""
-    # The nearest of all is the point itself.
+    """The distance of each point to its k-th nearest other point."""
+    # The nearest is the point itself.
     return torch.cat([distance.kthvalue(k + 1).values for _, distance in _distances(x, x)])

@@ -1,4 +1,4 @@
-"""The weights of many draws of z, by one compiled graph where the work repays it."""
+"""Importance weights of many draws of z, by a compiled graph if that pays off."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -22,17 +22,17 @@ Draw = tuple[Tensor, ...]
 Density = Callable[..., tuple[Tensor, Tensor]]
 LogProb = Callable[[dist.TorchDistribution, Tensor], Tensor]
 
-# Numbers computed in all, above which compiling repays its quarter of a minute.
+# Total number of computed floats above which compilation, 15 s, pays off.
 REPAID = 3 * 10**10
 
-# For code that threads of Python run side by side: it has no threads of its own, and its wrapper,
-# in C++, lets go of Python's lock.
+# For code that Python threads run in parallel: it has no threads of its own, and its C++ wrapper
+# releases the GIL.
 _SIDE_BY_SIDE = {"cpp.threads": 1, "cpp_wrapper": True}
 
-# Portions put before each of those threads, so that none is idle while this one scores its own.
+# Portions queued for each thread, so that none is idle while the main thread scores its own.
 _WAITING = 4
 
-_WIDTH = 16  # Bernoulli variables side by side, as processors take numbers,
+_WIDTH = 16  # Bernoulli variables per SIMD vector,
 _FACTORS = 64  # and in one product, of factors in (1, 2]
 
 
@@ -41,7 +41,7 @@ def _log_prob(p: dist.TorchDistribution, x: Tensor) -> Tensor:
 
 
 def _log_prob_by_products(p: dist.TorchDistribution, x: Tensor) -> Tensor:
-    """The same, where a logarithm costs as much as many products.
+    """The log-density by products, which are cheaper than logarithms.
 
     For independent Bernoulli variables of logits l it is x l - max(l, 0) - log(1 + exp(-|l|)),
     summed: the sum of logarithms is that of a few products. Compiled, it halves the time.
@@ -59,17 +59,17 @@ def _log_prob_by_products(p: dist.TorchDistribution, x: Tensor) -> Tensor:
 
 
 def _factors(logits: Tensor) -> Tensor:
-    return 1 + torch.exp2(-logits.abs() / math.log(2))  # of base 2, which costs less than of e
+    return 1 + torch.exp2(-logits.abs() / math.log(2))  # exp2 is cheaper than exp
 
 
 class Scorer:
     r"""log p(x, z) - log q(z) of many draws of z for each datum, without gradients.
 
-    Where the planned work repays it and the parts have a static graph, the first shape it is called
-    with is compiled; others, as of a last smaller chunk, are run as they are. What an eager program
-    does beside its matrix products, with numbers that come and go between its operators, takes as
-    long as these; compiled, a quarter of it. On a CPU the draws are then scored in portions side by
-    side, each by one thread: threads that share each operator wait for each other at the end of it.
+    If it pays off and the parts have a static graph, the first shape it is called with is compiled;
+    other shapes, such as a last smaller chunk, run eagerly. In an eager program the elementwise
+    operators take as long as the matrix products; compiled, a quarter of that. On a CPU portions of
+    the draws are then scored in parallel, each by one thread: threads that share an operator wait
+    for each other at its end.
 
     Args:
         vae: the VAE.
@@ -79,7 +79,7 @@ class Scorer:
     def __init__(self, vae: VAE, floats: float = 0) -> None:
         self.vae = vae
         self._worthwhile = floats > REPAID and best_backend(vae.device) == "inductor"
-        # How many portions are scored at a time.
+        # The number of portions that are scored at a time.
         on_threads = self._worthwhile and vae.device.type == "cpu"
         self.abreast = torch.get_num_threads() if on_threads else 1
         self._compiled: Callable[..., Tensor] | None = None
@@ -96,11 +96,11 @@ class Scorer:
         r"""Return log p(x, z) - log q(z).
 
         Args:
-            draw: called in this thread, makes a portion of draws, of k for each datum: always
-                tensors of the same shapes, the first of them (k, n, latent_dim).
-            density: from the tensors of a draw to z, of shape (k, n, latent_dim), and log q(z), of
+            draw: called in this thread; returns a portion of draws, k for each datum: tensors of
+                fixed shapes, the first of them (k, n, latent_dim).
+            density: maps the tensors of a draw to z, of shape (k, n, latent_dim), and log q(z), of
                 shape (k, n).
-            times: how many portions.
+            times: the number of portions.
             x: shape (n, \*event_shape).
             y: their labels, if the VAE has any.
 
@@ -110,29 +110,29 @@ class Scorer:
         given = [t for t in (x, y) if t is not None]
         first = draw()
         if self._worthwhile:
-            self._worthwhile = False  # whether or not it succeeds, it is tried once
+            self._worthwhile = False  # compilation is tried only once
             self._compile(density, len(first), [*first, *given])
         score: Callable[..., Tensor] = partial(self._log_weight, density, len(first))
         if self._compiled is not None and self._compiled_for == _kind(density, [*first, *given]):
             score = self._compiled
-        # Weights go where there is room for all: kept one by one, they would lie in the memory that
-        # portions take and give back, and leave it in pieces too small for the next.
+        # Weights are written to one preallocated tensor: allocated one by one between the temporary
+        # tensors of portions, they would fragment memory.
         found = x.new_empty(times, len(first[0]), len(x))
 
         def fill(portion: Tensor, draw: Draw) -> None:
-            with torch.no_grad():  # in whichever thread
+            with torch.no_grad():  # the setting is per thread
                 portion.copy_(score(*draw, *given))
 
         draws = chain([first], (draw() for _ in range(times - 1)))
         if score is self._compiled and self.abreast > 1:
-            self._side_by_side(fill, zip(found, draws, strict=True))
+            self._in_parallel(fill, zip(found, draws, strict=True))
         else:
             for portion, drawn in zip(found, draws, strict=True):
                 fill(portion, drawn)
         return found
 
-    def _side_by_side(self, call: Callable, arguments: Iterable[tuple]) -> None:
-        """Call in other threads, and in this one while enough calls wait there."""
+    def _in_parallel(self, call: Callable, arguments: Iterable[tuple]) -> None:
+        """Call in other threads, and in this one while enough calls are queued there."""
         others = self.abreast - 1
         waiting: set[Future] = set()
         threads = torch.get_num_threads()
@@ -141,7 +141,7 @@ class Scorer:
             for given in arguments:
                 done = {future for future in waiting if future.done()}
                 for future in done:
-                    future.result()  # which raises what went wrong there
+                    future.result()  # raises the error of the thread
                 waiting -= done
                 if len(waiting) < _WAITING * others:
                     waiting.add(pool.submit(call, *given))
@@ -153,15 +153,15 @@ class Scorer:
                 future.result()
         finally:
             pool.shutdown(cancel_futures=True)
-            torch.set_num_threads(threads)  # what was set last is that of every new thread
+            torch.set_num_threads(threads)  # new threads inherit the last setting
 
     def _log_weight(
         self, density: Density, size: int, *tensors: Tensor, log_prob: LogProb = _log_prob
     ) -> Tensor:
-        # Of tensors that are a draw, as many as its size, then x, then y if there are labels.
+        # Tensors: those of the draw, as many as ``size``, then x, then y if there are labels.
         z, log_q = density(*tensors[:size])
         x, *y = tensors[size:]
-        # The labels were checked with the data; to check them here no graph could be traced.
+        # The labels were checked with the data; a check here could not be traced.
         c = self.vae.labels(*y) if y and self.vae.labels is not None else None
         log_p_z = self.vae.prior_given(c).log_prob(z)
         return log_p_z + log_prob(self.vae.likelihood_given(z, c, x), x) - log_q
@@ -179,7 +179,7 @@ class Scorer:
             return
         tensors = [*parameters, *inputs, *graph.live]
         module = _in_cheaper_operators(graph.module, tensors)
-        if _draws(module):  # in other threads, in whatever order these come by
+        if _draws(module):  # the order of draws in threads would be random
             self.abreast = 1
         options = _SIDE_BY_SIDE if self.abreast > 1 else {}
         run = compile_graph(module, tensors, "inductor", options)
@@ -198,16 +198,16 @@ def _draws(module: fx.GraphModule) -> bool:
 
 
 def _compute_alone() -> None:
-    """Let a new thread use no others."""
-    torch.get_num_threads()  # which sets it to that of the process, if it was not set
+    """Limit a new thread to itself, without a thread pool of its own."""
+    torch.get_num_threads()  # initializes the setting from the process, if it was not set
     torch.set_num_threads(1)
 
 
 def _in_cheaper_operators(module: fx.GraphModule, tensors: Sequence[Tensor]) -> fx.GraphModule:
-    """The same graph with tanh by exp, and biases added by what follows their products.
+    """The same graph with tanh by exp, and biases fused into the operators after products.
 
-    Compiled code takes a third of the time for this tanh. It is exact to a rounding of 1, not of
-    small numbers, whose own gradients would suffer.
+    Compiled code takes a third of the time for this tanh. Its absolute error is a rounding of 1, so
+    the relative error for small values is larger, and gradients would be less precise.
     """
     table: dict[Any, Callable[..., Any]] = {
         torch.ops.aten.tanh.default: lambda h: 1 - 2 / (1 + torch.exp2(2 / math.log(2) * h)),
@@ -217,7 +217,7 @@ def _in_cheaper_operators(module: fx.GraphModule, tensors: Sequence[Tensor]) -> 
 
 
 def _addmm(bias: Tensor, x: Tensor, weight: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
-    # The operator would copy the bias to every row first. Inductor makes it of a product and a sum,
-    # but not of a difference.
+    # The operator would first copy the bias to every row. Inductor creates it from a product and a
+    # sum, but not from a difference.
     product = torch.mm(x, weight)
     return (product if alpha == 1 else alpha * product) - (-beta * bias)

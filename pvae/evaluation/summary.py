@@ -1,4 +1,4 @@
-"""The figures of a trained VAE on a part of the data."""
+"""The mean ELBO and its terms on a part of the data."""
 
 import math
 
@@ -19,10 +19,10 @@ from pvae.vae import VAE
 def evaluate(
     vae: VAE, data: Dataset, part: str = "test", batch_size: int = AT_ONCE, seed: int = 0
 ) -> dict[str, float]:
-    """Average the ELBO and its parts over a part of the data.
+    """Average the ELBO and its terms over a part of the data.
 
-    Dropout is off, and the draws (z, and the binarization where it is dynamic) are set by the
-    seed, whatever the random state, which is left as it was.
+    Dropout is off. Random draws (z, and dynamic binarization) depend only on the seed, and torch's
+    random state is restored.
 
     Args:
         vae: the VAE.
@@ -32,8 +32,8 @@ def evaluate(
         seed: of the random draws.
 
     Returns:
-        ``neg_elbo``, ``log_likelihood`` and ``kl`` in nats per datum and, where the data are bytes
-        and the likelihood has a density or mass for them, ``bits_per_dim``.
+        ``neg_elbo``, ``log_likelihood`` and ``kl`` in nats per datum and, if the data are bytes and
+        the likelihood has a density or mass for them, ``bits_per_dim``.
 
     Raises:
         ValueError: if the data set has no such part, or the likelihood another domain.
@@ -52,11 +52,11 @@ def evaluate(
 
 
 def part_of(data: Dataset, part: str) -> Part:
-    """The part of that name.
+    """Return the part with this name.
 
     Raises:
-        TypeError: if the data are no data set.
-        ValueError: if there is none.
+        TypeError: if the data are not a data set.
+        ValueError: if there is no such part.
     """
     if not isinstance(data, Dataset):
         raise TypeError(
@@ -66,13 +66,13 @@ def part_of(data: Dataset, part: str) -> Part:
 
 
 def summarize(vae: VAE, batches: Batches, seed: int = 0, items: int | None = None) -> dict:
-    """Average the ELBO and its parts over minibatches, as `evaluate` does.
+    """Average the ELBO and its terms over minibatches, as `evaluate` does.
 
     Args:
         vae: the VAE.
         batches: the minibatches.
         seed: of the random draws.
-        items: how many of the data to take, a fixed random choice of them; ``None`` for all.
+        items: the number of data, a fixed random choice; ``None`` for all.
     """
     order = None
     if items is not None and items < len(batches.part):
@@ -90,10 +90,10 @@ def summarize(vae: VAE, batches: Batches, seed: int = 0, items: int | None = Non
 
 
 def bits_per_dim(nats: float, vae: VAE, batches: Batches) -> float | None:
-    """The bits per element that a code for the bytes would need, or None if that has no meaning.
+    """The bits per element of an ideal code for the bytes, or None if it is not defined.
 
-    A density on dequantized bytes (x + u) / levels bounds the probability of the bytes by its
-    volume element, log(levels) nats per element (Theis, van den Oord, Bethge 2016).
+    A density of dequantized bytes (x + u) / levels, less log(levels) nats per element, bounds the
+    log-probability of the bytes (Theis, van den Oord, Bethge 2016).
     """
     levels = batches.dataset.levels
     if levels is None or vae.likelihood.domain not in ("bytes", *DEQUANTIZED):

@@ -1,4 +1,4 @@
-"""The latents of a VAE as real vectors, of a density that has gradients."""
+"""Latents as unconstrained real vectors with a differentiable density, for HMC."""
 
 from typing import TypeAlias
 
@@ -15,7 +15,7 @@ from pvae.vae import VAE
 
 
 class Smooth:
-    """Latents that a bijection maps to real vectors u; it is the identity where they are real."""
+    """Latents that a bijection maps to real vectors u; the identity for real latents."""
 
     def __init__(self, p: dist.TorchDistribution) -> None:
         self.z = biject_to(p.support)
@@ -23,7 +23,7 @@ class Smooth:
         (self.dim,) = self.p.event_shape
 
     def sample(self, shape: torch.Size) -> Tensor:
-        """Draw u, shape (*shape, dim)."""
+        """Sample u, shape (*shape, dim)."""
         return self.p.expand(shape).sample()
 
     def log_prob(self, u: Tensor) -> Tensor:
@@ -32,14 +32,14 @@ class Smooth:
 
 
 class Sphere:
-    """Latents on the unit sphere, as the directions of u, whose lengths are those of N(0, I)."""
+    """Latents on the unit sphere, as directions of u, with lengths distributed as for N(0, I)."""
 
     def __init__(self, p: dist.TorchDistribution) -> None:
         self.p = p
         (self.dim,) = p.event_shape
 
     def sample(self, shape: torch.Size) -> Tensor:
-        """Draw u, shape (*shape, dim)."""
+        """Sample u, shape (*shape, dim)."""
         z = self.p.expand(shape).sample()
         return z * torch.randn_like(z).norm(dim=-1, keepdim=True)
 
@@ -56,27 +56,27 @@ class Sphere:
 
 
 class Hierarchy:
-    """Latents that are the data of a VAE: u holds its latents, then they themselves."""
+    """Latents with a VAE as prior: u holds the latents of that VAE, then these latents."""
 
     def __init__(self, vae: Model) -> None:
         self.vae = vae
         self.above: Latents = _latents(vae.prior())
-        # What the latents are is the same whatever is above them; their density is not.
+        # The support of the latents does not depend on the levels above; their density does.
         self.below = self._given(self.above.sample(torch.Size()))
         self.dim: int = self.above.dim + self.below.dim
 
     def sample(self, shape: torch.Size) -> Tensor:
-        """Draw u, shape (*shape, dim)."""
+        """Sample u, shape (*shape, dim)."""
         above = self.above.sample(shape)
         return torch.cat([above, self._given(above).sample(shape)], -1)
 
     def log_prob(self, u: Tensor) -> Tensor:
-        """The log-density of u, which that of the latents alone is an integral of."""
+        """The joint log-density of u, over all levels."""
         above, below = u.split([self.above.dim, self.below.dim], -1)
         return self.above.log_prob(above) + self._given(above).log_prob(below)
 
     def z(self, u: Tensor) -> Tensor:
-        """The latents in u, without those above."""
+        """The latents in u, without those of the levels above."""
         return self.below.z(u[..., self.above.dim :])
 
     def _given(self, above: Tensor) -> "Latents":
@@ -87,7 +87,7 @@ Latents: TypeAlias = Smooth | Sphere | Hierarchy
 
 
 def latents(vae: VAE, y: Tensor | None = None) -> Latents:
-    """The latents of a VAE as real vectors u, which can be drawn, scored and mapped to z.
+    """The latents of a VAE as real vectors u, which can be sampled, scored and mapped to z.
 
     Raises:
         ValueError: if they are discrete.
@@ -96,8 +96,8 @@ def latents(vae: VAE, y: Tensor | None = None) -> Latents:
         return _latents(vae.p_z(y))
     except NotImplementedError as error:
         raise ValueError(
-            f"The prior {type(vae.prior).__name__} is not over real numbers, along which this "
-            "method moves by gradients: use log_likelihood for discrete latents."
+            f"The prior {type(vae.prior).__name__} is not over real numbers, and this "
+            "method needs gradients: use log_likelihood for discrete latents."
         ) from error
 
 

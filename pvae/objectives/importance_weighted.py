@@ -137,7 +137,7 @@ class ImportanceWeighted(Objective):
     # Gradients ---------------------------------------------------------------------------------
 
     def _surrogate(self, log_p: Tensor, log_q: Tensor, sites: list[dict]) -> Tensor:
-        """A surrogate with the gradient of the bound; log p and log q ignore the draws."""
+        """A surrogate with the gradient of the bound; log p and log q are detached from draws."""
         log_w = log_p - log_q
         shares = self._shares(log_w.detach())
         along = shares

@@ -1,1 +1,1 @@
-"""Files on disk: written whole, locked, checked, and read without trust."""
+"""Files on disk: atomic writes, locks, checksums, and safe reading of untrusted files."""

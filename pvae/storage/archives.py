@@ -1,4 +1,4 @@
-"""Archives of torch and NumPy: read without running code, and no larger than they say."""
+"""Safe reading of torch and NumPy archives: without running code or expanding without bound."""
 
 import io
 import pickle
@@ -16,10 +16,10 @@ from torch import Tensor
 from pvae import memory
 from pvae.messages import brief
 
-# Deflate makes of zeros a thousandth. Of real data the most compressible we know, dSprites, are
-# compressed to less than a hundredth: 3 GB in 26 MB.
+# Deflate compresses zeros to a thousandth. The most compressible real data that we know, dSprites,
+# are compressed to less than a hundredth: 3 GB in 26 MB.
 _MOST_EXPANSION = 500
-_SMALL = 2**28  # bytes that may expand as they like
+_SMALL = 2**28  # bytes that may have any compression ratio
 
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -28,19 +28,19 @@ _HEADERS = {
 
 
 class Objects(ValueError):
-    """What is raised for Python objects, which are not read because they could run code."""
+    """Raised for Python objects, which are not read because they could run code."""
 
 
 def load_torch(file: BinaryIO) -> Any:
-    """Read what `torch.save` wrote: tensors and plain values, to the CPU.
+    """Read tensors and plain values that `torch.save` wrote, to the CPU.
 
     Raises:
-        Objects: if there is anything else in it.
-        ValueError: if it is damaged, or would expand.
+        Objects: if it holds anything else.
+        ValueError: if it is damaged, or would expand when read.
     """
     try:
         with zipfile.ZipFile(file) as archive:
-            # Torch stores all as it is; what is compressed, or stored twice, it has not written.
+            # Torch does not compress or duplicate; an archive that does is not from torch.
             if sum(member.file_size for member in archive.infolist()) > file.seek(0, io.SEEK_END):
                 raise ValueError("its members are larger than the file")
         file.seek(0)
@@ -49,15 +49,15 @@ def load_torch(file: BinaryIO) -> Any:
             return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise Objects("it holds Python objects") from error
-    except Exception as error:  # of the many types that torch raises for damaged archives
+    except Exception as error:  # torch raises errors of many types for damaged archives
         raise ValueError(brief(error)) from error
 
 
 def check_tensor(x: Tensor) -> None:
-    """Check that a tensor of an archive is an ordinary one, and no smaller than it looks.
+    """Raise if a tensor of an archive is not dense, or is larger than its storage.
 
     Raises:
-        ValueError: if it is sparse, quantized or on no device, or repeats what is stored once.
+        ValueError: if it is sparse, quantized or on no device, or expands its storage.
     """
     if x.layout != torch.strided or x.is_quantized or x.device.type != "cpu" or x.is_nested:
         raise ValueError("it holds a tensor that is not of plain numbers, such as a sparse one")
@@ -65,13 +65,13 @@ def check_tensor(x: Tensor) -> None:
 
 
 class Npz(Mapping):
-    """The arrays of an .npz file by name, each read when it is asked for.
+    """The arrays of an .npz file by name, each read on access.
 
     Args:
         path: the file.
 
     Raises:
-        ValueError: if the file is no such archive.
+        ValueError: if the file is not such an archive.
     """
 
     def __init__(self, path: Path) -> None:
@@ -105,15 +105,15 @@ class Npz(Mapping):
 
 
 def read_array(stream: IO[bytes], size: int) -> np.ndarray:
-    """Read an array in the format of .npy, once its header is known to be true.
+    """Read an array in the format of .npy, after checking its header.
 
     Args:
-        stream: what to read from, at its beginning.
-        size: how many bytes it has.
+        stream: the stream, at its beginning.
+        size: the number of bytes in it.
 
     Raises:
         Objects: if it holds Python objects.
-        ValueError: if it is damaged, or its header tells of more than follows.
+        ValueError: if it is damaged, or shorter than its header says.
     """
     version = np.lib.format.read_magic(stream)
     if version not in _HEADERS:

@@ -1,4 +1,4 @@
-"""Configurations: YAML of unknown origin, read within bounds."""
+"""Safe reading of YAML configurations of unknown origin, within bounds."""
 
 from pathlib import Path
 from typing import Any
@@ -12,18 +12,18 @@ MOST_BYTES = 2**20
 MOST_VALUES = 20_000
 MOST_DEPTH = 50
 
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, some ten times as fast
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is about ten times faster
 
 
 def read(path: str | Path) -> dict[str, Any]:
     """Read a YAML file of named values.
 
-    Aliases are followed, but count as often as they occur: a file of a kilobyte could otherwise
-    stand for billions of values.
+    Aliases are expanded, and count as often as they occur: a file of a kilobyte could otherwise
+    expand to billions of values.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is no such file, or longer, deeper or of more values than any
+        ValueError: if it is not such a file, or is longer, deeper or of more values than any
             configuration.
     """
     path = Path(path)
@@ -32,11 +32,11 @@ def read(path: str | Path) -> dict[str, Any]:
         text = content.decode()
         within = _within_bounds(text)
         found = yaml.load(text, Loader=_Loader) if within else None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: of endless numbers
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: for huge numbers
         raise ValueError(f"{path} is damaged and cannot be read: {brief(error)}.") from error
     if not within:
         raise ValueError(
-            f"{path} is no configuration: it holds more than {MOST_VALUES:,} values, or values "
+            f"{path} is not a configuration: it holds more than {MOST_VALUES:,} values, or values "
             f"nested deeper than {MOST_DEPTH}."
         )
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
@@ -45,13 +45,13 @@ def read(path: str | Path) -> dict[str, Any]:
 
 
 def _within_bounds(text: str) -> bool:
-    """Whether a text has no more values, with those that aliases repeat, than a configuration."""
+    """Whether a text, with aliases expanded, has at most as many values as a configuration."""
     sizes: dict[str, int] = {}  # of the values under each anchor
-    opened: list[tuple[str | None, int]] = []  # anchors of the collections we are in
+    opened: list[tuple[str | None, int]] = []  # anchors of the enclosing collections
     count = 0
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.AliasEvent):
-            if event.anchor not in sizes:  # within itself, and so without end
+            if event.anchor not in sizes:  # recursive
                 return False
             count += sizes[event.anchor]
         elif isinstance(event, yaml.NodeEvent):

@@ -1,4 +1,4 @@
-"""Files and folders that are whole or absent, whatever interrupts their writing."""
+"""Atomic writes of files and folders: after an interruption they are complete or absent."""
 
 import errno
 import itertools
@@ -15,24 +15,24 @@ _SUFFIX = ".part"
 
 
 def read(path: Path, most: int | None = None) -> bytes:
-    """Read a file, once it is known to be one and no longer than expected.
+    """Read a file, after checking that it is a regular file and not too long.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is a folder, pipe or device, which might never end, or too long.
+        ValueError: if it is a folder, pipe or device, or too long.
     """
     size = check_regular(path)
     if most is not None and size > most:
-        raise ValueError(f"{path} is refused: it has {size:,} bytes, and {most:,} are the most.")
+        raise ValueError(f"{path} is too long: it has {size:,} bytes, and {most:,} are the most.")
     return path.read_bytes()
 
 
 def check_regular(path: str | Path) -> int:
-    """Return the size of a file in bytes, once it is known to be one that can be read.
+    """Return the size of a file in bytes, after checking that it is a regular file.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is a folder, pipe or device, which might never end.
+        ValueError: if it is a folder, pipe or device.
     """
     try:
         found = os.stat(path)
@@ -44,10 +44,10 @@ def check_regular(path: str | Path) -> int:
 
 
 def check_replaceable(path: Path) -> None:
-    """Check that a file can be written in a place, which may be taken by a file or a link.
+    """Raise if a file cannot be written at a path; an existing file or link is fine.
 
     Raises:
-        ValueError: if there is a folder, pipe or device.
+        ValueError: if a folder, pipe or device is there.
     """
     with suppress(FileNotFoundError, NotADirectoryError):
         kind = os.lstat(path).st_mode
@@ -56,14 +56,14 @@ def check_replaceable(path: Path) -> None:
 
 
 def check_own_folder(path: Path) -> None:
-    """Check that a folder, if it is there, is none of another place.
+    """Raise if a path exists and is not a folder, or is a link to one.
 
     Raises:
-        ValueError: if it is a link, through which files would be written elsewhere, or no folder.
+        ValueError: if it is a link, so that files would be written elsewhere, or not a folder.
     """
     if path.is_symlink():
         raise ValueError(
-            f"{path} is a link, and what is written there would land elsewhere: put a folder in "
+            f"{path} is a link, so files would be written elsewhere: put a folder in "
             "its place, or remove it."
         )
     if path.exists() and not path.is_dir():
@@ -73,10 +73,10 @@ def check_own_folder(path: Path) -> None:
 def write(path: Path, content: bytes) -> None:
     """Write a file under a temporary name, and rename it when it is complete.
 
-    What a process that was killed left of the same file is removed.
+    Temporary files that killed processes left for the same file are removed.
 
     Raises:
-        OSError: if the disk is full or cannot be written to; an older file is then still whole.
+        OSError: if the disk is full or cannot be written to; an older file is then unchanged.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -92,7 +92,7 @@ def write(path: Path, content: bytes) -> None:
         os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes it private
         os.replace(temporary, path)
     except BaseException as error:
-        with suppress(FileNotFoundError):  # an interrupt may come when it has been renamed already
+        with suppress(FileNotFoundError):  # an interrupt may come after the renaming
             os.unlink(temporary)
         if isinstance(error, OSError):
             raise _unwritable(path, error) from error
@@ -100,19 +100,19 @@ def write(path: Path, content: bytes) -> None:
 
 
 def clean(folder: Path, name: str | None = None) -> None:
-    """Remove what processes that were killed left half written in a folder.
+    """Remove temporary files and folders that killed processes left in a folder.
 
     Args:
-        folder: the folder; not those in it.
-        name: the file or folder that was being written; any by default.
+        folder: the folder; subfolders are not cleaned.
+        name: the final name of the file or folder; any by default.
     """
     for path in abandoned(folder, name):
-        with suppress(OSError):  # nothing depends on it
+        with suppress(OSError):  # cleaning is optional
             path.unlink() if path.is_symlink() or not path.is_dir() else shutil.rmtree(path)
 
 
 def abandoned(folder: Path, name: str | None = None) -> list[Path]:
-    """What processes that were killed left half written in a folder, as for `clean`."""
+    """Find temporary files and folders that killed processes left; arguments as for `clean`."""
     pattern = re.compile(
         rf"\.{'.*' if name is None else re.escape(name)}-(\d+)-\w{{8}}{re.escape(_SUFFIX)}"
     )
@@ -124,7 +124,7 @@ def abandoned(folder: Path, name: str | None = None) -> list[Path]:
 
 
 def is_running(process: int) -> bool:
-    """Whether there is a process of that number on this machine, or it cannot be known."""
+    """Whether a process with this id runs on this machine; true if unknown."""
     if os.name != "posix":
         return True
     try:
@@ -132,12 +132,12 @@ def is_running(process: int) -> bool:
     except (ProcessLookupError, OverflowError):
         return False
     except OSError:
-        return True  # of another user
+        return True  # a process of another user
     return True
 
 
 def free(path: Path) -> Path:
-    """The path, or where there is something already, one beside it: name-2, name-3, ..."""
+    """Return the path, or if it exists, the first free one of name-2, name-3, ..."""
     others = (path.with_stem(f"{path.stem}-{i}") for i in itertools.count(2))
     return next(p for p in itertools.chain([path], others) if not os.path.lexists(p))
 
@@ -146,16 +146,16 @@ def free(path: Path) -> Path:
 def new_folder(path: Path, last: str) -> Iterator[Path]:
     """Fill a folder under a temporary name, and rename it when it is complete.
 
-    A folder that exists receives its content at the end: it may be where its user stands, a link,
-    or a volume of its own. Whoever is killed in that moment leaves it `unfinished`.
+    An existing folder is not replaced, since it may be the working directory, a link, or a volume:
+    its content is moved in at the end. A process that is killed meanwhile leaves it `unfinished`.
 
     Args:
         path: the folder.
-        last: the file without which its content means nothing, which is moved there last.
+        last: the file that completes the folder, which is moved last.
 
     Raises:
         FileExistsError: if another process has filled the folder meanwhile.
-        OSError: if the disk is full or cannot be written to; no file or folder has then appeared.
+        OSError: if the disk is full or cannot be written to; nothing has then been created.
     """
     exists = path.exists()
     within = path if exists else path.parent
@@ -191,7 +191,7 @@ def unfinished(path: Path) -> bool:
 
 
 def _affixes(name: str) -> tuple[str, str]:
-    """Suffix and prefix of what is being written; the process tells whether it still is."""
+    """Suffix and prefix of temporary names; they hold the process id, to detect killed writers."""
     return _SUFFIX, f".{name}-{os.getpid()}-"
 
 

@@ -1,4 +1,4 @@
-"""A folder that one process writes at a time."""
+"""Locks of folders, so that only one process writes at a time."""
 
 import errno
 import os
@@ -20,14 +20,14 @@ NAME = ".lock"
 
 @contextmanager
 def lock(folder: Path) -> Iterator[None]:
-    """Hold a folder while entered, where the system and the disk have locks.
+    """Lock a folder while entered, if the system and the disk support locks.
 
-    The lock is the operating system's, which ends with the process that holds it, however that
-    ends; the file says who it is.
+    The operating system releases the lock when the process that holds it ends; the file names the
+    process.
 
     Raises:
-        BlockingIOError: if another process holds it, whose number is named.
-        ValueError: if something else is in the place of the file, such as a link.
+        BlockingIOError: if another process holds it; the message has its id.
+        ValueError: if something else has the path of the lock file, such as a link.
         OSError: if the folder cannot be written to.
     """
     path = folder / NAME
@@ -51,7 +51,7 @@ def _acquire(path: Path) -> int | None:
             holder = os.read(descriptor, 100).decode(errors="replace").split()
             stale = _is_stale(holder)
             os.close(descriptor)
-            if stale:  # a worker process of it still holds what it inherited
+            if stale:  # one of its worker processes still holds the inherited lock
                 path.unlink(missing_ok=True)
                 continue
             who = f"process {holder[0]}" if holder else "another process"
@@ -68,14 +68,14 @@ def _acquire(path: Path) -> int | None:
             os.ftruncate(descriptor, 0)
             os.write(descriptor, me.encode())
             return descriptor
-        os.close(descriptor)  # of a holder that has just ended and removed it
+        os.close(descriptor)  # the holder has just ended and removed the file
 
 
 def _open(path: Path) -> int:
-    """Open the file of a lock, which is written to, and so must be no other file."""
+    """Open a lock file for writing, after checking that it is not a link or another file."""
     refusal = f"{path} is not the file of a lock, but a link, folder, pipe or device: remove it."
     try:
-        # Without O_NONBLOCK, a device might be waited for.
+        # Without O_NONBLOCK, opening a device may block.
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
         descriptor = os.open(path, flags, 0o666)
     except OSError as error:
@@ -83,7 +83,7 @@ def _open(path: Path) -> int:
             raise ValueError(refusal) from error
         raise
     found = os.fstat(descriptor)
-    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:  # or the other name of a file
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:  # a hard link to another file
         os.close(descriptor)
         raise ValueError(refusal)
     return descriptor

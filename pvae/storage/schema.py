@@ -1,9 +1,9 @@
-"""What a file's values must be, checked once where it is read.
+"""Schemas of the values in a file, checked when it is read.
 
-A schema is a type, a union of types, a set of the values that are possible, a list ``[item]``, or a
-dictionary of the schemas of entries. An entry whose name ends in ``?`` may be missing; ``*`` is for
-all entries that are not named, which may be anything otherwise: later versions may add some. The
-names of entries are texts.
+A schema is a type, a union of types, a set of possible values, a list ``[item]``, or a dictionary
+of the schemas of entries. An entry whose name ends in ``?`` may be missing; ``*`` is the schema of
+all other entries, which otherwise may be anything, since later versions may add some. The names of
+entries are strings.
 """
 
 import sys
@@ -27,13 +27,13 @@ def check(value: Any, schema: Any, source: object, name: str = "") -> None:
     """Check a value against a schema.
 
     Args:
-        value: what was read.
-        schema: what it must be.
+        value: the value that was read.
+        schema: its schema.
         source: the file, for the error message.
-        name: the entry that the value is, for the error message.
+        name: the name of the entry, for the error message.
 
     Raises:
-        ValueError: if it is something else; the file and the entry are named.
+        ValueError: if it does not match; the message names the file and the entry.
 
     Example:
         >>> from pvae.storage import schema
@@ -70,7 +70,7 @@ def _check_type(value: Any, kind: Any, source: object, name: str) -> None:
 
 
 def _is_of(value: Any, kind: type) -> bool:
-    if isinstance(value, bool):  # an int to Python, but to nobody who writes a file
+    if isinstance(value, bool):  # an int in Python, but not in a file
         return kind is bool
     if kind is Count:
         return isinstance(value, int) and 0 <= value < 2**63

@@ -1,4 +1,4 @@
-"""Weights and training states as bytes: checked when read, and no code is run to read them."""
+"""Reading and writing weights and training states, with checksums and without running code."""
 
 import hashlib
 import io
@@ -17,17 +17,17 @@ from pvae.storage import archives, files
 
 
 def checksum(content: bytes) -> str:
-    """A text that other bytes would almost surely not give."""
+    """The checksum of a file's content."""
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def pack_weights(weights: Mapping[str, Tensor]) -> bytes:
-    """Named tensors as safetensors."""
+    """Convert named tensors to the bytes of a safetensors file."""
     return save_tensors({name: w.detach().cpu().contiguous() for name, w in weights.items()})
 
 
 def pack_state(state: Any) -> bytes:
-    """Tensors, numbers, strings, lists and dictionaries of them, as `torch.save` writes them."""
+    """Convert tensors, numbers, strings, lists and dictionaries to bytes by `torch.save`."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     return buffer.getvalue()
@@ -48,30 +48,30 @@ def read_weights(path: Path, checksums: Sequence[str] = ()) -> dict[str, Tensor]
 
     Args:
         path: the file.
-        checksums: those it may have; any where there are none.
+        checksums: the checksums that it may have; empty for any.
 
     Raises:
-        ValueError: if the file is not whole safetensors, or of another checksum.
+        ValueError: if the file is not complete safetensors, or has another checksum.
     """
     content = files.read(path)
     try:
         weights = load_tensors(content)
     except (SafetensorError, KeyError) as error:  # KeyError: a dtype that torch lacks
-        raise ValueError(f"{path} is not a whole safetensors file: {brief(error)}.") from error
+        raise ValueError(f"{path} is not a complete safetensors file: {brief(error)}.") from error
     check_sum(path, content, checksums)
     return weights
 
 
 def read_state(path: Path, checksums: Sequence[str] = ()) -> Any:
-    """Read what `write_state` wrote, to the CPU, and nothing that would run code.
+    """Read a state that `write_state` wrote, to the CPU, without running code.
 
     Args:
         path: the file.
-        checksums: those it may have; any where there are none.
+        checksums: the checksums that it may have; empty for any.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is not whole, of another checksum, or holds anything but plain data.
+        ValueError: if the file is damaged, has another checksum, or holds anything but plain data.
     """
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing: there is nothing to continue from.")
@@ -81,21 +81,21 @@ def read_state(path: Path, checksums: Sequence[str] = ()) -> Any:
         return archives.load_torch(io.BytesIO(content))
     except archives.Objects as error:
         raise ValueError(
-            f"{path} is refused: it holds more than tensors and plain values, and reading it "
+            f"{path} is not safe: it holds more than tensors and plain values, and reading it "
             "could run code."
         ) from error
     except ValueError as error:
-        raise ValueError(f"{path} is not a whole checkpoint: {error}.") from error
+        raise ValueError(f"{path} is not a complete checkpoint: {error}.") from error
 
 
 def check_sum(path: Path, content: bytes, checksums: Sequence[str]) -> None:
-    """Check that a file has one of the checksums it may have, where any are known.
+    """Raise if a file does not have one of its possible checksums, if any are known.
 
     Raises:
-        ValueError: if it has another.
+        ValueError: if its checksum differs.
     """
     if checksums and checksum(content) not in checksums:
         raise ValueError(
-            f"{path} is not what the run wrote: its checksum differs, so that at least one bit "
-            "has changed; restore the file from a copy."
+            f"{path} differs from what the run wrote: its checksum does not match, so at least "
+            "one bit has changed; restore the file from a copy."
         )

@@ -1,7 +1,7 @@
-"""Which code a configuration may import: that of pvae, torch and pyro, and what its user trusts.
+"""The trust list of modules that a configuration may import: pvae, torch, pyro, and the user's.
 
-A configuration names classes, and to import a class runs its module. The names in a run folder or
-a YAML file is not trusted, so each is looked up in a list before anything is imported.
+A configuration names classes, and importing a class runs its module. The names in a run folder or
+a YAML file are not trusted, so each is looked up in a list before anything is imported.
 """
 
 import os
@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from typing import Any
 
 PACKAGES = ("pvae", "torch", "pyro")
-"""What is always trusted, but for names that begin with an underscore."""
+"""Packages that are always trusted, except names that begin with an underscore."""
 
 _PLAIN = {"data", "labels", "root", "key", "run", "resume", "device", "binarization"}
 _trusted: ContextVar[tuple[str, ...]] = ContextVar("trusted", default=())
@@ -22,7 +22,7 @@ def trusting(names: str | Iterable[str] | None) -> Iterator[None]:
     """Trust more modules or classes while entered.
 
     Args:
-        names: import paths; a module is trusted with all that is in it.
+        names: import paths; a module includes everything in it.
 
     Raises:
         TypeError: if they are not strings.
@@ -39,7 +39,7 @@ def trusting(names: str | Iterable[str] | None) -> Iterator[None]:
         if not isinstance(name, str):
             raise TypeError(f"trust holds {name!r}: it must be names of modules, as strings.")
         if not _is_path(name):
-            raise ValueError(f"trust holds {name!r}, which is no name of a module.")
+            raise ValueError(f"trust holds {name!r}, which is not the name of a module.")
     token = _trusted.set((*_trusted.get(), *names))
     try:
         yield
@@ -48,7 +48,7 @@ def trusting(names: str | Iterable[str] | None) -> Iterator[None]:
 
 
 def allows(path: str) -> bool:
-    """Whether what an import path names may be imported."""
+    """Whether an import path is trusted."""
     if not _is_path(path):
         return False
     if any(path == name or path.startswith(f"{name}.") for name in _trusted.get()):
@@ -58,14 +58,14 @@ def allows(path: str) -> bool:
 
 
 def check(name: str, path: str) -> None:
-    """Check that what an import path names may be imported.
+    """Raise if an import path is not trusted.
 
     Args:
-        name: what it is for, for the error message.
-        path: such as ``my_module.MyNetwork``.
+        name: the argument that it is for, for the error message.
+        path: the import path, such as ``my_module.MyNetwork``.
 
     Raises:
-        ValueError: if not, with what to do about it.
+        ValueError: if it is not; the message says how to trust it.
     """
     if not allows(path):
         module = path.rpartition(".")[0] or path
@@ -80,8 +80,8 @@ def check_configuration(config: Mapping[str, Any]) -> None:
     """Check every import path in a configuration before the command line imports any.
 
     Raises:
-        ValueError: if one may not be imported, if a part is another file, or if the configuration
-            says what to trust.
+        ValueError: if one is not trusted, if a part is another file, or if the configuration sets
+            what to trust.
     """
     for name, value in config.items():
         if name in ("config", "trust"):
@@ -91,7 +91,7 @@ def check_configuration(config: Mapping[str, Any]) -> None:
 
 
 def outside(config: Mapping[str, Any]) -> list[str]:
-    """The modules besides pvae, torch and pyro that the parts of a configuration are from."""
+    """The modules of a configuration's parts, other than pvae, torch and pyro."""
     paths = {path for name, value in config.items() for path in _paths(value) if name not in _PLAIN}
     modules = {path.rpartition(".")[0] for path in paths if "." in path}
     return sorted(m for m in modules if m.partition(".")[0] not in PACKAGES)

@@ -4,5 +4,5 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
-# Once imported, a module hides the function that bears its name: the functions are placed first.
+# An imported module hides the function of the same name, so the functions are set first.
 fit, refit_prior = __getattr__("fit"), __getattr__("refit_prior")

@@ -435,7 +435,7 @@ def test_data_that_do_not_fit_are_refused_in_one_line(command, run, capsys, tmp_
         (["sample", "RUN", "--n", "0"], "n is 0"),
         (["sample", "RUN", "--out", "x.xyz"], "x.xyz"),
         (["sample", "RUN", "--out", "RUN"], "is a folder"),
-        (["sample", "RUN", "--label", "3"], "this run's has no labels"),
+        (["sample", "RUN", "--label", "3"], "this VAE has no labels"),
         (["sample", "nowhere", "--n", "0"], "n is 0"),  # before any work
         (["reconstruct", "nowhere", "--out", "x"], "choose a file x.png"),
         (["interpolate", "nowhere", "--steps", "1"], "steps is 1"),
@@ -453,7 +453,7 @@ def test_data_that_do_not_fit_are_refused_in_one_line(command, run, capsys, tmp_
         (["train", "--config", ""], "folder, pipe or device"),
         (["train", "--trust", ""], "--trust is empty"),
         (["train", "--trust"], "--trust is empty"),
-        (["train", "--trust", "a b"], "no name of a module"),
+        (["train", "--trust", "a b"], "not the name of a module"),
         (["train", "--latent_dim", "1000000000"], "would take"),
         (["train", "--network.hidden", "[1000000000]"], "would take"),
         (["train", "--size", "1000000"], "pixels are the most"),

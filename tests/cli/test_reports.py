@@ -523,7 +523,7 @@ def test_classes_are_drawn_by_name(tissues, capsys, tmp_path):
     assert "There is no class 'malign': the names are benign, malignant, unclear." in said
     said = refused(capsys, "sample", run, "--label", "3")
     assert "--label 3 is not a class of this run" in said
-    assert "whole numbers from 0 to 2, or names: benign, malignant, unclear." in said
+    assert "whole number from 0 to 2, or names: benign, malignant, unclear." in said
 
 
 def test_samples_are_named_by_their_class(tissues, capsys, monkeypatch):

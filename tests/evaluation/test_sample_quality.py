@@ -207,5 +207,5 @@ def test_unfit_arguments(digits, vae):
     with pytest.raises(ValueError, match="part is 'all'"):
         sample_quality(vae, digits, "all")
     bare = pvae.data.load(digits.train.x)
-    with pytest.raises(ValueError, match="data array have no classes to learn features from"):
+    with pytest.raises(ValueError, match="data array have no classes to train features on"):
         sample_quality(vae, bare)
