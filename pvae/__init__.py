@@ -2,7 +2,7 @@
 
 A `VAE` is a prior p(z), a likelihood p(x|z) and a posterior q(z|x): two Pyro programs,
 `vae.model` and `vae.guide`. `build` sizes and connects the parts, `fit` trains them with SVI,
-`load` brings a trained one back, and `data.load` reads what to train on.
+`load` loads a trained one from its run folder, and `data.load` reads training data.
 
     >>> import pvae
     >>> data = pvae.data.load("digits")
@@ -11,7 +11,7 @@ A `VAE` is a prior p(z), a likelihood p(x|z) and a posterior q(z|x): two Pyro pr
     >>> vae.sample(5, seed=0).shape
     torch.Size([5, 1, 8, 8])
 
-Names are imported when first used (`__init__.pyi` lists them), so that `import pvae` is free and
+Names are imported when first used (`__init__.pyi` lists them), so that `import pvae` is fast and
 the command line can print its help without waiting for torch.
 """
 

@@ -1,4 +1,4 @@
-"""``python -m pvae`` is the command line."""
+"""Run the command line as ``python -m pvae``."""
 
 from pvae.cli.main import main
 

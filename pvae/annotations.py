@@ -1,9 +1,8 @@
-"""Types that the command line reads in signatures, known without importing torch.
+"""Annotations of parts and commands that the command line reads without importing torch.
 
-Parts and commands are annotated with these, so that help is printed at once: each stands in for a
-base class of torch or Pyro, which is imported only when an option is really read. A class is of a
-kind if it derives from the base, wherever it is defined. To a type checker each stand-in is its
-base. What a part must do is written in `pvae.interfaces`.
+Each stands in for a base class of torch or Pyro, which is imported only when an option is parsed,
+so that help is printed at once; to a type checker it is that base class. A class is of a kind if it
+derives from the base, wherever it is defined. `pvae.interfaces` defines what a part must do.
 """
 
 import abc
@@ -27,7 +26,7 @@ class Kind(abc.ABCMeta):
         )
 
     def __subclasses__(cls) -> list[type]:
-        """What can be named in short: the classes of the kind that its package offers."""
+        """The classes that an option accepts by short name: those of the kind in its package."""
         if "torch" not in sys.modules:
             return []
         package = importlib.import_module(cls.package)
@@ -37,7 +36,7 @@ class Kind(abc.ABCMeta):
 
 
 class Named(metaclass=Kind):
-    """What every stand-in is: never made, so that only its real kinds are offered."""
+    """Base class of the stand-ins; it is abstract, so that only real classes are offered."""
 
     @abc.abstractmethod
     def __init__(self) -> None: ...
@@ -101,7 +100,7 @@ KINDS: dict[str, type[Any]] = {
 """The kinds by the option of the command line that names one."""
 
 NetworkFactory = Callable[[Shape, Shape], Network]
-"""What makes a network from an input shape and an output shape, such as a class."""
+"""A factory of networks from an input shape and an output shape, such as a class."""
 
 NetworkOrFactory = Network | NetworkFactory
-"""A network, or what makes one from the two shapes that a part needs."""
+"""A network, or a factory that makes one from the two shapes that a part needs."""

@@ -1,4 +1,4 @@
-"""From an event shape and factories to a VAE."""
+"""Build a VAE from an event shape and factories of its parts."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -37,7 +37,7 @@ def build(
     label_dim: int | None = None,
     seed: int | None = 0,
 ) -> VAE:
-    """Size the parts of a VAE and connect them.
+    """Build a VAE: make its parts in matching sizes.
 
     Each part is a factory: a class, or a `functools.partial` that sets some of its arguments. A
     VAE made of such factories can be rebuilt from its run folder.
@@ -50,26 +50,25 @@ def build(
         posterior: called as ``posterior(event_shape, latent_dim, network=network)``.
         network: called as ``network(in_shape, out_shape)``, once for the encoder and once for the
             decoder. A likelihood or posterior whose factory sets a network of its own keeps it.
-            An `MLP` whose dropout is not set gets 0.3 where the likelihood is of counts, which are
-            soon learned by heart, and 0 elsewhere (measured by results/defaults.py).
-        conditional: the parts that see labels, of ``"prior"``, ``"likelihood"``, ``"posterior"``;
+            An `MLP` whose dropout is not set gets 0.3 for a likelihood of counts, which it would
+            overfit, and 0 otherwise (measured by results/defaults.py).
+        conditional: the parts that see labels: ``"prior"``, ``"likelihood"``, ``"posterior"``;
             ``True`` for the last two, ``False`` for a VAE without labels. A prior that sees labels
-            is of a posterior's family, called as ``prior((size,), latent_dim)`` with the length
-            of the labels' vector; the standard normal, which cannot depend on anything, becomes
+            is one of `pvae.posteriors`, called as ``prior((size,), latent_dim)`` with the length
+            of the label vector; the standard normal, which cannot depend on anything, becomes
             a `DiagonalNormal`.
-        classes: the number of classes, where labels are classes.
-        label_dim: how many numbers a label holds, where labels are continuous.
-        seed: of the first weights, which are the same for the same seed, whatever
-            `torch.manual_seed` was called with before; torch's random state is left as it was.
-            ``None`` draws them from that state instead. `pvae.fit` takes a seed for the rest, and
-            the command line gives both the same.
+        classes: the number of classes, if labels are classes.
+        label_dim: the number of values in a label, if labels are continuous.
+        seed: of the initial weights, independent of torch's random state, which is restored.
+            ``None`` draws them from that state instead. `pvae.fit` takes a seed for training; the
+            command line passes the same seed to both.
 
     Returns:
-        The VAE; its ``arguments`` hold what it was built from.
+        The VAE; its ``arguments`` are those of this call.
 
     Raises:
-        TypeError: if a factory is none, such as an instance or a name, or fails when it is called
-            as above, or makes no module.
+        TypeError: if a factory is not callable, such as a name, or fails when it is called
+            as above, or does not make a module.
         ValueError: if a size is below 1, or parts and networks do not fit.
 
     Example:
@@ -132,7 +131,7 @@ def build(
 
 
 def _check_factory(name: str, factory: object) -> None:
-    """Refuse what cannot be a factory of modules."""
+    """Raise if this cannot be a factory of modules."""
     packages = {"prior": "priors", "likelihood": "likelihoods", "posterior": "posteriors"}
     advice = f"give a class, such as those in pvae.{packages.get(name, 'networks')}, or a"
     if isinstance(factory, nn.Module | Distribution | PyroOptim) or not callable(factory):
@@ -140,13 +139,13 @@ def _check_factory(name: str, factory: object) -> None:
     cls, _ = _parts_of(factory)
     if isinstance(cls, type) and not issubclass(cls, nn.Module):
         raise TypeError(
-            f"{name} is the class {cls.__name__}, which is no torch.nn.Module: {advice} module of "
-            "your own whose forward returns a distribution."
+            f"{name} is the class {cls.__name__}, which is not a torch.nn.Module: {advice} module "
+            "of your own whose forward returns a distribution."
         )
 
 
 def _suited(network: Callable[..., nn.Module], likelihood: Callable[..., nn.Module]) -> Callable:
-    """The network with what suits the kind of data, where that was left open."""
+    """The network, with defaults that suit the kind of data."""
     cls, given = _parts_of(network)
     kind = option(_parts_of(likelihood)[0], "domain")
     if cls is MLP and given.get("dropout") is None and kind in DROPOUT:
@@ -160,7 +159,7 @@ def _parts_of(factory: Any) -> tuple[Any, dict[str, Any]]:
 
 
 def _make(name: str, factory: Callable[..., nn.Module], *sizes: Any, **network: Any) -> nn.Module:
-    """Call the factory of a part, and say which it was where that fails."""
+    """Call the factory of a part; an error names the part."""
     sizes_shown = ", ".join(map(str, sizes))
     try:
         inspect.signature(factory).bind(*sizes)
@@ -186,7 +185,7 @@ def _name_of(factory: Any) -> str:
 
 
 def _prior_given(prior: Callable[..., nn.Module], size: int, latent_dim: int) -> nn.Module:
-    """A prior p(z|y), which is a posterior with labels for data."""
+    """A prior p(z|y): a module of `pvae.posteriors` that is given labels in place of data."""
     family, _ = _parts_of(prior)
     prior = DiagonalNormal if family is StandardNormal else prior
     if "event_shape" not in inspect.signature(prior).parameters:
@@ -198,7 +197,7 @@ def _prior_given(prior: Callable[..., nn.Module], size: int, latent_dim: int) ->
 
 
 def _network_for(part: Callable[..., nn.Module], network: Any) -> dict[str, Any]:
-    """The network argument of a part: none if it sets its own or has no use for one."""
+    """The network argument of a part; empty if it sets its own or takes none."""
     if isinstance(part, partial) and part.keywords.get("network") is not None:
         return {}
     return {"network": network} if "network" in inspect.signature(part).parameters else {}

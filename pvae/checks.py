@@ -1,4 +1,4 @@
-"""Sizes, numbers, flags and shapes that a user gives, looked at where they are given."""
+"""Checks of sizes, numbers, flags and shapes that a user passes."""
 
 from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
@@ -20,10 +20,10 @@ def check_size(name: str, size: object) -> int:
 
 
 def check_number(name: str, value: object) -> float:
-    """Return a real number, whose range is for the caller to check.
+    """Return a real number; the caller checks its range.
 
     Raises:
-        TypeError: if it is none.
+        TypeError: if it is not a number.
     """
     if not is_real(value):
         raise TypeError(f"{name} is {shown(value)}: it must be a number.")

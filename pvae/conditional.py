@@ -7,58 +7,60 @@ from pvae.annotations import NetworkOrFactory, Shape
 from pvae.checks import check_shape
 from pvae.interfaces import option
 from pvae.networks.mlp import MLP
-from pvae.networks.shapes import batched, connect
+from pvae.networks.shapes import batched, make_network
 
 
 class Conditional(nn.Module):
-    """What likelihoods p(x|z) and posteriors q(z|x) have in common: they own a network.
+    """Base class of likelihoods p(x|z) and posteriors q(z|x): a module that owns a network.
 
-    The network is given the context and returns ``numbers`` raw numbers for every element of the
+    The network maps the context to ``outputs`` raw parameters for every element of the
     event, stacked along its first dimension; a subclass turns them into a distribution.
 
     Args:
-        context_shape: event shape of what is conditioned on.
+        context_shape: event shape of the context, which the distribution is conditioned on.
         event_shape: event shape of the distribution.
-        numbers: raw numbers per element of the event.
-        network: a module, or what makes one from an input shape and an output shape;
+        outputs: how many the network returns per element of the event.
+        network: a module, or a factory that makes one from an input shape and an output shape;
             ``None`` for an `MLP`.
 
     Raises:
-        ValueError: if the network's output is not ``numbers`` times the event.
+        ValueError: if the network's output is not ``outputs`` times the event.
     """
 
     def __init__(
         self,
         context_shape: Shape,
         event_shape: Shape,
-        numbers: int,
+        outputs: int,
         network: NetworkOrFactory | None,
     ) -> None:
         super().__init__()
         self.context_shape = check_shape("context_shape", context_shape)
         self.event_shape = check_shape("event_shape", event_shape)
-        self.numbers = numbers
-        raw_shape = (numbers * self.event_shape[0], *self.event_shape[1:])
-        self.network = connect(MLP if network is None else network, self.context_shape, raw_shape)
+        self.outputs = outputs
+        raw_shape = (outputs * self.event_shape[0], *self.event_shape[1:])
+        self.network = make_network(
+            MLP if network is None else network, self.context_shape, raw_shape
+        )
 
     def start_at(self, raw: Tensor) -> None:
-        """Have the network begin at given first raw numbers, by its bias, where it offers one.
+        """Initialize the network's output bias, if it has one, to given raw parameters.
 
-        A network offers its bias as ``output_bias``, with a number for each of its outputs or for
+        The bias is the attribute ``output_bias``, with one value for each output or for
         each of its channels.
 
         Args:
-            raw: shape event_shape.
+            raw: the first raw parameter of each element, shape event_shape.
         """
         bias = option(self.network, "output_bias")
         if bias is None:
             return
-        if bias.numel() != self.numbers * raw.numel():
+        if bias.numel() != self.outputs * raw.numel():
             raw = raw.flatten(1).mean(1)
         with torch.no_grad():
             bias[: raw.numel()] = raw.flatten()
 
     def raw(self, context: Tensor) -> tuple[Tensor, ...]:
-        """Return the raw numbers, each of shape (\\*batch, \\*event_shape), for a context."""
+        """Return the raw parameters, each of shape (\\*batch, \\*event_shape), for a context."""
         out = batched(self.network, context, len(self.context_shape))
-        return out.chunk(self.numbers, dim=-len(self.event_shape))
+        return out.chunk(self.outputs, dim=-len(self.event_shape))

@@ -1,4 +1,4 @@
-"""Whether the parts of a VAE fit each other: their event shapes and their supports."""
+"""Checks that the parts of a VAE match in event shape and support."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +18,7 @@ def check_parts(prior: object, likelihood: object, posterior: object) -> None:
     """Raise unless each part is a module.
 
     Raises:
-        TypeError: if one is anything else, such as a class or a distribution.
+        TypeError: if one is not, such as a class or a distribution.
     """
     for name, part in zip(PARTS, (prior, likelihood, posterior), strict=True):
         if not isinstance(part, nn.Module):
@@ -35,15 +35,15 @@ def event_shapes(
     label_sizes: Mapping[str, int],
     like: Tensor,
 ) -> tuple[Size, Size]:
-    """Pass zeros through the parts, so that a misfit is met before training.
+    """Pass zeros through the parts, so that a mismatch raises before training.
 
     Args:
         prior: p(z).
         likelihood: p(x|z).
         posterior: q(z|x).
-        label_sizes: by the name of each part, the length of the vector of labels that it sees; 0
+        label_sizes: the length of the label vector that each part sees, by its name; 0
             for a part that sees none.
-        like: a tensor of the parts' type, on their device.
+        like: a tensor of the parts' dtype, on their device.
 
     Returns:
         The event shapes of x and of z.
@@ -81,10 +81,10 @@ def event_shapes(
 def _distribution(
     call: str, part: nn.Module, in_shape: Size, zeros: dict[str, Any], given: str
 ) -> dist.TorchDistribution:
-    """What a part returns for zeros of this shape."""
+    """The distribution that a part returns for zeros of this shape."""
     try:
         p = part(torch.zeros(2, *in_shape, **zeros))
-        p.event_shape  # noqa: B018  (what is no distribution has none)
+        p.event_shape  # noqa: B018  (raises for anything but a distribution)
         return p
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(
@@ -97,10 +97,10 @@ def _appended(shape: Size, size: int) -> Size:
 
 
 def _holds(p: dist.TorchDistribution, z: Tensor) -> bool:
-    """Whether draws of another distribution lie where this one has a density."""
+    """Whether samples of another distribution lie in the support of this one."""
     try:
         return p.support is None or bool(p.support.check(z).all())
-    except NotImplementedError:  # it does not say where that is
+    except NotImplementedError:  # the support is not declared
         return True
 
 
@@ -109,7 +109,7 @@ def _score(p: dist.TorchDistribution, z: Tensor) -> Tensor:
         return p.log_prob(z)
     except NotImplementedError as error:
         raise ValueError(
-            f"The prior cannot score what the posterior draws: {' '.join(str(error).split())}"
+            f"The prior cannot score samples of the posterior: {' '.join(str(error).split())}"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Factories, and how they are written down.
+"""Conversion of factories of parts to and from configurations.
 
 A factory is a class, or a `functools.partial` of one. In a configuration it is its import path and
 its arguments, the form that the command line reads and prints::
@@ -20,19 +20,19 @@ from torch import nn
 from pvae.messages import brief
 from pvae.storage import trust
 
-# Pyro finds it out from the programs and writes it over what was given; and its old name.
+# Pyro infers it from the programs and overwrites the argument; and its old name.
 FOUND_OUT = {"max_plate_nesting", "max_iarange_nesting"}
 
 
 def describe(name: str, factory: Callable[..., Any]) -> dict[str, Any]:
-    """Write down a factory as an import path and its arguments.
+    """Describe a factory by its import path and arguments.
 
     Args:
         name: what it makes, for the error message.
         factory: a class, or a `functools.partial` of one with keyword arguments.
 
     Raises:
-        ValueError: if it cannot be found again by its path, or an argument cannot be written.
+        ValueError: if it cannot be imported by its path, or an argument cannot be written as YAML.
 
     Example:
         >>> from functools import partial
@@ -56,15 +56,15 @@ def describe(name: str, factory: Callable[..., Any]) -> dict[str, Any]:
 
 
 def describe_instance(name: str, instance: object) -> dict[str, Any]:
-    """Write down an object that keeps the arguments it was made with as attributes.
+    """Describe an object that keeps its constructor arguments as attributes.
 
     Args:
         name: what it is, for the error message.
         instance: such as a Pyro ELBO.
 
     Raises:
-        ValueError: if its class cannot be found again, or an argument is not kept or
-            cannot be written.
+        ValueError: if its class cannot be imported, or an argument is not kept or
+            cannot be written as YAML.
 
     Example:
         >>> from pvae.factories import describe_instance
@@ -90,30 +90,30 @@ def describe_instance(name: str, instance: object) -> dict[str, Any]:
                 if p.name not in (*unknown, *FOUND_OUT)
             } | arguments
             if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-                break  # it hands no further arguments to its bases
+                break  # it passes no further arguments to its bases
     return describe(name, partial(cls, **arguments))
 
 
 def restore(name: str, description: Any, base: type) -> partial:
-    """Make the factory that `describe` wrote down.
+    """Make a factory from the description that `describe` returned.
 
-    The module of the class is imported, which runs it: only `pvae.storage.trust.PACKAGES`, and
-    what is trusted besides, are imported at all. An argument that is itself a description
-    must be of a torch module, or for an objective of another one.
+    Importing the module of the class runs it, so only `pvae.storage.trust.PACKAGES` and other
+    trusted modules are imported. An argument that is itself a description must be of a torch
+    module, or of an objective for an objective.
 
     Args:
         name: what it makes, for the error message.
-        description: ``class_path`` and, when there are some, ``init_args``.
+        description: ``class_path`` and, if there are any, ``init_args``.
         base: the class that it must derive from.
 
     Raises:
-        ValueError: if the path is not trusted, leads nowhere, or to something that is not such a
+        ValueError: if the path is not trusted, cannot be imported, or is not such a
             class.
     """
     if description is None:
         raise ValueError(
             f"The {name} of this run was made by code that a configuration cannot name: continue "
-            "it from Python, where it was begun."
+            "it from Python, where it was started."
         )
     path = description.get("class_path") if isinstance(description, Mapping) else None
     if not isinstance(path, str) or "." not in path:
@@ -127,7 +127,7 @@ def restore(name: str, description: Any, base: type) -> partial:
         cls = getattr(importlib.import_module(module), qualname)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"The {name} {path} cannot be imported: {brief(error)}.") from error
-    # A configuration names parts; it must not be able to call just anything.
+    # A configuration names parts; it must not be able to call arbitrary code.
     if not isinstance(cls, type) or not issubclass(cls, base):
         raise ValueError(f"The {name} {path} is not a class derived from {base.__name__}.")
     arguments = description.get("init_args") or {}
@@ -143,7 +143,7 @@ def restore(name: str, description: Any, base: type) -> partial:
 
 
 def _restore_nested(name: str, description: Mapping[str, Any], base: type) -> Any:
-    """An argument that is an objective around which another is, or else a factory of a module."""
+    """An argument of a part: the objective that it wraps, or else a factory of a module."""
     return (
         restore(name, description, ELBO)()
         if base is ELBO
@@ -156,7 +156,7 @@ def _is_description(value: Any) -> bool:
 
 
 def _public_path(cls: type) -> str:
-    """The shortest path under which a class is offered, as in torch.optim.Adam."""
+    """The shortest path by which a class can be imported, as in torch.optim.Adam."""
     module = cls.__module__
     while "." in module:
         parent = module.rpartition(".")[0]
@@ -167,7 +167,7 @@ def _public_path(cls: type) -> str:
 
 
 def _plain(name: str, value: Any) -> Any:
-    """A value as YAML can hold it."""
+    """Convert a value to one that YAML can represent."""
     if hasattr(value, "item"):  # a number of NumPy or torch
         return value.item()
     if value is None or isinstance(value, bool | int | float | str):

@@ -1,4 +1,4 @@
-"""What a VAE is given, looked at before its networks run: one sentence for what is no data."""
+"""Checks of the data and latents that are passed to a VAE, before its networks run."""
 
 from typing import Any, get_args
 
@@ -23,17 +23,17 @@ _VALUES: dict[Domain, str] = {
 def as_data(
     vae: Model, x: Any, name: str = "x", *, move: bool = True, values: bool = True
 ) -> Tensor:
-    r"""Return data as a tensor of the VAE's type, once they have been looked at.
+    r"""Check data and return them as a tensor of the VAE's dtype.
 
-    Their values are compared with the domain of the likelihood, but not where a program is traced,
-    whose tensors have no values.
+    Values are compared with the domain of the likelihood, except while a program is traced, when
+    tensors have no values.
 
     Args:
         vae: the VAE.
         x: a tensor, an array, or nested lists of numbers, shape (\*batch, \*event_shape).
-        name: what to call it.
-        move: whether to bring it to the VAE's device.
-        values: whether to look at its values.
+        name: its name in error messages.
+        move: whether to move it to the VAE's device.
+        values: whether to check its values.
 
     Raises:
         TypeError: if it is none of these.
@@ -58,10 +58,10 @@ def as_data(
 
 
 def as_latents(vae: Model, z: Any) -> Tensor:
-    r"""Return latents as a tensor of the VAE's type, shape (\*batch, \*latent_shape).
+    r"""Check latents and return them as a tensor, shape (\*batch, \*latent_shape).
 
     Raises:
-        TypeError: if they are no numbers.
+        TypeError: if they are not numbers.
         ValueError: if they have another event shape.
     """
     shape = ", ".join(["*batch", *map(str, vae.latent_shape)])
@@ -72,12 +72,12 @@ def as_latents(vae: Model, z: Any) -> Tensor:
 
 
 def as_tensor(name: str, values: Any, wanted: str) -> Tensor:
-    """Return numbers as a dense tensor.
+    """Convert values to a dense tensor.
 
     Args:
-        name: what to call them.
+        name: their name in error messages.
         values: a tensor, an array, or nested lists of numbers.
-        wanted: what was expected, for the error message.
+        wanted: the expected values, for the error message.
 
     Raises:
         TypeError: if they are none of these.
@@ -115,13 +115,12 @@ def check_event(vae: Model, x: Tensor, name: str = "x") -> None:
 
 
 def check_observed(vae: Model, x: Any) -> None:
-    """Raise if x is nothing that model and guide take; its values are not looked at.
+    """Raise if model and guide cannot take x; its values are not checked.
 
-    Only what Python knows of a tensor is asked for, which costs a training step nothing, and which
-    a trace does not see.
+    Only its dtype and shape are read, which costs a training step nothing and is not traced.
 
     Raises:
-        TypeError: if x is no tensor of floating-point numbers.
+        TypeError: if x is not a tensor of floating-point numbers.
         ValueError: if it has another event shape.
     """
     if not isinstance(x, Tensor):
@@ -137,7 +136,7 @@ def _batch(vae: Model) -> str:
 
 
 def _is_traced(x: Tensor) -> bool:
-    """Whether x stands for values that are not there, as in a graph that is being traced."""
+    """Whether x has no values, as in a graph that is being traced."""
     plain = type(x) in (Tensor, torch.nn.Parameter)
     traced = torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0
     mapped = torch._C._functorch.peek_interpreter_stack() is not None

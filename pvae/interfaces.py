@@ -1,9 +1,8 @@
-"""The contract of a part: what pvae asks of a prior, likelihood, posterior, network or objective.
+"""The contract of a part: the protocols of a prior, likelihood, posterior, network and objective.
 
-A part of your own needs no base class. It must do what the protocol of its kind says, and may have
-any of the attributes of the class of options beside it, where each stands with its default: an
-option of ``None`` is not offered. pvae reads options by `option` alone, so that this page is all
-there is to know. Nothing here imports torch.
+A part of your own needs no base class. It must implement the protocol of its kind, and may have
+any of the attributes in the class of options that follows it, which gives their defaults. pvae
+reads options only by `option`, so this page is the whole contract. Nothing here imports torch.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -23,8 +22,8 @@ Domain = Literal[
     "positive reals",
     "reals",
 ]
-"""What values are: {0, 1}, [0, 1], (0, 1), levels 0 to high, whole numbers from 0, real numbers
-above 0, or any real numbers. `detect` finds data of (0, 1) to be of [0, 1], which has them too."""
+"""The domain of values: {0, 1}, [0, 1], (0, 1), levels 0 to high, whole numbers from 0, reals
+above 0, or any reals. `detect` returns [0, 1] for data in (0, 1)."""
 
 
 # Priors -------------------------------------------------------------------------------------------
@@ -33,23 +32,23 @@ above 0, or any real numbers. `detect` finds data of (0, 1) to be of [0, 1], whi
 class Prior(Protocol):
     """p(z): a `torch.nn.Module` called without arguments.
 
-    Where a prior sees labels it is called as a posterior is, with their vector of shape
+    A prior that sees labels is called like a posterior, with the label vector of shape
     ``(*batch, size)``, and returns p(z|y).
     """
 
     def __call__(self) -> "TorchDistribution":
-        """Return p(z), of an empty batch shape and the event shape of z, such as (latent_dim,)."""
+        """Return p(z), with empty batch shape and the event shape of z, such as (latent_dim,)."""
         ...
 
 
 class PriorOptions:
-    """What a prior may have beside.
+    """Optional attributes of a prior.
 
     Attributes:
-        connect: ``connect(posterior)`` hands it the posterior that it is used with; called once,
+        connect: ``connect(posterior)`` gives it the posterior that it is used with; called once,
             when the VAE is made.
-        initialize: ``initialize(x)`` has it begin at data, given as the posterior sees them, shape
-            ``(n, *event_shape)``; called by `pvae.fit` where some of its parameters are trained.
+        initialize: ``initialize(x)`` initializes it from data, as the posterior sees them, shape
+            ``(n, *event_shape)``; called by `pvae.fit` if any of its parameters are trained.
     """
 
     connect: "Callable[[nn.Module], None] | None" = None
@@ -63,29 +62,29 @@ class Likelihood(Protocol):
     """p(x|z): a `torch.nn.Module` from z to a distribution over x."""
 
     def __call__(self, z: "Tensor") -> "TorchDistribution":
-        r"""Return p(x|z), whose event dimensions are those of x.
+        r"""Return p(x|z), with the event shape of x.
 
         Args:
-            z: shape ``(*batch, *latent_shape)``, any number of batch dimensions. Where the
-                likelihood sees labels, their vector is appended to its first event dimension.
+            z: shape ``(*batch, *latent_shape)``, any number of batch dimensions. If the
+                likelihood sees labels, the label vector is appended to its first event dimension.
         """
         ...
 
 
 class LikelihoodOptions:
-    """What a likelihood may have beside.
+    """Optional attributes of a likelihood.
 
     Attributes:
-        domain: what values x has, one of `pvae.data.Domain`. `pvae.fit` and `Dataset.batch` need
-            it, to bring data there.
-        levels: how many levels a value has where the domain is ``"bytes"``; data must have as
-            many. ``None`` stands for any number up to the 256 of a byte.
-        relaxed: whether it is a reconstruction loss and no density of its data, so that there is no
-            evidence to estimate.
-        takes_total: whether it is called as ``likelihood(z, total=...)`` where x is known, with
+        domain: the domain of x, one of `pvae.data.Domain`. `pvae.fit` and `Dataset.batch` need it
+            to convert data.
+        levels: the number of levels of a value if the domain is ``"bytes"``; data must have as
+            many. ``None`` for any number up to the 256 of a byte.
+        relaxed: whether it is a reconstruction loss rather than a density of its data, so that
+            there is no evidence to estimate.
+        takes_total: whether it is called as ``likelihood(z, total=...)`` when x is known, with
             the sum of x, shape ``(*batch,)``.
-        initialize: ``initialize(mean)`` has its mean begin at that of the data, shape event_shape;
-            called by `pvae.fit` where some of its parameters are trained.
+        initialize: ``initialize(mean)`` initializes its mean to that of the data, shape
+            event_shape; called by `pvae.fit` if any of its parameters are trained.
     """
 
     domain: Domain | None = None
@@ -102,23 +101,23 @@ class Posterior(Protocol):
     """q(z|x): a `torch.nn.Module` from x to a distribution over z."""
 
     def __call__(self, x: "Tensor") -> "TorchDistribution":
-        r"""Return q(z|x), of the event shape of the prior.
+        r"""Return q(z|x), with the event shape of the prior.
 
         Args:
-            x: as `VAE.features` makes it of data, shape ``(*batch, *event_shape)``. Where the
-                posterior sees labels, their vector is appended to the first event dimension.
+            x: data as `VAE.features` returns them, shape ``(*batch, *event_shape)``. If the
+                posterior sees labels, the label vector is appended to the first event dimension.
         """
         ...
 
 
 class PosteriorOptions:
-    """What a posterior may have beside.
+    """Optional attributes of a posterior.
 
     Attributes:
-        context_shape: the event shape of what it is given, which a `VampPrior` needs.
+        context_shape: the event shape of its input, which a `VampPrior` needs.
         event_shape: the event shape of z, which a `VampPrior` compares with its own.
-        network: its encoder, a module called with x that returns numbers for each datum;
-            `pvae.evaluation.refine` optimizes these numbers in the place of the encoder's.
+        network: its encoder, a module called with x that returns parameters for each datum;
+            `pvae.evaluation.refine` optimizes these parameters.
     """
 
     context_shape: tuple[int, ...] | None = None
@@ -132,20 +131,20 @@ class PosteriorOptions:
 class Network(Protocol):
     """A `torch.nn.Module` from one event shape to another, which a likelihood or posterior owns.
 
-    `pvae.build` makes networks of a factory, called as ``network(in_shape, out_shape)``.
+    `pvae.build` makes networks by a factory, called as ``network(in_shape, out_shape)``.
     """
 
     def __call__(self, x: "Tensor") -> "Tensor":
-        """Return raw numbers, shape ``(n, *out_shape)``, for x of shape ``(n, *in_shape)``."""
+        """Return a tensor of shape ``(n, *out_shape)`` for x of shape ``(n, *in_shape)``."""
         ...
 
 
 class NetworkOptions:
-    """What a network may have beside.
+    """Optional attributes of a network.
 
     Attributes:
-        output_bias: the bias of its last layer, with one number for each output or for each of the
-            first dimension's; a likelihood that begins at the mean of the data sets it.
+        output_bias: the bias of its last layer, with one value for each output or for each channel
+            (first dimension); a likelihood that is initialized to the mean of the data sets it.
     """
 
     output_bias: "Tensor | None" = None
@@ -162,22 +161,22 @@ class Objective(Protocol):
         ...
 
     def loss_and_grads(self, model: Callable, guide: Callable, *args: Any, **kwargs: Any) -> float:
-        """Return an estimate of the loss, and add its gradients to those of the parameters."""
+        """Return an estimate of the loss, and accumulate the gradients of the parameters."""
         ...
 
 
 class ObjectiveOptions:
-    """What an objective may have beside.
+    """Optional attributes of an objective.
 
     Attributes:
         differentiable_loss: ``differentiable_loss(model, guide, *args)`` returns the estimate as a
-            tensor that can be differentiated; `CompiledSVI` traces it.
-        step: the gradient steps taken, where it counts them, as for its own schedule; `pvae.fit`
-            sets it to 0, and to what it was where a run is resumed.
-        warms_up: whether `pvae.fit` may warm up its KL; ``None`` for what is right for Pyro's.
-        parameters: ``parameters()`` returns what is trained beside the VAE, as a discriminator's;
-            it then has ``to(device=, dtype=)`` as well.
-        state_dict: ``state_dict()`` returns the tensors that a run folder keeps of it; it then
+            differentiable tensor; `CompiledSVI` traces it.
+        step: the number of gradient steps taken, if it counts them for a schedule of its own;
+            `pvae.fit` sets it to 0, or to its saved value when a run is resumed.
+        warms_up: whether `pvae.fit` may warm up its KL; ``None`` to decide as for Pyro's ELBOs.
+        parameters: ``parameters()`` returns its own trained parameters, such as those of a
+            discriminator; it then has ``to(device=, dtype=)`` as well.
+        state_dict: ``state_dict()`` returns the tensors of it that a run folder saves; it then
             has ``load_state_dict(state)`` as well.
     """
 
@@ -203,14 +202,14 @@ _DEFAULTS = {name: vars(kind)[name] for kind in OPTIONS.values() for name in kin
 
 
 def option(part: object, name: str) -> Any:
-    """Return an option of a part, or its default where the part does not have it.
+    """Return an option of a part, or its default if the part does not have it.
 
     Args:
         part: a part of any kind, or its class.
         name: one of the options above.
 
     Raises:
-        AttributeError: if no kind of part has such an option.
+        AttributeError: if no kind of part has this option.
 
     Example:
         >>> from pvae.interfaces import option
@@ -224,14 +223,14 @@ def option(part: object, name: str) -> Any:
 
 @runtime_checkable
 class Model(Protocol):
-    """What data sets, and the distribution of a VAE's data, know of a `pvae.VAE`.
+    """The interface of a `pvae.VAE` that data sets and `pvae.marginal` use.
 
     Attributes:
         prior: p(z).
         likelihood: p(x|z).
-        labels: what its labels are; ``None`` for a VAE without.
-        event_shape: that of x.
-        latent_shape: that of z.
+        labels: the kind of its labels; ``None`` for a VAE without labels.
+        event_shape: the shape of x.
+        latent_shape: the shape of z.
     """
 
     prior: "nn.Module"

@@ -5,12 +5,12 @@ from torch import Tensor
 
 
 def great_circle(z0: Tensor, z1: Tensor, t: Tensor) -> Tensor:
-    r"""Return points along the great circle from z0 to z1, whose length changes evenly.
+    r"""Return points along the great circle from z0 to z1, with the norm changing linearly.
 
     Args:
-        z0: where t is 0, shape (\*batch, d).
-        z1: where t is 1, the same shape.
-        t: a shape that broadcasts to theirs.
+        z0: the point at t = 0, shape (\*batch, d).
+        z1: the point at t = 1, of the same shape.
+        t: of a shape that broadcasts to theirs.
 
     Example:
         >>> import torch

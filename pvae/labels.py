@@ -1,4 +1,4 @@
-"""Labels as context: y as a vector that a network can be given."""
+"""Conversion of labels y to vectors that a network can take."""
 
 from collections.abc import Sequence
 
@@ -10,18 +10,18 @@ from pvae.checks import check_size
 
 
 class Labels(nn.Module):
-    r"""What the labels y are, and how they become a vector.
+    r"""The kind of labels y, and their conversion to vectors.
 
     Classes become one-hot vectors. Continuous labels are standardized by the mean and the standard
     deviation of the labels trained on.
 
     Args:
         classes: number of classes, for labels 0 to ``classes - 1``.
-        dim: how many numbers a continuous label holds.
+        dim: the number of values in a continuous label.
 
     Attributes:
         size: length of the vector.
-        names: of the classes, where they have any: labels may then be given by name.
+        names: the names of the classes, if they have any: labels may then be given by name.
 
     Shape:
         y of (\*batch,) for classes, (\*batch, dim) for continuous labels, to (\*batch, size).
@@ -52,14 +52,14 @@ class Labels(nn.Module):
         self.register_buffer("scale", torch.ones(self.size))
 
     def initialize(self, y: Tensor) -> None:
-        """Take mean and scale of continuous labels, shape (n, dim)."""
+        """Set mean and scale from continuous labels, shape (n, dim)."""
         if self.classes is None:
             self.loc.copy_(y.mean(0))
             deviation = y.std(0, correction=0)
             self.scale.copy_(torch.where(deviation > 0, deviation, torch.ones_like(deviation)))
 
     def name(self, names: Sequence[str] | None) -> None:
-        """Take the names of the classes, the first of them that of label 0.
+        """Set the names of the classes, beginning with that of label 0.
 
         There may be fewer names than classes, not more.
         """
@@ -73,7 +73,7 @@ class Labels(nn.Module):
         return (y.unsqueeze(-1) == torch.arange(self.size, device=y.device)).to(self.loc)
 
     def check(self, y: object) -> Tensor:
-        """Return y as a tensor, once it has been looked at.
+        """Check labels and return them as a tensor.
 
         Args:
             y: labels, or one label: numbers, or names of classes.
@@ -108,14 +108,14 @@ class Labels(nn.Module):
         return y if self.classes is None else y.long()
 
     def context(self, y: object, batch: torch.Size | None = None) -> Tensor:
-        """Return y as a vector, once it has been looked at.
+        """Check labels and return them as vectors.
 
         Args:
             y: labels, or one label, as `check` takes them.
-            batch: the batch shape that they are for, to which theirs must broadcast.
+            batch: the batch shape of the data, to which theirs must broadcast.
 
         Raises:
-            ValueError: if they are not what `check` takes, or do not fit the batch.
+            ValueError: if `check` raises, or they do not fit the batch.
         """
         c = self(self.check(y))
         if batch is not None and not _broadcasts(c.shape[:-1], batch):
@@ -126,10 +126,10 @@ class Labels(nn.Module):
         return c
 
     def each(self, y: object, n: int) -> Tensor:
-        r"""Return a label for each of n, from one for all of them or one for each.
+        r"""Expand one label to n, or check that there are n.
 
         Raises:
-            ValueError: if they are not what `check` takes, or of another number.
+            ValueError: if `check` raises, or there are neither 1 nor n.
         """
         y = self.check(y)
         event = y.shape[-1:] if self.classes is None else torch.Size()
@@ -139,11 +139,11 @@ class Labels(nn.Module):
         return y.expand(n, *event)
 
     def _numbered(self, y: object) -> object:
-        """The numbers of classes that are given by name; all else as it is."""
+        """Replace names of classes by their numbers; return anything else unchanged."""
         names = y if isinstance(y, str | list | tuple | np.ndarray) else ()
         try:
             given = np.asarray(names)
-        except ValueError:  # nested lists of unequal lengths, which are no names
+        except ValueError:  # nested lists of unequal lengths, which are not names
             return y
         if given.dtype.kind not in "UO" or given.size == 0:
             return y
@@ -177,7 +177,7 @@ def _broadcasts(shape: torch.Size, to: torch.Size) -> bool:
 
 
 def _few(names: Sequence[str]) -> str:
-    """Names of classes, not all of them where there are many."""
+    """The first few names of classes."""
     return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
 
 

@@ -1,4 +1,4 @@
-"""What a latent-variable model says of its data."""
+"""The marginal distribution p(x) of a VAE."""
 
 from collections.abc import Sequence
 
@@ -18,13 +18,13 @@ class Marginal(dist.TorchDistribution):
     .. math::
         \log p(z) + \log p(x|z) - \log q(z|x), \qquad z \sim q(z|x)
 
-    whose mean is the ELBO and whose exponential is unbiased for p(x). So a VAE whose prior this is
-    has the ELBO of the hierarchical model with posterior q(z1|x) q(z2|z1), and importance-weighted
-    bounds over the levels together.
+    whose mean is the ELBO and whose exponential is unbiased for p(x). So a VAE with this prior has
+    the ELBO of the hierarchical model with posterior q(z1|x) q(z2|z1), and importance-weighted
+    bounds hold over all levels jointly.
 
     Args:
         vae: the VAE; without labels, and with a posterior that has reparameterized draws.
-        batch_shape: how many such distributions stand side by side.
+        batch_shape: the batch shape.
 
     Raises:
         ValueError: if the VAE has labels.
@@ -48,13 +48,13 @@ class Marginal(dist.TorchDistribution):
 
     @property
     def support(self) -> constraints.Constraint:
-        """Where the data of the VAE lie."""
+        """The support of the data."""
         with torch.no_grad():
             like = self.vae.prior().sample()
             return self.vae.likelihood(like).support
 
     def expand(self, batch_shape: Sequence[int], _instance: object = None) -> "Marginal":
-        """Return more of them, side by side."""
+        """Expand to another batch shape."""
         return Marginal(self.vae, torch.Size(batch_shape))
 
     def sample(self, sample_shape: Sequence[int] = Size()) -> Tensor:

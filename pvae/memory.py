@@ -1,7 +1,6 @@
-"""What fits into memory, asked before anything is allocated.
+"""Checks that data and models fit into memory, before anything is allocated.
 
-Linux grants memory that it does not have, and ends a process once it is used: a size that cannot be
-held must be refused before.
+Linux grants more memory than it has, and kills a process that uses it, so sizes are checked first.
 """
 
 import os
@@ -20,12 +19,12 @@ try:
 except ImportError:  # not on Windows
     resource = None  # type: ignore[assignment]
 
-_MOST_OPERATIONS = 20_000  # of torch, which no model needs to be built
+_MOST_OPERATIONS = 20_000  # of torch; building a model takes fewer
 _LITTLE = 2**29
 
 
 def available() -> int:
-    """Bytes that can be allocated now, as far as the system says."""
+    """Bytes that can be allocated now, as reported by the system."""
     limits = [2**63]
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
@@ -41,18 +40,18 @@ def available() -> int:
 
 
 def check(what: str, size: int) -> None:
-    """Check that something can be held.
+    """Raise if something does not fit into memory.
 
-    Args:
-        what: its name, for the error message.
-        size: in bytes.
+        Args:
+            what: its name in the error message.
+            size: in bytes.
 
-    Raises:
-        ValueError: if it takes more memory than there is.
+        Raises:
+    ValueError: if it takes more memory than there is.
 
-    Example:
-        >>> from pvae import memory
-        >>> memory.check("A picture", 28 * 28)
+        Example:
+            >>> from pvae import memory
+            >>> memory.check("A picture", 28 * 28)
     """
     free = available()
     if size > free:
@@ -63,23 +62,23 @@ def check(what: str, size: int) -> None:
 
 
 def check_model(make: Callable[[], nn.Module]) -> dict[str, Tensor] | None:
-    """Check that the weights of a model, and what it computes as it is made, can be held.
+    """Raise if the weights of a model, or the tensors computed in its constructor, do not fit.
 
     The model is made without memory, on the device ``meta``.
 
     Returns:
-        Its state on that device, which has names and shapes; ``None`` where a part cannot be made
-        there, which is then not checked.
+        Its state on that device, with names and shapes; ``None`` if a part cannot be made
+        there, so that nothing was checked.
 
     Raises:
-        ValueError: if it takes more memory than there is, or has no end of layers.
+        ValueError: if it takes more memory than there is, or has too many layers.
     """
     meter = _Meter()
     try:
         with (
             _little_memory(),
             torch.random.fork_rng([]),
-            pyro.validation_enabled(False),  # which asks for values
+            pyro.validation_enabled(False),  # it needs values
             torch.device("meta"),
             meter,
         ):
@@ -88,7 +87,7 @@ def check_model(make: Callable[[], nn.Module]) -> dict[str, Tensor] | None:
         raise ValueError(
             "The model has more layers or components than can be built: choose fewer."
         ) from None
-    except Exception:  # it is then made in earnest, and says what is wrong with it
+    except Exception:  # building the real model raises the error
         state = None
     weights = sum(w.numel() * w.element_size() for w in (state or {}).values())
     check("The model", max(weights, meter.largest))
@@ -97,7 +96,7 @@ def check_model(make: Callable[[], nn.Module]) -> dict[str, Tensor] | None:
 
 @contextmanager
 def _little_memory() -> Iterator[None]:
-    """Let Python allocate no more than a model without its weights may need."""
+    """Limit Python's allocations to what a model without weights may need."""
     if resource is None or not Path("/proc/self/statm").exists():
         yield
         return
@@ -131,7 +130,7 @@ class _Meter(TorchFunctionMode):
         self.count += 1
         if self.count > _MOST_OPERATIONS:
             raise _TooMany
-        if function is Tensor.__bool__:  # of what is checked, as that supports agree
+        if function is Tensor.__bool__:  # in checks, such as that supports agree
             return True
         out = function(*args, **(kwargs or {}))
         if isinstance(out, Tensor):

@@ -7,7 +7,7 @@ MOST = 300
 
 
 def one_line(error: object) -> str:
-    """What an error says, on one line and without the C++ stack that torch may add.
+    """The message of an error, on one line and without the C++ stack that torch may add.
 
     Example:
         >>> from pvae.messages import one_line
@@ -23,12 +23,12 @@ def one_line(error: object) -> str:
 
 
 def brief(error: object, most: int = 120) -> str:
-    """What an error of another library says, to be quoted within a sentence of ours."""
+    """The message of another library's error, shortened to be quoted in a sentence."""
     return shorten(one_line(error).rstrip(".").replace(". ", "; "), most)
 
 
 def shorten(text: str, most: int = MOST) -> str:
-    """Cut the middle out of a text that is too long, for its end says what to do.
+    """Cut the middle out of a text that is too long, since its end says what to do.
 
     Example:
         >>> from pvae.messages import shorten
@@ -42,7 +42,7 @@ def shorten(text: str, most: int = MOST) -> str:
 
 
 def kind_of(value: object) -> str:
-    """What a value is, in a few words.
+    """The kind of a value, in a few words.
 
     Example:
         >>> from pvae.messages import kind_of

@@ -1,4 +1,4 @@
-"""Modules with one device and type: evaluation mode, the parameter store, copies and pickles."""
+"""Base class of modules with one device and dtype, registered with Pyro's parameter store."""
 
 import itertools
 import pickle
@@ -13,33 +13,33 @@ from torch import Tensor, nn
 
 
 class Module(nn.Module):
-    """A module with one device and one floating-point type, whose parameters Pyro knows."""
+    """A module with one device and one floating-point dtype, registered with Pyro."""
 
     @property
     def device(self) -> torch.device:
-        """Where the module is, and where it takes its data."""
+        """The device of the module and of its data."""
         return self.like.device
 
     @property
     def dtype(self) -> torch.dtype:
-        """The floating-point type of the module, and of its data."""
+        """The floating-point dtype of the module and of its data."""
         return self.like.dtype
 
     @property
     def like(self) -> Tensor:
-        """A tensor of its type, on its device."""
+        """A tensor of its dtype, on its device."""
         return next(itertools.chain(self.parameters(), self.buffers()), torch.empty(0))
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Without gradients, and with dropout and its like switched off."""
+        """Disable gradients and set evaluation mode while entered."""
         with evaluation_mode(self):
             yield
 
     def _register(self, *names: str) -> None:
-        """Make the parameters of these submodules known to Pyro's parameter store."""
+        """Register the parameters of these submodules with Pyro's parameter store."""
         # The store keeps the first tensor it sees under a name and would silently train that one.
-        # The modules are the truth here, so that two VAEs can live in one process.
+        # The modules' own tensors take precedence, so that two VAEs can share a process.
         store = pyro.get_param_store()
         held = dict(store.named_parameters())
         for module in names:
@@ -51,15 +51,15 @@ class Module(nn.Module):
                     pyro.param(full_name, parameter)
 
     def __copy__(self) -> "Module":
-        """Return a module of the same parts, of which one may be replaced without the other's."""
+        """Return a shallow copy, which shares the parts until one is replaced."""
         twin = type(self).__new__(type(self))
         own = {k: self.__dict__[k].copy() for k in ("_modules", "_parameters", "_buffers")}
         twin.__dict__.update(self.__dict__ | own)
         return twin
 
     def __getstate__(self) -> dict[str, Any]:
-        # Pyro leaves a weak reference at each parameter that it has seen, and makes it anew when it
-        # sees it again. Neither that nor a factory that has no name can be pickled.
+        # Pyro attaches a weak reference to each parameter that it sees, and recreates it when it
+        # sees it again. Neither that nor a factory without a name can be pickled.
         for parameter in self.parameters():
             parameter.__dict__.pop("unconstrained", None)
         state = self.__dict__.copy()
@@ -70,7 +70,7 @@ class Module(nn.Module):
 
 @contextmanager
 def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """Without gradients, and with the module in evaluation mode; each part's mode is put back."""
+    """Disable gradients and set evaluation mode while entered; restore each submodule's mode."""
     modes = {m: m.training for m in module.modules()}
     module.eval()
     try:

@@ -1,4 +1,4 @@
-"""Means and standard deviations, estimated where a distribution has none in closed form."""
+"""Means and standard deviations, estimated from samples if there is no closed form."""
 
 import pyro.distributions as dist
 from torch import Tensor
@@ -7,7 +7,7 @@ SAMPLES = 100
 
 
 def mean(p: dist.TorchDistribution) -> Tensor:
-    r"""Return the mean, or the average of 100 samples.
+    r"""Return the mean, or the average of 100 samples if it has no closed form.
 
     Args:
         p: a distribution.
@@ -28,7 +28,7 @@ def mean(p: dist.TorchDistribution) -> Tensor:
 
 
 def stddev(p: dist.TorchDistribution) -> Tensor:
-    r"""Return the standard deviation, or that of 100 samples.
+    r"""Return the standard deviation, or that of 100 samples if it has no closed form.
 
     Args:
         p: a distribution.

@@ -1,4 +1,4 @@
-"""Progress bars that suit the place they are shown in."""
+"""Progress bars for notebooks and terminals."""
 
 import importlib.util
 import sys
@@ -17,7 +17,7 @@ def in_notebook() -> bool:
 def bar(**options: Any) -> tqdm:
     """A tqdm bar: a widget in a notebook that has widgets, text in a terminal, silent elsewhere.
 
-    A redirected stream has no cursor to move back, so no bar is drawn into a log file.
+    Nothing is written to a redirected stream, such as a log file.
     """
     if in_notebook():
         if importlib.util.find_spec("ipywidgets"):

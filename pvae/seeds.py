@@ -1,4 +1,4 @@
-"""Random draws that repeat, and that leave everybody else's draws as they were."""
+"""Seeded random choices and draws that leave torch's random state unchanged."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,11 +11,11 @@ from pvae.messages import shown
 
 
 def choice(total: int, n: int, seed: int) -> Tensor:
-    """Return a random choice of indices, as a seed decides, whatever the random state.
+    """Return a random choice of indices that depends on the seed alone.
 
     Args:
-        total: how many there are to choose from.
-        n: how many, or all if there are fewer.
+        total: how many indices to choose from.
+        n: how many to choose, or all if there are fewer.
         seed: of the choice.
 
     Returns:
@@ -31,21 +31,21 @@ def choice(total: int, n: int, seed: int) -> Tensor:
 
 @contextmanager
 def seeded(seed: int | None, device: torch.device) -> Iterator[None]:
-    """Seed torch on the CPU and a device while entered, and put its random state back after.
+    """Seed torch on the CPU and a device while entered, and restore its random state on exit.
 
     Args:
         seed: the seed; ``None`` changes nothing.
         device: where the draws are made.
 
     Raises:
-        ValueError: if the seed is no whole number that torch takes.
+        ValueError: if the seed is not a whole number that torch accepts.
     """
     if seed is None:
         yield
         return
     if not is_whole(seed) or not -(2**63) <= seed < 2**64:
         raise ValueError(f"seed is {shown(seed)}: give a whole number from -2^63 to 2^64 - 1.")
-    # Generator by generator: torch.manual_seed would seed every other device as well, for good.
+    # Generator by generator: torch.manual_seed would also reseed every other device.
     generators = [torch.default_generator]
     if device.type == "cuda":
         torch.cuda.init()

@@ -26,8 +26,8 @@ from pvae.seeds import seeded
 class VAE(Module):
     r"""A latent-variable model p(z) p(x|z) with an amortized posterior q(z|x).
 
-    The parts are modules that return Pyro distributions with their event dimensions declared; any
-    module that does so will do, of this package or of your own.
+    The parts are modules that return Pyro distributions with their event dimensions declared. Any
+    such module works, from this package or your own.
 
     ===========  =================  ==============================
     part         call               returns a distribution over
@@ -37,41 +37,41 @@ class VAE(Module):
     posterior    ``posterior(x)``   z
     ===========  =================  ==============================
 
-    To be trained by `pvae.fit`, a likelihood also says what values it is over, by an attribute
-    ``domain``, one of `pvae.data.Domain`.
+    To be trained by `pvae.fit`, a likelihood also declares the domain of its values in an
+    attribute ``domain``, one of `pvae.data.Domain`.
 
     *Data.* All methods take a batch of values in that domain, a tensor or an array, as
-    ``data.batch(vae, "test")`` makes it of a data set (see `pvae.data.Dataset.batch`). Bytes and
-    grey values as they are stored are refused where the likelihood is over others.
+    ``data.batch(vae, "test")`` returns (see `pvae.data.Dataset.batch`). Values outside the domain,
+    such as stored bytes for a binary likelihood, raise an error.
 
     `model` and `guide` are ordinary Pyro programs with sample sites ``z`` and ``x`` in the plate
     ``data``: `SVI`, `Predictive`, `poutine.condition`, `NUTS` and the rest of Pyro work on them.
 
-    *Labels.* A conditional VAE (Sohn, Lee, Yan 2015) is given labels y, and says which parts see
+    *Labels.* A conditional VAE (Sohn, Lee, Yan 2015) takes labels y, and declares which parts see
     them: p(z|y), p(x|z, y), q(z|x, y). Such a part has y appended to its context, to z or to the
     channels of x, and a prior that sees y is called with it alone, as ``prior(y)``. Programs and
     methods then take y after x.
 
-    *Features.* A posterior is given what its network can take in: bytes as parts of the highest,
-    counts as log(1 + x) (Lopez et al. 2018), all other values as they are. See `features`.
+    *Features.* A posterior takes rescaled data: bytes as fractions of the highest,
+    counts as log(1 + x) (Lopez et al. 2018), all other values unchanged. See `features`.
 
-    *Levels.* Called as a function a VAE is the distribution p(x) of its data, scored by its own
+    *Hierarchies.* A call of a VAE returns the distribution p(x) of its data, scored by its own
     ELBO; so one VAE can be the prior of another, whose z are its data (see `pvae.priors.Nested`).
 
     Args:
         prior: p(z).
         likelihood: p(x|z).
         posterior: q(z|x).
-        labels: what the labels are; ``None`` for a VAE without.
-        conditional: the parts that see them, of ``"prior"``, ``"likelihood"``, ``"posterior"``.
+        labels: the kind of labels; ``None`` for a VAE without labels.
+        conditional: the parts that see labels: ``"prior"``, ``"likelihood"``, ``"posterior"``.
 
     Attributes:
-        arguments: what `build` made it of, empty for one made by hand.
-        event_shape: that of x.
-        latent_shape: that of z.
+        arguments: the arguments of `build`; empty for a VAE made by hand.
+        event_shape: the shape of x.
+        latent_shape: the shape of z.
 
     Raises:
-        TypeError: if a part is no module, such as a class or a distribution.
+        TypeError: if a part is not a module, such as a class or a distribution.
         ValueError: if the event shapes or the supports of the parts do not fit each other.
 
     Example:
@@ -121,7 +121,7 @@ class VAE(Module):
     # The two programs --------------------------------------------------------------------------
 
     def model(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Generate: z from the prior, x from the likelihood, with x observed."""
+        """The generative program: z from the prior, x from the likelihood, with x observed."""
         check_observed(self, x)
         self._register("prior", "likelihood")
         c = self._context(y)
@@ -130,7 +130,7 @@ class VAE(Module):
             return pyro.sample("x", self.likelihood_given(z, c, x), obs=x)
 
     def guide(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Infer: z from the amortized posterior."""
+        """The inference program: z from the amortized posterior."""
         check_observed(self, x)
         self._register("posterior")
         c = self._context(y)
@@ -140,7 +140,7 @@ class VAE(Module):
     # The parts, with or without labels ---------------------------------------------------------
 
     def prior_given(self, c: Tensor | None) -> dist.TorchDistribution:
-        r"""Return p(z), or p(z|y) given the labels as `Labels` makes a vector of them.
+        r"""Return p(z), or p(z|y) given the label vector that `Labels` returns.
 
         Args:
             c: shape (\*batch, labels.size); ``None`` without labels.
@@ -190,22 +190,22 @@ class VAE(Module):
             y: its labels, if the posterior sees them.
 
         Raises:
-            TypeError: if x is no tensor or array of numbers.
+            TypeError: if x is not a tensor or array of numbers.
             ValueError: if x has another event shape or values outside the domain, or y is missing
                 or not a label.
         """
         return self.q_z(as_data(self, x), y)
 
     def q_z(self, x: Tensor, y: object = None) -> dist.TorchDistribution:
-        """Return what `encode` does, for x that may lie outside the domain, as a guess of it may.
+        """Return q(z|x) as `encode` does, for x that may lie outside the domain, as a guess may.
 
-        Its arguments are those of `encode`, x being a tensor of the VAE's type on its device.
+        Arguments are those of `encode`, but x is a tensor of the VAE's dtype on its device.
         """
         batch = x.shape[: x.dim() - len(self.event_shape)]
         return self.posterior_given(x, self._labels_of("posterior", y, batch))
 
     def features(self, x: Tensor) -> Tensor:
-        r"""Return x as the posterior is given it, in the order of 1 whatever the domain.
+        r"""Return x as the posterior takes it, of order 1 in any domain.
 
         Args:
             x: shape (\*batch, \*event_shape), in the likelihood's domain.
@@ -213,7 +213,7 @@ class VAE(Module):
         domain = option(self.likelihood, "domain")
         if domain == "bytes":
             return x / ((option(self.likelihood, "levels") or BYTE_LEVELS) - 1)
-        # Noise that an objective adds may lie below zero.
+        # An objective may add noise, so that x is below zero.
         return x.clamp_min(0).log1p() if domain == "counts" else x
 
     def decode(
@@ -224,8 +224,8 @@ class VAE(Module):
         Args:
             z: shape (\*batch, latent_dim).
             y: labels, if the likelihood sees them.
-            like: data whose totals are taken, where a likelihood of counts observes them; such
-                as the mean of the training data otherwise.
+            like: data whose totals a likelihood of counts takes; by default its own, such as the
+                mean total of the training data.
 
         Raises:
             ValueError: if z has another event shape, or y is missing or not a label.
@@ -235,12 +235,12 @@ class VAE(Module):
         return self.likelihood_given(z, self._labels_of("likelihood", y, batch), like)
 
     def reconstruct(self, x: Tensor, y: object = None, draw: bool = False) -> Tensor:
-        r"""Return x as the VAE remembers it, E[x|z] at z = E[z|x].
+        r"""Return the reconstruction of x, E[x|z] at z = E[z|x].
 
         Args:
             x: shape (\*batch, \*event_shape).
             y: its labels, if the VAE has any.
-            draw: draw z and x from q(z|x) and p(x|z) in place of their means.
+            draw: whether to draw z and x from q(z|x) and p(x|z) instead of taking their means.
 
         Returns:
             A tensor of the shape of x.
@@ -257,11 +257,11 @@ class VAE(Module):
         r"""Sample from the prior and return E[x|z].
 
         Args:
-            n: how many.
+            n: the number of samples.
             y: one label for all of them, or one for each, if the VAE has any: a number, or the name
-                of a class where these have names.
-            seed: makes the result repeatable, and leaves torch's random state as it was.
-            draw: draw x from p(x|z) in place of its mean.
+                of a class if classes have names.
+            seed: of the draws; torch's random state is then restored.
+            draw: whether to draw x from p(x|z) instead of taking its mean.
 
         Returns:
             A tensor of shape (n, \*event_shape).
@@ -285,18 +285,18 @@ class VAE(Module):
         spherical: bool = False,
         y: tuple[object, object] = (None, None),
     ) -> Tensor:
-        r"""Walk from one datum to another in latent space.
+        r"""Decode points on a path between two data in latent space.
 
-        The path runs from E[z|x0] to E[z|x1], in a straight line or, when spherical, along the
-        great circle with the length changing evenly, which stays where N(0, I) in many dimensions
-        has its mass (White 2016).
+        The path runs from E[z|x0] to E[z|x1], in a straight line or, if spherical, along the great
+        circle with the norm changing linearly, which stays where N(0, I) in many dimensions has
+        its mass (White 2016).
 
         Args:
             x0: shape (\*batch, \*event_shape).
             x1: the same shape.
-            steps: points of the path, both ends counted.
-            spherical: whether to go along the great circle.
-            y: labels of x0 and of x1, between which the path leads as well.
+            steps: the number of points on the path, both ends included.
+            spherical: whether to follow the great circle.
+            y: labels of x0 and of x1, which are interpolated as well.
 
         Returns:
             E[x|z] along the path, shape (\*batch, steps, \*event_shape).
@@ -336,5 +336,5 @@ class VAE(Module):
     def _context(self, y: Tensor | None) -> Tensor | None:
         if self.labels is None:
             return None
-        # Only what costs nothing is looked at in a step of training.
+        # In a training step only checks that cost nothing are made.
         return self.labels(y if isinstance(y, Tensor) else self.labels.check(y))

@@ -128,7 +128,7 @@ def nothing():
         ({"prior": "StandardNormal"}, "prior is the string 'StandardNormal'"),
         ({"prior": None}, "prior is None"),
         ({"prior": dist.Normal(0.0, 1.0)}, "prior is an object of type Normal"),
-        ({"prior": dist.Normal}, "prior is the class Normal, which is no torch.nn.Module"),
+        ({"prior": dist.Normal}, "prior is the class Normal, which is not a torch.nn.Module"),
         ({"prior": Bernoulli}, "The prior Bernoulli is called with"),
         ({"prior": nothing}, "The prior nothing is called with"),
         ({"prior": lambda d: dist.Normal(0.0, 1.0)}, "makes an object of type Normal"),

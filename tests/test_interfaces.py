@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import get_args
 
-import composition
 import pytest
 import torch
 from pyro.distributions.torch_distribution import TorchDistributionMixin
@@ -16,6 +15,7 @@ import pvae
 from pvae import interfaces
 from pvae.data.domains import Domain
 from pvae.interfaces import Model, option
+from tests import composition
 
 SHAPE, LATENT, N = (1, 8, 8), 4, 3
 NETWORKS = {

@@ -1,4 +1,4 @@
-"""The pictures of a trained VAE: from a model and data to the arrays that `pvae.plots` draws."""
+"""The pictures of a trained VAE: computes the arrays and plots them by `pvae.plots`."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -21,22 +21,22 @@ from pvae.training.checkpoint import weights_of
 from pvae.training.runs import Run
 from pvae.vae import VAE
 
-TILES = 20  # tiles a side of the manifold
-POINTS = 5000  # posterior means drawn at the most
+TILES = 20  # tiles along each side of the manifold
+POINTS = 5000  # maximum number of posterior means in a scatter plot
 EPOCHS = 6  # epochs in a row
 
 
-def draw(
+def plot(
     run: Run, vae: VAE, data: Dataset, ellipses: bool = False, folder: Path | None = None
 ) -> list[Path]:
-    """Draw every picture that a run and its data allow.
+    """Plot every picture that applies to a run and its data.
 
     Args:
-        run: the run; its history and snapshots are drawn too.
+        run: the run; its history and snapshots are plotted too.
         vae: its VAE.
         data: the data to reconstruct and encode.
         ellipses: whether two latents show each posterior as an ellipse.
-        folder: where to; the run's figures if ``None``.
+        folder: where to save them; the run's figures if ``None``.
 
     Returns:
         The paths of the pictures.
@@ -73,27 +73,27 @@ def draw(
 
 
 def _over_training(run: Run, vae: VAE, data: Dataset, folder: Path) -> list[Path]:
-    """The latent scatter or prior samples at a few epochs in a row, and at all kept as a GIF."""
+    """Plot the latents or samples at a few epochs in a row, and at all saved epochs as a GIF."""
     weights = run.snapshots | {run.info["epochs"]: "last.safetensors"}
     if len(weights) < 2:
         return []
-    draws, titles = [], []
+    frames, titles = [], []
     now = weights_of(vae)
     for epoch, name in weights.items():
         run.restore(vae, name)
-        draws.append(_snapshot(vae, data))
+        frames.append(_snapshot(vae, data))
         titles.append(f"epoch {epoch}")
     vae.load_state_dict(now)
-    row = sorted({round(i * (len(draws) - 1) / (EPOCHS - 1)) for i in range(EPOCHS)})
-    figure = plots.side_by_side([draws[i] for i in row], [titles[i] for i in row])
+    row = sorted({round(i * (len(frames) - 1) / (EPOCHS - 1)) for i in range(EPOCHS)})
+    figure = plots.side_by_side([frames[i] for i in row], [titles[i] for i in row])
     paths = [folder / "epochs.png", folder / "training.gif"]
     plots.save(figure, paths[0])
-    plots.animate(draws, titles, paths[1])
+    plots.animate(frames, titles, paths[1])
     return paths
 
 
 def _snapshot(vae: VAE, data: Dataset) -> Callable:
-    """What is drawn of one epoch: the latent scatter for two latents, else prior samples."""
+    """A plot function for one epoch: the latent scatter for two latents, else prior samples."""
     limits = value_range(vae, data.domain, data.value_range)
     if vae.latent_shape == (2,):
         with seeded(0, vae.device):
@@ -103,13 +103,13 @@ def _snapshot(vae: VAE, data: Dataset) -> Callable:
     return partial(_in_figure, plots.samples, drawn, **_named(vae, 25), value_range=limits)
 
 
-def _in_figure(plot: Callable, *args: object, **kwargs: object) -> object:
+def _in_figure(function: Callable, *args: object, **kwargs: object) -> object:
     *arrays, figure = args
-    return plot(*arrays, figure=figure, **kwargs)
+    return function(*arrays, figure=figure, **kwargs)
 
 
 def samples(vae: VAE, data: Dataset, n: int, seed: int = 0, draw: bool = False) -> Tensor:
-    """Samples of a VAE on the CPU; of a conditional one, given the labels of the first data."""
+    """Sample from a VAE; from a conditional one, given the labels of the first data."""
     y, given = None, choose(data).y
     if vae.labels is not None and vae.labels.classes is not None:
         y = classes_in_rows(vae, vae.labels.classes, n)
@@ -119,7 +119,7 @@ def samples(vae: VAE, data: Dataset, n: int, seed: int = 0, draw: bool = False) 
 
 
 def classes_in_rows(vae: VAE, classes: int, n: int) -> Tensor:
-    """Labels of n samples: a row of their picture for each class, over and over."""
+    """Labels of n samples: each row of their picture is of the next class."""
     return torch.arange(n) // columns(n, vae.event_shape) % classes
 
 
@@ -130,7 +130,7 @@ def class_names(labels: Labels, y: Tensor) -> list[str]:
 
 
 def _named(vae: VAE, n: int) -> dict[str, Any]:
-    """The classes to write beside n `samples`, if there are any."""
+    """The labels argument of a plot of n `samples`: their classes, if there are any."""
     if vae.labels is None or vae.labels.classes is None:
         return {}
     y = classes_in_rows(vae, vae.labels.classes, n)
@@ -138,9 +138,9 @@ def _named(vae: VAE, n: int) -> dict[str, Any]:
 
 
 def interpolate(vae: VAE, data: Dataset, n: int, part: str | None = None, **path: Any) -> Tensor:
-    """Paths between the two halves of the first n pairs of a part, or as many as it has.
+    """Decode paths between the data of the first n pairs of a part, or as many as it has.
 
-    One datum may meet itself. Further arguments are those of `VAE.interpolate`.
+    A single datum is paired with itself. Further arguments are those of `VAE.interpolate`.
 
     Raises:
         ValueError: if n is below 1.
@@ -170,7 +170,7 @@ def manifold(vae: VAE, data: Dataset, tiles: int = TILES) -> tuple[Tensor, Tenso
 
 
 def choose(data: Dataset, part: str | None = None) -> Part:
-    """A part of the data: the one named, else test, or what there is.
+    """Return a part of the data: the one named, else test, validation or train.
 
     Raises:
         ValueError: if there is no part of that name.
@@ -203,7 +203,7 @@ def latents(
         vae: the VAE.
         data: the data set.
         parts: parts of it, one after another.
-        most: take only the first so many.
+        most: the maximum number of data.
 
     Returns:
         Mean and standard deviation, each (n, latent_dim), and labels (n,) or None, on the CPU.
@@ -215,13 +215,13 @@ def latents(
         for part in parts:
             n = min(left, len(part))
             left -= n
-            # Labels of which the posterior knows nothing may be any, or none.
+            # If the posterior does not see labels, there may be other labels, or none.
             batches = batches_for(vae, data, part, labels="posterior" in vae.conditional)
             for arguments in batches.arguments(torch.arange(n)):
                 q = vae.encode(*arguments)
                 means.append(moments.mean(q).cpu())
                 stddevs.append(moments.stddev(q).cpu())
-            if labels is None or part.y is None or part.y.dim() > 1:  # continuous: of no class
+            if labels is None or part.y is None or part.y.dim() > 1:  # not for continuous labels
                 labels = None
             else:
                 labels.append(part.y[:n])

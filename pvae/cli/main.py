@@ -1,4 +1,4 @@
-"""The command line: parse, call, and say in one line what was wrong.
+"""The entry point of the command line: parse, call, and report errors in one line.
 
 Nothing slow is imported before `main` is entered, so that Ctrl-C ends it cleanly from the start.
 """
@@ -25,13 +25,13 @@ from pvae.annotations import KINDS
 from pvae.cli.parser_errors import as_options, explain
 
 PATH = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
-TRUST_HELP = "Module of your own that parts of a run or of a configuration may be from; repeatable."
+TRUST_HELP = "Module of your own from which a run or configuration may load parts; repeatable."
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run a command; a mistake of the user's is one line and exit status 2.
+    """Run a command; a user error is reported in one line, with exit status 2.
 
-    Ctrl-C ends with status 130, a closed pipe with 141, as a shell reports what these signals end.
+    Ctrl-C exits with status 130, a closed pipe with 141, as shells do for these signals.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             with _safe_path():
                 _run(argv)
         finally:
-            if sys.stdout is not None:  # as when it was closed
+            if sys.stdout is not None:  # None if it was closed
                 sys.stdout.flush()
     except BrokenPipeError:
         _drop_output()
@@ -66,7 +66,7 @@ def _run(argv: list[str]) -> None:
 
         commands = {command.__name__: command for command in COMMANDS}
         if not {"-h", "--help"} & set(argv):
-            import torch  # noqa: F401  (the names of parts are looked up once it is there)
+            import torch  # noqa: F401  (the names of parts are resolved once it is imported)
 
         argv, trusted = _take_trust(argv)
     try:
@@ -86,7 +86,7 @@ def _run(argv: list[str]) -> None:
             _fail("The memory is not enough: ask for less at a time, or for smaller networks.")
         _fail(as_options(one_line(error), argv, commands))
     except Exception as error:
-        # Such as a mistake in a part of the user's own: where it is says more than what it is.
+        # For example, a bug in a user's own part: the location helps more than the message.
         *_, (frame, line) = traceback.walk_tb(error.__traceback__)
         where = f"{frame.f_code.co_filename}:{line}"
         _fail(f"{type(error).__name__}: {brief(error)} ({where})")
@@ -95,9 +95,9 @@ def _run(argv: list[str]) -> None:
 def _parse(
     argv: list[str], commands: dict[str, Callable[..., None]]
 ) -> tuple[Callable[..., None], dict[str, Any]]:
-    """The command, and the arguments to call it with."""
+    """Parse the command line to a command and its arguments."""
     _list_parts(argv)
-    # The parser reads YAML, where nothing is null; our own notes and Python say None.
+    # The parser reads YAML, which writes null for the None of Python and our documentation.
     argv = [re.sub(r"^((?:--[\w.]+=)?)None$", r"\1null", argument) for argument in argv]
     parsed = _parsed(_parser(commands), argv)
     arguments = parsed[parsed.command].as_dict()
@@ -125,7 +125,7 @@ def _parser(commands: dict[str, Callable[..., None]]) -> "ArgumentParser":
     from pvae.storage import configuration, trust
 
     class CheckedConfig(ActionConfigFile):
-        """Hands a configuration to the parser, which imports what it names, once it is checked."""
+        """Check a configuration before the parser imports the classes that it names."""
 
         def __call__(self, parser: Any, cfg: Any, values: Any, option_string: Any = None) -> None:
             import yaml
@@ -154,7 +154,7 @@ def _parser(commands: dict[str, Callable[..., None]]) -> "ArgumentParser":
 
 
 def _take_trust(argv: list[str]) -> tuple[list[str], list[str]]:
-    """The other arguments, and what every --trust names, one module or a list of them."""
+    """Split the arguments from the modules that --trust options name."""
     others, trusted = [], []
     arguments = iter(argv)
     for argument in arguments:
@@ -171,7 +171,7 @@ def _take_trust(argv: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _named(argv: Sequence[str]) -> list[str]:
-    """The import paths that the user has typed as parts, and so trusts."""
+    """The import paths of parts on the command line, which the user thereby trusts."""
     named, part = [], False
     for argument in argv:
         option, _, value = argument.partition("=")
@@ -180,7 +180,7 @@ def _named(argv: Sequence[str]) -> list[str]:
         else:
             value = argument
         if part and value:
-            if os.path.isfile(value):  # jsonargparse would read it
+            if os.path.isfile(value):  # jsonargparse would read the file
                 raise ValueError(f"The part {value} is a file: give its content by --config.")
             named += PATH.findall(value)
     return named
@@ -188,9 +188,9 @@ def _named(argv: Sequence[str]) -> list[str]:
 
 @contextmanager
 def _safe_path() -> Iterator[None]:
-    """Have Python processes that libraries start look for no modules in the current folder.
+    """Keep Python processes that libraries start from importing from the current folder.
 
-    Those of Python 3.10 look there still.
+    Python 3.10 ignores this.
     """
     before = os.environ.get("PYTHONSAFEPATH")
     os.environ["PYTHONSAFEPATH"] = "1"
@@ -205,7 +205,7 @@ def _safe_path() -> Iterator[None]:
 
 @contextmanager
 def _finding(named: Sequence[str]) -> Iterator[None]:
-    """Find modules that are named and installed nowhere in the current folder, after all others."""
+    """Let named modules be imported from the current folder, after all other places."""
     here = os.getcwd()
     tops = {name.partition(".")[0] for name in named}
     if all(importlib.util.find_spec(top) for top in tops):
@@ -220,9 +220,9 @@ def _finding(named: Sequence[str]) -> Iterator[None]:
 
 @contextmanager
 def _leaving_at_once() -> Iterator[None]:
-    """While entered, Ctrl-C ends the process: there is nothing to undo yet.
+    """While entered, Ctrl-C exits at once: there is nothing to undo yet.
 
-    An exception in the midst of an import may be swallowed, or leave a library half made.
+    An exception during an import may be swallowed, or leave a library half initialized.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -235,7 +235,7 @@ def _leaving_at_once() -> Iterator[None]:
 
 
 def _list_parts(argv: list[str]) -> None:
-    """For --prior.help and its like alone, print what there is, and exit."""
+    """List the parts for --prior.help and similar options, and exit."""
     for option, value in zip(argv, [*argv[1:], "-"], strict=False):
         name = option.removeprefix("--").removesuffix(".help")
         kind = KINDS.get(name)
@@ -252,7 +252,7 @@ def _list_parts(argv: list[str]) -> None:
 
 
 def _parsed(parser: "ArgumentParser", argv: list[str]) -> "Namespace":
-    """Parse; parameters of the user's own parts that have no annotation take any value."""
+    """Parse arguments; unannotated parameters of the user's own parts take any value."""
     from jsonargparse import ArgumentError
 
     while True:
@@ -273,13 +273,13 @@ def _parsed(parser: "ArgumentParser", argv: list[str]) -> "Namespace":
 def _fail(sentence: str) -> NoReturn:
     from pvae.messages import shorten
 
-    with suppress(OSError):  # nobody reads it
+    with suppress(OSError):  # stderr may be closed
         print(shorten(f"pvae: error: {' '.join(sentence.split())}"), file=sys.stderr)
     sys.exit(2)
 
 
 def _drop_output() -> None:
-    """Let what was not written be dropped when Python flushes it at its end."""
+    """Discard unwritten output, so that Python does not fail to flush it on exit."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -288,7 +288,7 @@ _PLAIN = {"−": "-", "±": "+/-", "×": "x", "…": "...", "≤": "<=", "≥": 
 
 
 def _plain(error: UnicodeError) -> tuple[str, int]:
-    """Write what a terminal cannot show in letters that it can: −ELBO as -ELBO, β as beta."""
+    """Replace characters that a terminal cannot encode: −ELBO by -ELBO, β by beta."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = ""

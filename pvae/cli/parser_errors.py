@@ -1,4 +1,4 @@
-"""Errors in the words of the command line: of its parser, and of the package behind it."""
+"""Error messages in terms of the command line, for errors of the parser and of the package."""
 
 import difflib
 import importlib
@@ -26,16 +26,16 @@ _VALUE = r"\[[^\]]*\]|\([^)]*\)|'[^']*'|[\w.+-]*\w"
 Commands = Mapping[str, Callable[..., None]]
 
 
-# What the parser says -----------------------------------------------------------------------------
+# Errors of the parser -----------------------------------------------------------------------------
 
 
 def explain(error: object, argv: Sequence[str], commands: Commands) -> str:
-    """Say in one sentence what the parser refused, and what to give in its place.
+    """Explain an error of the parser in one sentence that says what to do.
 
     Args:
-        error: of the parser.
-        argv: what was given on the command line.
-        commands: by their names.
+        error: the error that the parser raised.
+        argv: the arguments on the command line.
+        commands: the commands by their names.
     """
     text = re.sub(r"<class '([\w.]+)'>", r"\1", " ".join(str(error).split()))
     command = next((a for a in argv if a in commands), None)
@@ -61,7 +61,7 @@ def _all(commands: Commands) -> str:
 
 
 def _nearest(name: str, known: Iterable[str], before: str = "") -> str:
-    """A question for the nearest of the names that are known, or nothing."""
+    """Suggest the nearest known name, or return nothing."""
     folded = {each.lower().replace("-", "_"): each for each in known}
     found = difflib.get_close_matches(name.lower().replace("-", "_"), folded, 1, 0.62)
     return f" (did you mean {before}{folded[found[0]]}?)" if found else ""
@@ -77,7 +77,7 @@ def _unrecognized(token: str, command: str | None, commands: Commands) -> str:
     if not token.startswith("-"):
         data = f"; data are named by --data {token}" if command == "train" else ""
         return f"pvae {command} takes no further argument {token!r}: options begin with --{data}."
-    if name in parameters:  # it is one, but no option
+    if name in parameters:  # a positional argument
         return f"The {name} folder is given without an option: pvae {command} {name.upper()}."
     return (
         f"pvae {command} has no option {typed}{_nearest(name, known, '--')}: pvae "
@@ -86,7 +86,7 @@ def _unrecognized(token: str, command: str | None, commands: Commands) -> str:
 
 
 def _refused_value(text: str, argv: Sequence[str], command: Callable[..., None]) -> str:
-    """Of a value or option that is refused."""
+    """Explain a rejected value or option."""
     keys = []
     while found := re.search(r'Parser key "([\w.]+)": ', text):
         keys.append(found[1])
@@ -118,7 +118,7 @@ def _refused_value(text: str, argv: Sequence[str], command: Callable[..., None])
 
 
 def _given(key: str, argv: Sequence[str]) -> str | None:
-    """The value of an option as it was typed."""
+    """The value of an option as typed."""
     for argument, following in zip(argv, [*argv[1:], None], strict=True):
         option, equals, value = argument.partition("=")
         if option == f"--{key}":
@@ -127,7 +127,7 @@ def _given(key: str, argv: Sequence[str]) -> str | None:
 
 
 def _not_of_type(key: str, value: str, types: Sequence[str]) -> str:
-    """Of a value that is of none of some types."""
+    """Explain that a value has none of the expected types."""
     words, choices, lists = [], [], []
     for each in types:
         if choice := _CHOICE.fullmatch(each):
@@ -157,12 +157,12 @@ def _split(types: str) -> list[str]:
 
 
 def _kind(key: str) -> type[Any] | None:
-    """The kind of part that an option names, if it does."""
+    """The kind of part that an option chooses, if it chooses one."""
     return KINDS.get(key.rpartition(".")[2])
 
 
 def _no_part(key: str, value: str, missing: str | None = None) -> str:
-    """Of a part that there is none of."""
+    """Explain that a part does not exist."""
     kind = _kind(key)
     known = sorted(c.__name__ for c in kind.__subclasses__()) if kind else []
     listed = ", ".join(known)
@@ -179,7 +179,7 @@ def _no_part(key: str, value: str, missing: str | None = None) -> str:
 
 
 def _no_option(key: str, option: str, classes: Sequence[str]) -> str:
-    """Of an option that a part does not have."""
+    """Explain that a part does not have an option."""
     kind = _kind(key)
     path = classes[-1] if classes else ""
     known = _parameters(_imported(path))
@@ -196,7 +196,7 @@ def _no_option(key: str, option: str, classes: Sequence[str]) -> str:
 
 
 def _imported(path: str) -> Any:
-    """What the parser has imported by a path."""
+    """The object that the parser imported by a path."""
     module, _, name = path.rpartition(".")
     return getattr(importlib.import_module(module), name) if module else None
 
@@ -209,16 +209,16 @@ def _parameters(part: Any) -> list[str]:
     return [p.name for p in parameters if p.name not in GIVEN and p.kind != p.VAR_KEYWORD]
 
 
-# What the package says ----------------------------------------------------------------------------
+# Errors of the package ----------------------------------------------------------------------------
 
 
 def as_options(sentence: str, argv: Sequence[str], commands: Commands) -> str:
-    """A sentence of the package with its arguments written as options.
+    """Rewrite Python arguments in an error message of the package as options.
 
     Args:
         sentence: such as "use device='cpu'".
-        argv: what was given on the command line.
-        commands: by their names.
+        argv: the arguments on the command line.
+        commands: the commands by their names.
 
     Example:
         >>> from pvae.cli.commands import train
@@ -255,17 +255,17 @@ def as_options(sentence: str, argv: Sequence[str], commands: Commands) -> str:
 
 
 def _known(key: str) -> list[type]:
-    """The parts of a kind that can be named in short."""
+    """The parts of a kind that options accept by short name."""
     kind = _kind(key)
     return [] if kind is None else kind.__subclasses__()
 
 
 def _of_parts(name: str) -> str | None:
-    """The option of that name, if parts of one kind alone have it."""
+    """The full option of that name, if parts of only one kind have it."""
     keys = [key for key in KINDS if any(name in _parameters(part) for part in _known(key))]
     return f"--{keys[0]}.{name}" if len(keys) == 1 else None
 
 
 def _yaml(value: str) -> str:
-    """A value of Python as options write it."""
+    """Convert a Python value to the form that options take."""
     return {"True": "true", "False": "false", "None": "null"}.get(value, value.replace(", ", ","))

@@ -1,4 +1,4 @@
-"""What the commands print and write of a trained VAE: figures, and all that they depend on."""
+"""The tables and records of results that commands print and write, with their settings."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ from pvae.evaluation.summary import bits_per_dim
 from pvae.messages import shorten
 from pvae.vae import VAE
 
-FIRST = 0.6  # of the time for log p(x), for the first of two estimators
+FIRST = 0.6  # the fraction of the time for log p(x) that the first of two estimators may take
 _BOUNDS = {
     "neg_elbo": "−ELBO",
     "log_likelihood": "E[log p(x|z)]",
@@ -33,7 +33,7 @@ _BOUNDS = {
 
 
 def bounds(vae: VAE, dataset: Dataset, parts: Sequence[str], seed: int = 0) -> dict[str, Any]:
-    """The ELBO of parts of the data and what it consists of."""
+    """The ELBO and its terms on parts of the data."""
     rows = {part: evaluate_part(vae, dataset, part, seed=seed) for part in parts}
     return _settings(vae, dataset, seed) | {
         "samples": 1,
@@ -47,13 +47,13 @@ def bounds_table(record: dict[str, Any]) -> str:
 
 
 def bounds_header(record: dict[str, Any]) -> str:
-    """What the figures depend on, and the names of the columns."""
+    """The settings of the results, and the names of the columns."""
     columns = "".join(f"{_BOUNDS[c]:>16}" for c in _columns(record))
     return f"{_named(record)}, 1 sample of z\n{'part':<12}{'items':>8}{columns}"
 
 
 def bounds_rows(record: dict[str, Any]) -> list[str]:
-    """The figures of each part."""
+    """The results for each part."""
     return [
         f"{part:<12}{figures['items']:>8}"
         + "".join(f"{figures[c]:>16.3f}" for c in _columns(record))
@@ -78,13 +78,13 @@ def evidence(
     seconds: float,
     seed: int,
 ) -> Iterator[dict[str, Any]]:
-    """log p(x) of some items of a part, by one estimator or all that apply, within some time.
+    """Estimate log p(x) of some items of a part, by one estimator or all that apply, in time.
 
-    Where importance sampling cannot be relied on, AIS and its sandwich come first.
+    AIS and its sandwich come first if importance sampling is unreliable.
 
     Yields:
-        What is known so far, each time that an estimator is done; the last of its entries is new.
-        At the end that is which estimate is the best, if there is any.
+        The record so far, each time that an estimator is done; its last entry is new.
+        The final entry is the best estimate, if there is any.
 
     Raises:
         ValueError: if the only estimator does not apply.
@@ -130,12 +130,12 @@ def evidence(
 def _relied_on(vae: VAE, x: Tensor, label: Tensor | None, seed: int) -> bool:
     try:
         return is_reliable(vae, x, label, seed)
-    except ValueError:  # which the estimator will say
+    except ValueError:  # the estimator will raise it
         return True
 
 
 def evidence_header(record: dict[str, Any]) -> str:
-    """What the figures of log p(x) depend on."""
+    """The settings of the estimates of log p(x)."""
     return f"{_named(record)}, {record['part']}"
 
 
@@ -143,7 +143,7 @@ _HOW = {"importance": "importance sampling", "ais": "AIS"}
 
 
 def evidence_lines(record: dict[str, Any]) -> list[str]:
-    """What there is to say of the entry of a record that is new: an estimator, or the best."""
+    """The lines for the new entry of a record: an estimator, or the best."""
     key, figures = list(record.items())[-1]
     if key == "best":
         return _best_lines(record)
@@ -161,7 +161,7 @@ def evidence_lines(record: dict[str, Any]) -> list[str]:
 
 
 def _best_lines(record: dict[str, Any]) -> list[str]:
-    """The estimate to go by, why, and what there was no time for."""
+    """The best estimate, the reason, and what was left out for lack of time."""
     name, reason = record["best"]["estimator"], record["best"]["reason"]
     plural = "" if record[name]["items"] == 1 else "s"
     value = _importance_value if name == "importance" else _ais_value
@@ -232,7 +232,7 @@ def _ais_lines(figures: dict[str, Any]) -> list[str]:
 
 
 def _of_items(figures: dict[str, Any]) -> str:
-    """The error by the choice of the items, apart from a bound whose own error is unknown."""
+    """The standard error over items, apart from that of a bound, which is unknown."""
     error = figures["standard_error_of_data"]
     apart = ";" if figures["standard_error"] is None and error is not None else ""
     return apart + _within(error, " (items)")
@@ -250,7 +250,7 @@ def _within(error: float | None, of: str = "") -> str:
 
 
 def members(dataset: Dataset, part: Part, labels: Sequence[int | str]) -> Tensor:
-    """Which items have one of the labels, given by number or class name.
+    """A mask of the items with one of the labels, given by number or class name.
 
     Raises:
         ValueError: if the data have no classes, there is no such label, or no item or every one
@@ -353,7 +353,7 @@ def compression_table(record: dict[str, Any]) -> str:
 
 
 def _settings(vae: VAE, dataset: Dataset, seed: int) -> dict[str, Any]:
-    """What every figure depends on."""
+    """The settings that all results share."""
     domain = vae.likelihood.domain
     return {
         "data": dataset.name,

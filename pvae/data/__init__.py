@@ -1,4 +1,4 @@
-"""Data: sets by name, folders, files and arrays, split in parts and drawn in converted batches."""
+"""Data: loads data sets, splits them in parts, and yields minibatches for a likelihood."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Arrays and tensors: from any real dtype and common layout to items that torch can draw."""
+"""Conversion of arrays and tensors of any real dtype and common layout to data sets."""
 
 from collections.abc import Mapping, Sequence
 from math import prod
@@ -20,22 +20,22 @@ _REAL = {torch.bool, torch.float16, torch.bfloat16, torch.float32, torch.float64
 
 
 class Arrays(NamedTuple):
-    """Values and labels of one part, as they were given."""
+    """Values and labels of one part, before conversion."""
 
     x: np.ndarray | Tensor
     y: Labels | None = None
 
 
 def as_items(x: np.ndarray | Tensor, event_shape: Sequence[int] | None = None) -> Tensor:
-    """Bring values to the shape ``(N, *event_shape)``.
+    """Convert values to a tensor of shape ``(N, *event_shape)``.
 
-    ``(N, H, W)`` becomes ``(N, 1, H, W)``. Of four dimensions the channels are those with 1, 3 or
-    4 entries: ``(N, H, W, C)`` becomes ``(N, C, H, W)`` if the last dimension has so many and the
-    second does not; four channels are kept as four. All other shapes stay as they are.
+    ``(N, H, W)`` becomes ``(N, 1, H, W)``. ``(N, H, W, C)`` becomes ``(N, C, H, W)`` if the last
+    dimension has 1, 3 or 4 entries and the second does not; four channels are kept. All other
+    shapes stay unchanged.
 
     Args:
         x: booleans, whole or real numbers, the first dimension the items.
-        event_shape: shape of one item, if another than the rule above gives.
+        event_shape: shape of one item, if it differs from the rule above.
 
     Returns:
         A tensor on the CPU: ``uint8`` and signed integers as they are, booleans as ``uint8``, other
@@ -78,16 +78,16 @@ def from_arrays(
     event_shape: Sequence[int] | None = None,
     classes: tuple[str, ...] | None = None,
 ) -> Dataset:
-    """Make a data set of arrays, whose domain is what `pvae.data.domains.detect` finds.
+    """Make a data set from arrays; `pvae.data.domains.detect` finds its domain.
 
     Args:
-        name: what to call it.
+        name: the name of the data set.
         parts: values and labels of ``"train"``, and of ``"validation"`` and ``"test"`` if any.
         event_shape: shape of one item, see `as_items`.
         classes: names of the labels if these are numbers.
 
     Raises:
-        ValueError: if the values or labels are unfit, or the parts unlike one another.
+        ValueError: if values or labels are invalid, or the parts differ in shape or dtype.
 
     Example:
         >>> import numpy as np
@@ -134,7 +134,7 @@ def from_arrays(
 
 
 def _real(x: np.ndarray | Tensor) -> Tensor:
-    """Values as a tensor that torch computes with, each as it was."""
+    """Convert values to a tensor of a dtype that torch computes with, without rounding."""
     if isinstance(x, np.ndarray):
         if x.dtype.kind not in "biuf":
             raise ValueError(f"The data are of dtype {x.dtype}; expected real numbers.")
@@ -157,5 +157,5 @@ def _real(x: np.ndarray | Tensor) -> Tensor:
         return x.float()
     if x.dtype == torch.bool:
         return x.to(torch.uint8)
-    # Torch hardly computes with the larger unsigned integers.
+    # Torch has few operators for the larger unsigned integers.
     return x.long() if x.dtype in (torch.uint16, torch.uint32, torch.uint64) else x

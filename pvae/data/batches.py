@@ -1,4 +1,4 @@
-"""Minibatches of a part, drawn by index and converted for a likelihood."""
+"""Minibatches of a part, converted to the domain of a likelihood."""
 
 from __future__ import annotations
 
@@ -11,38 +11,39 @@ from torch import Tensor
 from torch.utils import data as torch_data
 
 from pvae.checks import is_whole
-from pvae.data.domains import Domain, check, convert, domain_of
+from pvae.data.conversion import convert
+from pvae.data.domains import Domain, check, domain_of
 from pvae.data.image_files import ImageFiles
 from pvae.data.part import Part, Source
 from pvae.data.workers import ignore_interrupts, worker_count
 from pvae.interfaces import Model
 from pvae.seeds import choice
 
-_SEED = 0  # of the draws that come out the same each time
-_AHEAD = 8  # batches that are converted at a time,
+_SEED = 0  # of static draws, which are the same each time
+_AHEAD = 8  # batches that are converted together,
 _MOST = 2**22  # unless they hold more numbers than this
-AT_ONCE = 500  # items that are taken at a time where nothing is trained
-_CHUNK = 1024  # items of one static draw, which are held as floats for a moment
+AT_ONCE = 500  # items per batch outside of training
+_CHUNK = 1024  # items per static draw, which needs them as floats
 
 
 class Batches:
     """Minibatches of one part of a data set, in the domain of a likelihood.
 
-    Items that are in memory are moved to the device once, as they are stored, and drawn there.
-    Image files are decoded ahead of their use, by a few worker processes.
+    Items in memory are moved to the device once, as stored, and converted there. Image files are
+    decoded ahead of time by a few worker processes.
 
-    Dynamic binarization and dequantization draw afresh in each pass, from a generator that the seed
-    of the pass alone determines. Static binarization draws each item once, from a generator of its
+    Dynamic binarization and dequantization draw anew in each pass, from a generator that only the
+    seed of the pass determines. Static binarization draws each item once, from a generator of its
     own, so that it depends on neither the device, the batch size nor any seed.
 
     Args:
-        dataset: the data set, which says what the values are and how to binarize them.
+        dataset: the data set, which has the domain of the values and the kind of binarization.
         part: one of its parts.
-        domain: what the likelihood is a density of.
-        batch_size: number of items of every batch but the last, which has what remains.
-        device: where the batches are needed.
+        domain: the domain of the likelihood.
+        batch_size: number of items in every batch except the last, which has the rest.
+        device: the device of the batches.
         dtype: their floating-point type.
-        labels: whether labels are drawn too.
+        labels: whether batches include labels.
 
     Attributes:
         dataset: the data set.
@@ -50,7 +51,7 @@ class Batches:
         labels: labels of the part, on the device, or ``None``.
 
     Raises:
-        ValueError: if the part is empty, the batch size not possible, or the data cannot become
+        ValueError: if the part is empty, the batch size is invalid, or the data cannot become
             values of ``domain``.
 
     Example:
@@ -104,7 +105,7 @@ class Batches:
             items = _draw_once(part.x, draw)
             domain_from, value_range = "binary", (0.0, 1.0)
         self._items = items.to(self.device) if isinstance(items, Tensor) else items
-        # Converted several batches at a time, the many small operations cost less for each.
+        # Several batches are converted together, which saves the overhead of small operations.
         numbers = batch_size * math.prod(part.event_shape)
         self._ahead = max(1, min(_AHEAD, _MOST // numbers)) if isinstance(items, Tensor) else 1
         self._convert = partial(
@@ -121,13 +122,13 @@ class Batches:
     def epoch(
         self, order: Tensor | None = None, start: int = 0, seed: int | None = None
     ) -> Iterator[Tensor]:
-        """Draw the batches of one pass.
+        """Yield the batches of one pass.
 
         Args:
-            order: indices of the items in the order to draw them, ``int64`` of shape ``(n,)``; by
-                default that of the part.
-            start: number of batches to leave out at the beginning, to go on where a pass was
-                interrupted; the batches that follow are the same.
+            order: indices of the items in the order of the pass, ``int64`` of shape ``(n,)``; by
+                default the order of the part.
+            start: number of batches to skip, to resume an interrupted pass; the batches that
+                follow are the same.
             seed: of dynamic binarization and dequantization; by default drawn from torch's global
                 generator.
 
@@ -149,9 +150,9 @@ class Batches:
     def arguments(
         self, order: Tensor | None = None, start: int = 0, seed: int | None = None
     ) -> Iterator[tuple[Tensor, ...]]:
-        """Draw what model and guide are called with: the batches of `epoch`, and their labels.
+        """Yield the arguments of model and guide: the batches of `epoch`, and their labels.
 
-        Arguments are those of `epoch`.
+        Takes the arguments of `epoch`.
 
         Yields:
             ``(x,)``, or ``(x, y)`` with labels.
@@ -168,17 +169,17 @@ class Batches:
 
     @property
     def in_memory(self) -> bool:
-        """Whether the items are a tensor on the device, from which `draw` takes them."""
+        """Whether the items are a tensor on the device, which `draw` needs."""
         return isinstance(self._items, Tensor)
 
     def draw(self, rows: Tensor) -> tuple[Tensor, ...]:
-        """Return items that are in memory, with their labels, by torch operators alone.
+        """Return items in memory, with their labels, by torch operators only.
 
         Args:
             rows: their indices, ``int64`` of shape ``(n,)``, on the device.
 
         Returns:
-            ``(x,)`` or ``(x, y)``; what is drawn comes from torch's global generator of the device.
+            ``(x,)`` or ``(x, y)``; random draws use torch's global generator of the device.
         """
         if not isinstance(self._items, Tensor):
             raise TypeError("These items are decoded as they are drawn: draw them by arguments().")
@@ -197,15 +198,15 @@ class Batches:
         return self._take(range(min(n, len(self._items))))
 
     def first(self, n: int) -> tuple[Tensor, ...]:
-        """Return the first items, as `head` does, and their labels: what `arguments` draws."""
+        """Return the first items and their labels, in the form that `arguments` yields."""
         return (self.head(n),) if self.labels is None else (self.head(n), self.labels[:n])
 
     def some(self, n: int, seed: int) -> Tensor:
-        """Return a random choice of the items, or all if there are fewer, as a seed decides."""
+        """Return a seeded random choice of the items, or all if there are fewer."""
         return self._take(choice(len(self._items), n, seed).tolist())
 
     def choose(self, n: int | None, seed: int) -> tuple[Tensor, ...]:
-        """Return a random choice of the items and their labels, as a seed decides.
+        """Return a seeded random choice of the items and their labels.
 
         Args:
             n: how many, or all if there are fewer; ``None`` for all in their order.
@@ -229,7 +230,7 @@ class Batches:
     def _draw(self, order: Tensor) -> Iterator[Tensor]:
         if isinstance(self._items, Tensor):
             for rows in order.to(self.device).split(self._ahead * self.batch_size):
-                # On a CPU this is several times as fast as indexing by brackets.
+                # On a CPU this is several times faster than indexing by brackets.
                 yield self._items.index_select(0, rows)
             return
         loader = torch_data.DataLoader(
@@ -238,7 +239,7 @@ class Batches:
             sampler=order.tolist(),
             num_workers=worker_count(len(order)),
             worker_init_fn=ignore_interrupts,
-            generator=torch.Generator(),  # else seeds for the workers are drawn from the global one
+            generator=torch.Generator(),  # else the global one draws seeds for the workers
         )
         for x in loader:
             yield x.to(self.device, non_blocking=True)
@@ -247,12 +248,12 @@ class Batches:
 def batches_for(
     vae: Model, data: Source, part: Part, most: int = AT_ONCE, labels: bool | None = None
 ) -> Batches:
-    """Minibatches of a part of the data, as a VAE takes them, of ``most`` items or fewer.
+    """Make minibatches of at most ``most`` items of a part of the data, for a VAE.
 
-    Labels are drawn too, if the VAE has any, unless ``labels`` is false.
+    Batches include labels if the VAE has labels, unless ``labels`` is false.
 
     Raises:
-        ValueError: if the likelihood does not say what its values are, or what `Batches` raises.
+        ValueError: if the likelihood does not declare its domain, or `Batches` raises.
     """
     size = min(most, len(part))
     labels = vae.labels is not None if labels is None else labels
@@ -260,7 +261,7 @@ def batches_for(
 
 
 class _DrawnOnce(torch_data.Dataset[Tensor]):
-    """Image files of which each is binarized by a draw that its index determines."""
+    """Image files, each binarized by a draw that its index seeds."""
 
     def __init__(self, files: ImageFiles, draw: Callable[..., Tensor]) -> None:
         self.files = files

@@ -1,4 +1,4 @@
-"""A data set: its parts, and what its values are."""
+"""The data set: its parts, and the domain of its values."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ _MOST_CLASSES = 2**20
 
 @dataclass(eq=False, repr=False)
 class Dataset:
-    """A data set in parts, as `pvae.data.load` gives it.
+    """A data set in parts, as `pvae.data.load` returns it.
 
     Args:
-        name: what to call it beside a result.
-        train: items to learn from.
-        domain: what the values are.
-        value_range: their lowest and highest value.
-        validation: items to choose by, if any.
-        test: items to report on, if any.
-        classes: names of the labels, if they have names: the name of label i is ``classes[i]``.
+        name: its name in messages and results.
+        train: the items to train on.
+        domain: the domain of the values.
+        value_range: the lowest and highest value.
+        validation: the items for model selection, if any.
+        test: the items to report results on, if any.
+        classes: the names of the labels, if they have names: label i is ``classes[i]``.
         binarization: how grey values become binary under a binary likelihood.
-        arguments: keyword arguments of `pvae.data.load` that give the same data again, as
-            plain values that YAML can hold; ``arguments["data"]`` is None where the data (or their
-            labels) were given by value and no argument can name them.
+        arguments: keyword arguments of `pvae.data.load` that load the same data again, as plain
+            values for YAML; ``arguments["data"]`` is None if the data (or their labels) were
+            given by value.
         skipped: paths of the broken images that were left out.
 
     Example:
@@ -69,7 +69,7 @@ class Dataset:
 
     @property
     def parts(self) -> dict[str, Part]:
-        """The parts that there are by name, what a model has seen most first."""
+        """The existing parts by name, in the order train, validation, test."""
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
         return {name: part for name, part in parts.items() if part is not None}
 
@@ -91,23 +91,23 @@ class Dataset:
     def batch(
         self, vae: Model, part: str = "test", n: int | None = None, seed: int = 0
     ) -> Tensor | Any:
-        r"""Return items of a part as a VAE takes them: in the domain of its likelihood.
+        r"""Return items of a part in the domain of a VAE's likelihood.
 
-        Bytes become binary or dequantized values as in training (see `pvae.data.domains.convert`),
-        and all values are of the VAE's type, on its device.
+        Bytes become binary or dequantized values as in training (see
+        `pvae.data.conversion.convert`), and all values have the VAE's dtype and are on its device.
 
         Args:
             vae: the VAE.
             part: train, validation or test.
-            n: how many items, a choice that the seed makes, or all if there are fewer; ``None``
-                for all of them in their order.
-            seed: of that choice, and of what is drawn: binarization and dequantization.
+            n: the number of items, chosen at random, or all if there are fewer; ``None`` for all
+                in their order.
+            seed: of that choice, and of binarization and dequantization.
 
         Returns:
             x of shape (n, \*event_shape); for a conditional VAE the pair (x, y), with labels.
 
         Raises:
-            TypeError: if ``vae`` is none.
+            TypeError: if ``vae`` is not a VAE.
             ValueError: if there is no such part, n is below 1, or the data do not fit the VAE.
 
         Example:
@@ -137,7 +137,7 @@ class Dataset:
         return found[0] if vae.labels is None else found
 
     def label_sizes(self) -> dict[str, int | None]:
-        """How many classes the labels have, or how many numbers each, as `pvae.build` takes it.
+        """The number of classes, or of values in a label, as arguments of `pvae.build`.
 
         Returns:
             ``{"classes": ..., "label_dim": ...}``, one of them ``None``.
@@ -162,22 +162,22 @@ class Dataset:
             most = max(most, int(part.y.max()))
         if most >= _MOST_CLASSES:
             raise ValueError(
-                f"The labels of {self.name} go up to {most:,}, which is no number of a class; "
-                "number the classes from 0, or give their names."
+                f"The labels of {self.name} go up to {most:,}, which cannot be the number of a "
+                "class; number the classes from 0, or give their names."
             )
         return {"classes": max(most + 1, len(self.classes or ())), "label_dim": None}
 
     def with_classes(
         self, classes: Sequence[str], among: Sequence[str] = ("train", "validation", "test")
     ) -> Dataset:
-        """Return the data with their labels numbered as in these classes, by name.
+        """Return the data with their labels renumbered to match these classes by name.
 
-        Data without names of classes are returned as they are.
+        Data without class names are returned unchanged.
 
         Args:
-            classes: names, of which those of the data are some.
-            among: the parts of which that is asked; an unknown class in another part has the
-                number after the last.
+            classes: the names of all classes.
+            among: the parts that may hold only these classes; an unknown class in another part
+                gets the number after the last.
 
         Raises:
             ValueError: if a class of the data is not among them.
@@ -203,9 +203,9 @@ class Dataset:
         return replace(self, classes=tuple(classes), **renumbered)
 
     def fingerprint(self) -> str:
-        """Return a short text that other training items would almost surely not give.
+        """Return a short hash of the training items.
 
-        Images that are decoded as they are drawn are known by the names of their files.
+        Images that are not kept in memory are identified by their file names.
         """
         x = self.train.x
         if isinstance(x, Tensor):

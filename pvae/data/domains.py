@@ -1,15 +1,14 @@
-"""Domains: what values a data set has, and their conversion to the domain of a likelihood."""
+"""Domains of values: detect them, check values, and check that one converts to another."""
 
 from typing import Literal, get_args
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from pvae.interfaces import Domain, option
 
 Binarization = Literal["dynamic", "static", "threshold"]
-"""How grey becomes binary: a fresh draw each time, one draw kept, or whether it exceeds half."""
+"""How grey values become binary: drawn each time, drawn once, or by comparison with one half."""
 
 _SOURCES: dict[Domain, tuple[Domain, ...]] = {
     "binary": ("binary", "unit interval", "open unit interval", "bytes"),
@@ -42,18 +41,16 @@ _REMEDIES: dict[Domain, str] = {
 
 BYTE_LEVELS = 256
 
-# Domains of densities for which bytes are dequantized; the unit interval takes them as they are.
+# Domains of densities for which bytes are dequantized; for the unit interval they are not.
 DEQUANTIZED: tuple[Domain, ...] = ("open unit interval", "positive reals", "reals")
-
-_TINY, _EPS = torch.finfo(torch.float32).tiny, torch.finfo(torch.float32).eps
 
 
 def describe(domain: Domain, value_range: tuple[float, float]) -> str:
-    """Name a domain and its range in words.
+    """Describe a domain and its range in words.
 
     Args:
-        domain: what the values are.
-        value_range: their lowest and highest value.
+        domain: the domain of the values.
+        value_range: the lowest and highest value.
 
     Example:
         >>> from pvae.data.domains import describe
@@ -67,10 +64,10 @@ def describe(domain: Domain, value_range: tuple[float, float]) -> str:
 
 
 def domain_of(likelihood: object) -> Domain:
-    """Return what a likelihood says that its values are.
+    """Return the domain that a likelihood declares.
 
     Raises:
-        ValueError: if it does not say.
+        ValueError: if it declares none.
     """
     domain = option(likelihood, "domain")
     if domain not in get_args(Domain):
@@ -82,7 +79,7 @@ def domain_of(likelihood: object) -> Domain:
 
 
 def detect(x: Tensor) -> tuple[Domain, tuple[float, float]]:
-    """Tell what the values of a tensor are, from its dtype and its extremes.
+    """Detect the domain of a tensor from its dtype and its extremes.
 
     Booleans, and zeros and ones of any dtype, are binary; ``uint8`` is bytes of 256 levels; other
     whole numbers from 0 are counts; floating-point numbers within [0, 1] are the unit interval;
@@ -92,8 +89,8 @@ def detect(x: Tensor) -> tuple[Domain, tuple[float, float]]:
         x: real values of any shape.
 
     Returns:
-        The domain, and the lowest and highest value it allows for these data; of the unit interval
-        the lowest and highest there are.
+        The domain and its lowest and highest value for such data; for the unit interval, those of
+        the data.
 
     Raises:
         ValueError: if there are no values, or if some are NaN or infinite.
@@ -132,12 +129,12 @@ def detect(x: Tensor) -> tuple[Domain, tuple[float, float]]:
 
 
 def within(x: Tensor, domain: Domain, levels: int = BYTE_LEVELS) -> Tensor:
-    """Tell which values lie in a domain, of whatever dtype.
+    """Return which values lie in a domain, for any dtype.
 
     Args:
         x: values of any shape.
-        domain: what they should be.
-        levels: how many levels bytes have.
+        domain: the domain.
+        levels: the number of levels of bytes.
 
     Returns:
         Booleans of the shape of ``x``; false where it is NaN or infinite.
@@ -164,16 +161,16 @@ def within(x: Tensor, domain: Domain, levels: int = BYTE_LEVELS) -> Tensor:
 
 
 def check(domain_from: Domain, value_range: tuple[float, float], domain_to: Domain) -> None:
-    """Raise what `convert` would raise, without needing any data.
+    """Raise if `convert` cannot convert such data, without the data themselves.
 
     Args:
-        domain_from: what the data are.
-        value_range: their lowest and highest value.
-        domain_to: what the likelihood is a density of.
+        domain_from: the domain of the data.
+        value_range: the lowest and highest value.
+        domain_to: the domain of the likelihood.
 
     Raises:
-        ValueError: if the data cannot honestly become values of ``domain_to``, for instance if
-            there are zeros among data of the unit interval and that is open.
+        ValueError: if the data have no valid conversion to ``domain_to``, for example if data in
+            the unit interval hold zeros and ``domain_to`` is the open one.
 
     Example:
         >>> from pvae.data.domains import check
@@ -181,7 +178,7 @@ def check(domain_from: Domain, value_range: tuple[float, float], domain_to: Doma
     """
     if domain_to not in _SOURCES:
         raise ValueError(
-            f"The domain {domain_to!r} is none of {', '.join(map(repr, get_args(Domain)))}."
+            f"The domain {domain_to!r} is not one of {', '.join(map(repr, get_args(Domain)))}."
         )
     if domain_from not in _SOURCES[domain_to]:
         raise ValueError(
@@ -198,115 +195,3 @@ def check(domain_from: Domain, value_range: tuple[float, float], domain_to: Doma
             f"{_NAMES[domain_to]}; store grey levels as uint8, which are dequantized, or choose a "
             f"likelihood of {_NAMES[domain_from]}."
         )
-
-
-def convert(
-    x: Tensor,
-    domain_from: Domain,
-    value_range: tuple[float, float],
-    domain_to: Domain,
-    binarization: Literal["dynamic", "threshold"] = "dynamic",
-    generator: torch.Generator | None = None,
-) -> Tensor:
-    """Turn stored values into values in the domain of a likelihood.
-
-    Grey values under a binary likelihood are probabilities: ``"dynamic"`` draws afresh at each call
-    from Bernoulli(x / high), always 0 at 0 and 1 at high, and ``"threshold"`` gives whether
-    x / high exceeds one half. Bytes under a density, of reals, positive reals or the open unit
-    interval, are dequantized to (x + u) / (high + 1) with u uniform on (0, 1), so that their
-    log-density less log(high + 1) per element is, on average over u, a lower bound of the
-    log-probability of the bytes [1]_. Under the unit interval bytes are divided by high. All other
-    values stay as they are, but for those that ``float32`` would round to an end of an open
-    interval.
-
-    Args:
-        x: values of any shape, ``uint8`` where they are bytes.
-        domain_from: what they are.
-        value_range: their lowest and highest value; the highest is the level that stands for 1.
-        domain_to: what the likelihood is a density of.
-        binarization: how grey values become binary.
-        generator: source of the draws, on the device of ``x``; torch's global one by default.
-
-    Returns:
-        ``float32`` of the shape and on the device of ``x``.
-
-    Raises:
-        ValueError: if the data cannot honestly become values of ``domain_to``.
-
-    References:
-        .. [1] Theis, van den Oord, Bethge, "A note on the evaluation of generative models", 2016.
-
-    Example:
-        >>> import torch
-        >>> from pvae.data.domains import convert
-        >>> convert(torch.tensor([0, 255], dtype=torch.uint8), "bytes", (0, 255), "binary")
-        tensor([0., 1.])
-    """
-    check(domain_from, value_range, domain_to)
-    if domain_to == "binary" and domain_from != "binary":
-        high = int(value_range[1]) if domain_from == "bytes" else 1
-        return _binarize(x, domain_from, high, binarization, generator)
-    if domain_to == "unit interval" and domain_from == "bytes":
-        return x.float() / value_range[1]
-    if domain_to in DEQUANTIZED and domain_from == "bytes":
-        return _dequantize(x, int(value_range[1]), generator)
-    x = x.float()
-    if domain_to == "open unit interval":
-        return x.clamp(_TINY, 1 - _EPS)
-    return x.clamp_min(_TINY) if domain_to == "positive reals" else x
-
-
-def _binarize(
-    x: Tensor,
-    domain: Domain,
-    high: int,
-    binarization: Literal["dynamic", "threshold"],
-    generator: torch.Generator | None,
-) -> Tensor:
-    if binarization == "threshold":
-        ones = x > high / 2
-    elif domain == "bytes" and x.device.type == "cpu":
-        # NumPy's loops stay in this thread: to wake the others of torch costs more than they save.
-        levels = _levels_below(high, x, generator)
-        return torch.from_numpy(np.less(levels.numpy(), x.numpy()).astype(np.float32))
-    elif domain == "bytes":
-        ones = _levels_below(high, x, generator) < x
-    else:
-        ones = torch.rand(x.shape, device=x.device, generator=generator) < x
-    return ones.view(torch.uint8).float()  # four times as fast as casting booleans on a CPU
-
-
-def _levels_below(high: int, like: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Draw levels uniform on 0 to ``high - 1``, which are below level x with chance x / high.
-
-    This is most of the cost of a dynamically binarized batch on a CPU. There torch draws one number
-    after another, 32 bits for each element whatever its dtype; four elements out of the same bits,
-    less the few bytes that would favour some levels, take a third of the time and remain exact.
-    """
-    shape, device = like.shape, like.device
-    if device.type != "cpu":
-        return torch.randint(high, shape, dtype=torch.uint8, device=device, generator=generator)
-    count = shape.numel()
-    words = torch.empty(-(-count // 8), dtype=torch.int64)
-    levels = words.random_(-(2**63), None, generator=generator).numpy().view(np.uint8)
-    fair = 256 - 256 % high  # the largest multiple of high: bytes below it are fair modulo high
-    if fair < 256:
-        # The few unfair bytes are looked for eight at a time, and redrawn.
-        rows = levels.reshape(-1, 8)
-        few = np.flatnonzero((levels >= fair).view(np.uint64))
-        some = rows[few]
-        unfair = some >= fair
-        redrawn = torch.randint(high, (int(unfair.sum()),), dtype=torch.uint8, generator=generator)
-        some[unfair] = redrawn.numpy()
-        rows[few] = some
-    if high < fair:
-        levels %= high
-    return torch.from_numpy(levels[:count]).view(shape)
-
-
-def _dequantize(x: Tensor, high: int, generator: torch.Generator | None) -> Tensor:
-    # u is drawn on the midpoints of 2^15 cells, the finest that x + u can hold exactly in float32:
-    # u of more digits would be rounded up to 1 at times, into the next level and, at the top, to 1.
-    cells = 2**15
-    u = torch.randint(cells, x.shape, dtype=torch.float32, device=x.device, generator=generator)
-    return u.add_(0.5).div_(cells).add_(x).div_(high + 1)

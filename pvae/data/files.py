@@ -1,4 +1,4 @@
-"""Files of arrays: .npy, .npz, .pt and .csv."""
+"""Reading arrays from .npy, .npz, .pt and .csv files."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,7 +24,7 @@ _PARTS = ("train", "validation", "test")
 
 
 def read_file(path: Path, key: str | None = None) -> dict[str, Arrays]:
-    """Read the values, and the labels if there are any, that a file holds.
+    """Read the values, and the labels if there are any, from a file.
 
     Of several arrays in one ``.npz`` or ``.pt`` file the values are the one named ``x``, ``images``
     or ``data``, or the only one besides the labels, which are named ``y``, ``labels`` or
@@ -33,20 +33,20 @@ def read_file(path: Path, key: str | None = None) -> dict[str, Arrays]:
 
     Args:
         path: a file whose name ends in one of `SUFFIXES`.
-        key: which of several arrays the values are.
+        key: the name of the values, if the file has several arrays.
 
     Returns:
         The arrays of ``"train"``, and of ``"validation"`` and ``"test"`` if the file has them.
 
     Raises:
         ValueError: if the file is of another kind, damaged, holds anything but arrays of numbers,
-            or several of which none is known to be the values.
+            or several arrays none of which has a known name.
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(
-            f"{path} is of no known kind; expected a folder of images or a file whose name ends in "
-            f"{', '.join(SUFFIXES)}."
+            f"{path} is not of a known kind; expected a folder of images or a file whose name "
+            f"ends in {', '.join(SUFFIXES)}."
         )
     memory.check(str(path), files.check_regular(path))
     arrays: Arrays | np.ndarray | Tensor | Mapping[str, np.ndarray | Tensor]
@@ -90,7 +90,7 @@ def _read_torch(path: Path) -> Tensor | dict[str, Tensor]:
 
 
 def _reading(path: Path, library: str, read: Callable[[], T]) -> T:
-    """Read what may be damaged, or have been made to do harm."""
+    """Read a file that may be damaged or malicious."""
     try:
         return read()
     except archives.Objects as error:
@@ -98,7 +98,7 @@ def _reading(path: Path, library: str, read: Callable[[], T]) -> T:
             f"{path} holds Python objects, which are not read because they could run code; save "
             f"{'arrays of numbers' if library == 'NumPy' else 'a tensor or a dict of tensors'}."
         ) from error
-    except Exception as error:  # of the many types that the formats' own modules raise
+    except Exception as error:  # readers raise errors of many types
         raise ValueError(
             f"{path} is damaged or not a {library} file ({brief(error)}); save it again with "
             f"{'numpy.save or numpy.savez' if library == 'NumPy' else 'torch.save'}."
@@ -123,7 +123,7 @@ def _choose(
             other = name.startswith(("x_", "y_")) and name not in known
             if other or (name in known and f"x_{name[2:]}" not in arrays):
                 raise ValueError(
-                    f"{path} holds {brief(name, 40)}, which is of no part; expected "
+                    f"{path} holds {brief(name, 40)}, which is not the name of a part; expected "
                     f"{', '.join(known)}, and labels only beside their values."
                 )
         return {

@@ -1,4 +1,4 @@
-"""Image files as items of a data set, decoded when they are drawn."""
+"""Image files as items of a data set, decoded when they are read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 
 class ImageFiles(torch_data.Dataset[Tensor]):
-    """Images that are decoded when they are drawn.
+    """Image files that are decoded when they are read.
 
     Item i is the i-th image, ``uint8`` of shape ``(channels, *size)``.
 
@@ -33,7 +33,7 @@ class ImageFiles(torch_data.Dataset[Tensor]):
         channels: 1 for grey or 3 for colours.
 
     Raises:
-        ValueError: when an item is drawn whose file is not a readable image.
+        ValueError: when an item is read whose file is not a readable image.
 
     Example:
         >>> from pvae.data import ImageFiles
@@ -70,7 +70,7 @@ class ImageFiles(torch_data.Dataset[Tensor]):
         path = self.paths[index]
         try:
             return torch.from_numpy(pixels(path, self.size, self.crop, self.channels))
-        except Exception as error:  # of the many types that Pillow raises
+        except Exception as error:  # Pillow raises errors of many types
             raise ValueError(
                 f"{path} cannot be read as an image ({reason_of(error)}); repair or remove it."
             ) from error
@@ -84,7 +84,7 @@ def pixels(path: str, size: tuple[int, int], crop: bool, channels: Channels) -> 
 
 @contextmanager
 def opened(path: str) -> Iterator[Image]:
-    """Open an image of a kind that is expected, and of no more pixels than Pillow deems safe."""
+    """Open an image of a supported format, with no more pixels than Pillow considers safe."""
     from PIL import Image
 
     if os.path.exists(path) and not os.path.isfile(path):
@@ -96,9 +96,9 @@ def opened(path: str) -> Iterator[Image]:
 
 
 def reason_of(error: Exception) -> str:
-    """What was wrong with an image."""
+    """The reason why an image cannot be read."""
     from PIL import UnidentifiedImageError
 
     if isinstance(error, UnidentifiedImageError):
-        return "not an image"  # what it says of itself repeats the path
+        return "not an image"  # the error's own message repeats the path
     return " ".join(str(error).split()) or type(error).__name__

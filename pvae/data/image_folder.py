@@ -1,4 +1,4 @@
-"""Folders of images: what they hold, decoded once into memory or each time they are drawn."""
+"""Reading folders of images, decoded once into memory or each time they are read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pvae.progress_bar import bar
 T = TypeVar("T")
 
 RESIDENT_LIMIT = 2 * 2**30
-"""Bytes of decoded images that are kept in memory; more are decoded each time they are drawn."""
+"""Bytes of decoded images that are kept in memory; larger folders are decoded on each read."""
 
 SUFFIXES = (
     ".bmp",
@@ -39,9 +39,9 @@ SUFFIXES = (
     ".tiff",
     ".webp",
 )
-"""Endings of the names of image files, in small letters or capitals."""
+"""Suffixes of image files, in any case."""
 
-# What their content may be. Pillow knows others, of which some run programs, such as PostScript.
+# Supported formats. Pillow has others, some of which run programs, such as PostScript.
 _PARTS = {
     "train": "train",
     "val": "validation",
@@ -65,8 +65,8 @@ def read_folder(
     its parts, and the folders in them the classes.
 
     Args:
-        folder: where the images are.
-        size: height and width to bring them to; needed if they differ.
+        folder: the folder of images.
+        size: height and width to resize them to; needed if they differ.
         crop: whether to cut rather than stretch them to ``size``.
         channels: 1 for grey or 3 for colours; by default 1 if all images are grey.
         skip_broken: whether to leave out files that are not readable images.
@@ -128,14 +128,14 @@ def read_folder(
 
 
 def decode(files: ImageFiles) -> tuple[Tensor | ImageFiles, dict[str, str]]:
-    """Decode all images, and keep them if they take less memory than `RESIDENT_LIMIT`.
+    """Decode all images, and keep them in memory if they are smaller than `RESIDENT_LIMIT`.
 
     Args:
         files: the images.
 
     Returns:
-        The readable images, as a ``uint8`` tensor of shape ``(N, C, H, W)`` or as they came; and of
-        the others, what is wrong with each path.
+        The readable images, as a ``uint8`` tensor of shape ``(N, C, H, W)`` or as files; and the
+        paths of the others, each with the reason.
     """
     resident = math.prod(files.shape) <= RESIDENT_LIMIT
     x = torch.empty(files.shape if resident else 0, dtype=torch.uint8)
@@ -198,9 +198,9 @@ def _find(folder: Path) -> list[_Found]:
 
 
 def _check_once(path: str, seen: dict[tuple[int, int], str]) -> None:
-    """Refuse to meet a folder or file again under another name, as links let one do.
+    """Raise if links lead to the same folder or file twice.
 
-    A loop would have no end, and what is in the train part could be in the test part too.
+    A loop would not end, and a train item could be in the test part too.
     """
     found = os.stat(path)
     before = seen.setdefault((found.st_dev, found.st_ino), path)
@@ -214,7 +214,7 @@ def _head(path: str, with_shape: bool) -> tuple[tuple[int, int] | None, bool]:
 
 
 class _Attempts(torch_data.Dataset, Generic[T]):
-    """What a function makes of each path, or else what is wrong with it."""
+    """The result of a function for each path, or its error."""
 
     def __init__(self, function: Callable[[str], T], paths: Sequence[str]) -> None:
         self.function = function
@@ -227,7 +227,7 @@ class _Attempts(torch_data.Dataset, Generic[T]):
         path = self.paths[index]
         try:
             return path, self.function(path), ""
-        except Exception as error:  # of the many types that Pillow raises
+        except Exception as error:  # Pillow raises errors of many types
             return path, None, reason_of(error)
 
 
@@ -240,7 +240,7 @@ def _each(
         num_workers=worker_count(len(paths)),
         worker_init_fn=ignore_interrupts,
         collate_fn=list,
-        generator=torch.Generator(),  # else seeds for the workers are drawn from the global one
+        generator=torch.Generator(),  # else the global one draws seeds for the workers
     )
     with bar(total=len(paths), desc="Reading images", delay=2, leave=False) as progress:
         for attempts in loader:

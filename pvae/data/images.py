@@ -1,4 +1,4 @@
-"""Convert a PIL image of any mode and size to bytes of shape (C, H, W)."""
+"""Conversion of PIL images of any mode and size to bytes of shape (C, H, W)."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _ORIENTATION = 0x0112  # the EXIF tag; its values from 5 on turn the picture on 
 
 
 def shape_of(image: Image) -> tuple[int, int]:
-    """Return the height and width of a picture once it is turned as its EXIF data say."""
+    """Return the height and width of an image in its EXIF orientation."""
     width, height = image.size
     return (width, height) if image.getexif().get(_ORIENTATION, 1) >= 5 else (height, width)
 
 
 def is_grey(image: Image) -> bool:
-    """Return whether the mode of a picture, or its palette, has no colours but greys."""
+    """Return whether the mode or the palette of an image has only greys."""
     if image.mode in ("P", "PA"):
         palette = np.array(image.getpalette("RGB")).reshape(-1, 3)
         return bool((palette == palette[:, :1]).all())
@@ -40,25 +40,24 @@ def to_bytes(
     crop: bool = False,
     channels: Channels | None = None,
 ) -> np.ndarray:
-    """Turn a picture into bytes.
+    """Convert an image to bytes.
 
-    The EXIF orientation is respected, transparency is flattened on black, 16-bit greys are scaled
-    to bytes, and of an animation the first frame is taken. Pictures are resized by averaging over
-    the area of a pixel (Pillow's antialiased bilinear filter), which never leaves the range of the
-    values.
+    The EXIF orientation is applied, transparency is flattened on black, 16-bit greys are scaled to
+    bytes, and the first frame of an animation is taken. Images are resized by Pillow's antialiased
+    bilinear filter, which stays in the range of the values.
 
     Args:
-        image: the picture.
+        image: the image.
         size: height and width to resize it to.
         crop: whether to keep its proportions and cut what exceeds ``size`` around the centre,
             rather than stretch it.
-        channels: 1 for grey or 3 for colours; by default 1 where the picture is grey.
+        channels: 1 for grey or 3 for colours; by default 1 if the image is grey.
 
     Returns:
         ``uint8`` of shape ``(channels, height, width)``.
 
     Raises:
-        ValueError: if the pixels are numbers of no fixed range.
+        ValueError: if the pixels have no fixed range.
 
     Example:
         >>> from PIL import Image
@@ -70,7 +69,7 @@ def to_bytes(
 
     mode = "L" if (channels == 1 or (channels is None and is_grey(image))) else "RGB"
     if size is not None:
-        # A large JPEG is decoded several times as fast at a fraction of its size. Twice the final
+        # A large JPEG is decoded several times faster at a fraction of its size. Twice the final
         # size leaves the shrinking itself to the filter below.
         image.draft(None, (2 * max(size), 2 * max(size)))
     image = ImageOps.exif_transpose(image)
@@ -92,7 +91,7 @@ def to_bytes(
 def resize(
     x: Tensor, size: tuple[int, int] | None, crop: bool = False, channels: Channels | None = None
 ) -> Tensor:
-    """Turn images that are bytes already into bytes of another size or number of channels.
+    """Convert images of bytes to another size or number of channels.
 
     Args:
         x: ``uint8`` of shape ``(N, 1, H, W)`` or ``(N, 3, H, W)``.
@@ -146,6 +145,6 @@ def common_shape(shapes: Iterable[tuple[int, int]]) -> tuple[int, int]:
 def _scale_to_bytes(pixels: np.ndarray, mode: str) -> np.ndarray:
     if mode == "F" or pixels.min() < 0 or pixels.max() > 65535:
         raise ValueError(
-            f"A picture of mode {mode} holds numbers of no fixed range; store them as an array."
+            f"An image of mode {mode} holds numbers without a fixed range; store them as an array."
         )
     return ((pixels.astype(np.int64) + 128) // 257).astype(np.uint8)  # 65535 = 255 * 257, rounded

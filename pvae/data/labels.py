@@ -1,4 +1,4 @@
-"""Labels: whole numbers, names that are given numbers, or measurements."""
+"""Conversion of labels: whole numbers, names of classes, or continuous values."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ Labels = np.ndarray | Tensor | Sequence[Any]
 
 
 def encode(groups: Sequence[Labels]) -> tuple[list[Tensor], tuple[str, ...] | None]:
-    """Number the labels of one or more parts alike.
+    """Convert the labels of one or more parts, with the same numbers for the same names.
 
     Args:
         groups: labels of each part, of shape ``(N,)``, or for continuous ones ``(N, d)``.
@@ -50,8 +50,8 @@ def _flat(labels: Labels) -> np.ndarray:
         array = labels.numpy(force=True) if isinstance(labels, Tensor) else np.asarray(labels)
     except (ValueError, TypeError, RuntimeError) as error:  # ragged lists, sparse tensors
         raise ValueError(
-            "The labels are no array, such as lists of different lengths; expected (N,), one label "
-            "per item."
+            "The labels are not an array, such as lists of different lengths; expected (N,), one "
+            "label per item."
         ) from error
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]

@@ -1,4 +1,4 @@
-"""Any data as a `pvae.data.Dataset`: by name, from a folder or a file, or by value."""
+"""Loading data by name, from a folder or a file, or by value as a `pvae.data.Dataset`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pvae.data.torch_dataset import read_items
 from pvae.messages import brief, shorten
 
 _VALIDATION = 1000  # items of the validation part of torchvision's data sets, if a tenth is more
-_MOST_PIXELS = 2**26  # of one image, about what Pillow deems safe to decode
+_MOST_PIXELS = 2**26  # of one image, about what Pillow considers safe to decode
 
 _NAMED = "a data set by name"
 _FOLDER = "a folder of images"
@@ -62,7 +62,7 @@ def load(
     skip_broken: bool = False,
     root: str | Path | None = None,
 ) -> Dataset:
-    """Load data and cut them in parts.
+    """Load data and split them in parts.
 
     Args:
         data: what to load:
@@ -71,42 +71,42 @@ def load(
               binary pixels, no download, see `pvae.data.shapes`), ``mnist``, ``fashion-mnist``,
               ``kmnist``, ``emnist`` (its balanced classes), ``omniglot`` (the background alphabets
               to train on, the evaluation alphabets to test on, bright strokes, 28 by 28),
-              ``cifar10``, ``svhn``, ``celeba`` (64 by 64, decoded as drawn);
+              ``cifar10``, ``svhn``, ``celeba`` (64 by 64, decoded on each read);
             - the path of a folder of images, whose folders are classes, or else parts if they are
               named ``train``, ``val`` and ``test``, see `pvae.data.image_folder.read_folder`;
             - the path of an ``.npy``, ``.npz``, ``.pt`` or ``.csv`` file, see
               `pvae.data.files.read_file` and `pvae.data.tables.read_table`;
             - an array or a tensor of one of the shapes of `pvae.data.arrays.as_items`;
             - a map-style data set of torch, whose items are x or (x, label);
-            - a data set that is loaded already, which is returned as it is.
+            - a data set that is loaded already, which is returned unchanged.
 
         labels: one whole number or string per item of an array or a file, or the path of an
             ``.npy``, ``.npz`` or ``.pt`` file that holds them.
-        size: pixels to bring images to, as one number or as (height, width).
+        size: pixels to resize images to, as one number or as (height, width).
         crop: whether to keep the proportions of images and cut what exceeds ``size`` around the
             centre, rather than stretch them.
-        channels: 1 for grey images or 3 for colours, if not their own.
-        event_shape: shape of one item, if another than the data have.
-        key: which of several arrays in a file is the data.
-        validation: number of items of the validation part, or their fraction of the items that the
-            data do not set apart for tests; 0 to cut none. By default the part the data come with,
-            else 0.1, but of the data sets of torchvision no more than 1,000.
+        channels: 1 for grey images or 3 for colours; by default those of the images.
+        event_shape: shape of one item, if it differs from that of the data.
+        key: the name of the data, if a file has several arrays.
+        validation: number of items of the validation part, or their fraction of the items outside
+            the test part that the data come with; 0 for none. By default the part the data come
+            with, else 0.1, but at most 1,000 items of torchvision's data sets.
         test: the same for the test part, by default 0.1 if the data come without one.
-        binarization: how grey becomes binary under a binary likelihood: ``"dynamic"`` draws afresh
+        binarization: how grey becomes binary under a binary likelihood: ``"dynamic"`` draws anew
             each time with the grey as the probability, ``"static"`` draws once, ``"threshold"``
-            asks whether it exceeds one half.
+            gives 1 above one half.
         skip_broken: whether to leave out images of a folder that cannot be read.
         root: folder that holds torchvision's data sets, or where to download them; by default the
             environment variable ``PVAE_DATA``, else a folder ``pvae`` in the user's cache.
 
     Returns:
-        The data set. Its parts are the same each time, whatever the seed of a training run.
+        The data set. Its parts do not depend on the seed of a training run.
 
     Raises:
         FileNotFoundError: if there is no such path, or a named data set is absent and cannot be
             downloaded.
-        TypeError: if ``data`` is none of the above.
-        ValueError: if the data or an argument are unfit, or an argument does not apply to such
+        TypeError: if ``data`` is not one of the above.
+        ValueError: if the data or an argument are invalid, or an argument does not apply to such
             data.
 
     Example:
@@ -218,9 +218,9 @@ def _path(data: str | Path) -> Path:
         path = Path(data).expanduser().absolute()
         if data != "" and path.exists():
             return path
-    except (OSError, ValueError, RuntimeError) as error:  # too long, no text, or of no known user
+    except (OSError, ValueError, RuntimeError) as error:  # such as too long, or an unknown user
         raise ValueError(
-            f"{shorten(str(data), 80)} is no path of a file or folder: {brief(error)}."
+            f"{shorten(str(data), 80)} is not the path of a file or folder: {brief(error)}."
         ) from error
     if isinstance(data, Path) or path.suffix or data.startswith(("~", ".")) or "/" in data:
         raise FileNotFoundError(f"There is no file or folder {brief(path)}; correct the path.")
@@ -267,7 +267,7 @@ def _with_labels(parts: dict[str, Arrays], labels: Labels | str | Path | None) -
         return parts
     if len(parts) > 1:
         raise ValueError(
-            "labels cannot be told apart for data that come in parts; leave them out, or put "
+            "labels cannot be assigned to data that come in parts; leave them out, or put "
             "y_train and y_test in the file."
         )
     if isinstance(labels, (str, Path)):

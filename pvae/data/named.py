@@ -34,7 +34,7 @@ NAMES = (
     "svhn",
     "celeba",
 )
-"""What `pvae.data.load` knows by name."""
+"""The names that `pvae.data.load` accepts."""
 
 _DIGITS = tuple("0123456789")
 
@@ -45,7 +45,7 @@ _IDX = (
     "t10k-labels-idx1-ubyte",
 )
 
-# Where torchvision looks for the files of each under its root.
+# The folder and files of each under torchvision's root.
 _FILES: dict[str, tuple[str, tuple[str, ...]]] = {
     "mnist": ("MNIST/raw", _IDX),
     "fashion-mnist": ("FashionMNIST/raw", _IDX),
@@ -93,22 +93,22 @@ def read_named(
     crop: bool = False,
     channels: Channels | None = None,
 ) -> Dataset:
-    """Read a data set of a known name, after downloading it if need be.
+    """Read a data set by name, and download it if necessary.
 
     Args:
         name: one of `NAMES`.
-        root: the folder that holds torchvision's data sets, or will; by default the environment
+        root: the folder for torchvision's data sets; by default the environment
             variable ``PVAE_DATA``, else ``pvae`` in the user's cache folder.
-        size: height and width of the images, if not their own; 28 by 28 for omniglot and 64 by 64
+        size: height and width of the images, if not the original; 28 by 28 for omniglot, 64 by 64
             for celeba by default. Shapes are drawn at the larger of the two.
         crop: whether to cut rather than stretch them to ``size``. Faces of celeba are always cut.
-        channels: 1 for grey or 3 for colours, if not their own.
+        channels: 1 for grey or 3 for colours, if not the original.
 
     Returns:
         The parts that the data set comes with; all items in ``train`` if it has none.
 
     Raises:
-        FileNotFoundError: if the data are not there and cannot be downloaded.
+        FileNotFoundError: if the data are missing and cannot be downloaded.
 
     Example:
         >>> from pvae.data.named import read_named
@@ -137,13 +137,13 @@ def _root(root: str | Path | None) -> Path:
 
 
 def _fetch(name: str, root: Path, read: Callable[[Path, bool], T]) -> T:
-    """Read from a root that holds the files, else download them first."""
-    with suppress(Exception):  # of the many types that torchvision raises for absent or cut files
+    """Read from the root, or download the files there first."""
+    with suppress(Exception):  # torchvision raises errors of many types for missing or cut files
         return read(root, False)
     try:
         root.mkdir(parents=True, exist_ok=True)
-        # torchvision takes some files to be complete if they only exist. An interrupted download
-        # leaves none that do, because whole files move here after all have arrived.
+        # torchvision assumes that existing files are complete. So files are moved here only after
+        # all have arrived.
         with tempfile.TemporaryDirectory(prefix=".download-", dir=root) as arrived:
             read(Path(arrived), True)
             _move(Path(arrived), root)
@@ -270,7 +270,7 @@ def _omniglot(root: Path, size: tuple[int, int], crop: bool, channels: Channels)
         from torchvision import datasets
 
         sets = [datasets.Omniglot(root, background=b, download=download) for b in (True, False)]
-        # In the order of their paths: that of torchvision is left to the file system.
+        # Sorted by path: torchvision's order depends on the file system.
         return [sorted(Path(s.target_folder).glob("*/*/*.png")) for s in sets]
 
     found = _fetch("omniglot", root, find)
@@ -300,7 +300,7 @@ def _celeba(root: Path, size: tuple[int, int], channels: Channels) -> Dataset:
         partition = (root / "celeba" / "list_eval_partition.txt").read_text().split()
         names, numbers = partition[::2], partition[1::2]
         missing = set(names).difference(os.listdir(folder))
-        if missing:  # torchvision asks no more than that the folder exists
+        if missing:  # torchvision checks only that the folder exists
             raise FileNotFoundError(f"{folder} lacks {len(missing):,} images")
         return [
             [

@@ -1,4 +1,4 @@
-"""One part of a data set, and what else is known of the values in it."""
+"""One part of a data set, and the interface of the data set that it is from."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pvae.interfaces import Domain
 
 @runtime_checkable
 class Source(Protocol):
-    """What `pvae.data.Batches` knows of the `pvae.data.Dataset` that a part is of."""
+    """The interface of a `pvae.data.Dataset` that `pvae.data.Batches` uses."""
 
     name: str
     domain: Domain
@@ -35,10 +35,10 @@ class Part:
 
     Args:
         x: values of shape ``(N, *event_shape)``, bytes kept as ``uint8``; or image files that are
-            decoded when they are drawn.
+            decoded when they are read.
         y: labels if there are any: ``int64`` of shape ``(N,)``, or continuous ones, ``float32`` of
             shape ``(N, d)``.
-        files: where each item is from, if each has a file of its own.
+        files: the file of each item, if each has its own.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""Cutting validation and test parts from the training items."""
+"""Splitting validation and test parts from the training items."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pvae.checks import is_real, is_whole
 from pvae.data.dataset import Dataset
 
 SPLIT_SEED = 20131220
-"""Seed of every split. It is not the seed of a training run: runs that differ in theirs must share
-their parts, or their results would differ by what they were tested on."""
+"""Seed of every split. It is not the seed of a training run: runs with different seeds must share
+their parts, or their results would differ by their test data."""
 
 _DEFAULT = 0.1
 
@@ -22,15 +22,14 @@ def split(
     validation: int | float | None = None,
     test: int | float | None = None,
 ) -> Dataset:
-    """Cut a validation and a test part, drawn at random, from the items of ``train``.
+    """Split a random validation and test part from the items of ``train``.
 
-    The draw is the same at each call, in every version of this library and on every machine. The
-    items of a part that was cut, and those that remain, are in the order of the draw, so that the
-    first of them are a random sample.
+    The split is the same at each call, in every version of this library and on every machine. The
+    items of the new parts are in random order, so that the first of them are a random sample.
 
     Args:
-        dataset: the data, with the parts they come with, which are kept.
-        validation: number of items, or the fraction of the items of ``train``; 0 to cut none,
+        dataset: the data; parts that they come with are kept.
+        validation: number of items, or the fraction of the items of ``train``; 0 for none,
             and by default 0.1 if the data come without one.
         test: the same for the test part.
 
@@ -38,7 +37,7 @@ def split(
         A data set with the new parts.
 
     Raises:
-        ValueError: if a number is not possible, leaves nothing to train on, or is for a part that
+        ValueError: if a number is invalid, leaves nothing to train on, or is for a part that
             the data come with.
 
     Example:
@@ -58,7 +57,7 @@ def split(
             f"A validation part of {counts['validation']:,} and a test part of {counts['test']:,} "
             f"leave none of {total:,} items to train on; ask for fewer."
         )
-    # NumPy promises that the draws of its RandomState never change.
+    # NumPy guarantees that the stream of RandomState never changes.
     rows = np.random.RandomState(SPLIT_SEED).permutation(total).tolist()
     parts: dict[str, Any] = {}
     for part, count in counts.items():

@@ -15,8 +15,8 @@ COUNTS = (3, 4, 8, 8, 8)
 CLASSES = ("square", "ellipse", "heart")
 SIZE = 32
 
-_LARGEST = 0.2  # half the side of the largest square, as a part of the image's side
-_STEP = 1 / 16  # from one position to the next
+_LARGEST = 0.2  # half the side of the largest square, as a fraction of the image's side
+_STEP = 1 / 16  # between neighbouring positions
 
 
 class Shapes(NamedTuple):
@@ -35,14 +35,14 @@ class Shapes(NamedTuple):
 
 
 def shapes(size: int = SIZE) -> Shapes:
-    """Draw every combination of 5 factors once: white shapes on black, after dSprites.
+    """Render every combination of 5 factors once: white shapes on black, after dSprites.
 
     The factors are 3 shapes (square, ellipse, heart), 4 scales (the smallest half of the largest),
     8 rotations, 8 positions along x from left to right, and 8 along y from top to bottom. Rotations
     are counterclockwise by multiples of 11.25°, within the quarter turn after which a square
     repeats, so that no two images of the default size are the same: in dSprites some are.
 
-    ``pvae.data.load("shapes")`` has the same images, cut in parts, with the shape as the label.
+    ``pvae.data.load("shapes")`` has the same images, split in parts, with the shape as the label.
     Measures of disentanglement are over all combinations of the factors, so they take all of these
     images, in this order.
 
@@ -63,10 +63,10 @@ def shapes(size: int = SIZE) -> Shapes:
         (torch.Size([6144, 1, 32, 32]), [2, 3, 7, 7, 7])
     """
     check_size("size", size)
-    # The images, and several reals at a time for every scale, rotation and position.
+    # The images, and several floats at a time for every scale, rotation and position.
     memory.check("The shapes", size**2 * (math.prod(COUNTS) + 8 * 8 * math.prod(COUNTS[1:4])))
     _, scales, rotations, xs, ys = COUNTS
-    # Along each side in parts of it, from the centre; dimensions are the factors, rows, columns.
+    # Coordinates from the centre, in fractions of a side; dimensions are factors, rows, columns.
     pixel = (np.arange(size) + 0.5) / size - 0.5
     x = (pixel - _positions(xs)[:, None])[:, None, None, :]
     y = (_positions(ys)[:, None] - pixel)[:, :, None]
@@ -98,4 +98,4 @@ def _ellipse(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 def _heart(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     u, v = u / 0.88, v / 0.88
     inside = u * u + v * v - 1
-    return inside * inside * inside <= u * u * v * v * v  # powers are far slower
+    return inside * inside * inside <= u * u * v * v * v  # much faster than powers

@@ -1,4 +1,4 @@
-"""Tables of comma-separated values."""
+"""Reading tables of comma-separated values."""
 
 import csv
 from pathlib import Path
@@ -11,20 +11,20 @@ _LABEL_COLUMNS = ("label", "labels", "y", "target", "class")
 
 
 def read_table(path: Path) -> Arrays:
-    """Read a table of numbers, one item a line.
+    """Read a table of numbers, one item per line.
 
     The first line is a header if none of its cells is a number or one of them names the labels:
     ``label``, ``labels``, ``y``, ``target`` or ``class``. The column of that name may hold strings.
-    A table says nothing of dtypes: if all its numbers are whole they are read as integers.
+    A table has no dtypes: if all its numbers are whole they are read as integers.
 
     Args:
-        path: the file, in UTF-8.
+        path: the file, encoded in UTF-8.
 
     Returns:
         Values of shape ``(N, D)``, and the labels if a column has them.
 
     Raises:
-        ValueError: if the file is not such a table, with the line and the column at fault.
+        ValueError: if the file is not such a table; the message names the line and the column.
     """
     rows, labels, label_column, width = [], [], None, None
     try:
@@ -49,7 +49,7 @@ def read_table(path: Path) -> Arrays:
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} is not a table of comma-separated text: {error}.") from error
     if not rows or not len(rows[0]):
-        raise ValueError(f"{path} holds no values; expected one item a line.")
+        raise ValueError(f"{path} holds no values; expected one item per line.")
     x = np.stack(rows)
     if np.isfinite(x).all() and (x == np.round(x)).all() and np.abs(x).max() < 2**53:
         x = x.astype(np.int64)

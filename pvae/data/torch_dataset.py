@@ -1,4 +1,4 @@
-"""Data sets of torch: every item drawn once and kept."""
+"""Reading map-style data sets of torch into memory."""
 
 from dataclasses import replace
 from typing import Any
@@ -21,12 +21,12 @@ def read_items(
     channels: Channels | None = None,
     event_shape: tuple[int, ...] | None = None,
 ) -> Dataset:
-    """Draw every item of a data set of torch.
+    """Read every item of a data set of torch.
 
     Args:
         source: a map-style data set whose items are x or (x, label), with x a Pillow image, a
             tensor or an array. Its attribute ``classes``, if it has one, names the labels.
-        size: height and width to bring Pillow images to; needed if they differ.
+        size: height and width to resize Pillow images to; needed if they differ.
         crop: whether to cut rather than stretch them to ``size``.
         channels: 1 for grey or 3 for colours; by default 1 if all Pillow images are grey.
         event_shape: shape of one item, see `pvae.data.arrays.as_items`.
@@ -67,11 +67,11 @@ def read_items(
     if pictures == len(values):
         common_shape((x.shape[1], x.shape[2]) for x in values)
         most = max(len(x) for x in values)
-        values = [x.expand(most, -1, -1) for x in values]  # greys among colours
+        values = [x.expand(most, -1, -1) for x in values]  # grey and colour images
     elif size is not None or crop or channels is not None:
         raise ValueError(
-            f"The items of {name} are not pictures, to which alone size, crop and channels apply; "
-            f"leave these out."
+            f"The items of {name} are not images, so size, crop and channels do not apply; "
+            f"leave them out."
         )
     for index, x in enumerate(values):
         if x.shape != values[0].shape:
@@ -86,7 +86,7 @@ def read_items(
         event_shape,
         classes if classes is None else tuple(str(label) for label in classes),
     )
-    if pictures == len(values):  # whatever their pixels happen to be
+    if pictures == len(values):  # even if all pixels are 0 or 1
         return replace(dataset, domain="bytes", value_range=(0.0, 255.0))
     return dataset
 

@@ -1,28 +1,28 @@
-"""The processes that decode images: how many, and what they do when interrupted."""
+"""Worker processes that decode images: their number, and their handling of Ctrl-C."""
 
 import os
 import signal
 
-_FEW = 500  # images that one process decodes before others would have started
+_FEW = 500  # images that one process decodes in the time that starting others takes
 _MOST = 4
 
 
 def worker_count(items: int) -> int:
-    """Return how many workers to start for so many images: 0 to decode them in this process."""
+    """Return how many workers to start for a number of images: 0 to decode in this process."""
     if items < _FEW:
         return 0
-    if hasattr(os, "sched_getaffinity"):  # the processors this process may use, where that is known
+    if hasattr(os, "sched_getaffinity"):  # the CPUs that this process may use
         return min(_MOST, len(os.sched_getaffinity(0)))
     return min(_MOST, os.cpu_count() or 1)
 
 
 def ignore_interrupts(worker: int) -> None:
-    """Leave Ctrl-C to the process that draws, which may want to finish what it is at.
+    """Ignore Ctrl-C in a worker, so that the main process can finish its step.
 
-    The terminal interrupts all processes at once, and a worker that ended would take the images it
-    had decoded with it.
+    The terminal interrupts all processes at once, and a worker that exits would lose the images it
+    has decoded.
 
     Args:
-        worker: number of this worker.
+        worker: index of this worker.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -230,23 +230,23 @@ def check_memory(memory: object) -> None:
         raise ValueError(f"memory is {shown(memory)}: give a positive number of MiB.")
 
 
-def rows_within(vae: VAE, memory: float, numbers: int | None = None) -> int:
+def rows_within(vae: VAE, memory: float, floats: int | None = None) -> int:
     """How many z the decoder can take at once, at least 1.
 
     Args:
         vae: the VAE.
         memory: in MiB.
-        numbers: `numbers_per_row`, where it is known already.
+        floats: `floats_per_row`, where it is known already.
 
     Raises:
         ValueError: if the memory is not positive.
     """
     check_vae(vae)
     check_memory(memory)
-    return max(1, int(memory * 2**20 / ((numbers or numbers_per_row(vae)) * vae.dtype.itemsize)))
+    return max(1, int(memory * 2**20 / ((floats or floats_per_row(vae)) * vae.dtype.itemsize)))
 
 
-def numbers_per_row(vae: VAE) -> int:
+def floats_per_row(vae: VAE) -> int:
     """How many numbers come to be when a datum is scored at one z more.
 
     Raises:
@@ -272,7 +272,7 @@ def numbers_per_row(vae: VAE) -> int:
             with _Counter() as counter:
                 z = q.sample((draws,))
                 q.log_prob(z), vae.p_z(y).log_prob(z), vae.decode(z, y, like=x).log_prob(x)
-            return counter.numbers
+            return counter.floats
 
         return max(1, count(3) - count(2))  # what does not depend on z is there once
 
@@ -282,14 +282,14 @@ class _Counter(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.numbers = 0
+        self.floats = 0
 
     def __torch_dispatch__(
         self, function: Callable, types: object, args: tuple = (), kwargs: dict | None = None
     ) -> object:
         result = function(*args, **(kwargs or {}))
         leaves = pytree.tree_leaves(result)
-        self.numbers += sum(leaf.numel() for leaf in leaves if isinstance(leaf, Tensor))
+        self.floats += sum(leaf.numel() for leaf in leaves if isinstance(leaf, Tensor))
         return result
 
 

@@ -62,9 +62,9 @@ def compression(
     All codes are of the same values. Under a likelihood of binary values they are the binarized
     images, by the draw that the ELBO is of, eight values to a byte in gzip, and of images of one
     channel in PNG; all others take a byte a value. Under a density the dequantized ELBO bounds the
-    code length of the bytes (see `pvae.data.domains.convert`). PNG is Pillow's with ``optimize``,
-    gzip of level 9. Of small images a file each is mostly headers, and neither learns from the
-    others: all in one is the fairer figure.
+    code length of the bytes (see `pvae.data.conversion.convert`). PNG is Pillow's with
+    ``optimize``, gzip of level 9. Of small images a file each is mostly headers, and neither learns
+    from the others: all in one is the fairer figure.
 
     Args:
         vae: the VAE.

@@ -13,7 +13,7 @@ from pvae.evaluation.ais import AIS, Bidirectional, Path, ais, bidirectional
 from pvae.evaluation.batching import OutOfTime, stop_after
 from pvae.evaluation.decomposition import active_units
 from pvae.evaluation.log_likelihood import log_likelihood
-from pvae.evaluation.pareto import pareto_smoothed
+from pvae.evaluation.pareto_smoothing import pareto_smoothed
 from pvae.evaluation.results import FEW_CHAINS, TOLERATED
 from pvae.interfaces import option
 from pvae.seeds import seeded

@@ -14,19 +14,18 @@ from pvae.evaluation.batching import (
     MEMORY,
     as_batch,
     check_memory,
-    numbers_per_row,
+    floats_per_row,
     per_datum,
     rows_within,
 )
 from pvae.evaluation.importance import (
-    UNRELIABLE,
     effective_sample_size,
     log_mean,
     log_weights,
-    pareto_tail,
     proposal_of,
     standard_error,
 )
+from pvae.evaluation.pareto import UNRELIABLE, pareto_tail
 from pvae.evaluation.results import described, estimate, unreliable_items
 from pvae.evaluation.scoring import Scorer
 from pvae.vae import VAE
@@ -214,14 +213,14 @@ def weigher(
     check_memory(memory)
     if vae.device.type == "cpu":
         memory = min(memory, _CACHED * torch.get_num_threads())
-    numbers = numbers_per_row(vae)
-    score = Scorer(vae, float(len(x)) * num_samples * numbers)
-    rows = rows_within(vae, memory, numbers)
+    floats = floats_per_row(vae)
+    score = Scorer(vae, float(len(x)) * num_samples * floats)
+    rows = rows_within(vae, memory, floats)
     portion = max(1, rows // score.abreast)
     data = min(
         portion,
         math.ceil(_PORTIONS * score.abreast * portion / num_samples),
-        max(1, rows * numbers // (_COPIES * num_samples)),
+        max(1, rows * floats // (_COPIES * num_samples)),
     )
 
     def weigh(proposal: dist.TorchDistribution, x: Tensor, y: Tensor | None) -> Tensor:

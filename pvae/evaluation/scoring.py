@@ -73,12 +73,12 @@ class Scorer:
 
     Args:
         vae: the VAE.
-        numbers: that are computed in all, about.
+        floats: about how many are computed in all.
     """
 
-    def __init__(self, vae: VAE, numbers: float = 0) -> None:
+    def __init__(self, vae: VAE, floats: float = 0) -> None:
         self.vae = vae
-        self._worthwhile = numbers > REPAID and best_backend(vae.device) == "inductor"
+        self._worthwhile = floats > REPAID and best_backend(vae.device) == "inductor"
         # How many portions are scored at a time.
         on_threads = self._worthwhile and vae.device.type == "cpu"
         self.abreast = torch.get_num_threads() if on_threads else 1

@@ -55,7 +55,7 @@ class Sphere:
         return u / u.norm(dim=-1, keepdim=True)
 
 
-class Levels:
+class Hierarchy:
     """Latents that are the data of a VAE: u holds its latents, then they themselves."""
 
     def __init__(self, vae: Model) -> None:
@@ -83,7 +83,7 @@ class Levels:
         return _latents(self.vae.likelihood(self.above.z(above)))
 
 
-Latents: TypeAlias = Smooth | Sphere | Levels
+Latents: TypeAlias = Smooth | Sphere | Hierarchy
 
 
 def latents(vae: VAE, y: Tensor | None = None) -> Latents:
@@ -103,5 +103,5 @@ def latents(vae: VAE, y: Tensor | None = None) -> Latents:
 
 def _latents(p: dist.TorchDistribution) -> Latents:
     if isinstance(p, Marginal):
-        return Levels(p.vae)
+        return Hierarchy(p.vae)
     return Sphere(p) if p.support is constraints.sphere else Smooth(p)

@@ -8,34 +8,25 @@ from typing import Any, Literal
 import numpy as np
 import pyro
 import torch
-from pyro.infer import (
-    ELBO,
-    SVI,
-    JitTrace_ELBO,
-    JitTraceEnum_ELBO,
-    JitTraceGraph_ELBO,
-    JitTraceMeanField_ELBO,
-)
+from pyro.infer import ELBO, SVI
 from pyro.optim import PyroOptim
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from pvae.inference.arguments import check_arguments, check_kept, flatten, kind_of
 from pvae.inference.backends import Backend
 from pvae.inference.eager_step import EagerStep
-from pvae.inference.program import Program, Run, observed, watch_of
-from pvae.inference.rollback import is_plain, undone
+from pvae.inference.program import Program
+from pvae.inference.rollback import undone
+from pvae.inference.run import Run, observed, watch_of
 from pvae.inference.stand_in import Spot, are_tensors, data_parts, varying_parts
 from pvae.inference.state import Elements
 from pvae.inference.untraceable import Disagreement, Unmet, Untraceable, brief
 from pvae.inference.update import update_of
 
-WITH_GRAPHS = (JitTrace_ELBO, JitTraceEnum_ELBO, JitTraceGraph_ELBO, JitTraceMeanField_ELBO)
 MOST_KINDS = 8  # of arguments that graphs are made for
 MOST_PROGRAMS = 8  # graphs of one kind, before what changes is taken to change for ever
 MOST_SECONDS = 60.0  # spent on making graphs, after which a third one is not made
-
-
-_HASHED = pytree.TreeSpec.__hash__ is not None  # not so in earlier versions of torch
 
 
 class CompiledSVI(SVI):
@@ -177,7 +168,7 @@ class CompiledSVI(SVI):
             RuntimeError: if graph and eager program disagree.
             ValueError: if a value is outside of its support, as SVI raises it.
         """
-        leaves, structure = _flatten(args, kwargs)
+        leaves, structure = flatten(args, kwargs)
         programs = self._programs.get(self._kind(leaves, structure, True), [])
         inputs = [leaf for leaf in leaves if torch.is_tensor(leaf)]
         with pyro.validation_enabled(True):
@@ -198,14 +189,15 @@ class CompiledSVI(SVI):
         if self.optim is not self.update.optim:  # another was put in its place
             self.update = update_of(self.optim)
             self._programs.clear()
-        leaves, structure = _flatten(args, kwargs)
+        leaves, structure = flatten(args, kwargs)
         kind = self._kind(leaves, structure, gradients)
         if kind in self._eager:
             return self._run_eagerly(args, kwargs, gradients)
         inputs = [leaf for leaf in leaves if torch.is_tensor(leaf)]
         try:
             if kind not in self._programs:
-                self._check_arguments(leaves)
+                check_arguments(leaves, self.objective)
+                self._check_count()
             program = self._program(kind, leaves, structure, gradients)
             if program is not None:
                 return program.run(inputs)
@@ -223,7 +215,7 @@ class CompiledSVI(SVI):
         with observed() as run:
             loss = self._run_eagerly(args, kwargs, gradients)
         try:
-            _check_kept(args, kwargs, given)
+            check_kept(args, kwargs, given)
             self._make(kind, leaves, structure, gradients, run)
         except Untraceable as error:
             self._refuse(error)
@@ -244,7 +236,7 @@ class CompiledSVI(SVI):
         step = EagerStep(self, gradients, args, kwargs)
         taken: list = []  # the loss, once the step is taken
         try:
-            _check_kept(args, kwargs, given)
+            check_kept(args, kwargs, given)
             arrays = [leaf for leaf in leaves if isinstance(leaf, np.ndarray)]
             constants = [None if torch.is_tensor(leaf) else leaf for leaf in leaves]
             if not step.repeats(watch_of(self, step.run, constants, arrays)):
@@ -260,16 +252,7 @@ class CompiledSVI(SVI):
             self._eager.add(kind)
         return taken[0] if taken else step.take()
 
-    def _check_arguments(self, leaves: list) -> None:
-        if isinstance(self.objective, WITH_GRAPHS):
-            raise Untraceable(f"{type(self.objective).__name__} makes a graph of its own")
-        if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
-            raise Untraceable("autocast is on, under which numbers have no type of their own")
-        for leaf in leaves:
-            if torch.is_tensor(leaf) and leaf.requires_grad:
-                raise Untraceable("an argument requires a gradient, which only an eager step gives")
-            if torch.is_tensor(leaf) and not is_plain(leaf):
-                raise Untraceable(f"an argument is a {leaf.layout} tensor")
+    def _check_count(self) -> None:
         if len(self._programs) >= MOST_KINDS:
             raise Untraceable(
                 f"its arguments are of more than {MOST_KINDS} kinds (shapes and types), of which "
@@ -277,18 +260,8 @@ class CompiledSVI(SVI):
             )
 
     def _kind(self, leaves: list, structure: Any, gradients: bool) -> Hashable:
-        """What a graph is for: the kinds of arguments, and what is called with them."""
-        kinds = tuple(
-            (leaf.shape, leaf.dtype, leaf.device, leaf.requires_grad)
-            if torch.is_tensor(leaf)
-            else type(leaf)
-            for leaf in leaves
-        )
-        calls = map(_Identity, (self.model, self.guide, self.loss_and_grads, self.loss))
-        autocast = torch.is_autocast_enabled("cpu"), torch.is_autocast_enabled("cuda")
-        defaults = torch.get_default_dtype(), torch._C._len_torch_function_stack(), *autocast
-        hashed = structure if _HASHED else str(structure)
-        return (kinds, hashed, gradients, self.update.batch_size, *defaults, *calls)
+        calls = self.model, self.guide, self.loss_and_grads, self.loss
+        return kind_of(leaves, structure, (gradients, self.update.batch_size), calls)
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy is made of: all but graphs, which it makes for itself."""
@@ -442,38 +415,10 @@ class CompiledSVI(SVI):
             return None
 
 
-class _Identity:
-    """Stands for an object by its identity, whether or not it has a hash."""
-
-    def __init__(self, thing: Any) -> None:
-        self.thing = thing
-
-    def __hash__(self) -> int:
-        return id(self.thing)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Identity) and self.thing is other.thing
-
-
-def _flatten(args: tuple, kwargs: dict) -> tuple[list, Any]:
-    """Arguments as a list, and how to put them together; tensors without strides of their own."""
-    leaves, structure = pytree.tree_flatten((args, kwargs))
-    plain = (torch.is_tensor(leaf) and is_plain(leaf) for leaf in leaves)
-    leaves = [x.contiguous() if p else x for x, p in zip(leaves, plain, strict=True)]
-    return leaves, structure
-
-
 def _shown(value: Any) -> str:
     """A value as Python writes it, in a message."""
     text = repr(value)
     return text if len(text) <= 60 else f"an object of type {type(value).__name__}"
-
-
-def _check_kept(args: tuple, kwargs: dict, given: list) -> None:
-    """Refuse programs that have put other arguments in the place of those given."""
-    left = pytree.tree_leaves((args, kwargs))
-    if len(left) != len(given) or any(a is not b for a, b in zip(left, given, strict=True)):
-        raise Untraceable("it writes into an argument")
 
 
 def _wrong(error: Disagreement) -> RuntimeError:

@@ -5,13 +5,15 @@ from typing import Any
 
 import pyro
 import torch
+from pyro.infer import SVI
 from pyro.infer.util import torch_item, zero_grads
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from pvae.inference.guards import Watch, equal
-from pvae.inference.program import observed
+from pvae.inference.equality import equal
+from pvae.inference.guards import Watch
 from pvae.inference.rollback import Record, noise, set_noise, undone
+from pvae.inference.run import observed
 
 
 class EagerStep:
@@ -30,7 +32,7 @@ class EagerStep:
         run: what the run used.
     """
 
-    def __init__(self, svi: Any, gradients: bool, args: tuple, kwargs: dict) -> None:
+    def __init__(self, svi: SVI, gradients: bool, args: tuple, kwargs: dict) -> None:
         self.svi = svi
         self.gradients = gradients
         self._call: Callable = lambda: (svi.loss_and_grads if gradients else svi.loss)(
@@ -82,10 +84,8 @@ class EagerStep:
         if self.gradients:
             for p, gradient in zip(self._leaves, self._found, strict=True):
                 own = self._own.get(id(p))
-                if own is None or gradient is None:
-                    p.grad = own if gradient is None else gradient
-                else:
-                    p.grad = own + gradient
+                given = own is not None and gradient is not None
+                p.grad = own + gradient if given else own if gradient is None else gradient
             parameters = set(self.run.named.values())
             self.svi.optim(parameters)
             zero_grads(parameters)

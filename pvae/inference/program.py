@@ -8,63 +8,23 @@ from typing import Any
 import numpy as np
 import pyro
 import torch
-from pyro import poutine
 from pyro.util import warn_if_nan
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from pvae.inference.assertions import Checks
+from pvae.inference.agreement import Terms, close, close_or_none, size
 from pvae.inference.backends import best_backend, compile_graph
 from pvae.inference.cuda_graph import CapturedStep
-from pvae.inference.executed import Executed, recorded
-from pvae.inference.guards import ATOMS, Watch, equal
+from pvae.inference.equality import ATOMS, equal
 from pvae.inference.parts import LEAF, take_apart
 from pvae.inference.rollback import same_noise, stored, undone
+from pvae.inference.run import Run, observed, watch_of
 from pvae.inference.stand_in import Spot, StandIn
 from pvae.inference.state import Place
-from pvae.inference.tracing import Graph, difference, marked, trace
+from pvae.inference.tracing import Graph, difference, trace
 from pvae.inference.untraceable import Disagreement, Unmet, Untraceable, brief
 
-TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-3}  # of a graph, relative to the eager program
 TRIES = 3  # a discrete draw may fall on the other side of an edge by rounding, but not every time
-
-
-class Run:
-    """What a run of the programs used.
-
-    Attributes:
-        named: parameters by name.
-        modules: modules that were called.
-        executed: code of the user's own.
-        checks: what checks of values found.
-    """
-
-    def __init__(self) -> None:
-        self.named: dict[str, Tensor] = {}
-        self.modules: list[nn.Module] = []
-        self.executed = Executed()
-        self.checks = Checks()
-
-
-@contextmanager
-def observed() -> Iterator[Run]:
-    """Observe a run of the programs."""
-    run = Run()
-    called: dict[int, nn.Module] = {}
-
-    def note(module: nn.Module, _: object) -> None:
-        called.setdefault(id(module), module)
-
-    hook = nn.modules.module.register_module_forward_pre_hook(note)
-    try:
-        with run.checks, recorded() as run.executed, poutine.trace(param_only=True) as params:
-            yield run
-    finally:
-        hook.remove()
-    run.modules = list(called.values())
-    sites: Mapping[str, Any] = params.trace.nodes
-    run.named = {name: site["value"].unconstrained() for name, site in sites.items()}
 
 
 class Program:
@@ -149,10 +109,10 @@ class Program:
         loss = self._compute_and_update(inputs)
         if loss[0].is_cuda:
             return self._joined(loss)
-        number = self._joined([value.item() for value in loss])
-        if isinstance(number, float):
-            warn_if_nan(number, "loss")  # type: ignore[call-overload]  # a float is a number
-        return number
+        loss = self._joined([value.item() for value in loss])
+        if isinstance(loss, float):
+            warn_if_nan(loss, "loss")
+        return loss
 
     def _joined(self, values: Sequence[Any]) -> Any:
         return pytree.tree_unflatten(values, self.graph.loss)
@@ -161,7 +121,6 @@ class Program:
         state = torch.get_rng_state() if self.graph.answers else None
         loss, gradients, conditions = self._compute(inputs)
         if any(bool(c) is not a for c, a in zip(conditions, self.graph.answers, strict=True)):
-            assert state is not None  # there are conditions
             torch.set_rng_state(state)
             raise Unmet
         if self.gradients:
@@ -184,13 +143,12 @@ class Program:
         if left:
             torch._foreach_zero_(left)
         for parameter, _ in gradients:
-            if parameter.grad is not None:
-                self.zeros[id(parameter)] = parameter.grad, parameter.grad._version
+            self.zeros[id(parameter)] = parameter.grad, parameter.grad._version
 
     def _is_zero(self, parameter: Tensor) -> bool:
         """Whether a gradient is still what a step has left."""
         left, version = self.zeros.get(id(parameter), (None, 0))
-        return left is not None and left is parameter.grad and left._version == version
+        return left is parameter.grad and left._version == version
 
     def _compute(
         self, inputs: Sequence[Tensor]
@@ -361,12 +319,11 @@ class Program:
             raise (Untraceable(said) if said else error) from error
 
     def _compare(self, inputs: Sequence[Tensor]) -> str | None:
-        terms = _Terms()
+        terms = Terms()
         with undone(self.parameters, self.watch) as written:
             with terms:
                 loss = pytree.tree_leaves(self._eager(inputs, terms.program))
-            scale = 1.0 if self.scale is None else self.scale  # without gradients there is none
-            eager = [None if p.grad is None else p.grad * scale for p in self.parameters]
+            eager = [None if p.grad is None else p.grad * self.scale for p in self.parameters]
             changing = [t for t in (*self.graph.live, *self.parameters) if written(t)]
             replaced = [part for one in self.varying for part in take_apart(one.value())[0]]
             if any(written(x) for x in (*inputs, *filter(torch.is_tensor, replaced))):
@@ -380,96 +337,15 @@ class Program:
             for tensor, value in zip(changing, before, strict=True):
                 tensor.copy_(value)
         for value, reference in zip(values, loss, strict=True):
-            if not _close(value, torch.as_tensor(reference), max(abs(reference), terms.largest)):
+            if not close(value, torch.as_tensor(reference), max(abs(reference), terms.largest)):
                 return f"the loss is {float(value):.8g} against {float(reference):.8g}"
         largest = max(
             (float(g.abs().max()) for g in eager if g is not None and g.numel()), default=0
         )
         for p, gradient in zip(self.parameters, eager, strict=True):
-            if not _close_or_none(compiled.get(id(p)), gradient, largest):
+            if not close_or_none(compiled.get(id(p)), gradient, largest):
                 name = next(name for name, other in self.named.items() if other is p)
                 return f"the gradient of {name} differs"
-        if not all(_close(a, b, _size(b)) for a, b in zip(ours, after, strict=True)):
+        if not all(close(a, b, size(b)) for a, b in zip(ours, after, strict=True)):
             return "a tensor that it changes in place differs"
         return None
-
-
-def watch_of(svi: Any, run: Run, constants: list, ignored: list) -> Watch:
-    """What the programs read from Python, as far as a run has told.
-
-    Raises:
-        Untraceable: if there is more than can be followed, or undone.
-    """
-    if any(map(_hooked, run.named.values())):
-        raise Untraceable("a parameter has a hook on its gradient, which only eager steps call")
-    modules = {f"module {i}": module for i, module in enumerate(run.modules)}
-    hooks = {n: v for n, v in vars(nn.modules.module).items() if n.startswith("_global_")}
-    return Watch(
-        {
-            "an argument": constants,
-            "the model": svi.model,
-            "the guide": svi.guide,
-            "the model within": poutine.unwrap(svi.model),
-            "the guide within": poutine.unwrap(svi.guide),
-            "the loss": svi.objective,
-            "the loss's gradients": svi.loss_and_grads,
-            "the hooks of all modules": hooks,
-            **modules,
-        },
-        run.executed,
-        ignored,
-    )
-
-
-class _Terms(TorchFunctionMode):
-    """Observes how large the terms are that a loss is the sum of, beside which it may be small.
-
-    Attributes:
-        largest: the largest sum of absolute values that was taken outside of the programs.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.largest = 0.0
-        self.in_program = False
-
-    def __torch_function__(
-        self, function: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
-    ) -> Any:
-        if function in (torch.sum, torch.Tensor.sum) and not self.in_program:
-            x = args[0].detach()
-            if x.is_floating_point() and x.numel():
-                self.largest = max(self.largest, float(x.abs().sum()))
-        return function(*args, **(kwargs or {}))
-
-    def program(self, program: Callable) -> Callable:
-        """Mark what runs inside a program."""
-        return marked(self, program)
-
-
-def _hooked(parameter: Tensor) -> bool:
-    # A hook after accumulation is an attribute that older versions of torch lack.
-    after = getattr(parameter, "_post_accumulate_grad_hooks", None)
-    return bool(parameter._backward_hooks or after)
-
-
-def _size(tensor: Tensor) -> float:
-    return float(tensor.abs().max()) if tensor.numel() and tensor.dtype != torch.bool else 0.0
-
-
-def _close(value: Tensor, reference: Tensor, scale: float) -> bool:
-    value = value.to(reference)
-    same = (value == reference) | (value.isnan() & reference.isnan())
-    if reference.is_floating_point() or reference.is_complex():
-        tolerance = TOLERANCES.get(reference.dtype, 0.05) * scale
-        same |= (value - reference).abs() <= tolerance
-    return bool(same.all())
-
-
-def _close_or_none(value: Tensor | None, reference: Tensor | None, largest: float) -> bool:
-    """Compare gradients; none and zero are the same."""
-    if value is None or reference is None:
-        given = value if reference is None else reference
-        return given is None or not given.any()
-    # What cancels in one gradient is as large as rounding in the others.
-    return _close(value, reference, max(_size(reference), 1e-3 * largest))

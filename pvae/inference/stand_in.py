@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pvae.inference.guards import ATOMS, Watch, equal
+from pvae.inference.equality import ATOMS, equal
+from pvae.inference.guards import Watch
 from pvae.inference.parts import put_together, take_apart
 from pvae.inference.rollback import is_plain
 from pvae.inference.scalars import Scalar

@@ -1,4 +1,4 @@
-"""Likelihoods p(x|z): modules whose forward(z) returns a distribution over x, one family a file."""
+"""Likelihoods p(x|z): modules whose forward(z) returns a distribution over x."""
 
 import lazy_loader
 

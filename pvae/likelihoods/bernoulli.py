@@ -12,21 +12,21 @@ SMALLEST_MEAN = 1e-3
 class Bernoulli(Conditional):
     r"""Independent binary pixels: log p(x|z) = sum_i x_i log p_i(z) + (1 - x_i) log(1 - p_i(z)).
 
-    The network returns the logit of p for each element. Values are 0 or 1; grey images are
-    binarized on the way in (see `pvae.data`).
+    The network returns the logit of p for each element. Values are 0 or 1; grey images are first
+    binarized (see `pvae.data`).
 
     With ``relaxed=True`` the same formula is applied to values anywhere in [0, 1], as many
     published scripts do. It is then a reconstruction loss (the cross-entropy between two
     Bernoullis, at best the entropy of the grey values), **not the log of a density**: it does not
-    normalize over [0, 1], its "ELBO" bounds no likelihood, and its numbers compare only with
-    those of others who did the same (Loaiza-Ganem and Cunningham 2019).
+    normalize over [0, 1], its "ELBO" bounds no likelihood, and its values compare only with
+    those of the same loss (Loaiza-Ganem and Cunningham 2019).
 
     Args:
         latent_dim: the number of latents d.
         event_shape: event shape of x.
-        network: maps (d,) to event_shape: a module, or what makes one from the two shapes;
+        network: maps (d,) to event_shape: a module, or a factory that takes the two shapes;
             ``None`` for an `MLP`.
-        relaxed: whether grey values in [0, 1] are taken as they are.
+        relaxed: whether grey values in [0, 1] are used without binarization.
 
     Shape:
         z of (\*batch, d) to a distribution of batch shape batch and event shape event_shape.
@@ -48,12 +48,12 @@ class Bernoulli(Conditional):
         network: NetworkOrFactory | None = None,
         relaxed: bool = False,
     ) -> None:
-        super().__init__((latent_dim,), event_shape, numbers=1, network=network)
+        super().__init__((latent_dim,), event_shape, outputs=1, network=network)
         self.relaxed = relaxed
         self.domain = "unit interval" if relaxed else "binary"
 
     def initialize(self, mean: Tensor) -> None:
-        """Begin at the mean of the data, shape event_shape (Burda et al. 2016, section 5)."""
+        """Initialize p to the mean of the data, shape event_shape (Burda et al. 2016)."""
         self.start_at(mean.clamp(SMALLEST_MEAN, 1 - SMALLEST_MEAN).logit())
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:

@@ -11,7 +11,7 @@ SMALLEST_MEAN = 1e-3
 
 
 class Binomial(Conditional):
-    r"""Independent levels, each the number of heads of K - 1 coins (McCullagh and Nelder 1989).
+    r"""Independent levels, each the sum of K - 1 Bernoulli trials (McCullagh and Nelder 1989).
 
     .. math::
         P(x|z) = \prod_i \binom{K - 1}{x_i} p_i(z)^{x_i} (1 - p_i(z))^{K - 1 - x_i}
@@ -22,7 +22,7 @@ class Binomial(Conditional):
     Args:
         latent_dim: the number of latents d.
         event_shape: event shape of x.
-        network: maps (d,) to event_shape: a module, or what makes one from the two shapes;
+        network: maps (d,) to event_shape: a module, or a factory that takes the two shapes;
             ``None`` for an `MLP`.
         levels: the number of levels K, at least 2.
 
@@ -49,11 +49,11 @@ class Binomial(Conditional):
         network: NetworkOrFactory | None = None,
         levels: int = 256,
     ) -> None:
-        super().__init__((latent_dim,), event_shape, numbers=1, network=network)
+        super().__init__((latent_dim,), event_shape, outputs=1, network=network)
         self.levels = check_levels(levels)
 
     def initialize(self, mean: Tensor) -> None:
-        """Begin at the mean of the data, shape event_shape."""
+        """Initialize the mean to that of the data, shape event_shape."""
         p = mean / (self.levels - 1)
         self.start_at(p.clamp(SMALLEST_MEAN, 1 - SMALLEST_MEAN).logit())
 

@@ -16,14 +16,14 @@ class Categorical(Conditional):
     .. math::
         P(x|z) = \prod_i \operatorname{softmax}(\ell_i(z))_{x_i}
 
-    The network returns a logit for each level of each element, K times as many numbers as x has
+    The network returns a logit for each level of each element, K times as many outputs as x has
     elements: the most flexible likelihood of bytes, and the most costly.
 
     Args:
         latent_dim: the number of latents d.
         event_shape: event shape of x.
-        network: maps (d,) to K times event_shape along the first dimension: a module, or what
-            makes one from the two shapes; ``None`` for an `MLP`.
+        network: maps (d,) to K times event_shape along the first dimension: a module, or a
+            factory that takes the two shapes; ``None`` for an `MLP`.
         levels: the number of levels K, at least 2.
 
     Shape:
@@ -50,7 +50,7 @@ class Categorical(Conditional):
         levels: int = 256,
     ) -> None:
         levels = check_levels(levels)
-        super().__init__((latent_dim,), event_shape, numbers=levels, network=network)
+        super().__init__((latent_dim,), event_shape, outputs=levels, network=network)
         self.levels = levels
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:

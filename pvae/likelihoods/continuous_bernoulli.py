@@ -18,13 +18,13 @@ class ContinuousBernoulli(Conditional):
         p(x|z) = \prod_i C(p_i(z))\, p_i(z)^{x_i} (1 - p_i(z))^{1 - x_i}, \qquad
         C(p) = \frac{\operatorname{logit} p}{2 p - 1}
 
-    It is the relaxed `Bernoulli` with what that one lacks to be a density. The network returns the
+    It is the relaxed `Bernoulli`, normalized to a density by C. The network returns the
     logit of p for each element; the mean is not p, but lies nearer to one half.
 
     Args:
         latent_dim: the number of latents d.
         event_shape: event shape of x.
-        network: maps (d,) to event_shape: a module, or what makes one from the two shapes;
+        network: maps (d,) to event_shape: a module, or a factory that takes the two shapes;
             ``None`` for an `MLP`.
 
     Shape:
@@ -48,13 +48,13 @@ class ContinuousBernoulli(Conditional):
         event_shape: Shape,
         network: NetworkOrFactory | None = None,
     ) -> None:
-        super().__init__((latent_dim,), event_shape, numbers=1, network=network)
+        super().__init__((latent_dim,), event_shape, outputs=1, network=network)
 
     def initialize(self, mean: Tensor) -> None:
-        """Begin at the mean of the data, shape event_shape."""
+        """Initialize the mean to that of the data, shape event_shape."""
         mean = mean.double().clamp(SMALLEST_MEAN, 1 - SMALLEST_MEAN)
-        # Newton's method, from a start that is exact at both ends; the slope of the mean is the
-        # variance.
+        # Newton's method, from an initial value that is exact at both ends; the slope of the mean
+        # is the variance.
         logits = 1 / (1 - mean) - 1 / mean
         for _ in range(10):
             p = distributions.ContinuousBernoulli(logits)

@@ -1,4 +1,4 @@
-"""What likelihoods of counts have in common: rates, and what they are relative to."""
+"""Base class of likelihoods of counts: rates and exposures."""
 
 import math
 from typing import Literal
@@ -14,27 +14,27 @@ SMALLEST_RATE = 1e-8
 
 
 class Counts(Conditional):
-    r"""A likelihood of counts whose network gives a raw number, the logarithm of a rate.
+    r"""Base class of likelihoods of counts whose network returns the logarithm of a rate.
 
-    With r_i the raw number of element i, the rate is exp(r_i); with an exposure e, e exp(r_i);
-    and with the exposure ``"observed"``, total * softmax(r)_i over all elements, where the total
-    is that of the datum itself: the rates then only share it out.
+    With r_i the output for element i, the rate is exp(r_i); with an exposure e, e exp(r_i); and
+    with the exposure ``"observed"``, total * softmax(r)_i over all elements, where the total is
+    that of the datum itself.
 
     Args:
         latent_dim: the number of latents d.
         event_shape: event shape of x.
-        numbers: raw numbers per element, of which the first gives the rate.
+        outputs: network outputs per element; the first gives the rate.
         network: as of `Conditional`.
         exposure: what rates are relative to: ``None`` for nothing; a positive number for a factor
             common to all data, such as a time; ``"observed"`` for the total of each datum itself,
-            such as the library size of a cell, which the network then only shares out.
+            such as the library size of a cell, which the network then distributes.
 
     Attributes:
-        takes_total: whether `forward` is to be given totals; without them it takes the mean total
-            of the training data, or before it was told by `initialize` one count per element.
+        takes_total: whether `forward` takes totals; without them it uses the mean total of the
+            training data, or before `initialize` one count per element.
 
     Raises:
-        ValueError: if the exposure is none of these, a size is below 1, or the network does not
+        ValueError: if the exposure is not one of these, a size is below 1, or the network does not
             fit.
     """
 
@@ -45,7 +45,7 @@ class Counts(Conditional):
         self,
         latent_dim: int,
         event_shape: Shape,
-        numbers: int,
+        outputs: int,
         network: NetworkOrFactory | None,
         exposure: float | Literal["observed"] | None,
     ) -> None:
@@ -59,14 +59,14 @@ class Counts(Conditional):
                 "(a factor common to all data, such as a time), 'observed' (the total of each "
                 "datum itself, such as the library size of a cell) or None."
             )
-        super().__init__((latent_dim,), event_shape, numbers=numbers, network=network)
+        super().__init__((latent_dim,), event_shape, outputs=outputs, network=network)
         self.exposure = exposure
         self.takes_total = exposure == "observed"
         if self.takes_total:
             self.register_buffer("mean_total", torch.tensor(float(math.prod(self.event_shape))))
 
     def initialize(self, mean: Tensor) -> None:
-        """Begin with the rates at the mean of the data, shape event_shape."""
+        """Initialize the rates to the mean of the data, shape event_shape."""
         log_rate = mean.clamp_min(SMALLEST_MEAN).log()
         if self.takes_total:
             self.mean_total.copy_(mean.sum())
@@ -75,7 +75,7 @@ class Counts(Conditional):
         self.start_at(log_rate)
 
     def rate(self, raw: Tensor, total: Tensor | None) -> Tensor:
-        r"""Return the rates, kept above 0, from their raw numbers.
+        r"""Return the rates, kept above 0, from the network's output.
 
         Args:
             raw: shape (\*batch, \*event_shape).

@@ -1,4 +1,4 @@
-"""What likelihoods of levels by a rounded density have in common."""
+"""Base class of likelihoods of levels by a rounded density."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -12,7 +12,7 @@ from pvae.likelihoods.location_scale import LocationScale
 
 
 class Discretized(LocationScale):
-    """A likelihood of levels 0 to K - 1, by a density with location and scale that is rounded.
+    """Base class of likelihoods of levels 0 to K - 1, by a rounded density with location and scale.
 
     Location and scale from the network are in units of the range K - 1.
 
@@ -43,7 +43,7 @@ class Discretized(LocationScale):
         self.levels = check_levels(levels)
 
     def initialize(self, mean: Tensor) -> None:
-        """Begin at the mean of the data, shape event_shape."""
+        """Initialize the mean to that of the data, shape event_shape."""
         self.start_at(mean / (self.levels - 1))
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:

@@ -23,8 +23,8 @@ class DiscretizedLogistic(Discretized):
     Args:
         latent_dim: the number of latents d.
         event_shape: event shape of x.
-        network: maps (d,) to event_shape, or for a predicted scale to twice as many numbers along
-            the first dimension: a module, or what makes one from the two shapes; ``None`` for an
+        network: maps (d,) to event_shape, or for a predicted scale to twice as many outputs along
+            the first dimension: a module, or a factory that takes the two shapes; ``None`` for an
             `MLP`.
         scale: a positive number, ``"learned"``, ``"element"`` or ``"predicted"``.
         levels: the number of levels K, at least 2.
@@ -33,7 +33,7 @@ class DiscretizedLogistic(Discretized):
         z of (\*batch, d) to a distribution of batch shape batch and event shape event_shape.
 
     Raises:
-        ValueError: if the scale is none of the four, there are fewer than 2 levels, a
+        ValueError: if the scale is not one of the four, there are fewer than 2 levels, a
             size is below 1, or the network does not fit.
 
     Example:

@@ -28,14 +28,13 @@ class DiscretizedLogisticMixture(Conditional):
 
     The network returns, for each element, M locations, M scales and M logits of pi, locations and
     scales in units of the range K - 1. The first location is common to all components, and the
-    others are relative to it; they start evenly spread about it, or no component would come to
-    differ from the rest.
+    others are relative to it; they are initialized evenly spread, so that components differ.
 
     Args:
         latent_dim: the number of latents d.
         event_shape: event shape of x.
-        network: maps (d,) to 3 M times event_shape along the first dimension: a module, or what
-            makes one from the two shapes; ``None`` for an `MLP`.
+        network: maps (d,) to 3 M times event_shape along the first dimension: a module, or a
+            factory that takes the two shapes; ``None`` for an `MLP`.
         components: the number of components M.
         levels: the number of levels K, at least 2.
 
@@ -65,13 +64,13 @@ class DiscretizedLogisticMixture(Conditional):
         levels: int = 256,
     ) -> None:
         check_size("components", components)
-        super().__init__((latent_dim,), event_shape, numbers=3 * components, network=network)
+        super().__init__((latent_dim,), event_shape, outputs=3 * components, network=network)
         self.levels = check_levels(levels)
         offsets = SPREAD * (2 * torch.arange(components) + 1 - components) / components
         self.register_buffer("offsets", offsets, persistent=False)
 
     def initialize(self, mean: Tensor) -> None:
-        """Begin at the mean of the data, shape event_shape."""
+        """Initialize the mean to that of the data, shape event_shape."""
         self.start_at(mean / (self.levels - 1))
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:

@@ -22,14 +22,14 @@ class Gamma(LocationScale):
 
     The scale is a number, fixed; ``"learned"``, one number shared by all elements; ``"element"``,
     one for each element; or ``"predicted"``, one for each element and each z, from the network.
-    It is s, the relative standard deviation; one that is not fixed is kept above 0.03, beyond which
-    the density cannot be computed well in float32, and a learned one starts at 0.3.
+    It is s, the relative standard deviation; a scale that is not fixed is kept above 0.03, below
+    which float32 is not precise enough, and a learned one is initialized to 0.3.
 
     Args:
         latent_dim: the number of latents d.
         event_shape: event shape of x.
-        network: maps (d,) to event_shape, or for a predicted scale to twice as many numbers along
-            the first dimension: a module, or what makes one from the two shapes; ``None`` for an
+        network: maps (d,) to event_shape, or for a predicted scale to twice as many outputs along
+            the first dimension: a module, or a factory that takes the two shapes; ``None`` for an
             `MLP`.
         scale: a positive number, ``"learned"``, ``"element"`` or ``"predicted"``.
 
@@ -37,7 +37,7 @@ class Gamma(LocationScale):
         z of (\*batch, d) to a distribution of batch shape batch and event shape event_shape.
 
     Raises:
-        ValueError: if the scale is none of the four, a size is below 1, or the network does
+        ValueError: if the scale is not one of the four, a size is below 1, or the network does
             not fit.
 
     Example:
@@ -52,7 +52,7 @@ class Gamma(LocationScale):
     smallest_scale = 0.03
 
     def initialize(self, mean: Tensor) -> None:
-        """Begin at the mean of the data, shape event_shape."""
+        """Initialize the mean to that of the data, shape event_shape."""
         self.start_at(mean.clamp_min(SMALLEST_MEAN).log())
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:

@@ -26,22 +26,21 @@ class Gaussian(LocationScale):
       behind noise, and the posterior collapses to the prior before the scale has come down;
     - ``"element"``: one number for each element, learned in the same way;
     - ``"predicted"``: one for each element and each z, from the network;
-    - ``"optimal"``: one number shared by all elements, in each minibatch the one that is best for
+    - ``"optimal"``: one number shared by all elements, in each minibatch the optimal one for
       it, sigma^2 = mean squared error (the optimal sigma-VAE of Rybkin et al. 2021), so that the
       loss is half the logarithm of the error, per element, and there is no scale to be learned.
-      What is best for x can be known only with x at hand: in evaluation mode, in which figures are
-      computed, and for samples, sigma^2 is instead a running mean over the minibatches seen in
-      training mode, and p(x|z) a density like any other. A loss in training mode is that of the
-      best scale for its minibatch, and so a little lower.
+      The optimum depends on x. So in evaluation mode, which metrics use, and for samples, sigma^2
+      is a running mean over the minibatches seen in training mode, and p(x|z) is a density. A loss
+      in training mode uses the optimal scale for its minibatch, and so is slightly lower.
 
-    A scale that is not fixed is kept above 0.001, below which a density on data that repeat
-    themselves would grow without bound.
+    A scale that is not fixed is kept above 0.001; otherwise the density of repeated values could
+    grow without bound.
 
     Args:
         latent_dim: the number of latents d.
         event_shape: event shape of x.
-        network: maps (d,) to event_shape, or for a predicted scale to twice as many numbers along
-            the first dimension: a module, or what makes one from the two shapes; ``None`` for an
+        network: maps (d,) to event_shape, or for a predicted scale to twice as many outputs along
+            the first dimension: a module, or a factory that takes the two shapes; ``None`` for an
             `MLP`.
         scale: a positive number, ``"learned"``, ``"element"``, ``"predicted"`` or ``"optimal"``.
 
@@ -49,7 +48,7 @@ class Gaussian(LocationScale):
         z of (\*batch, d) to a distribution of batch shape batch and event shape event_shape.
 
     Raises:
-        ValueError: if the scale is none of the five, a size is below 1, or the network does not
+        ValueError: if the scale is not one of the five, a size is below 1, or the network does not
             fit.
 
     Example:
@@ -75,7 +74,7 @@ class Gaussian(LocationScale):
             self.register_buffer("variance", torch.tensor(self.first_scale**2))
 
     def initialize(self, mean: Tensor) -> None:
-        """Begin at the mean of the data, shape event_shape."""
+        """Initialize the mean to that of the data, shape event_shape."""
         self.start_at(mean)
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:

@@ -21,8 +21,8 @@ class Laplace(LocationScale):
     Args:
         latent_dim: the number of latents d.
         event_shape: event shape of x.
-        network: maps (d,) to event_shape, or for a predicted scale to twice as many numbers along
-            the first dimension: a module, or what makes one from the two shapes; ``None`` for an
+        network: maps (d,) to event_shape, or for a predicted scale to twice as many outputs along
+            the first dimension: a module, or a factory that takes the two shapes; ``None`` for an
             `MLP`.
         scale: a positive number, ``"learned"``, ``"element"`` or ``"predicted"``.
 
@@ -30,7 +30,7 @@ class Laplace(LocationScale):
         z of (\*batch, d) to a distribution of batch shape batch and event shape event_shape.
 
     Raises:
-        ValueError: if the scale is none of the four, a size is below 1, or the network does
+        ValueError: if the scale is not one of the four, a size is below 1, or the network does
             not fit.
 
     Example:
@@ -43,7 +43,7 @@ class Laplace(LocationScale):
     domain = "reals"
 
     def initialize(self, mean: Tensor) -> None:
-        """Begin at the mean of the data, shape event_shape."""
+        """Initialize the mean to that of the data, shape event_shape."""
         self.start_at(mean)
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:

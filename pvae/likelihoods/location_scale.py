@@ -1,4 +1,4 @@
-"""What likelihoods with a location and a scale have in common."""
+"""Base class of likelihoods with a location and a scale."""
 
 from typing import Literal
 
@@ -12,17 +12,17 @@ from pvae.messages import shown
 
 
 class LocationScale(Conditional):
-    r"""A likelihood whose network gives a location for each element, and that has a scale.
+    r"""Base class of likelihoods with a location from the network for each element, and a scale.
 
     The scale is a number that is fixed, ``"learned"``: one for all elements, ``"element"``: one
     for each element, or ``"predicted"``: one for each element and each z, from the network. The
-    last three are kept above ``smallest_scale``; a learned one starts at ``first_scale``.
+    last three are kept above ``smallest_scale``; a learned one is initialized to ``first_scale``.
 
     Args:
         latent_dim: the number of latents d.
         event_shape: event shape of x.
         network: as of `Conditional`.
-        scale: a positive number or the name of a kind, of which ``scales`` lists all.
+        scale: a positive number or the name of a kind, one of ``scales``.
 
     Raises:
         ValueError: if the scale is none of these, a size is below 1, or the network does not fit.
@@ -49,8 +49,8 @@ class LocationScale(Conditional):
                 f"scale is {shown(scale)}: it must be a positive number, {', '.join(names)} or "
                 f"{last}."
             )
-        numbers = 2 if scale == "predicted" else 1
-        super().__init__((latent_dim,), event_shape, numbers=numbers, network=network)
+        outputs = 2 if scale == "predicted" else 1
+        super().__init__((latent_dim,), event_shape, outputs=outputs, network=network)
         self.scale: float | str = scale
         if scale in ("learned", "element"):
             shape = self.event_shape if scale == "element" else ()

@@ -23,8 +23,8 @@ class LogNormal(LocationScale):
     Args:
         latent_dim: the number of latents d.
         event_shape: event shape of x.
-        network: maps (d,) to event_shape, or for a predicted scale to twice as many numbers along
-            the first dimension: a module, or what makes one from the two shapes; ``None`` for an
+        network: maps (d,) to event_shape, or for a predicted scale to twice as many outputs along
+            the first dimension: a module, or a factory that takes the two shapes; ``None`` for an
             `MLP`.
         scale: a positive number, ``"learned"``, ``"element"`` or ``"predicted"``.
 
@@ -32,7 +32,7 @@ class LogNormal(LocationScale):
         z of (\*batch, d) to a distribution of batch shape batch and event shape event_shape.
 
     Raises:
-        ValueError: if the scale is none of the four, a size is below 1, or the network does
+        ValueError: if the scale is not one of the four, a size is below 1, or the network does
             not fit.
 
     Example:
@@ -46,7 +46,7 @@ class LogNormal(LocationScale):
     first_scale = 0.3
 
     def initialize(self, mean: Tensor) -> None:
-        """Begin with the medians at the mean of the data, shape event_shape."""
+        """Initialize the medians to the mean of the data, shape event_shape."""
         self.start_at(mean.clamp_min(SMALLEST_MEAN).log())
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:

@@ -15,8 +15,8 @@ class LogitNormal(LocationScale):
     .. math::
         p(x|z) = \prod_i \frac{1}{x_i (1 - x_i)} N(\operatorname{logit} x_i; \mu_i(z), \sigma_i^2)
 
-    It has no mean in closed form; the median of x_i is the sigmoid of mu_i. It has a mode at each
-    end where the scale is large. Bytes are dequantized on the way in (see `pvae.data`).
+    It has no mean in closed form; the median of x_i is the sigmoid of mu_i. For a large scale it
+    has a mode at each end. Bytes are first dequantized (see `pvae.data`).
 
     The scale is a number, fixed; ``"learned"``, one number shared by all elements; ``"element"``,
     one for each element; or ``"predicted"``, one for each element and each z, from the network.
@@ -25,8 +25,8 @@ class LogitNormal(LocationScale):
     Args:
         latent_dim: the number of latents d.
         event_shape: event shape of x.
-        network: maps (d,) to event_shape, or for a predicted scale to twice as many numbers along
-            the first dimension: a module, or what makes one from the two shapes; ``None`` for an
+        network: maps (d,) to event_shape, or for a predicted scale to twice as many outputs along
+            the first dimension: a module, or a factory that takes the two shapes; ``None`` for an
             `MLP`.
         scale: a positive number, ``"learned"``, ``"element"`` or ``"predicted"``.
 
@@ -34,7 +34,7 @@ class LogitNormal(LocationScale):
         z of (\*batch, d) to a distribution of batch shape batch and event shape event_shape.
 
     Raises:
-        ValueError: if the scale is none of the four, a size is below 1, or the network does
+        ValueError: if the scale is not one of the four, a size is below 1, or the network does
             not fit.
 
     Example:
@@ -48,7 +48,7 @@ class LogitNormal(LocationScale):
     first_scale = 1.0
 
     def initialize(self, mean: Tensor) -> None:
-        """Begin with the medians at the mean of the data, shape event_shape."""
+        """Initialize the medians to the mean of the data, shape event_shape."""
         self.start_at(mean.clamp(SMALLEST_MEAN, 1 - SMALLEST_MEAN).logit())
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:

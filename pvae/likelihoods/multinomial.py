@@ -9,20 +9,20 @@ from pvae.likelihoods.counts import Counts
 
 
 class Multinomial(Counts):
-    r"""Counts that share out a total, such as words of a document or items of a user.
+    r"""Counts with a given total, such as words of a document or items of a user.
 
     .. math::
         P(x|z) = \frac{n!}{\prod_i x_i!} \prod_i \operatorname{softmax}(r(z))_i^{x_i},
         \qquad n = \sum_i x_i
 
     (Miao, Yu, Blunsom 2016; Liang et al. 2018, where binary x are clicks). The network returns r,
-    of which the softmax is over all elements. P(x|z) is given the total n of the datum, which is
-    the exposure of `Counts`; samples of it have the total they are asked for.
+    with a softmax over all elements. P(x|z) is conditional on the total n of the datum, which is
+    the exposure of `Counts`; samples have the given total.
 
     Args:
         latent_dim: the number of latents d.
         event_shape: event shape of x.
-        network: maps (d,) to event_shape: a module, or what makes one from the two shapes;
+        network: maps (d,) to event_shape: a module, or a factory that takes the two shapes;
             ``None`` for an `MLP`.
 
     Shape:
@@ -49,7 +49,7 @@ class Multinomial(Counts):
         super().__init__(latent_dim, event_shape, 1, network, exposure="observed")
 
     def forward(self, z: Tensor, total: Tensor | None = None) -> dist.TorchDistribution:
-        """Return P(x|z) given totals; without them they are the mean total."""
+        """Return P(x|z) for given totals, or by default for the mean total."""
         (logits,) = self.raw(z)
         total = self.mean_total if total is None else total
         return distributions.Multinomial(total, logits, event_dim=len(self.event_shape))

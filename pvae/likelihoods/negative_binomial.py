@@ -14,7 +14,7 @@ SMALLEST_DISPERSION = 1e-3
 
 
 class NegativeBinomial(Counts):
-    r"""Independent counts that vary more than a Poisson's (Grønbech et al. 2020).
+    r"""Independent counts that are overdispersed relative to a Poisson (Grønbech et al. 2020).
 
     .. math::
         P(x|z) = \prod_i \frac{\Gamma(x_i + r_i)}{\Gamma(r_i)\, x_i!}
@@ -25,18 +25,18 @@ class NegativeBinomial(Counts):
     of mean mu(z), as of `Poisson`, and variance mu + alpha mu^2: a Poisson whose rate is
     gamma-distributed. The dispersion alpha is ``"learned"``, one number for each element, or
     ``"predicted"``, one for each element and each z; it is kept above 0.001, below which the mass
-    is a Poisson's and cannot be computed well in float32.
+    is that of a Poisson and float32 is not precise enough.
 
     Args:
         latent_dim: the number of latents d.
         event_shape: event shape of x.
-        network: maps (d,) to event_shape, or for a predicted dispersion to twice as many numbers
-            along the first dimension: a module, or what makes one from the two shapes; ``None``
+        network: maps (d,) to event_shape, or for a predicted dispersion to twice as many outputs
+            along the first dimension: a module, or a factory that takes the two shapes; ``None``
             for an `MLP`.
         dispersion: ``"learned"`` or ``"predicted"``.
         exposure: what rates are relative to: ``None`` for nothing; a positive number for a factor
             common to all data, such as a time; ``"observed"`` for the total of each datum itself,
-            such as the library size of a cell, which the network then only shares out.
+            such as the library size of a cell, which the network then distributes.
 
     Shape:
         z of (\*batch, d) and totals of (\*batch,) to a distribution of batch shape batch and event
@@ -54,7 +54,7 @@ class NegativeBinomial(Counts):
         True
     """
 
-    _numbers = 1  # raw numbers per element, without a dispersion
+    _outputs = 1  # network outputs per element, without a dispersion
 
     def __init__(
         self,
@@ -66,8 +66,8 @@ class NegativeBinomial(Counts):
     ) -> None:
         if dispersion not in ("learned", "predicted"):
             raise ValueError(f"dispersion is {dispersion!r}: it must be 'learned' or 'predicted'.")
-        numbers = self._numbers + (dispersion == "predicted")
-        super().__init__(latent_dim, event_shape, numbers, network, exposure)
+        outputs = self._outputs + (dispersion == "predicted")
+        super().__init__(latent_dim, event_shape, outputs, network, exposure)
         self.dispersion = dispersion
         if dispersion == "learned":
             self.log_dispersion = nn.Parameter(torch.zeros(self.event_shape))
@@ -81,7 +81,7 @@ class NegativeBinomial(Counts):
     def _count_and_logits(
         self, raw: Tensor, raw_dispersion: list[Tensor], total: Tensor | None
     ) -> dict[str, Tensor]:
-        """What Pyro calls the number of failures, and the logits of success."""
+        """Pyro's parameters: the number of failures, and the logits of success."""
         if self.dispersion == "learned":
             dispersion = self.log_dispersion.exp()
         else:

@@ -23,18 +23,18 @@ class Poisson(Counts):
     Args:
         latent_dim: the number of latents d.
         event_shape: event shape of x.
-        network: maps (d,) to event_shape: a module, or what makes one from the two shapes;
+        network: maps (d,) to event_shape: a module, or a factory that takes the two shapes;
             ``None`` for an `MLP`.
         exposure: what rates are relative to: ``None`` for nothing; a positive number for a factor
             common to all data, such as a time; ``"observed"`` for the total of each datum itself,
-            such as the library size of a cell, which the network then only shares out.
+            such as the library size of a cell, which the network then distributes.
 
     Shape:
         z of (\*batch, d) and totals of (\*batch,) to a distribution of batch shape batch and event
         shape event_shape.
 
     Raises:
-        ValueError: if the exposure is none of the three, a size is below 1, or the network does
+        ValueError: if the exposure is not one of the three, a size is below 1, or the network does
             not fit.
 
     Example:

@@ -16,7 +16,7 @@ class StudentT(LocationScale):
     .. math::
         p(x|z) = \prod_i \frac{1}{\sigma_i}\, t_\nu\left(\frac{x_i - \mu_i(z)}{\sigma_i}\right)
 
-    with t the density of Student's distribution of nu degrees of freedom: the fewer, the heavier
+    with t the density of Student's distribution with nu degrees of freedom: the fewer, the heavier
     its tails; it tends to a Gaussian as nu grows.
 
     The scale is a number, fixed; ``"learned"``, one number shared by all elements; ``"element"``,
@@ -25,8 +25,8 @@ class StudentT(LocationScale):
     Args:
         latent_dim: the number of latents d.
         event_shape: event shape of x.
-        network: maps (d,) to event_shape, or for a predicted scale to twice as many numbers along
-            the first dimension: a module, or what makes one from the two shapes; ``None`` for an
+        network: maps (d,) to event_shape, or for a predicted scale to twice as many outputs along
+            the first dimension: a module, or a factory that takes the two shapes; ``None`` for an
             `MLP`.
         scale: a positive number, ``"learned"``, ``"element"`` or ``"predicted"``.
         degrees_of_freedom: nu, above 1, so that there is a mean.
@@ -35,7 +35,7 @@ class StudentT(LocationScale):
         z of (\*batch, d) to a distribution of batch shape batch and event shape event_shape.
 
     Raises:
-        ValueError: if the scale is none of the four, the degrees of freedom are not above 1, a
+        ValueError: if the scale is not one of the four, the degrees of freedom are not above 1, a
             size is below 1, or the network does not fit.
 
     Example:
@@ -64,7 +64,7 @@ class StudentT(LocationScale):
         self.degrees_of_freedom = degrees_of_freedom
 
     def initialize(self, mean: Tensor) -> None:
-        """Begin at the mean of the data, shape event_shape."""
+        """Initialize the mean to that of the data, shape event_shape."""
         self.start_at(mean)
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:

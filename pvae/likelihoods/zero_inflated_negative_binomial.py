@@ -7,7 +7,7 @@ from pvae.likelihoods.negative_binomial import NegativeBinomial
 
 
 class ZeroInflatedNegativeBinomial(NegativeBinomial):
-    r"""Independent counts, a negative binomial's or with some probability zero.
+    r"""Independent counts, either zero with some probability or negative binomial.
 
     .. math::
         P(x|z) = \prod_i g_i(z)\, [x_i = 0]
@@ -22,12 +22,12 @@ class ZeroInflatedNegativeBinomial(NegativeBinomial):
         latent_dim: the number of latents d.
         event_shape: event shape of x.
         network: maps (d,) to twice event_shape along the first dimension, or three times for a
-            predicted dispersion: a module, or what makes one from the two shapes; ``None`` for an
+            predicted dispersion: a module, or a factory that takes the two shapes; ``None`` for an
             `MLP`.
         dispersion: ``"learned"`` or ``"predicted"``.
         exposure: what rates are relative to: ``None`` for nothing; a positive number for a factor
             common to all data, such as a time; ``"observed"`` for the total of each datum itself,
-            such as the library size of a cell, which the network then only shares out.
+            such as the library size of a cell, which the network then distributes.
 
     Shape:
         z of (\*batch, d) and totals of (\*batch,) to a distribution of batch shape batch and event
@@ -45,12 +45,12 @@ class ZeroInflatedNegativeBinomial(NegativeBinomial):
         torch.Size([7])
     """
 
-    _numbers = 2
+    _outputs = 2
 
     def forward(self, z: Tensor, total: Tensor | None = None) -> dist.TorchDistribution:
         """Return P(x|z), given totals if the exposure is observed."""
         raw, gate_logits, *raw_dispersion = self.raw(z)
-        # Not Pyro's class of this name, which refuses a probability that rounds to one.
+        # Pyro's class of this name raises for a probability that rounds to one.
         counts = dist.NegativeBinomial(**self._count_and_logits(raw, raw_dispersion, total))
         p = dist.ZeroInflatedDistribution(counts, gate_logits=gate_logits)
         return p.to_event(len(self.event_shape))

@@ -1,3 +1,3 @@
 from .conv import Conv as Conv
 from .mlp import MLP as MLP
-from .shapes import connect as connect
+from .shapes import make_network as make_network

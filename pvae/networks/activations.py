@@ -17,10 +17,10 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 def activation(name: str) -> nn.Module:
-    """Make the activation of that name.
+    """Return the activation of this name.
 
     Raises:
-        ValueError: if there is none of that name.
+        ValueError: if there is no such activation.
     """
     if name not in ACTIVATIONS:
         raise ValueError(f"No activation is named {name!r}: choose {', '.join(ACTIVATIONS)}.")
@@ -28,7 +28,7 @@ def activation(name: str) -> nn.Module:
 
 
 def dropout(probability: float) -> list[nn.Module]:
-    """Make the dropout layer, or none where nothing is dropped.
+    """Return a list with the dropout layer, or an empty list if the probability is 0.
 
     Raises:
         ValueError: if the probability is not in [0, 1).

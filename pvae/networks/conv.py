@@ -1,4 +1,4 @@
-"""The convolutional network, image to code and code to image."""
+"""The convolutional network, from image to code or from code to image."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -17,10 +17,10 @@ SMALLEST = 8  # pixels a side
 class Conv(nn.Module):
     """Strided convolutions from an image to a code, or transposed ones from a code to an image.
 
-    Which of the two is decided by the shapes: the one of three sizes is the image. Each stage
+    The shapes decide which of the two: the one with three sizes is the image. Each stage
     halves the sides (rounding up) by a 3 × 3 convolution of stride 2; a linear layer of
-    ``hidden`` units joins the last stage to the code. The way back mirrors it, and meets every
-    height and width exactly, odd or even.
+    ``hidden`` units joins the last stage to the code. The transposed network mirrors it, and
+    returns every height and width exactly, odd or even.
 
     Args:
         in_shape: event shape of the input, (C, H, W) or (D,).
@@ -93,8 +93,8 @@ class Conv(nn.Module):
             layers += [nn.Linear(code[0], hidden), act(), *drop]
             layers += [nn.Linear(hidden, size), nn.Unflatten(1, stages[-1])]
             for b, a in pairwise(reversed(stages)):
-                # A stride of 2 takes sides of 2n - 1 and of 2n both to n; the padding tells the
-                # way back which of the two it was.
+                # A stride of 2 maps sides of 2n - 1 and of 2n both to n; the output padding of the
+                # transposed convolution says which of the two it was.
                 odd = (a[1] - 2 * b[1] + 1, a[2] - 2 * b[2] + 1)
                 layers += [
                     act(),
@@ -104,7 +104,7 @@ class Conv(nn.Module):
 
     @property
     def output_bias(self) -> nn.Parameter:
-        """What the output is before anything is learned: one number a channel, or (D,)."""
+        """The bias of the output: one value per channel, or (D,)."""
         return self.layers[-1].get_parameter("bias")
 
     def forward(self, x: Tensor) -> Tensor:

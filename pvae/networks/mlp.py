@@ -15,16 +15,16 @@ from pvae.networks.shapes import batched
 class MLP(nn.Module):
     """A multilayer perceptron from one event shape to another.
 
-    The input is flattened, goes through the hidden layers, each linear, then activation, then
-    dropout, and a last linear layer whose output is folded into the output shape.
+    The input is flattened and passes through hidden layers, each linear, activation and dropout,
+    and a last linear layer whose output is reshaped to the output shape.
 
     Args:
         in_shape: event shape of the input.
         out_shape: event shape of the output.
         hidden: sizes of the hidden layers; empty for a linear map.
         activation: relu, leaky_relu, elu, gelu, silu, softplus, tanh or sigmoid.
-        dropout: probability that a hidden unit is dropped in training; ``None`` for 0, or for what
-            `pvae.build` finds right for the kind of data.
+        dropout: probability that a hidden unit is dropped in training; ``None`` for 0, or for the
+            default of `pvae.build` for the kind of data.
 
     Shape:
         (\\*batch, \\*in_shape) to (\\*batch, \\*out_shape), with any batch dimensions.
@@ -66,7 +66,7 @@ class MLP(nn.Module):
 
     @property
     def output_bias(self) -> nn.Parameter:
-        """What the output is before anything is learned, shape (prod(out_shape),)."""
+        """The bias of the output, shape (prod(out_shape),)."""
         return self.layers[-2].get_parameter("bias")
 
     def forward(self, x: Tensor) -> Tensor:

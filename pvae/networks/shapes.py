@@ -1,4 +1,4 @@
-"""Checks that the shapes of the parts of a VAE and of their networks agree."""
+"""Networks of a part: making them, checking their shapes, and calling them on any batch shape."""
 
 import math
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from pvae.module import evaluation_mode
 
 
 def batched(network: Callable[[Tensor], Tensor], x: Tensor, event_dim: int) -> Tensor:
-    """Call a network that knows one batch dimension on a tensor with any number of them.
+    """Call a network that takes one batch dimension on a tensor with any number of them.
 
     Args:
         network: maps (n, *in_shape) to (n, *out_shape).
@@ -26,16 +26,16 @@ def batched(network: Callable[[Tensor], Tensor], x: Tensor, event_dim: int) -> T
     return out.reshape(*batch, *out.shape[1:])
 
 
-def connect(
+def make_network(
     network: nn.Module | Callable[[Shape, Shape], nn.Module], in_shape: Shape, out_shape: Shape
 ) -> nn.Module:
-    """Make the network that a part asks for, and check that it fits.
+    """Make the network of a part, and check its input and output shapes.
 
     Args:
-        network: a module that maps (n, \\*in_shape) to (n, \\*out_shape), or what makes one from
+        network: a module that maps (n, \\*in_shape) to (n, \\*out_shape), or a factory that takes
             the two shapes: a class such as `pvae.networks.MLP`, or a `functools.partial` of one.
-        in_shape: the event shape that the network is given.
-        out_shape: the event shape that it must return.
+        in_shape: the event shape of its input.
+        out_shape: the event shape of its output.
 
     Raises:
         TypeError: if it is neither a module nor makes one.
@@ -43,8 +43,8 @@ def connect(
 
     Example:
         >>> from torch import nn
-        >>> from pvae.networks import connect
-        >>> connect(nn.Linear(3, 4), (3,), (4,))
+        >>> from pvae.networks import make_network
+        >>> make_network(nn.Linear(3, 4), (3,), (4,))
         Linear(in_features=3, out_features=4, bias=True)
     """
     is_made = not isinstance(network, nn.Module) and callable(network)
@@ -57,7 +57,7 @@ def connect(
     needed = f"must map (n, *{in_shape}) to (n, *{out_shape})"
     like = next(module.parameters(), torch.empty(0))
     try:
-        with evaluation_mode(module):  # batch statistics do not move, dropout draws no masks
+        with evaluation_mode(module):  # no updates of batch statistics, no dropout masks
             out = module(torch.zeros(2, *in_shape, dtype=like.dtype, device=like.device))
     except RuntimeError as error:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Objectives: Pyro ELBOs, and what the field made of them; each stands where Trace_ELBO stands."""
+"""Objectives: ELBOs of Pyro and others from the literature, all used like Trace_ELBO."""
 
 import lazy_loader
 

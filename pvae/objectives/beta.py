@@ -16,12 +16,12 @@ class BetaELBO(Counting, TraceMeanField_ELBO):
     .. math::
         E_{q(z|x)}[\log p(x|z)] - \beta_t\, KL(q(z|x) \,\|\, p(z))
 
-    beta = 1 is the ELBO, and what a VAE is *evaluated* by whatever it was trained with. The
+    beta = 1 is the ELBO, by which every VAE is *evaluated*, however it was trained. The
     KL is in closed form where torch has one for the pair, as in `TraceMeanField_ELBO`.
 
     With ``warmup_steps`` = w the weight rises linearly from 0 to beta over the first w gradient
-    steps (Bowman et al. 2016; Sønderby et al. 2016). With ``cycle_steps`` = c the rise begins
-    anew every c steps (Fu et al. 2019)::
+    steps (Bowman et al. 2016; Sønderby et al. 2016). With ``cycle_steps`` = c the rise starts
+    again every c steps (Fu et al. 2019)::
 
         beta_t = beta * min(1, (t mod c) / w)
 
@@ -69,12 +69,12 @@ class BetaELBO(Counting, TraceMeanField_ELBO):
 
     @property
     def warms_up(self) -> bool:
-        """Whether `pvae.fit` may warm up its KL: it does so itself otherwise."""
+        """Whether `pvae.fit` may warm up its KL: not if it has a warm-up of its own."""
         return self.warmup_steps == 0
 
     @property
     def weight(self) -> float:
-        """The weight beta_t of the KL at the present step."""
+        """The weight beta_t of the KL at the current step."""
         return float(self._weight(self._step.device))
 
     def _weight(self, device: torch.device) -> float | torch.Tensor:

@@ -19,9 +19,9 @@ SAMPLINGS = ("weighted", "stratified")
 
 
 class BetaTC(Objective):
-    r"""The ELBO with beta on the dependence between latents alone, beta-TCVAE (Chen et al. 2018).
+    r"""The ELBO with its total correlation weighted by beta, beta-TCVAE (Chen et al. 2018).
 
-    The KL term, averaged over the data, is in three parts,
+    The KL term, averaged over the data, has three parts,
 
     .. math::
         \underbrace{KL(q(z, n) \,\|\, q(z) p(n))}_{\text{information}}
@@ -32,11 +32,11 @@ class BetaTC(Objective):
     per datum:
 
     - ``weighted``: :math:`q(z) \approx \frac{1}{N B} \sum_j q(z|x_j)`, which is biased but
-      ranks as the truth does.
+      keeps the ranking.
     - ``stratified``: the datum that z was drawn for counts as one in N, the others stand for the
       rest.
 
-    beta = 1 is the ELBO, estimated as `Trace_ELBO` does. Of the prior nothing is asked; the last
+    beta = 1 is the ELBO, estimated as `Trace_ELBO` does. Any prior is allowed; the last
     part is the remainder, :math:`\sum_j \log q(z_j) - \log p(z)`.
 
     Args:
@@ -101,7 +101,7 @@ class BetaTC(Objective):
         return log_q - log_q_z, log_q_z - log_q_each, log_q_each - log_p
 
     def _log_weights(self, table: Tensor) -> Tensor:
-        """What the posterior of a datum counts in q(z), shape (n, n)."""
+        """The log-weights of the posteriors of the data in q(z), shape (n, n)."""
         n, total = table.shape[0], self.data_size
         if n > total:
             raise ValueError(f"data_size is {total}: it must be at least the {n} of a minibatch.")

@@ -12,13 +12,13 @@ from pvae.objectives.objective import Objective, kl, latents, log_likelihood
 
 
 class CapacityELBO(Counting, Objective):
-    r"""The KL of each datum is drawn to a capacity C that rises (Burgess et al. 2018).
+    r"""The ELBO with a penalty that moves the KL to a rising capacity C (Burgess et al. 2018).
 
     .. math::
         E_{q(z|x)}[\log p(x|z)] - \gamma\, \bigl| KL(q(z|x) \,\|\, p(z)) - C_t \bigr|,
         \qquad C_t = C \min(1, t / w)
 
-    So information enters the latents little by little, the most useful first. The KL is in closed
+    So the information in the latents grows gradually, the most useful first. The KL is in closed
     form where torch has one for the pair, else its estimate at the draw.
 
     Args:
@@ -57,7 +57,7 @@ class CapacityELBO(Counting, Objective):
 
     @property
     def target(self) -> float:
-        """The target C_t at the present step."""
+        """The target C_t at the current step."""
         return float(self.capacity * self._rise(self._step.device, self.warmup_steps))
 
     def _loss(self, model_trace: Trace, guide_trace: Trace) -> Tensor:

@@ -1,4 +1,4 @@
-"""Objectives that change from step to step."""
+"""Objectives that count their gradient steps, for weights that change with them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ class Counting(ELBO):
 
     def __init__(self, **elbo: Any) -> None:
         super().__init__(**elbo)
-        # A tensor, so that a compiled step counts for itself.
+        # A tensor, so that a compiled step can increment it.
         self._step = torch.zeros((), dtype=torch.float64)
         self._settled = False
 
@@ -38,20 +38,20 @@ class Counting(ELBO):
         self._step.fill_(step)
 
     def _steps_on(self, device: torch.device) -> Tensor:
-        """The steps so far, which follow the data to their device."""
+        """The number of steps so far, on the device of the data."""
         if self._step.device != device:
             self._step = self._step.to(device)
         return self._step
 
     def _rise(self, device: torch.device, over: int, cycle: int | None = None) -> Tensor | float:
-        """What rises linearly from 0 to 1 over so many steps, and then stays, or begins anew."""
+        """A factor that rises linearly from 0 to 1 over some steps, then stays or starts again."""
         if not over or self._settled:
             return 1.0
         steps = self._steps_on(device)
         return ((steps if cycle is None else steps % cycle) / over).clamp(max=1.0)
 
     def loss_and_grads(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> float:
-        """Estimate the loss, add its gradients, and count the step."""
+        """Estimate the loss, accumulate its gradients, and count the step."""
         loss = super().loss_and_grads(  # type: ignore[misc]  # of the ELBO that this is mixed into
             model, guide, *args, **kwargs
         )
@@ -61,7 +61,7 @@ class Counting(ELBO):
 
 @contextmanager
 def settled(objective: ELBO) -> Iterator[None]:
-    """Have an objective be what it is when all that rises in it has risen, while entered."""
+    """Set all warm-up weights of an objective to their final values while entered."""
     counting = list(_counting(objective))
     before = [each._settled for each in counting]
     for each in counting:
@@ -74,12 +74,12 @@ def settled(objective: ELBO) -> Iterator[None]:
 
 
 def risen_after(objective: ELBO) -> int:
-    """The gradient steps after which all that rises in an objective has risen, at first."""
+    """The number of gradient steps until all warm-up weights of an objective are final."""
     return max((each.warmup_steps for each in _counting(objective)), default=0)
 
 
 def _counting(objective: ELBO | None) -> Iterator[Counting]:
-    """The objectives that count, of one around another."""
+    """The counting objectives among an objective and those that it wraps."""
     while objective is not None:
         if isinstance(objective, Counting):
             yield objective

@@ -1,4 +1,4 @@
-"""Any objective, with a posterior that is shown corrupted data."""
+"""A wrapper of objectives that corrupts the input of the posterior."""
 
 import inspect
 from collections.abc import Callable
@@ -16,17 +16,17 @@ KINDS = ("gaussian", "mask", "salt and pepper")
 
 
 class Denoising(Wrapper):
-    r"""An objective with noise at the input: the guide sees a corrupted x, the model the clean one.
+    r"""An objective with input noise: the guide takes a corrupted x, the model the clean one.
 
-    With the ELBO, which it is around where no other objective is given,
+    With the ELBO, the default objective that it wraps,
 
     .. math::
         E_{\tilde x \sim c(\tilde x|x)} E_{q(z|\tilde x)} \bigl[ \log p(x, z)
         - \log q(z|\tilde x) \bigr]
 
-    Denoising autoencoders learn so (Vincent et al. 2008, 2010); here it is still a lower bound of
-    log p(x), with the mixture of all q(z|x~) as its posterior (Im et al. 2017). Around another
-    objective it does the same for that one, ``Denoising(objective=BetaELBO(beta=4.0))``.
+    Denoising autoencoders are trained this way (Vincent et al. 2008, 2010); here it is still a
+    lower bound of log p(x), with the mixture of all q(z|x~) as its posterior (Im et al. 2017). It
+    can wrap another objective: ``Denoising(objective=BetaELBO(beta=4.0))``.
     Evaluation, by `pvae.evaluation`, sees clean data.
 
     ===================  =====================================================================
@@ -40,7 +40,7 @@ class Denoising(Wrapper):
     ===================  =====================================================================
 
     Args:
-        noise: how much of it, at least 0; a probability for the last two kinds.
+        noise: the amount of noise, at least 0; a probability for the last two kinds.
         kind: one of the above.
         objective: the objective that the noise is added to; ``None`` for `Trace_ELBO`.
         elbo: arguments of that `pyro.infer.Trace_ELBO`, such as ``num_particles``.
@@ -77,7 +77,7 @@ class Denoising(Wrapper):
         misplaced = [k for k, v in elbo.items() if k not in known or v != known[k].default]
         if objective is not None and misplaced:
             raise TypeError(
-                f"{misplaced[0]} is an argument of the Trace_ELBO that Denoising is around where "
+                f"{misplaced[0]} is an argument of the Trace_ELBO that Denoising wraps if "
                 "no objective is given: give it to the objective."
             )
         super().__init__(Trace_ELBO(**elbo) if objective is None else objective)

@@ -1,4 +1,4 @@
-"""Pyro's own bounds of the evidence, as they are."""
+"""The ELBOs of Pyro, re-exported."""
 
 from pyro.infer import RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
 

@@ -1,4 +1,4 @@
-"""The ELBO with a penalty on the total correlation, as a discriminator tells it."""
+"""The ELBO with a penalty on the total correlation, estimated by a discriminator."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -30,13 +30,13 @@ class FactorVAE(Objective):
     .. math::
         E[\log p(x|z)] - KL(q(z|x) \,\|\, p(z)) - \gamma\, KL(q(z) \,\|\, \textstyle\prod_j q(z_j))
 
-    per datum, with q(z) the average of q(z|x) over the data. A discriminator D is trained beside
-    the VAE to tell the minibatch's z from z whose numbers were shuffled over the minibatch, each by
-    itself; its logit is then the log of the ratio of the two densities, and the mean of the logit
-    over z the total correlation.
+    per datum, with q(z) the average of q(z|x) over the data. A discriminator D is trained with the
+    VAE to distinguish the minibatch's z from z with each latent permuted over the minibatch; its
+    logit then estimates the log of the ratio of the two densities, and the mean of the logit over z
+    the total correlation.
 
-    The discriminator belongs to the objective. One step trains all: the gradient reaches the VAE
-    through a discriminator that is held fixed, and the discriminator through latents that are.
+    The discriminator belongs to the objective. One step trains both: the gradient of the VAE takes
+    the discriminator as fixed, and that of the discriminator takes the latents as fixed.
     Under SVI its parameters are those of the parameter store named ``discriminator``; an optimizer
     that is given its parameters beforehand must have those of `parameters` as well. The loss is
     that of the VAE.
@@ -45,7 +45,7 @@ class FactorVAE(Objective):
         latent_dim: the number of latents.
         gamma: the weight of the total correlation, at least 0.
         hidden: sizes of the discriminator's hidden layers.
-        seed: of the discriminator's first weights, as in `pvae.build`.
+        seed: of the discriminator's initial weights, as in `pvae.build`.
 
     Attributes:
         discriminator: maps z of shape (\*batch, latent_dim) to a logit of shape (\*batch, 1).
@@ -84,7 +84,7 @@ class FactorVAE(Objective):
         with seeded(seed, torch.get_default_device()):
             self.discriminator = MLP((latent_dim,), (1,), hidden, activation="leaky_relu")
 
-    # What it learns ----------------------------------------------------------------------------
+    # The discriminator --------------------------------------------------------------------------
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """The parameters of the discriminator."""
@@ -95,11 +95,11 @@ class FactorVAE(Objective):
         return self.discriminator.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take over the weights of a discriminator of the same sizes."""
+        """Load the weights of a discriminator of the same sizes."""
         self.discriminator.load_state_dict(state)
 
     def to(self, *args: Any, **kwargs: Any) -> "FactorVAE":
-        """Move the discriminator to a device or dtype, as a module is moved."""
+        """Move the discriminator to a device or dtype, as `torch.nn.Module.to` does."""
         self.discriminator.to(*args, **kwargs)
         return self
 
@@ -121,7 +121,7 @@ class FactorVAE(Objective):
         return with_gradient_of(loss, loss + self._discriminator_loss(z.detach()))
 
     def _discriminator_loss(self, z: Tensor) -> Tensor:
-        """The cross-entropy of telling z from shuffled z, in nats summed over the minibatch."""
+        """The cross-entropy of z against permuted z, in nats summed over the minibatch."""
         shuffled = z.gather(0, torch.rand_like(z).argsort(0))
         ours, theirs = self.discriminator(z), self.discriminator(shuffled)
         return (softplus(-ours) + softplus(theirs)).sum() / 2

@@ -1,4 +1,4 @@
-"""The ELBO with some nats of each latent for free."""
+"""The ELBO with free bits: a KL without cost up to some nats per latent."""
 
 import torch
 from pyro.distributions.util import scale_and_mask
@@ -23,12 +23,12 @@ class FreeBits(Objective):
         E[\log p(x|z)] - \sum_j \max\Bigl(\lambda,\,
         \frac{1}{n} \sum_{i=1}^n KL\bigl(q(z_j|x_i) \,\|\, p(z_j)\bigr)\Bigr)
 
-    per datum, with the KL averaged over the minibatch before it is compared: a latent that carries
-    less than lambda is not pressed further, which keeps it from being given up early.
+    per datum, with the KL averaged over the minibatch before it is compared: a latent with a KL
+    below lambda is not penalized, which prevents its collapse early in training.
 
-    Each latent is a group where q and p both are independent over them; its KL is in closed form
-    where torch has one, else its estimate at the draw. Where one of them is not, as a flow or a
-    mixture, the KL of the whole z is one group. Draws must carry gradients.
+    Each latent is a group if q and p both are independent over latents; its KL is in closed form
+    if torch has one, else estimated at the draw. If q or p is not, such as a flow or a mixture, the
+    whole z is one group. Draws must carry gradients.
 
     Args:
         free_nats: lambda, the nats of each group that are free, at least 0; 0 is the ELBO.

@@ -32,15 +32,15 @@ class ImportanceWeighted(Objective):
     K = 1 is the ELBO; the bound rises with K to log p(x). The K draws are one dimension of the
     programs, not a loop.
 
-    The gradient comes in three kinds. They agree for the parameters of the model, and differ in
-    what the posterior learns from, with :math:`\tilde w_k = w_k / \sum_j w_j`:
+    There are three kinds of gradient. They agree for the parameters of the model, and differ in
+    those of the posterior, with :math:`\tilde w_k = w_k / \sum_j w_j`:
 
     =========  ================================================================================
     gradient   of the posterior's parameters phi
     =========  ================================================================================
-    ``plain``  that of the bound. Its signal falls below its noise as K grows (Rainforth et al.
-               2018). Where draws are not reparameterized, by the score function, less what the
-               other draws foretell (Mnih and Rezende 2016).
+    ``plain``  that of the bound. Its signal-to-noise ratio falls as K grows (Rainforth et al.
+               2018). If draws are not reparameterized, by the score function, with a baseline from
+               the other draws (Mnih and Rezende 2016).
     ``stl``    :math:`\sum_k \tilde w_k \frac{\partial \log w_k}{\partial z_k}
                \frac{d z_k}{d\phi}`, "sticking the landing" (Roeder, Wu, Duvenaud 2017): zero
                where q is the exact posterior. Unbiased for K = 1 only.
@@ -48,9 +48,8 @@ class ImportanceWeighted(Objective):
                unbiased for every K, and also zero there.
     =========  ================================================================================
 
-    The last two score z as given rather than as just drawn. So they need draws that carry
-    gradients, and a density that can be evaluated anywhere: not planar flows, whose inverse is
-    known only for what they drew.
+    The last two score a copy of z. So they need draws that carry gradients, and a density that can
+    be evaluated anywhere: not planar flows, which can score only their own draws.
 
     Args:
         num_samples: draws K for each datum.
@@ -84,7 +83,7 @@ class ImportanceWeighted(Objective):
 
     @property
     def _separate(self) -> bool:
-        """Whether model and posterior learn from different numbers."""
+        """Whether the gradients of model and posterior are of different quantities."""
         return self.gradient != "plain"
 
     def _get_trace(
@@ -127,7 +126,7 @@ class ImportanceWeighted(Objective):
         return log_prob.reshape(self.num_bounds, self.num_samples, *plates)
 
     def _bounds(self, log_w: Tensor, dim: int) -> Tensor:
-        """The bound that the log-weights along a dimension make."""
+        """The bound from the log-weights along a dimension."""
         bounds = log_w.logsumexp(dim) - math.log(self.num_samples)
         return torch.lerp(bounds, log_w.mean(dim), self.beta) if self.beta else bounds
 
@@ -138,12 +137,12 @@ class ImportanceWeighted(Objective):
     # Gradients ---------------------------------------------------------------------------------
 
     def _surrogate(self, log_p: Tensor, log_q: Tensor, sites: list[dict]) -> Tensor:
-        """What has the gradient of the bound, with log p and log q cut off from the draws."""
+        """A surrogate with the gradient of the bound; log p and log q ignore the draws."""
         log_w = log_p - log_q
         shares = self._shares(log_w.detach())
         along = shares
         if self.gradient == "dreg":
-            # Squared in so far as log q(z|x) counts, which it does not in full in a warm-up.
+            # The exponent follows the weight of log q(z|x), which is below 1 in a warm-up.
             squares = self._shares(log_w.detach(), power=2)
             along = shares + sites[0].get("kl_weight", 1.0) * (squares - shares)
         surrogate = (self._model_shares(log_w.detach()) * log_p).sum()
@@ -161,7 +160,7 @@ class ImportanceWeighted(Objective):
         return self._shares(log_w)
 
     def _signal(self, log_w: Tensor) -> Tensor:
-        """How much each draw adds to the bound that the other draws make without it."""
+        """The difference of the bound with and without each draw."""
         bounds = self._bounds(log_w, dim=1).unsqueeze(1)
         if self.num_samples > 1:
             others = (log_w.sum(1, keepdim=True) - log_w) / (self.num_samples - 1)
@@ -173,7 +172,7 @@ class ImportanceWeighted(Objective):
 
 
 class _Cut(Messenger):
-    """Have all that follows a draw depend on a copy of it, whose gradient can be taken alone."""
+    """Replace each draw by a copy for all later computations, so that its gradient is separate."""
 
     def _pyro_sample(self, msg: Any) -> None:
         if msg["is_observed"] or site_is_subsample(msg) or msg["value"] is not None:
@@ -185,7 +184,7 @@ class _Cut(Messenger):
 
 
 def _through_draws(number: Tensor, sites: list[dict]) -> Tensor:
-    """What has the gradient of a number through the draws alone."""
+    """A surrogate with the gradient of a value through the draws only."""
     copies = [site["value"] for site in sites]
     gradients = list(torch.autograd.grad(number, copies, retain_graph=True))
     total = torch.zeros_like(number)

@@ -1,4 +1,4 @@
-"""The ELBO with the aggregate posterior held to the prior."""
+"""The ELBO with a penalty on the discrepancy of aggregate posterior and prior."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,23 +21,22 @@ from pvae.objectives.objective import (
 
 
 class InfoVAE(Objective):
-    r"""The ELBO with weights on what x and z share and on where z lies (Zhao, Song, Ermon 2019).
+    r"""The ELBO with weights on mutual information and aggregate posterior (Zhao et al. 2019).
 
     .. math::
         E[\log p(x|z)] - (1 - \alpha)\, KL(q(z|x) \,\|\, p(z))
         - (\alpha + \lambda - 1)\, MMD(q(z), p(z))
 
     per datum, with q(z) the average of q(z|x) over the data. alpha = 0 and lambda = 1 are the
-    ELBO; alpha = 1 is the MMD-VAE, which lets z hold as much of x as it will.
+    ELBO; alpha = 1 is the MMD-VAE, which does not penalize the information of z about x.
 
     The maximum mean discrepancy is estimated without bias between the minibatch's z and as many
     draws of the prior (`pvae.objectives.mmd`). The width of its kernel is the mean squared distance
-    between further draws of the prior, whatever prior that is. A prior that learns does so through
-    its draws, where these carry gradients, and through the KL. A minibatch of one datum has no
-    discrepancy.
+    between further draws of the prior, for any prior. A learned prior gets gradients through its
+    draws, if they carry any, and through the KL. For a minibatch of one datum there is no penalty.
 
     Args:
-        alpha: how much of the KL is left out, at most 1.
+        alpha: the fraction of the KL that is left out, at most 1.
         lambda_: the weight of the aggregate; alpha + lambda must be at least 1.
         kernel: ``"imq"``, an inverse multiquadric of several scales, or ``"rbf"``.
 

@@ -10,8 +10,8 @@ class MIWAE(ImportanceWeighted):
     .. math::
         E \frac{1}{M} \sum_{m=1}^M \log \frac{1}{K} \sum_{k=1}^K w_{mk}
 
-    M = 1 is `ImportanceWeighted`, K = 1 the ELBO with M draws. Of a given number M K of draws,
-    more in K tighten the bound, more in M quieten the gradient of the posterior.
+    M = 1 is `ImportanceWeighted`, K = 1 the ELBO with M draws. For a given number M K of draws,
+    a larger K tightens the bound, a larger M reduces the noise of the posterior's gradient.
 
     Args:
         num_bounds: bounds M that are averaged.

@@ -1,4 +1,4 @@
-"""What the objectives share: one trace of the two programs, from which the loss is made."""
+"""Base class of objectives: a loss from one trace of the two programs."""
 
 import logging
 from abc import abstractmethod
@@ -17,9 +17,9 @@ from torch.distributions import Distribution, Independent, kl_divergence
 
 
 class Objective(ELBO):
-    """An objective made from one trace of model and guide, several draws being one dimension of it.
+    """Base class of objectives that take one trace of model and guide, with a dimension for draws.
 
-    A subclass says what the loss is, in `_loss`. Its value is reported, in nats summed over the
+    A subclass defines the loss in `_loss`. Its value is reported, in nats summed over the
     data, and its gradient is that of the step.
 
     Args:
@@ -53,7 +53,7 @@ class Objective(ELBO):
     def _guess_max_plate_nesting(self, *programs: Any) -> None:
         logger = logging.getLogger(ELBO.__module__)
         before = logger.level
-        logger.setLevel(logging.WARNING)  # that Pyro has counted plates is news to nobody
+        logger.setLevel(logging.WARNING)  # Pyro logs the number of plates at level INFO
         try:
             super()._guess_max_plate_nesting(*programs)
         finally:
@@ -62,7 +62,7 @@ class Objective(ELBO):
     def differentiable_loss(
         self, model: Callable, guide: Callable, *args: Any, **kwargs: Any
     ) -> Tensor:
-        """Estimate the loss, as a tensor that can be differentiated."""
+        """Estimate the loss, as a differentiable tensor."""
         (traces,) = self._get_traces(model, guide, args, kwargs)
         return self._loss(*traces)
 
@@ -72,7 +72,7 @@ class Objective(ELBO):
             return _number(self.differentiable_loss(model, guide, *args, **kwargs))
 
     def loss_and_grads(self, model: Callable, guide: Callable, *args: Any, **kwargs: Any) -> float:
-        """Estimate the loss, and add its gradients to those of the parameters."""
+        """Estimate the loss, and accumulate its gradients."""
         loss = self.differentiable_loss(model, guide, *args, **kwargs)
         if loss.requires_grad:
             loss.backward()
@@ -87,7 +87,7 @@ def _number(loss: Tensor) -> float:
 
 
 def latents(model_trace: Trace, guide_trace: Trace) -> list[tuple[dict, dict]]:
-    """The latent sites, each as it is in the guide and as it is in the model.
+    """The latent sites, as pairs from guide and model.
 
     Raises:
         ValueError: if the draws of one carry no gradient.
@@ -101,7 +101,7 @@ def latents(model_trace: Trace, guide_trace: Trace) -> list[tuple[dict, dict]]:
 
 
 def check_reparameterized(q: dict) -> None:
-    """Refuse a latent whose draws carry no gradient."""
+    """Raise if the draws of a latent carry no gradient."""
     if not q["fn"].has_rsample:
         raise ValueError(
             f"The draws of {q['name']!r} from a posterior of type {name_of(q['fn'])} carry no "
@@ -130,7 +130,7 @@ def kl(q: dict, p: dict) -> Tensor:
 
 
 def factor(p: Distribution) -> Distribution | None:
-    """The distribution that a product of independent ones is made of; nothing if it is none."""
+    """The distribution of the factors of a product of independent ones; ``None`` for others."""
     if not isinstance(p, Independent):
         return None
     while isinstance(p, Independent):
@@ -139,15 +139,15 @@ def factor(p: Distribution) -> Distribution | None:
 
 
 def name_of(p: Distribution) -> str:
-    """The name of a distribution, as one would say it."""
+    """The name of a distribution, for messages."""
     return type(factor(p) or p).__name__
 
 
 def rows(sites: list[dict], key: str = "value") -> Tensor:
-    """The latents of all sites, side by side: a row for each datum, shape (n, numbers)."""
+    """The latents of all sites, concatenated: a row for each datum, shape (n, d)."""
     return torch.cat([s[key].reshape(-1, s["fn"].event_shape.numel()) for s in sites], dim=-1)
 
 
 def with_gradient_of(value: Tensor, surrogate: Tensor) -> Tensor:
-    """A number, but with the gradient of another."""
+    """A value with the gradient of a surrogate."""
     return value.detach() + (surrogate - surrogate.detach())

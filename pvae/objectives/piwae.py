@@ -1,4 +1,4 @@
-"""One bound for the model, another for the posterior."""
+"""Different importance-weighted bounds for model and posterior."""
 
 import math
 
@@ -8,13 +8,13 @@ from pvae.objectives.miwae import MIWAE
 
 
 class PIWAE(MIWAE):
-    r"""Each learns from the bound that suits it (Rainforth et al. 2018).
+    r"""Different bounds for training model and posterior (Rainforth et al. 2018).
 
     The model p(x, z) is trained by the importance-weighted bound of all M K draws, the tightest;
-    the posterior q(z|x) by `MIWAE`, the average of M bounds of K draws each, whose gradient is the
-    quieter. The reported loss is that of the first.
+    the posterior q(z|x) by `MIWAE`, the average of M bounds of K draws each, whose gradient has
+    less noise. The reported loss is that of the first.
 
-    What both depend on, such as an encoder inside of the prior, learns from both. The posterior
+    Parameters of both, such as an encoder inside the prior, are trained by both. The posterior
     must have draws that carry gradients and a density that can be evaluated anywhere, as for the
     gradient ``stl`` of `ImportanceWeighted`.
 

@@ -4,7 +4,7 @@ from pvae.objectives.info_vae import InfoVAE
 
 
 class WAE(InfoVAE):
-    r"""The Wasserstein autoencoder with a discrepancy for penalty (Tolstikhin et al. 2018).
+    r"""The Wasserstein autoencoder with an MMD penalty (Tolstikhin et al. 2018).
 
     .. math::
         E[-\log p(x|z)] + \lambda\, MMD(q(z), p(z))

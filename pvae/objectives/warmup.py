@@ -1,4 +1,4 @@
-"""Any objective, with a weight on its KL term that rises from 0."""
+"""A wrapper of objectives with a KL weight that rises from 0."""
 
 from collections.abc import Callable
 
@@ -17,26 +17,26 @@ from pvae.interfaces import option
 from pvae.objectives.counting import Counting
 from pvae.objectives.wrapper import Wrapper
 
-# Pyro's bounds that a weight on log p(z) and log q(z|x) gives a weight on their KL. Of others,
-# TraceEnum_ELBO wants one scale for all sites, the jitted ones would keep the first weight, and the
-# posterior of ReweightedWakeSleep would learn nothing.
+# Pyro's bounds whose KL is weighted by a weight on log p(z) and log q(z|x). Of the others,
+# TraceEnum_ELBO needs one scale for all sites, the jitted ones would keep the first weight, and the
+# posterior of ReweightedWakeSleep would not be trained.
 WEIGHTED = (Trace_ELBO, TraceMeanField_ELBO, TraceGraph_ELBO, RenyiELBO)
 
 
 class Warmup(Counting, Wrapper):
-    r"""An objective whose KL term is weighted by a number that rises from 0 to 1.
+    r"""An objective with a weight on its KL term that rises from 0 to 1.
 
-    Over the first w gradient steps, log p(z) and log q(z|x) count :math:`t / w` in place of 1. So
-    the decoder learns to use z before the KL presses q(z|x) to the prior, which otherwise may
-    happen before z is of any use (Bowman et al. 2016; Sønderby et al. 2016). Of the ELBO this makes
+    Over the first w gradient steps, log p(z) and log q(z|x) have the weight :math:`t / w`. So the
+    decoder learns to use z before the KL moves q(z|x) to the prior, which otherwise can lead to
+    posterior collapse (Bowman et al. 2016; Sønderby et al. 2016). The ELBO becomes
 
     .. math::
         E_{q(z|x)}[\log p(x|z)] - \min(1, t / w)\, KL(q(z|x) \,\|\, p(z)),
 
-    of an importance-weighted bound the weights :math:`p(x|z) (p(z) / q(z|x))^{\min(1, t / w)}`, and
-    of an objective that weighs the KL itself the product of both weights.
+    an importance-weighted bound has weights :math:`p(x|z) (p(z) / q(z|x))^{\min(1, t / w)}`, and
+    an objective with its own weight on the KL gets the product of both weights.
 
-    `pvae.fit` warms up by itself, see there.
+    `pvae.fit` applies it by default.
 
     Args:
         objective: any Pyro ELBO, such as ``FreeBits()`` or ``Denoising()``.
@@ -57,7 +57,7 @@ class Warmup(Counting, Wrapper):
         0.25
     """
 
-    warms_up = False  # it does so itself
+    warms_up = False  # it has a warm-up already
 
     def __init__(self, objective: ELBO, warmup_steps: int = 1000) -> None:
         super().__init__(objective=objective)
@@ -76,7 +76,7 @@ class Warmup(Counting, Wrapper):
 
     @property
     def weight(self) -> float:
-        """The weight of the KL at the present step."""
+        """The weight of the KL at the current step."""
         return float(self._rise(self._step.device, self.warmup_steps))
 
     def _programs(self, model: Callable, guide: Callable, args: tuple) -> tuple[Callable, Callable]:
@@ -86,11 +86,11 @@ class Warmup(Counting, Wrapper):
 
 
 def can_warm_up(objective: ELBO) -> bool:
-    """Whether `pvae.fit` warms up this objective by itself: it has a KL that a weight is right for.
+    """Whether `pvae.fit` may warm up this objective: whether it has a KL that can be weighted.
 
-    Those are Pyro's Trace_ELBO, TraceMeanField_ELBO, TraceGraph_ELBO and RenyiELBO, and of pvae all
-    that have a KL and no schedule of their own. A subclass of Pyro's may do anything, and is left
-    as it is; so is what Pyro has beyond these.
+    These are Pyro's Trace_ELBO, TraceMeanField_ELBO, TraceGraph_ELBO and RenyiELBO, and the
+    objectives of pvae that have a KL and no schedule of their own. Other ELBOs of Pyro, and
+    subclasses of these, are excluded.
     """
     if isinstance(objective, Warmup):
         return False

@@ -1,4 +1,4 @@
-"""Objectives around other objectives."""
+"""Base class of objectives that wrap other objectives."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -12,10 +12,10 @@ from pvae.messages import kind_of
 
 
 class Wrapper(ELBO):
-    """An objective that runs another one on programs that it changes.
+    """Base class of objectives that run another one on modified programs.
 
-    It changes nothing else: what the wrapped objective keeps, such as its step, its parameters and
-    their state, is reached through the wrapper.
+    The attributes of the wrapped objective, such as its step, its parameters and their state, are
+    available on the wrapper.
 
     Args:
         objective: any Pyro ELBO, which may be a wrapper itself.
@@ -32,7 +32,7 @@ class Wrapper(ELBO):
 
     @abstractmethod
     def _programs(self, model: Callable, guide: Callable, args: tuple) -> tuple[Callable, Callable]:
-        """Return model and guide as the wrapped objective is to run them on these arguments."""
+        """Return the modified model and guide for these arguments."""
 
     def _get_trace(
         self, model: Callable, guide: Callable, args: tuple, kwargs: dict
@@ -42,7 +42,7 @@ class Wrapper(ELBO):
     def differentiable_loss(
         self, model: Callable, guide: Callable, *args: Any, **kwargs: Any
     ) -> Tensor:
-        """Estimate the loss, as a tensor that can be differentiated."""
+        """Estimate the loss, as a differentiable tensor."""
         programs = self._programs(model, guide, args)
         return self.objective.differentiable_loss(*programs, *args, **kwargs)
 
@@ -51,12 +51,12 @@ class Wrapper(ELBO):
         return self.objective.loss(*self._programs(model, guide, args), *args, **kwargs)
 
     def loss_and_grads(self, model: Callable, guide: Callable, *args: Any, **kwargs: Any) -> float:
-        """Estimate the loss, and add its gradients to those of the parameters."""
+        """Estimate the loss, and accumulate its gradients."""
         return self.objective.loss_and_grads(*self._programs(model, guide, args), *args, **kwargs)
 
     @property
     def step(self) -> int:
-        """Gradient steps taken so far, where the wrapped objective counts them."""
+        """Gradient steps taken so far, if the wrapped objective counts them."""
         return self.objective.step
 
     @step.setter
@@ -64,7 +64,7 @@ class Wrapper(ELBO):
         self.objective.step = step
 
     def __getattr__(self, name: str) -> Any:
-        if name == "objective" or name.startswith("__"):  # of a copy that is not filled yet
+        if name == "objective" or name.startswith("__"):  # in a copy that is not initialized yet
             raise AttributeError(name)
         return getattr(self.objective, name)
 

@@ -1,4 +1,4 @@
-"""How well scores tell anomalies from normal data: receiver operating characteristics."""
+"""ROC curves: how well scores separate anomalies from normal data."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,20 +19,20 @@ def roc(
     *,
     figure: Canvas | None = None,
 ) -> Canvas:
-    """The part of the anomalies found, over the part of the normal data taken for anomalies.
+    """ROC curves: the true positive rate over the false positive rate, anomalies being positive.
 
     A score that ranks at random lies on the dashed diagonal.
 
     Args:
-        false_positive_rate: the part of the normal data above each threshold, rising from 0 to 1,
+        false_positive_rate: the fraction of normal data above each threshold, rising from 0 to 1,
             shape ``(k,)``; or of several scores, by their names.
-        true_positive_rate: the part of the anomalies above each threshold, rising from 0 to 1,
+        true_positive_rate: the fraction of anomalies above each threshold, rising from 0 to 1,
             shape ``(k,)``; or by the same names.
-        area: the area under each curve, which the key then states.
-        figure: the figure or subfigure to draw into, by default a new one.
+        area: the area under each curve, shown in the key.
+        figure: the figure or subfigure to plot into, by default a new one.
 
     Returns:
-        The figure drawn into.
+        The figure.
 
     Raises:
         TypeError: if an array does not hold real numbers.
@@ -51,7 +51,7 @@ def roc(
             f"are {list(x)}, of true_positive_rate {list(y)} and of area {list(areas)}."
         )
     if len(x) > len(PALETTE):
-        raise ValueError(f"{len(x)} curves cannot be told apart: draw at most {len(PALETTE)}.")
+        raise ValueError(f"{len(x)} curves cannot be told apart: plot at most {len(PALETTE)}.")
     curves = {name: _curve(name, x[name], y[name]) for name in x}
 
     figure = canvas(figure, 4.2, 4 + _KEY * len(curves))
@@ -80,7 +80,7 @@ def _by_name(given: Any) -> Mapping[str, Any]:
 
 
 def _curve(name: str, x: Array, y: Array) -> tuple[np.ndarray, np.ndarray]:
-    """The points of a curve, if they are one."""
+    """Check the points of a curve and return them."""
     of = f" of {name}" if name else ""
     x = as_reals(f"false_positive_rate{of}", x)
     y = as_reals(f"true_positive_rate{of}", y)

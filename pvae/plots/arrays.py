@@ -20,7 +20,7 @@ def as_numpy(name: str, values: Array) -> np.ndarray:
         values = (values.float() if values.dtype == torch.bfloat16 else values).numpy()
     values = np.asarray(values)
     if values.size == 0:
-        raise ValueError(f"{name} is empty (shape {values.shape}): there is nothing to draw.")
+        raise ValueError(f"{name} is empty (shape {values.shape}): there is nothing to plot.")
     return values
 
 
@@ -56,7 +56,7 @@ def as_points(name: str, values: Array) -> np.ndarray:
 
 
 def as_events(name: str, values: Array, batch: tuple[str, ...]) -> np.ndarray:
-    """The array as finite events that can be drawn, with the named batch dimensions before them.
+    """The array as finite events that can be plotted, with the named batch dimensions before them.
 
     Raises:
         TypeError: if its elements are not real numbers.

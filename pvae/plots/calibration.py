@@ -1,4 +1,4 @@
-"""Whether a posterior is calibrated: histograms of ranks that should be uniform."""
+"""Rank histograms, which are flat if a posterior is calibrated."""
 
 from math import ceil
 
@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from pvae.plots.arrays import Array, as_points
 from pvae.plots.style import BLUE, FAINT, WIDTH, Canvas, canvas, style
 
-# The part of the bars of uniform ranks that lie within the band.
+# The fraction of the bars of uniform ranks that lie within the band.
 _WITHIN = 0.99
 _BAND = "#DDDDDD"
 
@@ -31,19 +31,19 @@ _KEY = 0.6
 def rank_histograms(ranks: Array, num_samples: int, *, figure: Canvas | None = None) -> Canvas:
     """Histograms of the ranks of simulation-based calibration (Talts et al. 2018), one a latent.
 
-    Of an exact posterior they are flat, and each bar lies in the grey band, the central 99% of a
-    binomial distribution, but for one in a hundred. A posterior too narrow gives the shape of a U,
-    too wide that of a hill, and shifted one a slope. Of more than 16 latents the first 16 are
-    drawn, and a note says so.
+    For an exact posterior they are flat: 99 of 100 bars lie in the grey band, the central 99% of a
+    binomial distribution. A posterior that is too narrow gives a U shape, one that is too wide a
+    hill, and a shifted one a slope. Of more than 16 latents the first 16 are shown, and a note
+    says so.
 
     Args:
         ranks: whole numbers from 0 to ``num_samples``, shape ``(n, latent_dim)``, as of
             `pvae.evaluation.simulation_based_calibration`.
         num_samples: the greatest rank there could be.
-        figure: the figure or subfigure to draw into, by default a new one.
+        figure: the figure or subfigure to plot into, by default a new one.
 
     Returns:
-        The figure drawn into.
+        The figure.
 
     Raises:
         TypeError: if the ranks are not real numbers.
@@ -71,7 +71,7 @@ def rank_histograms(ranks: Array, num_samples: int, *, figure: Canvas | None = N
     for axes in grid.flat[shown:]:
         axes.remove()
     for latent, axes in enumerate(grid.flat[:shown]):
-        _draw_histogram(axes, ranks[:, latent].astype(int), num_samples)
+        _plot_histogram(axes, ranks[:, latent].astype(int), num_samples)
         axes.set_title(f"$z_{{{latent + 1}}}$")
         if latent + columns >= shown:
             axes.set_xlabel(f"rank among {num_samples:,} draws")
@@ -79,12 +79,12 @@ def rank_histograms(ranks: Array, num_samples: int, *, figure: Canvas | None = N
             axes.tick_params(labelbottom=False)
     for axes in grid[:, 0]:
         axes.set_ylabel("count")
-    _draw_key(figure, n, f"first {shown} of {latents} latents" if shown < latents else None)
+    _add_key(figure, n, f"first {shown} of {latents} latents" if shown < latents else None)
     return figure
 
 
-def _draw_histogram(axes: Axes, ranks: np.ndarray, num_samples: int) -> None:
-    """Draw how many ranks fall into each bin, over where they do if they are uniform."""
+def _plot_histogram(axes: Axes, ranks: np.ndarray, num_samples: int) -> None:
+    """Plot the number of ranks in each bin, over the band for uniform ranks."""
     from scipy.stats import binom
 
     n = len(ranks)
@@ -103,8 +103,8 @@ def _draw_histogram(axes: Axes, ranks: np.ndarray, num_samples: int) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
 
 
-def _draw_key(figure: Canvas, n: int, note: str | None) -> None:
-    """Say what is drawn, and what is not."""
+def _add_key(figure: Canvas, n: int, note: str | None) -> None:
+    """Add a key, with a note on what is left out."""
     handles = [
         Line2D([], [], color=BLUE, lw=1.2, label=f"{n:,} ranks"),
         Patch(color=_BAND, label=f"{_WITHIN:.0%} band if uniform"),

@@ -24,7 +24,7 @@ class Classes:
 
     Raises:
         TypeError: if the labels are not integers.
-        ValueError: if their number is not n, if one has no name, or if there are names alone.
+        ValueError: if their number is not n, one has no name, or there are names but no labels.
 
     Attributes:
         names: the name of each class, empty if there are no labels.
@@ -63,16 +63,16 @@ class Classes:
         """The colour of every point, shape ``(n,)``."""
         return self.colours[self.index]
 
-    def draw_key(self, figure: Canvas, axes: Sequence[Axes]) -> None:
-        """Say below the axes which colour is which class; say nothing if there are no labels."""
+    def add_key(self, figure: Canvas, axes: Sequence[Axes]) -> None:
+        """Add a key to the colours below the axes; nothing if there are no labels."""
         if not self.names:
             return
         if len(self.names) > len(PALETTE):
-            self._draw_bar(figure, axes)
+            self._plot_bar(figure, axes)
         else:
-            self._draw_legend(figure)
+            self._plot_legend(figure)
 
-    def _draw_legend(self, figure: Canvas) -> None:
+    def _plot_legend(self, figure: Canvas) -> None:
         rows = ceil(len(self.names) / self._how_many_fit(figure, apart=2.9))
         figure.legend(
             [Line2D([], [], marker="o", ls="", ms=5, color=colour) for colour in self.colours],
@@ -82,7 +82,7 @@ class Classes:
             handlelength=1,
         )
 
-    def _draw_bar(self, figure: Canvas, axes: Sequence[Axes]) -> None:
+    def _plot_bar(self, figure: Canvas, axes: Sequence[Axes]) -> None:
         k = len(self.names)
         bar = figure.colorbar(
             ScalarMappable(BoundaryNorm(np.arange(k + 1) - 0.5, k), ListedColormap(self.colours)),

@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from pvae.plots.style import BLUE, INK, ORANGE, WIDTH, Canvas, canvas, inches, style
 
-# The column, the factor it is drawn with, and its title.
+# The column, the factor that it is plotted with, and its title.
 _PANELS = (
     ("neg_elbo", 1, r"$-$ELBO"),
     ("log_likelihood", -1, r"$-\mathbb{E}_{q(z|x)}[\log p(x|z)]$"),
@@ -19,14 +19,14 @@ _PANELS = (
 _COLOURS = {"train": ORANGE, "validation": BLUE}
 _BEST: dict[str, Any] = {"color": INK, "marker": "o", "markersize": 7, "markerfacecolor": "none"}
 
-# Of more epochs than these the first are told apart only on a logarithmic axis.
+# With more epochs than these, the first ones are legible only on a logarithmic axis.
 _MOST_LINEAR = 50
 _MOST_DOTTED = 20
 
 # Inches that the legend takes if its entries are in a row.
 _LEGEND = 5.5
 
-# The beginning of training may leave the picture: the part of the axis it may take, and how many
+# The beginning of training may be off scale: the part of the axis it may take, and how many
 # times the rest its range must be.
 _BEGINNING = 0.15
 _DWARFS = 3
@@ -40,21 +40,21 @@ def loss_curves(
 
     −ELBO = −E[log p(x|z)] + KL(q(z|x) ‖ p(z)), each in its panel, for training and validation data.
     The epoch of the least validation loss is marked in all three. More than 50 epochs are on a
-    logarithmic axis. Where the first epochs dwarf all others, they leave the picture, and a note
-    says where they went.
+    logarithmic axis. If the first epochs dwarf all others, they are off scale, and a note gives
+    their values.
 
     Args:
         history: for each column a sequence, one element an epoch, None or NaN where missing:
             ``epoch``, increasing, and any of ``neg_elbo``, ``log_likelihood`` and ``kl``, each
-            after ``train/`` or ``validation/``. Other columns are left alone.
-        figure: the figure or subfigure to draw into, by default a new one.
+            after ``train/`` or ``validation/``. Other columns are ignored.
+        figure: the figure or subfigure to plot into, by default a new one.
 
     Returns:
-        The figure drawn into.
+        The figure.
 
     Raises:
         TypeError: if a column does not hold numbers.
-        ValueError: if there is no epoch or nothing to draw, if the epochs do not increase, or the
+        ValueError: if there is no epoch or nothing to plot, if the epochs do not increase, or the
             lengths differ.
 
     Example:
@@ -84,7 +84,7 @@ def loss_curves(
     grid = figure.subplots(*shape, squeeze=False)
     for axes, (name, sign, title) in zip(grid.flat, panels, strict=True):
         curves = {s: sign * columns[f"{s}/{name}"] for s in splits if f"{s}/{name}" in columns}
-        _draw_curves(axes, epoch, curves, best)
+        _plot_curves(axes, epoch, curves, best)
         axes.set_title(title)
     for axes in grid[-1]:
         axes.set_xlabel("epoch")
@@ -95,10 +95,10 @@ def loss_curves(
     return figure
 
 
-def _draw_curves(
+def _plot_curves(
     axes: Axes, epoch: np.ndarray, curves: dict[str, np.ndarray], best: int | None
 ) -> None:
-    """Draw the curve of each split, and mark the best epoch."""
+    """Plot the curve of each split, and mark the best epoch."""
     _scale_epochs(axes, epoch)
     for split, curve in curves.items():
         present = ~np.isnan(curve)
@@ -115,7 +115,7 @@ def _draw_curves(
 def _read(
     history: Mapping[str, Sequence[float | None]],
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """The epochs, and the columns that are to be drawn, NaN where missing."""
+    """The epochs, and the columns to plot, NaN where missing."""
     names = [f"{split}/{name}" for name, *_ in _PANELS for split in _COLOURS]
     if not isinstance(history, Mapping):
         raise TypeError(
@@ -136,7 +136,7 @@ def _read(
             )
     columns = {name: column for name, column in columns.items() if not np.isnan(column).all()}
     if not columns:
-        raise ValueError(f"history holds nothing to draw: expected any of {', '.join(names)}.")
+        raise ValueError(f"history holds nothing to plot: expected any of {', '.join(names)}.")
     return epoch, columns
 
 
@@ -145,7 +145,7 @@ def _column(name: str, values: Sequence[float | None]) -> np.ndarray:
         column = np.array([np.nan if value is None else float(value) for value in values])
     except (TypeError, ValueError) as error:
         raise TypeError(f"Column {name} of history must be a sequence of numbers.") from error
-    # A loss that was infinite cannot be drawn either.
+    # An infinite loss cannot be plotted either.
     return np.where(np.isfinite(column), column, np.nan)
 
 
@@ -166,14 +166,14 @@ def _scale_epochs(axes: Axes, epoch: np.ndarray) -> None:
 
 
 def _scale_values(axes: Axes, epoch: np.ndarray, curves: np.ndarray) -> None:
-    """Show all values, unless those of the beginning leave little room for the others."""
+    """Show all values, unless the first ones leave little space for the others."""
     least, most = np.nanmin(curves), np.nanmax(curves)
     low, high = least, most
     place = axes.xaxis.get_transform().transform(epoch)
     rest = curves[:, place - place[0] > _BEGINNING * (place[-1] - place[0])]
     if not np.isnan(rest).all() and np.nanmin(rest) < np.nanmax(rest):
-        room = _DWARFS * (np.nanmax(rest) - np.nanmin(rest))
-        low, high = max(least, np.nanmax(rest) - room), min(most, np.nanmin(rest) + room)
+        margin = _DWARFS * (np.nanmax(rest) - np.nanmin(rest))
+        low, high = max(least, np.nanmax(rest) - margin), min(most, np.nanmin(rest) + margin)
     margin = 0.05 * (high - low) or 0.5
     axes.set_ylim(low - margin, high + margin)
     if most > high:

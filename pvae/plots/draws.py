@@ -1,4 +1,4 @@
-"""Draws from the exact posterior beside those from the guide."""
+"""Plots of samples from the exact posterior and the density of the guide."""
 
 from collections.abc import Sequence
 from math import ceil
@@ -8,13 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from pvae.plots.arrays import Array, as_reals
-from pvae.plots.scatter import draw_points, show_square
+from pvae.plots.scatter import plot_points, show_square
 from pvae.plots.style import BLUE, ORANGE, WIDTH, Canvas, canvas, style
 
 MASSES = (0.5, 0.95)  # within the contours
 
 _MOST_COLUMNS = 4
-_GRID = 200  # places a side at which a density is estimated, within so many standard deviations
+_GRID = 200  # points a side at which a density is estimated, within so many standard deviations
 _MOST_DEVIATIONS = 8
 _KEY, _TITLE = 0.35, 0.2  # inches
 
@@ -27,21 +27,21 @@ def posterior_draws(
     *,
     figure: Canvas | None = None,
 ) -> Canvas:
-    """Exact draws from p(z|x) of two latents as points, and q(z|x) around them; a panel per datum.
+    """Exact draws from p(z|x) of two latents as points, and contours of q(z|x); a panel per datum.
 
-    The contours hold 50 % and 95 % of the mass of q(z|x), where it is densest: of an exact guide
-    one point in twenty lies outside of the outer one. Its density is estimated from its draws, by
-    normal kernels, and is smooth from about a hundred thousand on.
+    The contours hold 50 % and 95 % of the mass of q(z|x), where it is densest: for an exact guide
+    one point in twenty lies outside the outer one. The density of q(z|x) is estimated from its
+    draws by normal kernels, and is smooth from about 100,000 draws on.
 
     Args:
         samples: draws from p(z|x) of n data, shape ``(n, samples, 2)``, such as those of
             `pvae.evaluation.posterior_samples`.
         guide: draws from q(z|x) of the same data, shape ``(n, draws, 2)``.
         titles: the title of each panel.
-        figure: the figure or subfigure to draw into, by default a new one.
+        figure: the figure or subfigure to plot into, by default a new one.
 
     Returns:
-        The figure drawn into.
+        The figure.
 
     Raises:
         TypeError: if an array does not hold real numbers.
@@ -76,8 +76,8 @@ def posterior_draws(
         if i >= n:
             axes.remove()
             continue
-        draw_points(axes, samples[i], np.full(len(samples[i]), BLUE))
-        shown = np.concatenate([samples[i], _draw_contours(axes, guide[i])])
+        plot_points(axes, samples[i], np.full(len(samples[i]), BLUE))
+        shown = np.concatenate([samples[i], _plot_contours(axes, guide[i])])
         show_square(axes, shown.min(0), shown.max(0))
         axes.locator_params(nbins=4)  # in so narrow a panel more would run together
         axes.set(xlabel="$z_1$", ylabel="$z_2$", title=titles[i] if titles else "")
@@ -101,11 +101,11 @@ def _as_draws(name: str, draws: Array) -> np.ndarray:
     return draws
 
 
-def _draw_contours(axes: Axes, draws: np.ndarray) -> np.ndarray:
-    """Draw the outlines of the densest regions that hold given masses; return their points."""
+def _plot_contours(axes: Axes, draws: np.ndarray) -> np.ndarray:
+    """Plot the outlines of the densest regions that hold given masses; return their points."""
     from scipy.ndimage import gaussian_filter
 
-    # Where the draws have unit covariance one bandwidth, Scott's, suits all directions.
+    # Once the draws have unit covariance, one bandwidth, Scott's, suits all directions.
     mean, root = draws.mean(0), np.linalg.cholesky(np.cov(draws.T))
     white = np.linalg.solve(root, (draws - mean).T)
     reach = min(1.2 * np.abs(white).max(), _MOST_DEVIATIONS)

@@ -6,7 +6,7 @@ import numpy as np
 
 from pvae.plots.arrays import Array, as_points
 from pvae.plots.classes import Classes
-from pvae.plots.scatter import draw_points, show_square
+from pvae.plots.scatter import plot_points, show_square
 from pvae.plots.style import Canvas, canvas, style
 
 _MOST_POINTS = 2000
@@ -34,10 +34,10 @@ def tsne(
         labels: the class of each datum, integers of shape ``(n,)``.
         classes: the name of class 0, 1, ...; by default each label is its own name.
         seed: the same seed gives the same choice of points and the same picture.
-        figure: the figure or subfigure to draw into, by default a new one.
+        figure: the figure or subfigure to plot into, by default a new one.
 
     Returns:
-        The figure drawn into.
+        The figure.
 
     Raises:
         TypeError: if an array does not hold numbers, or ``labels`` not integers.
@@ -68,16 +68,16 @@ def tsne(
 
     perplexity = min(30.0, (len(shown) - 1) / 3)
     embedding = TSNE(perplexity=perplexity, init="pca", random_state=seed)
-    # Its parallel loops are so short that threads on shared cores mostly wait for each other.
+    # The parallel loops are so short that threads on shared cores mostly wait for each other.
     with threadpool_limits(1):
         points = embedding.fit_transform(mean[shown])
 
     figure = canvas(figure, 5.5, 5.8 if members.names else 5.5)
     axes = figure.subplots()
-    draw_points(axes, points, members.of_points[shown])
+    plot_points(axes, points, members.of_points[shown])
     show_square(axes, points.min(0), points.max(0))
     which = f"{n:,}" if len(shown) == n else f"a random {len(shown):,} of {n:,}"
     axes.set(xticks=[], yticks=[], title=f"t-SNE of {which} means, perplexity {perplexity:.3g}")
     axes.spines[:].set_visible(False)
-    members.draw_key(figure, [axes])
+    members.add_key(figure, [axes])
     return figure

@@ -9,14 +9,14 @@ from matplotlib.figure import FigureBase
 from pvae.plots.style import SAVE_DPI, Canvas, style
 from pvae.storage.files import write
 
-# What a format would record of the moment it was written: equal figures give equal files.
+# Time stamps are left out, so that equal figures give equal files.
 _METADATA = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
 
 
 def save(figure: Canvas, path: str | os.PathLike[str]) -> None:
     """Write a figure as PNG, PDF or SVG, by the suffix of the path.
 
-    The file appears, or replaces the one of before, only when it is complete.
+    The file appears, or replaces an earlier one, only when it is complete.
 
     Args:
         figure: the figure; of a subfigure, the figure it is part of.

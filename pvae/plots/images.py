@@ -7,9 +7,9 @@ import numpy as np
 
 from pvae.plots.arrays import Array, as_events
 from pvae.plots.style import WIDTH, Canvas, canvas, style
-from pvae.plots.tiles import Grid, draw_tiles
+from pvae.plots.tiles import Grid, plot_tiles
 
-# Inches kept free for what is written beside the tiles.
+# Inches kept free for the labels of the rows.
 _ROW_LABELS = 0.45
 _COLUMN_LABELS = 0.2
 _MARGIN = 0.1
@@ -28,16 +28,16 @@ def samples(
 
     Args:
         x: shape ``(n, *event)``, with images ``(1, H, W)`` or ``(3, H, W)``, or vectors ``(D,)``,
-            which are drawn as small line plots.
-        labels: what each event is of, such as the name of its class; written beside the rows whose
-            events are all of one.
-        value_range: the values drawn as black and white, by default 0 and 1; of line plots the
+            which are shown as small line plots.
+        labels: a label of each event, such as the name of its class; written beside rows whose
+            events all have the same.
+        value_range: the values shown as black and white, by default 0 and 1; of line plots the
             bottom and the top, by default the least and the greatest value. Values beyond it are
             clipped to it.
-        figure: the figure or subfigure to draw into, by default a new one.
+        figure: the figure or subfigure to plot into, by default a new one.
 
     Returns:
-        The figure drawn into.
+        The figure.
 
     Raises:
         TypeError: if ``x`` does not hold real numbers.
@@ -53,7 +53,7 @@ def samples(
     grid = _square(len(x), x.shape[1:])
     if labels is None:
         figure = canvas(figure, *grid.inches(most=6))
-        draw_tiles(figure.subplots(), x, grid, value_range)
+        plot_tiles(figure.subplots(), x, grid, value_range)
         return figure
     if len(labels) != len(x):
         raise ValueError(f"There are {len(labels)} labels for {len(x)} events: give one for each.")
@@ -63,7 +63,7 @@ def samples(
     width, height = grid.inches(most=6)
     figure = canvas(figure, width + beside, height)
     axes = figure.subplots()
-    draw_tiles(axes, x, grid, value_range)
+    plot_tiles(axes, x, grid, value_range)
     axes.set_yticks(grid.tops + grid.cell[0] / 2, names)
     axes.tick_params(length=0)
     return figure
@@ -91,15 +91,15 @@ def reconstructions(
 
     Args:
         x: the inputs, shape ``(n, *event)``, with images ``(1, H, W)`` or ``(3, H, W)``, or vectors
-            ``(D,)``, which are drawn as small line plots.
+            ``(D,)``, which are shown as small line plots.
         x_mean: the mean of p(x|z) for each, of the same shape.
-        value_range: the values drawn as black and white, by default 0 and 1; of line plots the
+        value_range: the values shown as black and white, by default 0 and 1; of line plots the
             bottom and the top, by default the least and the greatest value. Values beyond it are
             clipped to it.
-        figure: the figure or subfigure to draw into, by default a new one.
+        figure: the figure or subfigure to plot into, by default a new one.
 
     Returns:
-        The figure drawn into.
+        The figure.
 
     Raises:
         TypeError: if an array does not hold real numbers.
@@ -124,7 +124,7 @@ def reconstructions(
     pair, column = np.divmod(np.arange(len(x)), grid.columns)
     above = 2 * pair * grid.columns + column
     cells = np.concatenate([above, above + grid.columns])
-    draw_tiles(axes, np.concatenate([x, x_mean]), grid, value_range, cells=cells)
+    plot_tiles(axes, np.concatenate([x, x_mean]), grid, value_range, cells=cells)
     labels = [r"$x$", r"$\mathbb{E}[x|z]$"] * (grid.rows // 2)
     axes.set_yticks(grid.tops + grid.cell[0] / 2, labels)
     axes.tick_params(length=0)
@@ -138,18 +138,18 @@ def interpolations(
     value_range: tuple[float, float] | None = None,
     figure: Canvas | None = None,
 ) -> Canvas:
-    """What is decoded on the way from one latent point to another, a row for every such way.
+    """Decoded points on paths between latent points, a row for each path.
 
     Args:
         x: shape ``(rows, steps, *event)``, with images ``(1, H, W)`` or ``(3, H, W)``, or vectors
-            ``(D,)``, which are drawn as small line plots.
-        value_range: the values drawn as black and white, by default 0 and 1; of line plots the
+            ``(D,)``, which are shown as small line plots.
+        value_range: the values shown as black and white, by default 0 and 1; of line plots the
             bottom and the top, by default the least and the greatest value. Values beyond it are
             clipped to it.
-        figure: the figure or subfigure to draw into, by default a new one.
+        figure: the figure or subfigure to plot into, by default a new one.
 
     Returns:
-        The figure drawn into.
+        The figure.
 
     Raises:
         TypeError: if ``x`` does not hold real numbers.
@@ -169,7 +169,7 @@ def interpolations(
     width, height = grid.inches(most=WIDTH)
     figure = canvas(figure, width, height + _COLUMN_LABELS)
     axes = figure.subplots()
-    draw_tiles(axes, x.reshape(-1, *event), grid, value_range)
+    plot_tiles(axes, x.reshape(-1, *event), grid, value_range)
     if steps > 1:
         axes.set_xticks(grid.lefts[[0, -1]] + grid.cell[1] / 2, ["start", "end"])
         axes.tick_params(length=0)

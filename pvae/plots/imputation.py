@@ -9,12 +9,12 @@ from matplotlib.colors import to_rgb
 
 from pvae.plots.arrays import Array, as_events, as_numpy, as_reals
 from pvae.plots.style import WIDTH, Canvas, canvas, style
-from pvae.plots.tiles import Grid, draw_tiles
+from pvae.plots.tiles import Grid, plot_tiles
 
 # No grey, and paler than the colours of classes.
 _MISSING = "#8FC3E8"
 
-# Inches kept free for what is written beside the tiles.
+# Inches kept free for the names of the rows.
 _ROW_LABELS = 0.65
 _MARGIN = 0.1
 
@@ -30,31 +30,31 @@ def imputations(
     value_range: tuple[float, float] | None = None,
     figure: Canvas | None = None,
 ) -> Canvas:
-    """Data as they were observed, and below what is filled in; a column for every datum.
+    """Data as they were observed, and their imputations below; a column for every datum.
 
-    What is missing is light blue. From above the rows are the original, if it is given, what is
-    observed of it, its expectation, and multiple imputations, each as good a guess as any other:
-    where they differ, the data leave it open.
+    Missing elements are light blue. From the top the rows are the original, if it is given, its
+    observed elements, its expectation, and multiple imputations, each equally plausible: they
+    differ where the observed elements do not determine x.
 
     Args:
         x: the data, shape ``(n, *event)``, with images ``(1, H, W)`` or ``(3, H, W)``, or vectors
-            ``(D,)``, which are drawn as small line plots; anything where they are missing.
+            ``(D,)``, which are shown as small line plots; anything where they are missing.
         mask: which elements are observed, of booleans or 0 and 1, of a shape that broadcasts to
             that of x.
         imputed: E[x|x observed], of the shape of x.
         draws: multiple imputations, shape ``(draws, n, *event)``.
         original: the data before anything was missing, of the shape of x.
-        value_range: the values drawn as black and white, by default 0 and 1; of line plots the
+        value_range: the values shown as black and white, by default 0 and 1; of line plots the
             bottom and the top, by default the least and the greatest value. Values beyond it are
             clipped to it.
-        figure: the figure or subfigure to draw into, by default a new one.
+        figure: the figure or subfigure to plot into, by default a new one.
 
     Returns:
-        The figure drawn into.
+        The figure.
 
     Raises:
         TypeError: if an array does not hold real numbers.
-        ValueError: if an array is empty, not finite where it is drawn or of another shape, the mask
+        ValueError: if an array is empty, not finite where it is shown or of another shape, the mask
             holds other values, or ``value_range`` is not two finite, increasing numbers.
 
     Example:
@@ -70,8 +70,8 @@ def imputations(
         rows = {"$x$": as_events("original", original, ("n",)), **rows}
     names, tiles = list(rows), list(rows.values())
     if draws is not None and len(draws):
-        drawn = as_events("draws", draws, ("draws", "n"))
-        names, tiles = [*names, *["draw"] * len(drawn)], [*tiles, *drawn]
+        imputed_rows = as_events("draws", draws, ("draws", "n"))
+        names, tiles = [*names, *["draw"] * len(imputed_rows)], [*tiles, *imputed_rows]
     for name, row in zip(names, tiles, strict=True):
         if row.shape != x.shape:
             raise ValueError(
@@ -93,7 +93,7 @@ def imputations(
     else:
         tiles[hole] = _bridged(x, observed)
         _cover(axes, observed, cells[hole], grid)
-    draw_tiles(axes, np.concatenate(tiles), grid, value_range, cells=np.concatenate(cells))
+    plot_tiles(axes, np.concatenate(tiles), grid, value_range, cells=np.concatenate(cells))
     bands = grid.rows // len(names)
     axes.set_yticks(grid.tops + grid.cell[0] / 2, names * bands)
     axes.tick_params(length=0)
@@ -120,7 +120,7 @@ def _bands(rows: int, n: int, event: tuple[int, ...]) -> Grid:
 
 
 def _bridged(x: np.ndarray, observed: np.ndarray) -> np.ndarray:
-    """Vectors with straight lines where they are missing, which will be covered."""
+    """Vectors with straight lines over missing elements, which will be covered."""
     at = np.arange(x.shape[1])
     level = x[observed].mean() if observed.any() else 0.0
     return np.stack(

@@ -7,7 +7,7 @@ from matplotlib.collections import EllipseCollection
 
 from pvae.plots.arrays import Array, as_posteriors
 from pvae.plots.classes import Classes
-from pvae.plots.scatter import draw_outlines, draw_points, show_square
+from pvae.plots.scatter import plot_outlines, plot_points, show_square
 from pvae.plots.style import Canvas, canvas, style
 
 
@@ -26,12 +26,12 @@ def latent_scatter(
         mean: the mean of q(z|x) for each datum, shape ``(n, 2)``.
         labels: the class of each datum, integers of shape ``(n,)``.
         scale: the standard deviations of q(z|x), shape ``(n, 2)``: an ellipse one standard
-            deviation around each mean is then drawn as well.
+            deviation around each mean is then shown as well.
         classes: the name of class 0, 1, ...; by default each label is its own name.
-        figure: the figure or subfigure to draw into, by default a new one.
+        figure: the figure or subfigure to plot into, by default a new one.
 
     Returns:
-        The figure drawn into.
+        The figure.
 
     Raises:
         TypeError: if an array does not hold real numbers, or ``labels`` not integers.
@@ -49,7 +49,7 @@ def latent_scatter(
     members = Classes(n, labels, classes)
     figure = canvas(figure, 5.5, 5.8 if members.names else 5.5)
     axes = figure.subplots()
-    draw_points(axes, mean, members.of_points, small=scale is not None)
+    plot_points(axes, mean, members.of_points, small=scale is not None)
     if scale is None:
         show_square(axes, mean.min(0), mean.max(0))
     else:
@@ -61,8 +61,8 @@ def latent_scatter(
             offsets=mean,
             offset_transform=axes.transData,
         )
-        draw_outlines(axes, ellipses, members.of_points)
+        plot_outlines(axes, ellipses, members.of_points)
         show_square(axes, (mean - scale).min(0), (mean + scale).max(0))
     axes.set(xlabel="$z_1$", ylabel="$z_2$")
-    members.draw_key(figure, [axes])
+    members.add_key(figure, [axes])
     return figure

@@ -14,9 +14,9 @@ from matplotlib.collections import PolyCollection
 from pvae.checks import is_whole
 from pvae.plots.arrays import Array, as_events, as_posteriors, as_reals
 from pvae.plots.classes import Classes
-from pvae.plots.scatter import draw_outlines, draw_points
+from pvae.plots.scatter import plot_outlines, plot_points
 from pvae.plots.style import WIDTH, Canvas, canvas, style
-from pvae.plots.tiles import Grid, draw_tiles
+from pvae.plots.tiles import Grid, plot_tiles
 
 # Inches kept free for the labels of an axis, and for the key to the classes.
 _LABELS = 0.5
@@ -56,7 +56,7 @@ def manifold(
     value_range: tuple[float, float] | None = None,
     figure: Canvas | None = None,
 ) -> Canvas:
-    """What is decoded all over the plane of two latents, at evenly spaced percentiles of N(0, 1).
+    """Images decoded on a grid over two latents, at evenly spaced percentiles of N(0, 1).
 
     Every tile stands for the same prior probability, and lies where its z lies on the axes, z₂
     upwards: ``images[0, 0]`` is the tile at the bottom left, ``images[0, -1]`` at the bottom right.
@@ -64,15 +64,15 @@ def manifold(
     Args:
         images: shape ``(k, k, *event)``, where ``images[i, j]`` is decoded at
             ``z = (coordinates[j], coordinates[i])``; images ``(1, H, W)`` or ``(3, H, W)``, or
-            vectors ``(D,)``, which are drawn as small line plots.
+            vectors ``(D,)``, which are shown as small line plots.
         coordinates: ``percentiles(k)``, shape ``(k,)``.
-        value_range: the values drawn as black and white, by default 0 and 1; of line plots the
+        value_range: the values shown as black and white, by default 0 and 1; of line plots the
             bottom and the top, by default the least and the greatest value. Values beyond it are
             clipped to it.
-        figure: the figure or subfigure to draw into, by default a new one.
+        figure: the figure or subfigure to plot into, by default a new one.
 
     Returns:
-        The figure drawn into.
+        The figure.
 
     Raises:
         TypeError: if an array does not hold real numbers.
@@ -92,7 +92,7 @@ def manifold(
     grid = _grid(images)
     width, height = grid.inches(most=5, tile=5)
     figure = canvas(figure, width + _LABELS, height + _LABELS)
-    _draw_manifold(figure.subplots(), images, grid, value_range)
+    _plot_manifold(figure.subplots(), images, grid, value_range)
     return figure
 
 
@@ -110,28 +110,27 @@ def latent_plane(
 ) -> Canvas:
     """The posterior means of two latents, and beside them the :func:`manifold` on the same axes.
 
-    A point at z lies exactly where the other picture shows what is decoded at z. So the axes of the
-    scatter are warped as those of the manifold are: a point is drawn at Φ(z), with Φ the
-    distribution function of N(0, 1), and the ticks say z. If the data together fill the prior, the
-    points fill the square evenly.
+    A point at z lies exactly where the other picture shows the image decoded at z. So both have
+    warped axes: a point is plotted at Φ(z), with Φ the distribution function of N(0, 1), and the
+    ticks give z. If the aggregate posterior matches the prior, the points fill the square evenly.
 
     Args:
         mean: the mean of q(z|x) for each datum, shape ``(n, 2)``.
         images: shape ``(k, k, *event)``, where ``images[i, j]`` is decoded at
             ``z = (coordinates[j], coordinates[i])``; images ``(1, H, W)`` or ``(3, H, W)``, or
-            vectors ``(D,)``, which are drawn as small line plots.
+            vectors ``(D,)``, which are shown as small line plots.
         coordinates: ``percentiles(k)``, shape ``(k,)``.
         labels: the class of each datum, integers of shape ``(n,)``.
         scale: the standard deviations of q(z|x), shape ``(n, 2)``: the ellipse one standard
-            deviation around each mean is then drawn as well, warped as the axes are.
+            deviation around each mean is then shown as well, warped as the axes are.
         classes: the name of class 0, 1, ...; by default each label is its own name.
-        value_range: the values drawn as black and white, by default 0 and 1; of line plots the
+        value_range: the values shown as black and white, by default 0 and 1; of line plots the
             bottom and the top, by default the least and the greatest value. Values beyond it are
             clipped to it.
-        figure: the figure or subfigure to draw into, by default a new one.
+        figure: the figure or subfigure to plot into, by default a new one.
 
     Returns:
-        The figure drawn into.
+        The figure.
 
     Raises:
         TypeError: if an array does not hold real numbers, or ``labels`` not integers.
@@ -157,21 +156,21 @@ def latent_plane(
     height += _LABELS + (_KEY if members.names else 0)
     figure = canvas(figure, 2 * (width + _LABELS), height)
     left, right = figure.subplots(1, 2)
-    _draw_manifold(right, images, grid, value_range)
-    draw_points(left, _warp(mean), members.of_points, small=scale is not None)
+    _plot_manifold(right, images, grid, value_range)
+    plot_points(left, _warp(mean), members.of_points, small=scale is not None)
     if scale is not None:
         angle = np.linspace(0, 2 * np.pi, 48, endpoint=False)
         circle = np.stack([np.cos(angle), np.sin(angle)], -1)
         outlines = _warp(mean[:, None] + scale[:, None] * circle)
-        draw_outlines(left, PolyCollection(list(outlines)), members.of_points)
+        plot_outlines(left, PolyCollection(list(outlines)), members.of_points)
     left.set_aspect(right.get_aspect())
     _label_axes(left)
-    members.draw_key(figure, [left, right])
+    members.add_key(figure, [left, right])
     return figure
 
 
 def _as_plane(images: Array, coordinates: Array) -> np.ndarray:
-    """The images, if they are a square of events and the coordinates its percentiles."""
+    """Check that the images are a square of events and the coordinates its percentiles."""
     images = as_events("images", images, ("k", "k"))
     k = len(images)
     if images.shape[1] != k:
@@ -182,7 +181,7 @@ def _as_plane(images: Array, coordinates: Array) -> np.ndarray:
     if coordinates.shape != (k,) or not np.allclose(coordinates, percentiles(k), atol=0.01):
         raise ValueError(
             f"coordinates must be percentiles({k}), the places at which the {k} × {k} images are "
-            "drawn: decode them there."
+            "shown: decode them there."
         )
     return images
 
@@ -192,12 +191,12 @@ def _grid(images: np.ndarray) -> Grid:
     return Grid.of(rows, columns, event, gap=0)
 
 
-def _draw_manifold(
+def _plot_manifold(
     axes: Axes, images: np.ndarray, grid: Grid, value_range: tuple[float, float] | None
 ) -> None:
     # The rows of the grid go downwards, z2 goes upwards.
     tiles = images[::-1].reshape(-1, *images.shape[2:])
-    draw_tiles(axes, tiles, grid, value_range, extent=(0, 1, 0, 1))
+    plot_tiles(axes, tiles, grid, value_range, extent=(0, 1, 0, 1))
     _label_axes(axes)
 
 
@@ -209,5 +208,5 @@ def _label_axes(axes: Axes) -> None:
 
 
 def _warp(z: np.ndarray) -> np.ndarray:
-    """Φ(z): where z lies on the axes."""
+    """Φ(z), the position of z on the axes."""
     return torch.special.ndtr(torch.from_numpy(z)).numpy()

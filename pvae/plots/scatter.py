@@ -6,17 +6,17 @@ from matplotlib.collections import Collection
 from matplotlib.colors import to_rgba_array
 from matplotlib.ticker import MaxNLocator
 
-# In a PDF or SVG more than so many are one picture: as shapes they would be slow to show and many
+# In a PDF or SVG more points than this are rasterized: as shapes they would be slow and many
 # megabytes.
 _RASTER_ABOVE = 5000
 
 
-def draw_points(
+def plot_points(
     axes: Axes, points: np.ndarray, colours: np.ndarray, *, small: bool = False
 ) -> None:
-    """Draw points ``(n, 2)`` in their colours ``(n,)``: the more, the smaller and fainter.
+    """Plot points ``(n, 2)`` in their colours ``(n,)``: the more, the smaller and fainter.
 
-    Small ones leave room for what is drawn around them.
+    Small points leave space for outlines around them.
     """
     n = len(points)
     # Sorted by class, the last class would cover all others.
@@ -32,8 +32,8 @@ def draw_points(
     )
 
 
-def draw_outlines(axes: Axes, outlines: Collection, colours: np.ndarray) -> None:
-    """Draw n shapes in their colours ``(n,)``, under the points: the more, the fainter."""
+def plot_outlines(axes: Axes, outlines: Collection, colours: np.ndarray) -> None:
+    """Plot n shapes in their colours ``(n,)``, under the points: the more, the fainter."""
     n = len(colours)
     outlines.set(
         facecolors=to_rgba_array(colours, 0.2 * _opacity(n)),
@@ -62,5 +62,5 @@ def _dot_area(axes: Axes, n: int) -> float:
 
 
 def _opacity(n: int) -> float:
-    """The opacity of each of n dots, from 0.85 of a hundred to 0.35 of sixty thousand."""
+    """The opacity of each of n dots, from 0.85 for 100 dots to 0.35 for 60,000."""
     return float(np.clip(0.85 - 0.18 * np.log10(n / 100), 0.3, 0.85))

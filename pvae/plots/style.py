@@ -78,21 +78,21 @@ _STYLE = {
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Draw in the package's style, whatever the user's own, and leave the user's own untouched."""
+    """Plot in the package's style, and leave the user's own style unchanged."""
     with matplotlib.style.context(["default", _STYLE]):
         yield
 
 
 class Figure(matplotlib.figure.Figure):
-    """A figure that shows itself in a notebook and that nothing but its user holds on to.
+    """A figure that shows itself in a notebook, without pyplot.
 
     A figure made by pyplot stays in pyplot's registry until it is closed, and a plain
-    :class:`matplotlib.figure.Figure` is shown only once pyplot has set the notebook up. This one
-    brings its own picture.
+    :class:`matplotlib.figure.Figure` is shown only once pyplot has set up the notebook. This one
+    renders itself as PNG.
     """
 
     def draw(self, renderer: RendererBase) -> None:
-        """Draw in the package's style: matplotlib makes ticks, for one, as late as this."""
+        """Render in the package's style: matplotlib makes ticks, for example, only now."""
         with style():
             super().draw(renderer)
 
@@ -106,7 +106,7 @@ class Figure(matplotlib.figure.Figure):
 
 
 def canvas(figure: Canvas | None, width: float, height: float) -> Canvas:
-    """The figure to draw into: the one given, else a new one of this many inches."""
+    """The figure to plot into: the one given, else a new one of this many inches."""
     if figure is not None and not isinstance(figure, FigureBase):
         raise TypeError(
             f"figure must be a figure or subfigure of matplotlib, but it is of type "

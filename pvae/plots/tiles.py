@@ -75,7 +75,7 @@ class Grid:
         return int(self.lefts[-1]) + self.cell[1]
 
     def inches(self, most: float, tile: float = 1.2) -> tuple[float, float]:
-        """Width and height to draw it at: neither above ``most``, nor a tile larger than ``tile``.
+        """Width and height of the grid: neither above ``most``, no tile larger than ``tile``.
 
         The size of a tile is that of the square of the same area.
         """
@@ -83,7 +83,7 @@ class Grid:
         return self.width * scale, self.height * scale
 
 
-def draw_tiles(
+def plot_tiles(
     axes: Axes,
     tiles: np.ndarray,
     grid: Grid,
@@ -92,13 +92,13 @@ def draw_tiles(
     cells: np.ndarray | None = None,
     extent: tuple[float, float, float, float] | None = None,
 ) -> None:
-    """Draw every tile in its cell of the grid, and nothing else: no frame, no ticks.
+    """Plot every tile in its cell of the grid, and nothing else: no frame, no ticks.
 
     Args:
-        axes: where to draw.
+        axes: where to plot.
         tiles: shape ``(n, *event)``.
         grid: where the tiles lie.
-        value_range: the values drawn as black and white, by default 0 and 1; of line plots the
+        value_range: the values shown as black and white, by default 0 and 1; of line plots the
             bottom and the top, by default the least and the greatest value.
         cells: the cell of every tile, counted row by row, shape ``(n,)``; by default the first n.
         extent: left, right, bottom and top of the grid in data coordinates; by default its own
@@ -119,7 +119,7 @@ def draw_tiles(
     axes.spines[:].set_visible(False)
 
     if tiles.ndim == 4:
-        # Pixels are shown as pixels, but dropping some to fit would show what is not there.
+        # Pixels are shown as pixels; downsampling without a filter would drop some of them.
         pixels = np.array([axes.bbox.width, axes.bbox.height]) * SAVE_DPI / axes.figure.dpi
         fits = (pixels >= (grid.width, grid.height)).all()
         axes.imshow(
@@ -142,7 +142,7 @@ def draw_tiles(
 def _value_limits(
     value_range: tuple[float, float] | None, tiles: np.ndarray
 ) -> tuple[float, float]:
-    """The values drawn as black and white, or as the bottom and top of a line plot."""
+    """The values shown as black and white, or as the bottom and top of a line plot."""
     if value_range is not None:
         try:
             low, high = map(float, value_range)

@@ -1,4 +1,4 @@
-"""Posteriors q(z|x): modules whose forward(x) returns a distribution over z, one family a file."""
+"""Posteriors q(z|x): modules whose forward(x) returns a distribution over z."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""The point mass as a posterior."""
+"""The point-mass posterior."""
 
 import pyro.distributions as dist
 from torch import Tensor
@@ -10,14 +10,14 @@ from pvae.conditional import Conditional
 class Delta(Conditional):
     r"""A point mass at the network's output z(x): the plain autoencoder.
 
-    The ELBO becomes log p(x, z(x)), without an entropy: no bound of log p(x), but the objective of
-    an autoencoder whose codes are drawn to where the prior is dense. With the prior's term weighted
-    by 0 (`pvae.objectives.BetaELBO`) it is the autoencoder of Hinton and Salakhutdinov (2006).
+    The ELBO becomes log p(x, z(x)), without an entropy: not a bound of log p(x), but the objective
+    of an autoencoder whose codes are regularized by the prior. With the prior's term weighted by 0
+    (`pvae.objectives.BetaELBO`) it is the autoencoder of Hinton and Salakhutdinov (2006).
 
     Args:
         event_shape: event shape of x.
         latent_dim: the number of latents d.
-        network: maps event_shape to (d,): a module, or what makes one from the two shapes;
+        network: maps event_shape to (d,): a module, or a factory that takes the two shapes;
             ``None`` for an `MLP`.
 
     Shape:
@@ -40,7 +40,7 @@ class Delta(Conditional):
         latent_dim: int,
         network: NetworkOrFactory | None = None,
     ) -> None:
-        super().__init__(event_shape, (latent_dim,), numbers=1, network=network)
+        super().__init__(event_shape, (latent_dim,), outputs=1, network=network)
 
     def forward(self, x: Tensor) -> dist.TorchDistribution:
         """Return q(z|x)."""

@@ -15,7 +15,7 @@ class DiagonalNormal(Conditional):
     Args:
         event_shape: event shape of x.
         latent_dim: the number of latents d.
-        network: maps event_shape to (2 d,): a module, or what makes one from the two shapes;
+        network: maps event_shape to (2 d,): a module, or a factory that takes the two shapes;
             ``None`` for an `MLP`.
 
     Shape:
@@ -37,7 +37,7 @@ class DiagonalNormal(Conditional):
         latent_dim: int,
         network: NetworkOrFactory | None = None,
     ) -> None:
-        super().__init__(event_shape, (latent_dim,), numbers=2, network=network)
+        super().__init__(event_shape, (latent_dim,), outputs=2, network=network)
 
     def forward(self, x: Tensor) -> dist.TorchDistribution:
         """Return q(z|x)."""

@@ -1,4 +1,4 @@
-"""What normalizing flows have in common."""
+"""Base classes of normalizing-flow posteriors."""
 
 from collections.abc import Sequence
 
@@ -12,22 +12,21 @@ from pvae.posteriors.split import Split
 
 
 class Flow(Split):
-    r"""A posterior that carries a diagonal normal through a map that depends on x.
+    r"""Base class of posteriors that transform a diagonal normal by a map that depends on x.
 
     .. math::
         z = f_x(z_0), \quad z_0 \sim N(\mu(x), \mathrm{diag}\, \sigma(x)^2), \quad
         \log q(z|x) = \log q_0(z_0|x) - \log |\det \partial f_x / \partial z_0|
 
-    The network returns mu and log sigma, and what the steps of the flow depend on. The
-    distribution remembers its latest draw, so that scoring it needs no inverse. A draw that was
-    made without gradients is so scored only where none are asked for: else the inverse is taken,
-    since what is remembered of the draw does not know how it depends on the parameters.
+    The network returns mu, log sigma, and the parameters of the flow's steps. The distribution
+    caches its latest draw, so that scoring it needs no inverse. With gradients enabled the cache
+    is not used for a draw that was made without gradients, since it would have none.
 
     Args:
         event_shape: event shape of x.
         latent_dim: the number of latents.
         sizes: lengths of the further vectors that the network returns.
-        network: a module, or what makes one from an input shape and an output shape;
+        network: a module, or a factory that takes an input shape and an output shape;
             ``None`` for an `MLP`.
     """
 
@@ -44,7 +43,7 @@ class Flow(Split):
         r"""Return the steps of the flow.
 
         Args:
-            vectors: what the network returned for x, each of shape (\*batch, its size).
+            vectors: the outputs of the network for x, each of shape (\*batch, its size).
         """
         raise NotImplementedError
 
@@ -56,12 +55,12 @@ class Flow(Split):
 
 
 def flowed(base: dist.TorchDistribution, steps: list[Transform]) -> dist.TorchDistribution:
-    """Return the distribution of what goes through the steps, which remembers its latest draw."""
+    """Return the base distribution transformed by the steps, which caches its latest draw."""
     return dist.TransformedDistribution(base, [*steps, _Memory()])
 
 
 class Step(Transform):
-    """A step of a flow, which computes its value and log |det| together and keeps the latest."""
+    """A step of a flow, which computes its value and log |det| together and caches the latest."""
 
     domain = codomain = constraints.real_vector
     bijective = True
@@ -91,7 +90,7 @@ class Step(Transform):
 
 
 class _Memory(Transform):
-    """The identity at the end of a flow, which knows the latest draw and hides it if need be."""
+    """The identity at the end of a flow, which hides the latest draw from the cache if needed."""
 
     domain = codomain = constraints.real_vector
     bijective = True
@@ -110,17 +109,17 @@ class _Memory(Transform):
             x, latest, with_gradients = self._latest
             if y is latest and (with_gradients or not torch.is_grad_enabled()):
                 return x
-        return y.view_as(y)  # another tensor, which the steps do not know
+        return y.view_as(y)  # another tensor, which is not in the cache
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
         return torch.zeros_like(x[..., 0])
 
 
 def no_inverse(step: Transform) -> str:
-    """Say that a flow cannot be inverted."""
+    """The error message for a flow without an inverse."""
     return (
         f"A {type(step).__name__.lstrip('_')} flow has no inverse in closed form: it scores the "
-        "latest of its draws and nothing else, and that with gradients only if drawn by rsample."
+        "latest of its draws only, and with gradients only if it was drawn by rsample."
     )
 
 

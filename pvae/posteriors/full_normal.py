@@ -17,15 +17,15 @@ class FullNormal(Split):
         q(z|x) = N(\mu(x), L(x) L(x)^T), \qquad
         L(x) = \mathrm{diag}\, \sigma(x) \, \left(I + \tfrac{1}{d} B(x)\right)
 
-    The network returns mu, log sigma and the entries of the strictly lower triangular B. They
-    correlate latents relative to their scales, and the less the more of them there are: were they
-    the entries of L itself, their noise at the start would swamp the small scales that a posterior
-    comes to have, and training would not recover. The KL to independent normals is in closed form.
+    The network returns mu, log sigma and the entries of the strictly lower triangular B, which are
+    relative to the scales and divided by d. If they were the entries of L itself, their initial
+    noise would exceed the small scales of a trained posterior, and training would not recover. The
+    KL to independent normals is in closed form.
 
     Args:
         event_shape: event shape of x.
         latent_dim: the number of latents d.
-        network: maps event_shape to (2 d + d (d - 1) / 2,): a module, or what makes one from the
+        network: maps event_shape to (2 d + d (d - 1) / 2,): a module, or a factory that takes the
             two shapes; ``None`` for an `MLP`.
 
     Shape:

@@ -18,9 +18,9 @@ class HouseholderFlow(Split):
         z = U z_0, \quad U = H_T \cdots H_1, \quad H_t = I - 2\, v_t v_t^T / \|v_t\|^2
 
     U is orthogonal, so the flow keeps volumes, and q(z|x) is the normal
-    N(U mu, U diag(sigma^2) U^T): with ``layers`` = d - 1 of any covariance, with fewer of
-    covariances whose axes are turned by that many reflections. The network returns mu, log sigma,
-    and the vectors v.
+    N(U mu, U diag(sigma^2) U^T): for ``layers`` = d - 1 of any covariance, for fewer of those
+    whose axes are rotated by that many reflections. The network returns mu, log sigma, and the
+    vectors v.
 
     Mean, variance, entropy and the KL to independent normals are in closed form, and so is the
     inverse.
@@ -28,7 +28,7 @@ class HouseholderFlow(Split):
     Args:
         event_shape: event shape of x.
         latent_dim: the number of latents d.
-        network: maps event_shape to (2 d + layers d,): a module, or what makes one from the two
+        network: maps event_shape to (2 d + layers d,): a module, or a factory that takes the two
             shapes; ``None`` for an `MLP`.
         layers: the number of reflections T.
 

@@ -25,7 +25,7 @@ class InverseAutoregressiveFlow(Flow):
 
     where m_i and s_i depend on z_1 ... z_{i-1} and on x, by a masked network (MADE, Germain et al.
     2015). The order of the latents is reversed from step to step. The encoder network returns mu,
-    log sigma, and a context vector that the masked networks are given.
+    log sigma, and a context vector for the masked networks.
 
     Drawing, and scoring the latest draw, takes one pass through each masked network; scoring other
     points takes d passes, and is exact too.
@@ -33,7 +33,7 @@ class InverseAutoregressiveFlow(Flow):
     Args:
         event_shape: event shape of x.
         latent_dim: the number of latents d, at least 2.
-        network: maps event_shape to (2 d + context_dim,): a module, or what makes one from the two
+        network: maps event_shape to (2 d + context_dim,): a module, or a factory that takes the two
             shapes; ``None`` for an `MLP`.
         layers: the number of steps.
         hidden: sizes of the hidden layers of each masked network, none below d.
@@ -104,7 +104,7 @@ class _InverseAutoregressive(Step):
         return gate * x + (1 - gate) * m, logsigmoid(s + FORGET_BIAS).sum(-1)
 
     def _inverse(self, y: Tensor) -> Tensor:
-        # Each pass gets one latent more right, in the network's order: the first needs none.
+        # Each pass computes one more latent, in the network's order: the first needs no pass.
         x = torch.zeros_like(y)
         for _ in range(y.shape[-1]):
             m, s = self._step(x)

@@ -10,14 +10,14 @@ from pvae.conditional import Conditional
 class Laplace(Conditional):
     r"""Independent Laplace latents: log q = -sum_i |z_i - mu_i(x)| / b_i(x) + log 2 b_i(x).
 
-    Its tails are heavier than the normal's and its peak is sharp, as sparse priors ask for. The
+    Its tails are heavier than the normal's and its peak is sharp, which suits sparse priors. The
     network returns mu and log b for each latent. The KL to independent normals or Laplaces is in
     closed form.
 
     Args:
         event_shape: event shape of x.
         latent_dim: the number of latents d.
-        network: maps event_shape to (2 d,): a module, or what makes one from the two shapes;
+        network: maps event_shape to (2 d,): a module, or a factory that takes the two shapes;
             ``None`` for an `MLP`.
 
     Shape:
@@ -39,7 +39,7 @@ class Laplace(Conditional):
         latent_dim: int,
         network: NetworkOrFactory | None = None,
     ) -> None:
-        super().__init__(event_shape, (latent_dim,), numbers=2, network=network)
+        super().__init__(event_shape, (latent_dim,), outputs=2, network=network)
 
     def forward(self, x: Tensor) -> dist.TorchDistribution:
         """Return q(z|x)."""

@@ -16,14 +16,14 @@ class LowRankNormal(Conditional):
     .. math::
         q(z|x) = N(\mu(x),\ W(x) W(x)^T + \mathrm{diag}\, \sigma(x)^2)
 
-    with W of d rows and ``rank`` columns: correlations at a cost that grows with d and not d^2.
+    with W of d rows and ``rank`` columns: correlations at a cost linear in d.
     The network returns mu, log sigma and the columns of W. The KL to independent normals is in
     closed form.
 
     Args:
         event_shape: event shape of x.
         latent_dim: the number of latents d.
-        network: maps event_shape to ((2 + rank) d,): a module, or what makes one from the two
+        network: maps event_shape to ((2 + rank) d,): a module, or a factory that takes the two
             shapes; ``None`` for an `MLP`.
         rank: the number of columns of W.
 
@@ -47,8 +47,8 @@ class LowRankNormal(Conditional):
         network: NetworkOrFactory | None = None,
         rank: int = 2,
     ) -> None:
-        numbers = 2 + check_size("rank", rank)
-        super().__init__(event_shape, (latent_dim,), numbers=numbers, network=network)
+        outputs = 2 + check_size("rank", rank)
+        super().__init__(event_shape, (latent_dim,), outputs=outputs, network=network)
 
     def forward(self, x: Tensor) -> dist.TorchDistribution:
         """Return q(z|x)."""

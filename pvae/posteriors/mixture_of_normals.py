@@ -1,4 +1,4 @@
-"""The mixture of normals as a posterior."""
+"""The mixture-of-normals posterior."""
 
 import pyro.distributions as dist
 from torch import Tensor
@@ -10,7 +10,7 @@ from pvae.posteriors.split import Split
 
 
 class MixtureOfNormals(Split):
-    r"""A posterior of several modes.
+    r"""A mixture of diagonal normals, which can have several modes.
 
     .. math::
         q(z|x) = \sum_k \pi_k(x)\, N(\mu_k(x), \mathrm{diag}\, \sigma_k(x)^2)
@@ -22,7 +22,7 @@ class MixtureOfNormals(Split):
     Args:
         event_shape: event shape of x.
         latent_dim: the number of latents d.
-        network: maps event_shape to (components (1 + 2 d),): a module, or what makes one from the
+        network: maps event_shape to (components (1 + 2 d),): a module, or a factory that takes the
             two shapes; ``None`` for an `MLP`.
         components: the number of normals.
 

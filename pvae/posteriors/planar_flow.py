@@ -20,13 +20,13 @@ class PlanarFlow(Flow):
     every step; u-hat is u moved along w until w^T u-hat > -1, which makes the step invertible
     (their appendix A.1).
 
-    The inverse has no closed form: the distribution scores the latest of its own draws, as
-    inference asks for, and raises NotImplementedError for other points.
+    The inverse has no closed form: the distribution scores only the latest of its own draws, as
+    inference requires, and raises NotImplementedError for other points.
 
     Args:
         event_shape: event shape of x.
         latent_dim: the number of latents d.
-        network: maps event_shape to (2 d + layers (2 d + 1),): a module, or what makes one from
+        network: maps event_shape to (2 d + layers (2 d + 1),): a module, or a factory that takes
             the two shapes; ``None`` for an `MLP`.
         layers: the number of steps.
 

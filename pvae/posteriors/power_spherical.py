@@ -18,14 +18,14 @@ class PowerSpherical(Split):
     .. math::
         q(z|x) \propto (1 + \mu(x)^T z)^{\kappa(x)}, \quad \|z\| = 1
 
-    It takes the place of the von Mises-Fisher of hyperspherical VAEs (Davidson et al. 2018), with
-    draws that reject nothing, and a KL to the uniform prior in closed form. The network returns a
-    vector, whose direction is mu, and a number, from which kappa = 1 + softplus.
+    It replaces the von Mises-Fisher of hyperspherical VAEs (Davidson et al. 2018): draws need no
+    rejection, and the KL to the uniform prior is in closed form. The network returns a vector with
+    direction mu, and a scalar a with kappa = 1 + softplus(a).
 
     Args:
         event_shape: event shape of x.
         latent_dim: the number of coordinates d, at least 2; the sphere has d - 1 dimensions.
-        network: maps event_shape to (d + 1,): a module, or what makes one from the two shapes;
+        network: maps event_shape to (d + 1,): a module, or a factory that takes the two shapes;
             ``None`` for an `MLP`.
 
     Shape:

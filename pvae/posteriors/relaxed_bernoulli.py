@@ -27,10 +27,10 @@ class RelaxedBernoulli(Conditional):
     Args:
         event_shape: event shape of x.
         latent_dim: the number of latents d.
-        network: maps event_shape to (d,): a module, or what makes one from the two shapes;
+        network: maps event_shape to (d,): a module, or a factory that takes the two shapes;
             ``None`` for an `MLP`.
-        temperature: t, or where it begins.
-        final_temperature: where it ends; ``None`` for a fixed one.
+        temperature: t, or its initial value.
+        final_temperature: its final value; ``None`` for a fixed one.
         annealing_steps: training passes until then; ``None`` for a fixed one.
         straight_through: whether draws in training are 0 or 1 too.
 
@@ -59,7 +59,7 @@ class RelaxedBernoulli(Conditional):
         annealing_steps: int | None = None,
         straight_through: bool = False,
     ) -> None:
-        super().__init__(event_shape, (latent_dim,), numbers=1, network=network)
+        super().__init__(event_shape, (latent_dim,), outputs=1, network=network)
         self.temperature = Temperature(temperature, final_temperature, annealing_steps)
         self.straight_through = straight_through
 

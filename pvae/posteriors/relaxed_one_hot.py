@@ -28,11 +28,11 @@ class RelaxedOneHot(Conditional):
     Args:
         event_shape: event shape of x.
         latent_dim: the number of latents d, groups times categories.
-        network: maps event_shape to (d,): a module, or what makes one from the two shapes;
+        network: maps event_shape to (d,): a module, or a factory that takes the two shapes;
             ``None`` for an `MLP`.
-        groups: how many one-hot variables the latents are.
-        temperature: t, or where it begins.
-        final_temperature: where it ends; ``None`` for a fixed one.
+        groups: the number of one-hot variables.
+        temperature: t, or its initial value.
+        final_temperature: its final value; ``None`` for a fixed one.
         annealing_steps: training passes until then; ``None`` for a fixed one.
         straight_through: whether draws in training are one-hot too.
 
@@ -68,7 +68,7 @@ class RelaxedOneHot(Conditional):
                 f"latent_dim is {latent_dim} and groups {groups}: the latents must divide into "
                 "groups of one size, at least 2."
             )
-        super().__init__(event_shape, (latent_dim,), numbers=1, network=network)
+        super().__init__(event_shape, (latent_dim,), outputs=1, network=network)
         self.groups = groups
         self.temperature = Temperature(temperature, final_temperature, annealing_steps)
         self.straight_through = straight_through

@@ -17,27 +17,27 @@ from pvae.networks.mlp import MLP
 from pvae.posteriors.flow import Flow, flowed
 
 BOUND = 4.0  # the standard normal has a mass of 6e-5 beyond
-MOST_BINS = 500  # of a least width of a thousandth
+MOST_BINS = 500  # each at least a thousandth wide
 
 
 class SplineFlow(Flow):
-    r"""A diagonal normal whose noise goes through splines (Durkan et al. 2019).
+    r"""A diagonal normal whose noise is transformed by splines (Durkan et al. 2019).
 
     .. math::
         z = \mu(x) + \sigma(x)\, f_x(\epsilon), \quad \epsilon \sim N(0, I)
 
-    f is made of coupling steps. Each leaves the first d // 2 numbers as they are, moves every one
+    f is made of coupling steps. Each leaves the first d // 2 values unchanged, transforms every one
     of the others by a monotone rational-quadratic spline on [-4, 4] and the identity beyond, and
-    reverses their order; where the knots are and how steep, a small network says, which is given
-    the numbers left alone and the context. Two steps move every latent. The encoder network
-    returns mu, log sigma, and the context vector.
+    reverses their order. A small network computes knots and slopes from the unchanged values and
+    the context. Two steps transform every latent. The encoder network returns mu, log sigma, and
+    the context vector.
 
     The inverse is in closed form, so any point can be scored.
 
     Args:
         event_shape: event shape of x.
         latent_dim: the number of latents d.
-        network: maps event_shape to (2 d + context_dim,): a module, or what makes one from the two
+        network: maps event_shape to (2 d + context_dim,): a module, or a factory that takes the two
             shapes; ``None`` for an `MLP`.
         layers: the number of coupling steps.
         bins: pieces of each spline, 2 to 500.
@@ -100,11 +100,11 @@ class SplineFlow(Flow):
         """Return q(z|x)."""
         loc, log_scale, context = self.raw(x)
         noise = dist.Normal(torch.zeros_like(loc), torch.ones_like(loc)).to_event(1)
-        # The noise, and not z, is where splines on a fixed interval fit, whatever x is.
+        # Splines on a fixed interval suit the noise for any x, but not z.
         place = AffineTransform(loc, log_scale.exp(), event_dim=1, cache_size=1)
         return flowed(noise, [*self.steps(context), place])
 
 
 def _given(network: nn.Module, context: Tensor, left: Tensor) -> Tensor:
-    """Call a network on a context, and what a coupling leaves alone."""
+    """Call a network on a context and the values that a coupling leaves unchanged."""
     return network(torch.cat((left, context.expand(*left.shape[:-1], -1)), -1))

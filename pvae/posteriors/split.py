@@ -1,4 +1,4 @@
-"""A posterior whose network returns vectors of different lengths."""
+"""Base class of posteriors whose network returns vectors of different lengths."""
 
 from collections.abc import Sequence
 
@@ -10,13 +10,13 @@ from pvae.conditional import Conditional
 
 
 class Split(Conditional):
-    """What posteriors have in common whose parameters are no multiple of the latents.
+    """Base class of posteriors whose network returns vectors of different lengths.
 
     Args:
         event_shape: event shape of x.
         latent_dim: the number of latents.
         sizes: lengths of the vectors, which the network returns as one.
-        network: a module, or what makes one from an input shape and an output shape;
+        network: a module, or a factory that takes an input shape and an output shape;
             ``None`` for an `MLP`.
 
     Raises:
@@ -31,7 +31,7 @@ class Split(Conditional):
         network: NetworkOrFactory | None,
     ) -> None:
         check_size("latent_dim", latent_dim)
-        super().__init__(event_shape, (sum(sizes),), numbers=1, network=network)
+        super().__init__(event_shape, (sum(sizes),), outputs=1, network=network)
         self.event_shape = (latent_dim,)
         self.sizes = list(sizes)
 

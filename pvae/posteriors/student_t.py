@@ -1,4 +1,4 @@
-"""Student's t as a posterior."""
+"""The Student-t posterior."""
 
 import pyro.distributions as dist
 from torch import Tensor
@@ -12,15 +12,15 @@ from pvae.conditional import Conditional
 class StudentT(Conditional):
     r"""Independent latents of Student's t: z_i = mu_i(x) + sigma_i(x) t_i, with t_i ~ t(nu).
 
-    Its tails are heavy, the more so the fewer degrees of freedom nu; importance weights under it
-    stay bounded where a normal's may not. The network returns mu and log sigma for each latent.
-    The KL to independent normals is in closed form, and infinite for nu up to 2, for which a normal
-    prior is no use.
+    The fewer degrees of freedom nu, the heavier its tails; importance weights can stay bounded when
+    those of a normal do not. The network returns mu and log sigma for each latent. The KL to
+    independent normals is in closed form; it is infinite for nu up to 2, so do not combine these
+    with a normal prior.
 
     Args:
         event_shape: event shape of x.
         latent_dim: the number of latents d.
-        network: maps event_shape to (2 d,): a module, or what makes one from the two shapes;
+        network: maps event_shape to (2 d,): a module, or a factory that takes the two shapes;
             ``None`` for an `MLP`.
         degrees_of_freedom: nu, positive; the mean exists above 1, the variance above 2.
 
@@ -49,7 +49,7 @@ class StudentT(Conditional):
             raise ValueError(
                 f"degrees_of_freedom is {degrees_of_freedom}: it must be a positive number."
             )
-        super().__init__(event_shape, (latent_dim,), numbers=2, network=network)
+        super().__init__(event_shape, (latent_dim,), outputs=2, network=network)
         self.degrees_of_freedom = degrees_of_freedom
 
     def forward(self, x: Tensor) -> dist.TorchDistribution:

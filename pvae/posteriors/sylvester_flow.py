@@ -22,14 +22,14 @@ class SylvesterFlow(Flow):
     in (-1, 1) by tanh, which makes the step invertible. The network returns mu, log sigma, and the
     parameters of every step.
 
-    The inverse has no closed form: the distribution scores the latest of its own draws, as
-    inference asks for, and raises NotImplementedError for other points.
+    The inverse has no closed form: the distribution scores only the latest of its own draws, as
+    inference requires, and raises NotImplementedError for other points.
 
     Args:
         event_shape: event shape of x.
         latent_dim: the number of latents d.
-        network: maps event_shape to (2 d + layers d (d + 3 + reflections),): a module, or what
-            makes one from the two shapes; ``None`` for an `MLP`.
+        network: maps event_shape to (2 d + layers d (d + 3 + reflections),): a module, or a
+            factory that takes the two shapes; ``None`` for an `MLP`.
         layers: the number of steps.
         reflections: the number of reflections that make up a Q.
 

@@ -7,7 +7,7 @@ from pvae.checks import check_number, check_size
 
 
 class Temperature(nn.Module):
-    r"""A temperature that may fall with the training passes.
+    r"""A temperature that may be annealed over the training passes.
 
     .. math::
         t_n = t_0\, (t_1 / t_0)^{\min(n / N, 1)}
@@ -60,13 +60,13 @@ class Temperature(nn.Module):
 
     @property
     def value(self) -> Tensor:
-        """The present temperature, a tensor of shape ()."""
+        """The current temperature, a tensor of shape ()."""
         if self.steps is None:
             return self.first
         return self.first * self.ratio ** (self.passes / self.steps).clamp(max=1)
 
     def forward(self) -> Tensor | None:
-        """Return the temperature and count the pass; in evaluation mode ``None``, for exactness."""
+        """Return the temperature and count the pass; in evaluation mode return ``None``."""
         if not self.training:
             return None
         value = self.value

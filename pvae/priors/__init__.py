@@ -1,4 +1,4 @@
-"""Priors p(z): modules whose forward() returns a distribution over z, one family a file."""
+"""Priors p(z): modules whose forward() returns a distribution over z, one family per file."""
 
 import lazy_loader
 

@@ -23,7 +23,7 @@ class Autoregressive(nn.Module):
     Germain et al. 2015; with mixtures as in RNADE, Uria et al. 2013). With one component it is
     one layer of a masked autoregressive flow; with more, each conditional may have many modes.
 
-    A density takes one pass through the network, a draw takes one for each latent, and has no
+    A density takes one pass through the network, a draw one for each latent. Draws have no
     gradient. The KL from a posterior is estimated from the posterior's samples.
 
     Args:
@@ -47,7 +47,7 @@ class Autoregressive(nn.Module):
     ) -> None:
         super().__init__()
         self.components = check_size("components", components)
-        self.network = masked_network(latent_dim, hidden, numbers=[3 * components])
+        self.network = masked_network(latent_dim, hidden, outputs=[3 * components])
         with torch.no_grad():
             bias = self.network.layers[-1].get_parameter("bias").view(3, components, latent_dim)
             bias[1], bias[2] = first_components(components, latent_dim)

@@ -13,12 +13,12 @@ from pvae.distributions.relaxed_bernoulli import RelaxedBernoulli
 class Bernoulli(nn.Module):
     r"""Independent binary latents: p(z) = prod_i p^{z_i} (1 - p)^{1 - z_i}.
 
-    It goes with a posterior over binary latents, such as those of Maddison et al. (2017); see
-    `pvae.distributions.RelaxedBernoulli` for what it gives to relaxed values between 0 and 1.
+    Use it with a posterior over binary latents, such as those of Maddison et al. (2017); see
+    `pvae.distributions.RelaxedBernoulli` for its density at relaxed values between 0 and 1.
 
     Args:
         latent_dim: the number of latents d.
-        probability: p, that a latent is 1, between 0 and 1.
+        probability: the probability p that a latent is 1, between 0 and 1.
 
     Raises:
         ValueError: if latent_dim is below 1, or probability is not between 0 and 1.

@@ -1,4 +1,4 @@
-"""The prior that is a normalizing flow."""
+"""The normalizing-flow prior."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -35,8 +35,8 @@ class Flow(nn.Module):
     ==========================  ================================  ========  ========
 
     Training a VAE takes densities of the posterior's samples, so an inverse autoregressive flow is
-    slow as a prior; it is for comparison. Splines are the identity beyond |z| = 5. A flow as a
-    prior is the variational lossy autoencoder of Chen et al. (2017).
+    slow as a prior and meant for comparison. Splines are the identity beyond |z| = 5. A flow
+    prior makes the variational lossy autoencoder of Chen et al. (2017).
 
     Args:
         latent_dim: the number of latents d, at least 2.
@@ -81,10 +81,10 @@ class Flow(nn.Module):
         if kind == "affine_coupling":
             networks = [MLP((self.split,), (2 * moved,), hidden) for _ in range(layers)]
         elif kind == "spline_coupling":
-            numbers = moved * (3 * BINS - 1)
-            networks = [MLP((self.split,), (numbers,), hidden) for _ in range(layers)]
+            outputs = moved * (3 * BINS - 1)
+            networks = [MLP((self.split,), (outputs,), hidden) for _ in range(layers)]
         elif kind in ("masked_autoregressive", "inverse_autoregressive"):
-            networks = [masked_network(latent_dim, hidden, numbers=[1, 1]) for _ in range(layers)]
+            networks = [masked_network(latent_dim, hidden, outputs=[1, 1]) for _ in range(layers)]
         else:
             raise ValueError(
                 f"kind is {kind!r}: it must be 'affine_coupling', 'spline_coupling', "
@@ -92,14 +92,14 @@ class Flow(nn.Module):
             )
         self.kind = kind
         self.networks = nn.ModuleList(networks)
-        # They follow the module to its device and dtype.
+        # Buffers follow the module to its device and dtype.
         self.register_buffer("loc", torch.zeros(latent_dim), persistent=False)
         self.register_buffer("scale", torch.ones(latent_dim), persistent=False)
         self.register_buffer("reversed", torch.arange(latent_dim).flip(0), persistent=False)
 
     def forward(self) -> dist.TorchDistribution:
         """Return p(z), of event shape (latent_dim,)."""
-        # Transforms remember what they last computed: made anew, they keep it to this p(z).
+        # Transforms cache their last result: new ones keep the cache local to this p(z).
         first, *others = map(self._layer, self.networks)
         transforms = [first]
         for layer in others:
@@ -117,7 +117,7 @@ class Flow(nn.Module):
 
 class _Flow(dist.TransformedDistribution):
     def log_prob(self, value: Tensor) -> Tensor:
-        """The log-density, computed afresh."""
-        # A draw without gradients is remembered with its inverse, by the identity of its tensor,
-        # and would hide the parameters. A view is another tensor.
+        """The log-density, without the cache of the transforms."""
+        # A draw without gradients is cached with its inverse, by the identity of its tensor,
+        # so that its density would have no gradients. A view is another tensor.
         return super().log_prob(value.view_as(value))

@@ -1,4 +1,4 @@
-"""The uniform prior on a sphere."""
+"""The uniform prior on the unit sphere."""
 
 import pyro.distributions as dist
 import torch
@@ -11,8 +11,8 @@ from pvae.distributions.hyperspherical_uniform import HypersphericalUniform
 class Hyperspherical(nn.Module):
     r"""The prior of Davidson et al. (2018): uniform on the unit sphere S^{d-1}.
 
-    It goes with a posterior on the sphere. No direction is preferred and there is no centre for
-    data to crowd at, as there is for N(0, I) in few dimensions.
+    Use it with a posterior on the sphere. It prefers no direction and, unlike N(0, I) in few
+    dimensions, has no centre to which data are drawn.
 
     Args:
         latent_dim: the number of latents d, at least 2; the sphere has d - 1 dimensions.
@@ -32,7 +32,7 @@ class Hyperspherical(nn.Module):
         super().__init__()
         if check_size("latent_dim", latent_dim) < 2:
             raise ValueError(f"latent_dim is {latent_dim}: a sphere needs at least 2 dimensions.")
-        # It follows the module to its device and dtype.
+        # A buffer follows the module to its device and dtype.
         self.register_buffer("centre", torch.zeros(latent_dim), persistent=False)
 
     def forward(self) -> dist.TorchDistribution:

@@ -6,13 +6,13 @@ from pvae.priors.location_scale import LocationScale
 
 
 class Laplace(LocationScale):
-    r"""Independent latents of heavy tails and a sharp peak.
+    r"""Independent Laplace latents, with heavy tails and a sharp peak.
 
     .. math::
         \log p(z) = -\sum_i \left( \frac{|z_i - \mu_i|}{b_i} + \log 2 b_i \right)
 
     With mu = 0 and b = 1 it is the prior of sparse coding (Olshausen and Field 1997), in VAEs used
-    by Barello, Charles and Pillow (2018); unlike N(0, I) it is not the same in every rotation, so
+    by Barello, Charles and Pillow (2018); unlike N(0, I) it is not invariant to rotation, so
     it prefers axes of its own.
 
     Args:

@@ -1,4 +1,4 @@
-"""A prior that is moved and stretched, in each latent alone."""
+"""Base class of priors with a location and a scale for each latent."""
 
 import torch
 from torch import Tensor, nn
@@ -7,9 +7,9 @@ from pvae.checks import check_size
 
 
 class LocationScale(nn.Module):
-    """What priors of independent latents have in common: a location and a scale for each.
+    """Base class of priors of independent latents, with a location and a scale for each.
 
-    They are 0 and 1, where they stay unless learned. The scale is kept as its logarithm.
+    They are initialized to 0 and 1, and fixed unless learned. The scale is stored as its logarithm.
 
     Args:
         latent_dim: the number of latents d.

@@ -10,14 +10,14 @@ from pvae.checks import check_shape, check_size
 
 
 def masked_network(
-    latent_dim: int, hidden: Sequence[int], numbers: Sequence[int]
+    latent_dim: int, hidden: Sequence[int], outputs: Sequence[int]
 ) -> AutoRegressiveNN:
     """Make a network whose i-th outputs depend on the first i - 1 latents (Germain et al. 2015).
 
     Args:
         latent_dim: the number of latents, at least 2.
         hidden: sizes of the hidden layers, each at least latent_dim.
-        numbers: outputs for each latent, as `pyro.nn.AutoRegressiveNN` splits them.
+        outputs: how many for each latent, as `pyro.nn.AutoRegressiveNN` splits them.
 
     Raises:
         ValueError: if a size is too small.
@@ -31,4 +31,4 @@ def masked_network(
             f"as there are latents, {latent_dim}."
         )
     order = cast(torch.LongTensor, torch.arange(latent_dim))
-    return AutoRegressiveNN(latent_dim, list(hidden), list(numbers), permutation=order)
+    return AutoRegressiveNN(latent_dim, list(hidden), list(outputs), permutation=order)

@@ -1,4 +1,4 @@
-"""The prior that is a mixture of Gaussians."""
+"""The mixture-of-Gaussians prior."""
 
 import math
 
@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from pvae.checks import check_size
 from pvae.distributions.mixture import Mixture as MixtureDistribution
 
-FIRST_SPREAD = 0.75  # the part of the first variance that is between the components
+FIRST_SPREAD = 0.75  # the fraction of the initial variance that is between the components
 
 
 def first_components(number: int, dim: int) -> tuple[Tensor, Tensor]:
-    """Draw means that lie apart, and scales with which the mixture is about as wide as N(0, I).
+    """Initialize means apart from each other, and scales such that the mixture is like N(0, I).
 
     Returns:
         Means and logarithms of scales, each of shape (number, dim); those of N(0, I) for one.
@@ -29,7 +29,7 @@ class Mixture(nn.Module):
     .. math::
         p(z) = \sum_k w_k \, N(z; \mu_k, \mathrm{diag}\, \sigma_k^2)
 
-    The means are drawn, so that the components start apart, and together about as wide as N(0, I).
+    Means are initialized at random: components lie apart, and have together the width of N(0, I).
     The KL from a posterior has no closed form and is estimated from its samples.
 
     Args:

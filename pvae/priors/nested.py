@@ -14,8 +14,8 @@ from pvae.vae import VAE
 class Nested(VAE):
     r"""A hierarchical prior: p(z) = ∫ p(u) p(z|u) du, itself a VAE over z.
 
-    With it a VAE has two levels, and the bottom-up posterior q(z|x) q(u|z); with a `Nested` in it
-    three, and so on (Rezende, Mohamed, Wierstra 2014; Tomczak and Welling 2018).
+    A VAE with this prior has two levels and the bottom-up posterior q(z|x) q(u|z); with a nested
+    `Nested`, three, and so on (Rezende, Mohamed, Wierstra 2014; Tomczak and Welling 2018).
 
     Args:
         latent_dim: the number of latents z.

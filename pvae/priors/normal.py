@@ -8,9 +8,9 @@ from pvae.priors.location_scale import LocationScale
 class Normal(LocationScale):
     r"""Independent normal latents: p(z) = prod_i N(z_i; mu_i, sigma_i^2), with mu, sigma learned.
 
-    It begins at N(0, I). A posterior that is itself diagonal normal with free scales can be moved
-    and stretched with its networks instead, so a learned mean and scale matter where they cannot:
-    for posteriors of fixed scale, or networks that shrink what they are given.
+    It is initialized to N(0, I). The networks of a diagonal normal posterior can shift and rescale
+    the latents as well, so a learned mean and scale matter only if they cannot: for posteriors of
+    fixed scale, or networks that shrink their input.
 
     Args:
         latent_dim: the number of latents d.

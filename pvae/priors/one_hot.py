@@ -12,8 +12,8 @@ class OneHot(nn.Module):
     r"""Uniform one-hot latents: p(z) = K^{-groups} at each of the K^groups vertices.
 
     The d latents are ``groups`` one-hot variables of K = d / groups categories each, flattened
-    (Jang et al. 2017). It goes with a posterior over the same groups; see
-    `pvae.distributions.RelaxedOneHot` for what it gives to relaxed values between the vertices.
+    (Jang et al. 2017). Use it with a posterior over the same groups; see
+    `pvae.distributions.RelaxedOneHot` for its density at relaxed values between the vertices.
 
     Args:
         latent_dim: the number of latents d.

@@ -28,7 +28,7 @@ class StandardNormal(nn.Module):
     def __init__(self, latent_dim: int) -> None:
         super().__init__()
         check_size("latent_dim", latent_dim)
-        # Buffers follow the module to its device and dtype, and are no weights to be saved.
+        # Buffers follow the module to its device and dtype; they are not saved.
         self.register_buffer("loc", torch.zeros(latent_dim), persistent=False)
         self.register_buffer("scale", torch.ones(latent_dim), persistent=False)
 

@@ -9,14 +9,14 @@ from pvae.priors.location_scale import LocationScale
 
 
 class StudentT(LocationScale):
-    r"""Independent latents of tails that fall as a power.
+    r"""Independent Student-t latents, whose tails fall as a power.
 
     .. math::
         p(z) \propto \prod_i \left( 1 + \frac{(z_i - \mu_i)^2}{\nu \sigma_i^2} \right)^{-(\nu+1)/2}
 
-    Data far from the rest may so lie far out at little cost (Abiri and Ohlsson 2020). As the
-    degrees of freedom nu grow it becomes the normal; its mean is finite above 1, its variance
-    above 2.
+    Outliers may lie far from the origin at little cost (Abiri and Ohlsson 2020). As the degrees of
+    freedom nu grow it approaches the normal; its mean is finite for nu > 1, its variance for
+    nu > 2.
 
     Args:
         latent_dim: the number of latents d.
@@ -42,7 +42,7 @@ class StudentT(LocationScale):
             raise ValueError(
                 f"degrees_of_freedom is {degrees_of_freedom}: it must be a positive number."
             )
-        # It follows the module to its device and dtype, and is no weight to be saved.
+        # A buffer follows the module to its device and dtype; it is not saved.
         df = torch.tensor(float(degrees_of_freedom))
         self.register_buffer("degrees_of_freedom", df, persistent=False)
 

@@ -10,8 +10,8 @@ from pvae.checks import check_shape, check_size
 from pvae.distributions.mixture import Mixture
 from pvae.interfaces import option
 
-# How far inside the range of the data pseudo-inputs begin, as a part of it: at its ends the
-# sigmoid would have no gradient.
+# Margin to the ends of the data's range for initial pseudo-inputs, as a fraction of it: at the
+# ends the sigmoid has no gradient.
 MARGIN = 0.01
 
 
@@ -21,16 +21,16 @@ class VampPrior(nn.Module):
     .. math::
         p(z) = \sum_k w_k \, q(z | u_k)
 
-    The components are the posterior itself at K pseudo-inputs u_k, which are learned with the
-    networks. It is a short form of the aggregate posterior, the mixture over all data, which is
-    the prior that maximizes the ELBO. The weights w_k are 1/K unless learned.
+    The components are the posteriors at K pseudo-inputs u_k, which are learned with the networks.
+    It approximates the aggregate posterior, the mixture over all data, which is the prior that
+    maximizes the ELBO. The weights w_k are 1/K unless learned.
 
-    A pseudo-input is a sigmoid of free numbers between the least and the greatest value that each
-    channel (the first dimension of x) has in the data, and so stays in the data's range.
+    A pseudo-input is a sigmoid of free parameters, scaled to the range that each channel (the
+    first dimension of x) has in the data.
 
-    It knows its posterior from `connect`, which `pvae.VAE` calls, and starts at data by
-    `initialize`, which `pvae.fit` calls; before, pseudo-inputs are random in [0, 1]. The
-    posterior's weights are shared, not owned: they are no parameters of the prior.
+    `pvae.VAE` calls `connect` to set the posterior, and `pvae.fit` calls `initialize` to set the
+    pseudo-inputs to data; before, they are random in [0, 1]. The posterior's weights are shared,
+    not owned: they are not parameters of the prior.
 
     Args:
         latent_dim: the number of latents d.
@@ -39,8 +39,8 @@ class VampPrior(nn.Module):
 
     Raises:
         ValueError: if a size is below 1, the posterior has no context_shape or has another
-            number of latents, or the data to start at have another event shape or are fewer than
-            the pseudo-inputs.
+            number of latents, or the initial data have another event shape or are fewer than the
+            pseudo-inputs.
         RuntimeError: if it is called before it is connected.
 
     Example:
@@ -71,14 +71,14 @@ class VampPrior(nn.Module):
         else:
             self.register_buffer("logits", weights, persistent=False)
         self.register_parameter("raw_inputs", None)
-        # A tuple keeps the posterior out of the modules, and so out of parameters and state_dict;
-        # a deep copy of a VAE still copies it to that of the copy.
+        # A tuple hides the posterior from torch, and so from parameters and state_dict;
+        # a deep copy of a VAE still refers to the posterior of the copy.
         self._posterior: tuple[nn.Module, ...] = ()
 
     def connect(self, posterior: nn.Module) -> None:
-        """Take the posterior whose mixture this is.
+        """Set the posterior whose mixture this is.
 
-        Pseudo-inputs that are there already, and fit, are kept.
+        Existing pseudo-inputs of the right shape are kept.
 
         Args:
             posterior: called with pseudo-inputs of shape (components, *posterior.context_shape).
@@ -106,7 +106,7 @@ class VampPrior(nn.Module):
             self.raw_inputs = nn.Parameter(torch.rand(shape, **zeros).logit(eps=MARGIN))
 
     def initialize(self, x: Tensor) -> None:
-        """Start the pseudo-inputs at data, drawn without replacement.
+        """Initialize the pseudo-inputs to data, drawn without replacement.
 
         Args:
             x: shape (n, *event_shape), with n at least the number of components.
@@ -119,7 +119,7 @@ class VampPrior(nn.Module):
             )
         if len(x) < self.components:
             raise ValueError(
-                f"There are {self.components} pseudo-inputs and {len(x)} data to start them at: "
+                f"There are {self.components} pseudo-inputs and {len(x)} data to initialize them: "
                 f"take at most {len(x)} components."
             )
         x = x.to(raw_inputs)
@@ -128,7 +128,7 @@ class VampPrior(nn.Module):
         self.low.copy_(low)
         self.width.copy_(high - low)
         chosen = x[torch.randperm(len(x), device=x.device)[: self.components]]
-        # A channel that never varies has no width: its inputs are at its value wherever they begin.
+        # A constant channel has no width: its inputs have its value, however initialized.
         part = (chosen - low) / torch.where(high > low, high - low, torch.ones_like(low))
         with torch.no_grad():
             raw_inputs.copy_(part.logit(eps=MARGIN))

@@ -1,4 +1,4 @@
-"""Training: `fit`, the run folder it keeps, and the history it returns."""
+"""Training: `fit`, the run folder it writes, and the history it returns."""
 
 import lazy_loader
 

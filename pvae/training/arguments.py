@@ -1,4 +1,4 @@
-"""The arguments of `pvae.fit`, refused before anything runs rather than where they are used."""
+"""Checks of the arguments of `pvae.fit`, made before anything runs."""
 
 import math
 import os
@@ -24,7 +24,7 @@ EXAMPLES = {
 
 
 def check_vae(vae: object) -> None:
-    """Refuse what is no VAE.
+    """Raise if this is not a VAE.
 
     Raises:
         TypeError: if it is a class, or an object of another type.
@@ -36,7 +36,7 @@ def check_vae(vae: object) -> None:
 def check_data(
     vae: VAE, data: Dataset, labelled: Sequence[str] = ("train", "validation", "test")
 ) -> None:
-    """Check that data are of the event shape of a VAE, whose likelihood has a domain.
+    """Raise if data do not have the event shape, domain, levels and labels of a VAE.
 
     Args:
         vae: the VAE.
@@ -44,7 +44,7 @@ def check_data(
         labelled: the parts whose labels the VAE must know.
 
     Raises:
-        ValueError: if not; both shapes are named.
+        ValueError: if they do not; the message has both shapes.
     """
     domain_of(vae.likelihood)
     if tuple(data.event_shape) != tuple(vae.event_shape):
@@ -65,10 +65,10 @@ def check_data(
 
 
 def check_numbers(**numbers: Any) -> None:
-    """Refuse an epochs, batch_size, clip_norm or seed that is no such number.
+    """Raise if epochs, batch_size, clip_norm or seed is not a valid number.
 
     Raises:
-        ValueError: if one is out of range or no number.
+        ValueError: if one is out of range or not a number.
     """
     check_size("epochs", numbers["epochs"])
     check_size("batch_size", numbers["batch_size"])
@@ -80,10 +80,10 @@ def check_numbers(**numbers: Any) -> None:
 
 
 def check_auto(name: str, value: Any, least: int) -> None:
-    """Refuse a number of steps or epochs that is none, nor "auto" or ``None``.
+    """Raise if a number of steps or epochs is neither a whole number, "auto" nor ``None``.
 
     Raises:
-        ValueError: if it is none of these.
+        ValueError: if it is not one of these.
     """
     if value not in ("auto", None) and not (is_whole(value) and value >= least):
         raise ValueError(
@@ -93,7 +93,7 @@ def check_auto(name: str, value: Any, least: int) -> None:
 
 
 def check_places(run: Any, device: Any) -> None:
-    """Refuse a run folder that is no path, and a device that is no name of one.
+    """Raise if the run folder is not a path, or the device not a name.
 
     Raises:
         TypeError: if one is of another type.
@@ -107,7 +107,7 @@ def check_places(run: Any, device: Any) -> None:
 
 
 def check_factory(name: str, factory: object) -> None:
-    """Refuse what is no factory, such as an instance, a name or an optimizer of Pyro's.
+    """Raise if this is not a factory, such as an instance, a name or an optimizer of Pyro.
 
     Raises:
         TypeError: if it cannot be called, or is such an object.
@@ -126,11 +126,11 @@ def make_optimizer(
     factory: Callable[..., torch.optim.Optimizer],
     clip: float | None,
 ) -> Optimizer:
-    """Make the optimizer of a run, once a rehearsal of its steps has passed.
+    """Make the optimizer of a run, after a trial of its steps on a stand-in.
 
     Raises:
-        TypeError: if the factory makes no torch optimizer.
-        ValueError: if it refuses its arguments, or its steps fail.
+        TypeError: if the factory does not make a torch optimizer.
+        ValueError: if its arguments or its steps fail.
     """
     _rehearse("optimizer", lambda: _stand_in(learned, factory).step())
     try:
@@ -145,14 +145,14 @@ def make_schedule(
     factory: Callable[..., LRScheduler] | None,
     epochs: int,
 ) -> LRScheduler | None:
-    """Make the learning-rate schedule of a run, once a rehearsal of all its epochs has passed.
+    """Make the learning-rate schedule of a run, after a trial of all its epochs on a stand-in.
 
     torch accepts a ``step_size`` of 0, say, and fails at the first step; a `OneCycleLR` that is
     shorter than the run fails at its end.
 
     Raises:
-        TypeError: if the factory makes no schedule.
-        ValueError: if it refuses its arguments, or a step fails or leaves no finite learning rate.
+        TypeError: if the factory does not make a schedule.
+        ValueError: if its arguments or a step fail, or the learning rate is not finite.
     """
     if factory is None:
         return None
@@ -177,14 +177,14 @@ def make_schedule(
 
 
 def step(schedule: LRScheduler, figure: float) -> None:
-    """Step a schedule after an epoch, by the monitored figure where it asks for one."""
+    """Step a schedule after an epoch, with the monitored metric if it takes one."""
     schedule.step(figure) if isinstance(schedule, ReduceLROnPlateau) else schedule.step()
 
 
 def _stand_in(
     learned: Sequence[nn.Parameter], factory: Callable[..., torch.optim.Optimizer]
 ) -> torch.optim.Optimizer:
-    """An optimizer like that of the run, of small parameters with gradients."""
+    """Make an optimizer like that of the run, for small parameters with gradients."""
     parameters = [
         torch.nn.Parameter(torch.ones([min(n, 2) for n in p.shape], dtype=p.dtype, device=p.device))
         for p in learned
@@ -204,7 +204,7 @@ def _rehearse(name: str, run: Callable[[], None]) -> None:
         run()
     except TypeError as error:
         raise TypeError(_failed(name, error)) from error
-    except Exception as error:  # of code that is not ours, which may raise anything
+    except Exception as error:  # foreign code may raise anything
         raise ValueError(_failed(name, error)) from error
 
 

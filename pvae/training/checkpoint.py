@@ -1,4 +1,4 @@
-"""The state of a training run: what must be kept so that it can go on as if never stopped."""
+"""The state of a training run, from which it can resume exactly."""
 
 import copy
 import json
@@ -41,18 +41,18 @@ _STATE = {
 
 @dataclass
 class Position:
-    """Where training stands.
+    """The progress of a training run.
 
     Attributes:
         epoch: completed epochs.
-        batch: completed minibatches of the present epoch.
+        batch: completed minibatches of the current epoch.
         step: completed gradient steps.
-        loss: sum of the losses of the present epoch; on CUDA a tensor until it is read.
+        loss: sum of the losses of the current epoch; on CUDA a tensor until it is read.
         seconds: time spent training.
-        rows: the figures of the completed epochs.
-        best: the smallest validation −ELBO so far.
-        best_weights: the weights it was reached with.
-        stale: epochs since then.
+        rows: the metrics of the completed epochs.
+        best: the best monitored metric so far.
+        best_weights: the weights of that epoch.
+        stale: epochs since the best one.
     """
 
     epoch: int = 0
@@ -68,13 +68,13 @@ class Position:
 
 @dataclass
 class Checkpoint:
-    """Reads and writes the state of everything that changes in training.
+    """Saves and restores the state of everything that changes in training.
 
     Args:
         vae: the VAE.
         optimizer: its optimizer.
         scheduler: the learning-rate schedule, or ``None``.
-        objective: the ELBO; its ``step`` is kept where it counts them.
+        objective: the ELBO; its ``step`` is saved if it counts them.
         device: where training runs.
     """
 
@@ -85,7 +85,7 @@ class Checkpoint:
     device: torch.device
 
     def state(self, position: Position) -> dict[str, Any]:
-        """Return a copy of everything, as tensors and plain values."""
+        """Return a copy of the state, as tensors and plain values."""
         cuda = self.device.type == "cuda"
         state_dict = option(self.objective, "state_dict")
         return {
@@ -101,10 +101,10 @@ class Checkpoint:
         }
 
     def restore(self, state: dict[str, Any], source: object) -> Position:
-        """Put everything back, and return the position.
+        """Restore the state, and return the position.
 
         Raises:
-            ValueError: if the state is not of this model and optimizer.
+            ValueError: if the state does not match the model and optimizer.
         """
         check_state(state, source)
         position = state["position"]
@@ -132,7 +132,7 @@ class Checkpoint:
             ) from error
 
     def save(self, run: Run, position: Position, stopped: str | None) -> None:
-        """Write the run folder's files, the state last: it is what the others are derived from."""
+        """Write the files of the run folder, the state last: the others derive from it."""
         rows = "".join(json.dumps(row) + "\n" for row in position.rows)
         last = weights_of(self.vae)
         run.write_files(
@@ -148,12 +148,12 @@ class Checkpoint:
 
 
 def weights_of(vae: VAE) -> dict[str, Tensor]:
-    """A copy of the weights, on the CPU, that further training does not change."""
+    """Copy the weights to the CPU."""
     return {name: w.detach().to("cpu", copy=True) for name, w in vae.state_dict().items()}
 
 
 def check_state(state: Any, source: object) -> None:
-    """Check that a state has its entries, each of its kind.
+    """Raise if a state lacks entries, or has entries of other types.
 
     Raises:
         ValueError: if not.
@@ -165,7 +165,7 @@ def check_state(state: Any, source: object) -> None:
 
 
 def check_kinds(own: dict[str, Any], found: dict[str, Any], name: str) -> None:
-    """Check that settings have the entries of ours: numbers that may differ, all else of its kind.
+    """Raise if settings lack entries of ours, or have entries of other types.
 
     Raises:
         TypeError: if not.

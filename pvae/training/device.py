@@ -7,7 +7,7 @@ import torch
 
 
 def choose_device(device: str) -> torch.device:
-    """Return the device of that name; ``auto`` is CUDA where there is one.
+    """Return the device of that name; ``auto`` is CUDA if available.
 
     Raises:
         ValueError: if there is no such device.
@@ -29,7 +29,7 @@ def choose_device(device: str) -> torch.device:
 
 @contextmanager
 def deterministic() -> Iterator[None]:
-    """Have cuDNN choose algorithms that repeat."""
+    """Let cuDNN use only deterministic algorithms while entered."""
     before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
     try:

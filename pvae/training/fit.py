@@ -1,4 +1,4 @@
-"""`fit`: train a VAE, from its arguments to its history."""
+"""`fit`: train a VAE."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -40,65 +40,65 @@ def fit(
 ) -> History:
     """Train a VAE by stochastic variational inference.
 
-    Runs `pyro.infer.SVI`, or `CompiledSVI`, over shuffled minibatches, from a decoder whose output
-    begins at the mean of the data (where likelihood and network offer that, as ours do). The VAE is
-    left with the weights of its best epoch, by the objective that is trained, evaluated on the
-    validation part where there is one. The same seed on the same machine gives the same weights,
-    bit for bit, whether or not the run was stopped and resumed; the first weights are those that
-    `pvae.build` drew, by a seed of its own. (With ``compile="auto"`` a clock has a say: where
-    compiling hardly repays, two runs may choose differently, and round differently.)
+    Runs `pyro.infer.SVI`, or `CompiledSVI`, over shuffled minibatches. The decoder's output is
+    initialized to the mean of the data (if likelihood and network support it, as ours do). The VAE
+    gets the weights of its best epoch, by the training objective evaluated on the validation part
+    if there is one. The same seed on the same machine gives the same weights, bit for bit, whether
+    or not the run was stopped and resumed; initial weights are those that `pvae.build` drew with
+    its own seed. (``compile="auto"`` decides by measured time: if compilation barely pays off, two
+    runs may choose differently, and round differently.)
 
-    So that latents are not given up before they are of use, the weight of the KL rises over the
-    first steps (see `pvae.objectives.Warmup`); so that few data are not learned by heart, training
-    stops early. What was decided so, which epoch was kept and why, and which latents are not used
-    is said where progress is shown, and stands in the history's ``notes``.
+    Against posterior collapse the weight of the KL rises over the first steps (see
+    `pvae.objectives.Warmup`); against overfitting, training stops early. The history's ``notes``
+    say what was chosen by default, which epoch was kept and why, and which latents are unused;
+    they are also printed with the progress.
 
-    Ctrl-C ends training after the step in hand, with everything saved. Without a terminal or
-    notebook to draw a progress bar in, a line is printed every ten seconds at the most.
+    Ctrl-C ends training after the current step, with everything saved. Outside of a terminal or
+    notebook a progress line is printed, at most every ten seconds.
 
     Args:
         vae: the VAE; it is moved to the device.
         data: a `pvae.data.Dataset`, or anything that `pvae.data.load` takes.
-        epochs: passes over the train part, in all.
-        batch_size: data per gradient step, or all where there are fewer; the last step of an epoch
+        epochs: total number of passes over the train part.
+        batch_size: data per gradient step, or all if there are fewer; the last step of an epoch
             may have fewer.
-        objective: a Pyro ELBO whose loss is one number; ``None`` for `Trace_ELBO`. Its warm-up
-            begins anew.
+        objective: a Pyro ELBO with a scalar loss; ``None`` for `Trace_ELBO`. Its warm-up
+            starts at step 0.
         optimizer: called with the parameters: a torch optimizer, or a `functools.partial` of one.
-            It is given the gradient of the mean loss per datum.
+            It gets the gradient of the mean loss per datum.
         scheduler: called with the torch optimizer: a learning-rate schedule, or a
             `functools.partial` of one; it steps once an epoch.
-        clip_norm: largest norm of the gradient; ``None`` for no clipping.
+        clip_norm: maximum norm of the gradient; ``None`` for no clipping.
         warmup: gradient steps over which the weight of the KL rises from 0; 0 for none. ``"auto"``
-            is a tenth of the planned steps where the objective has a KL that this is right
-            for (see `pvae.objectives.warmup.can_warm_up`) and no schedule of its own, and else 0.
-        monitor: the figure of the validation part that the best epoch is chosen by: the
-            ``"objective"``, all that rises in it counting in full; ``"neg_elbo"``;
-            ``"log_likelihood"``, the highest; or ``"bits_per_dim"``.
-        keep: whose weights the VAE is left with: of the ``"best"`` epoch or the ``"last"``.
-        patience: stop after so many epochs without a better figure, counted from the end of the
-            warm-up; ``None`` for never. ``"auto"`` is a fifth of the epochs, but at least 20, and
-            never without a validation part, or with a schedule of the learning rate, which is
-            made for all epochs.
-        compile: ``True`` runs `CompiledSVI`, ``False`` `pyro.infer.SVI`; ``"auto"`` takes what a
-            few measured steps say that the planned ones repay, and falls back to SVI where the
-            programs have no static graph.
-        device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda``, ``cuda:1``, ...
-        seed: of everything random in training.
-        run: folder to keep the run in, new or empty; ``None`` keeps nothing on disk.
-        resume: continue the run in that folder, with the same arguments but for ``epochs``,
-            ``patience``, ``compile`` and ``device``. What is ``"auto"`` stays what it was, whatever
-            the epochs; what the version that began the run did not have yet is left out.
-        progress: whether progress is shown.
+            is 10 % of the planned steps if the objective has a KL that can be warmed up (see
+            `pvae.objectives.warmup.can_warm_up`) and no schedule of its own, else 0.
+        monitor: the validation metric by which the best epoch is chosen: the ``"objective"``, with
+            all warm-up weights at their final values; ``"neg_elbo"``; ``"log_likelihood"``, for
+            which higher is better; or ``"bits_per_dim"``.
+        keep: the weights that the VAE gets: of the ``"best"`` epoch or the ``"last"``.
+        patience: number of epochs without improvement, counted from the end of the warm-up, after
+            which training stops; ``None`` for never. ``"auto"`` is 20 % of the epochs, but at least
+            20, and never without a validation part or with a learning-rate schedule, which is made
+            for all epochs.
+        compile: ``True`` runs `CompiledSVI`, ``False`` `pyro.infer.SVI`; ``"auto"`` measures a few
+            steps and compiles if that pays off over the planned steps, and runs SVI if the programs
+            have no static graph.
+        device: ``auto`` (CUDA if available), ``cpu``, ``cuda``, ``cuda:1``, ...
+        seed: of all randomness in training.
+        run: folder for the run, new or empty; ``None`` writes nothing to disk.
+        resume: continue the run in that folder, with the same arguments except ``epochs``,
+            ``patience``, ``compile`` and ``device``. Values chosen by ``"auto"`` stay the same for
+            any number of epochs; features newer than the version that started the run stay off.
+        progress: whether to show progress.
 
     Returns:
-        The history of the run, one row an epoch.
+        The history of the run, one row per epoch.
 
     Raises:
-        TypeError: if an argument is of another kind, such as a class in place of an instance.
-        ValueError: if an argument is out of range, optimizer or scheduler fail when their steps are
-            rehearsed, the data do not fit the VAE, or a resumed run
-            was made with other arguments or data.
+        TypeError: if an argument has another type, such as a class instead of an instance.
+        ValueError: if an argument is out of range, optimizer or scheduler fail in a trial of their
+            steps, the data do not fit the VAE, or a resumed run was started with other arguments or
+            data.
         FileExistsError: if the run folder is not empty.
         FileNotFoundError: if there is no run to resume.
         FloatingPointError: if the loss is not finite; the VAE and the run folder then hold the

@@ -1,30 +1,30 @@
-"""What a training run recorded, epoch by epoch."""
+"""The history of a training run: its metrics, epoch by epoch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-HIGHER = ("log_likelihood",)  # figures that are better the higher they are; of all others, lower
+HIGHER = ("log_likelihood",)  # metrics for which higher is better; for all others, lower
 
 
 class History(Mapping):
-    """The figures of a training run: a mapping from their name to one value per epoch.
+    """The metrics of a training run: a mapping from their name to one value per epoch.
 
     Names are ``epoch``, ``step``, ``seconds``, ``loss`` (the objective, averaged over the epoch
     while it was trained) and, each for ``train/`` and ``validation/``: ``neg_elbo``,
-    ``log_likelihood`` and ``kl`` in nats per datum, and ``bits_per_dim`` for bytes. Those of the
-    train part are of as many of its data as there are validation data, evaluated in the same way,
-    so that the difference between the two is the generalization gap alone. An objective other than
-    the −ELBO is there as well, ``validation/objective``, in nats per datum: evaluated as training
-    ends with it, its warm-up over, while ``loss`` changes with its weights.
+    ``log_likelihood`` and ``kl`` in nats per datum, and ``bits_per_dim`` for bytes. Train metrics
+    are computed on as many data as there are validation data, in the same way, so that the
+    difference between the two is the generalization gap. An objective other than the −ELBO has a
+    column ``validation/objective``, in nats per datum, with its warm-up weights at their final
+    values, while ``loss`` changes with these weights.
 
     Args:
         rows: one dictionary per epoch.
         stopped: why training ended: ``finished``, ``early`` or ``interrupted``.
-        monitor: the figure that the best epoch was chosen by.
-        keep: whose weights were kept: ``best`` or ``last``.
-        notes: what was decided for this run by default, and found at its end, in sentences.
+        monitor: the metric by which the best epoch was chosen.
+        keep: the epoch whose weights were kept: ``best`` or ``last``.
+        notes: sentences about defaults chosen for this run and findings at its end.
 
     Example:
         >>> from pvae.training import History
@@ -59,7 +59,7 @@ class History(Mapping):
 
     @property
     def best_epoch(self) -> int | None:
-        """The epoch of the best figure monitored, or the last where nothing was held out."""
+        """The epoch with the best monitored metric, or the last without a validation part."""
         if not self.rows:
             return None
         if self.monitor not in self:
@@ -69,7 +69,7 @@ class History(Mapping):
 
     @property
     def kept_epoch(self) -> int | None:
-        """The epoch whose weights were kept: the best, or the last if that was asked for."""
+        """The epoch whose weights were kept, the best or the last."""
         if not self.rows or self.keep == "best":
             return self.best_epoch
         return self.rows[-1]["epoch"]

@@ -1,4 +1,4 @@
-"""Minibatches that are drawn inside the step."""
+"""Training steps on indices of items, which convert the minibatch themselves."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,10 +10,10 @@ from pvae.data.batches import Batches
 
 
 class Drawn(ELBO):
-    """An objective on minibatches that are given by the indices of their items.
+    """An objective on minibatches given by the indices of their items.
 
-    The draw, with the binarization or dequantization that belongs to it, so becomes part of the
-    step, which on CUDA is one graph.
+    So the lookup of the items, and their binarization or dequantization, is part of the step,
+    which on CUDA is one graph.
 
     Args:
         objective: the objective on the items themselves.
@@ -29,9 +29,9 @@ class Drawn(ELBO):
         return self.objective._get_trace(model, guide, self.batches.draw(*args), kwargs)
 
     def loss(self, model: Callable, guide: Callable, rows: Tensor) -> float:
-        """Evaluate the objective on items of the indices ``rows``, of shape ``(batch_size,)``."""
+        """Evaluate the objective on the items with indices ``rows``, shape ``(batch_size,)``."""
         return self.objective.loss(model, guide, *self.batches.draw(rows))
 
     def loss_and_grads(self, model: Callable, guide: Callable, rows: Tensor) -> float:
-        """Evaluate the objective, and add its gradients."""
+        """Evaluate the objective, and accumulate its gradients."""
         return self.objective.loss_and_grads(model, guide, *self.batches.draw(rows))

@@ -1,4 +1,4 @@
-"""Ctrl-C that lets the step in hand finish."""
+"""Handling of Ctrl-C that lets the current step finish."""
 
 import signal
 import threading
@@ -6,10 +6,10 @@ from types import FrameType, TracebackType
 
 
 class Interrupt:
-    """While entered, the first Ctrl-C sets ``requested``; a second one is a KeyboardInterrupt.
+    """While entered, the first Ctrl-C sets ``requested``; a second one raises KeyboardInterrupt.
 
-    An exception in the midst of an optimizer step would leave the parameters half updated. Only
-    the main thread is ever sent the signal; in others this does nothing.
+    An exception during an optimizer step would leave the parameters half updated. Only
+    the main thread receives the signal; in others this does nothing.
     """
 
     def __init__(self) -> None:

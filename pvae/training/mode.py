@@ -1,4 +1,4 @@
-"""Whether to compile: what it costs, and what it saves."""
+"""The choice whether to compile, from its estimated cost and savings."""
 
 import copy
 import statistics
@@ -15,20 +15,20 @@ from pvae.vae import VAE
 
 Mode = Literal["eager"] | Backend
 
-FEWEST_STEPS = 300  # below which nothing repays, and nothing is measured
+FEWEST_STEPS = 300  # below which compilation never pays off, and nothing is measured
 MEASURED_STEPS = 5
 # As measured on a common processor:
-TRACE_SECONDS = 1.0  # what a graph costs for each signature of a step, and
-COMPILE_SECONDS = 12.0  # what a compiler costs on top of it
-PYTHON_SECONDS = 1e-3  # what a graph saves in a step, but no more than
-PYTHON_SHARE = 0.4  # of the step
-COMPILED_SHARE = 0.2  # of the rest is what a compiler saves
+TRACE_SECONDS = 1.0  # cost of a graph, for each signature of a step
+COMPILE_SECONDS = 12.0  # additional cost of a compiler
+PYTHON_SECONDS = 1e-3  # saved by a graph in each step, but at most
+PYTHON_SHARE = 0.4  # this fraction of the step
+COMPILED_SHARE = 0.2  # fraction of the rest that a compiler saves
 
 
 def choose_mode(vae: VAE, objective: ELBO, train: Batches, steps: int) -> Mode:
-    """Choose what the planned steps repay, from a few eager ones.
+    """Choose the fastest mode for the planned steps, by measuring a few eager ones.
 
-    These are forgotten: weights, random state and objective stay as they are.
+    These have no effect: weights, random state and objective are restored.
 
     Args:
         vae: the VAE, on the device of training.
@@ -52,8 +52,8 @@ def choose_mode(vae: VAE, objective: ELBO, train: Batches, steps: int) -> Mode:
 
 
 def _measure(vae: VAE, objective: Any, train: Batches) -> float:
-    """Seconds of loss and gradients of one minibatch."""
-    objective = copy.deepcopy(objective)  # some count their steps
+    """Measure the seconds that loss and gradients of one minibatch take."""
+    objective = copy.deepcopy(objective)  # it may count its steps
     arguments = train.first(train.batch_size)
     seconds = []
     with seeded(0, train.device), vae.evaluating(), pyro.validation_enabled(False):

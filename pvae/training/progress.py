@@ -1,4 +1,4 @@
-"""What a training run shows of itself while it runs."""
+"""The progress display of a training run, and its notes."""
 
 import math
 import sys
@@ -23,13 +23,13 @@ NAMES = {
 
 
 def planned_notes(steps: int, warmup: int, patience: int | None, rise: int) -> list[str]:
-    """Say what a run is going to do that its user may not have asked for.
+    """Return sentences on the defaults that were chosen for a run.
 
     Args:
-        steps: gradient steps that are planned.
-        warmup: those over which the weight of the KL rises, 0 for none.
-        patience: epochs without a better figure before training stops, or ``None``.
-        rise: steps after which all that rises in the objective has risen.
+        steps: planned gradient steps.
+        warmup: gradient steps over which the weight of the KL rises, 0 for none.
+        patience: epochs without improvement before training stops, or ``None``.
+        rise: steps after which all warm-up weights of the objective are final.
     """
     notes = []
     if rise > steps:
@@ -44,14 +44,14 @@ def planned_notes(steps: int, warmup: int, patience: int | None, rise: int) -> l
         )
     if patience is not None:
         notes.append(
-            f"Training stops early after {patience} epochs without a better validation figure "
+            f"Training stops early after {patience} epochs without a better validation metric "
             "(patience None for never)."
         )
     return notes
 
 
 def kept_note(history: History) -> str:
-    """Say whose weights were kept, and why."""
+    """Return a sentence on which epoch's weights were kept, and why."""
     kept, last = history.kept_epoch, history.rows[-1]["epoch"]
     if history.monitor not in history:
         return f"Kept: epoch {kept}, the last, since there is no validation part to choose by."
@@ -67,18 +67,18 @@ def kept_note(history: History) -> str:
 
 
 def say(sentences: Iterable[str]) -> None:
-    """Print sentences, one a line: under a cell in a notebook, to standard error elsewhere."""
+    """Print sentences, one per line: under a cell in a notebook, to standard error elsewhere."""
     for sentence in sentences:
         print(sentence, file=sys.stdout if in_notebook() else sys.stderr, flush=True)
 
 
 class Report:
-    """Running figures: a bar where one can be drawn, else a line now and then.
+    """The metrics of a running training: a progress bar if possible, else a line now and then.
 
     Args:
         epochs: epochs in all.
-        steps: steps an epoch.
-        position: where training stands.
+        steps: steps per epoch.
+        position: the progress of training.
         show: whether anything is shown.
     """
 
@@ -106,22 +106,22 @@ class Report:
         self.close()
 
     def close(self) -> None:
-        """Leave the last figures as they are, so that what is printed next comes below them."""
+        """End the bar, so that further output is printed below it."""
         if self.bar is not None:
             self.bar.close()
 
     def step(self, loss: float | Tensor, n: int) -> None:
-        """Move on by one step, of that loss over n data."""
+        """Advance by one step with the given loss over n data."""
         if self.bar is None:
             return
         if time.monotonic() - self.drawn > SECONDS_BETWEEN_FIGURES:
             self.drawn = time.monotonic()
-            # To read a loss is to wait for the device.
+            # Reading a loss waits for the device.
             self.bar.set_postfix_str(f"loss {float(loss) / n:.2f}, {self.text}", refresh=False)
         self.bar.update()
 
     def epoch(self, row: dict[str, Any]) -> None:
-        """Show the figures of an epoch."""
+        """Show the metrics of an epoch."""
         if not self.show:
             return
         self.text = f"−ELBO train {row['train/neg_elbo']:.2f}"

@@ -1,4 +1,4 @@
-"""The VAE and the data of a run folder, made again from its records."""
+"""Rebuilding the VAE and the data of a run folder from its records."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -20,12 +20,12 @@ def build_from(config: Mapping[str, Any], weights: Mapping[str, torch.Tensor] | 
     """Build the VAE that a configuration describes.
 
     Args:
-        config: as `Run.config`.
-        weights: those that it is built for, whose shapes it must have.
+        config: the configuration, as `Run.config` returns it.
+        weights: the weights to be loaded, whose shapes the VAE must have.
 
     Raises:
-        ValueError: if a part is missing, cannot be imported, or refuses its arguments, or the model
-            is not that of the weights or too large for the memory.
+        ValueError: if a part is missing, cannot be imported, or fails on its arguments, or the
+            model does not match the weights or is too large for the memory.
     """
     arguments = select(config, build)
     for name in arguments.keys() & {"prior", "likelihood", "posterior", "network"}:
@@ -43,14 +43,14 @@ def build_from(config: Mapping[str, Any], weights: Mapping[str, torch.Tensor] | 
         return build(**arguments)
     except ValueError:
         raise
-    except Exception as error:  # whatever parts make of arguments that are not for them
+    except Exception as error:  # parts may raise anything for wrong arguments
         raise ValueError(f"The configured model cannot be built: {brief(error)}.") from error
 
 
 def load_like(data: str, arguments: Mapping[str, Any], event_shape: Sequence[int]) -> Dataset:
-    """Load other data as a run's own were loaded, in the event shape of its VAE.
+    """Load other data with the settings of a run's own data, in the event shape of its VAE.
 
-    None of it is held out: what has no test part of its own is one part, train.
+    Nothing is held out: data without a test part of their own are one part, train.
     """
     kept: dict[str, Any] = {"binarization": arguments.get("binarization", "dynamic")}
     if data not in NAMES and not Path(data).is_dir():
@@ -67,10 +67,10 @@ def select(config: Mapping[str, Any], function: Callable[..., Any]) -> dict[str,
 
 
 def load_weights(vae: VAE, weights: Mapping[str, torch.Tensor], source: object) -> None:
-    """Put weights into a VAE.
+    """Load weights into a VAE.
 
     Raises:
-        ValueError: if a name, shape or dtype differs; nothing has then been changed.
+        ValueError: if a name, shape or dtype differs; the VAE is then unchanged.
     """
     check_tensors(vae.state_dict(), weights, source)
     vae.load_state_dict(weights)
@@ -79,10 +79,10 @@ def load_weights(vae: VAE, weights: Mapping[str, torch.Tensor], source: object) 
 def check_tensors(
     own: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor], source: object
 ) -> None:
-    """Check that tensors from a file are those of the model in name, shape and dtype.
+    """Raise if tensors from a file differ from those of the model in name, shape or dtype.
 
     Raises:
-        ValueError: if not; the first that differs is named.
+        ValueError: if they do; the message names the first that differs.
     """
     kinds = [{n: _kind(w) for n, w in side.items()} for side in (own, found)]
     _check_same(kinds[0], kinds[1], source)

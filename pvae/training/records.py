@@ -1,4 +1,4 @@
-"""The records of a run folder: what run.json, config.yaml and metrics.jsonl must hold."""
+"""The records of a run folder: reading and checking run.json, config.yaml and metrics.jsonl."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from pvae.storage import configuration, files, schema, tensors
 from pvae.storage.schema import Count, Finite, Number
 
 FORMAT = 1
-BEFORE = {"warmup": 0, "monitor": "neg_elbo", "keep": "best"}  # what there was before these were
+BEFORE = {"warmup": 0, "monitor": "neg_elbo", "keep": "best"}  # of versions without these options
 MLP_PATH = "pvae.networks.MLP"
 
 _INFO = {
@@ -115,7 +115,7 @@ def read_info(path: Path) -> dict[str, Any]:
     known = info.get("checksums", {}).get("run.json", ())
     if known and sealed(info)["checksums"]["run.json"] != known:
         raise ValueError(
-            f"{path} is not what the run wrote: its checksum differs, so that at least one "
+            f"{path} differs from what the run wrote: its checksum does not match, so at least one "
             "entry has changed; restore the file from a copy."
         )
     return info
@@ -134,29 +134,29 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def lacking(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What the version that wrote a configuration did not have, as it is without."""
+    """The options that the version of a configuration did not have, with equivalent values."""
     return {k: v for k, v in BEFORE.items() if k not in config}
 
 
 def completed(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration with what the version that wrote it did not have."""
+    """A configuration with the options that its version did not have."""
     without = lacking(config)
     config = {**without, **config}
     network = config.get("network")
     if without and isinstance(network, dict) and network.get("class_path") == MLP_PATH:
-        # Its dropout was 0 where it was not given.
+        # Its default dropout was 0.
         arguments = {"dropout": 0.0} | (network.get("init_args") or {})
         config["network"] = network | {"init_args": arguments}
     return config
 
 
 def same(own: Any, given: Any, older: bool) -> bool:
-    """Whether an entry of a configuration is as it was.
+    """Whether an entry of a configuration is unchanged.
 
     Args:
-        own: the entry of the run.
-        given: the entry now.
-        older: whether an earlier version began the run, whose parts had fewer arguments.
+        own: the entry in the run.
+        given: the new entry.
+        older: whether an earlier version, whose parts had fewer arguments, started the run.
     """
     if not (older and isinstance(own, dict) and isinstance(given, dict)):
         return own == given
@@ -166,12 +166,12 @@ def same(own: Any, given: Any, older: bool) -> bool:
 
 
 def read_rows(path: Path, checksums: Iterable[str], begun: bool) -> list[dict[str, Any]]:
-    """Read metrics.jsonl, one row an epoch.
+    """Read metrics.jsonl, one row per epoch.
 
     Args:
         path: the file.
-        checksums: those it may have; any where there are none.
-        begun: whether an epoch was completed, so that the file must be there.
+        checksums: the checksums that it may have; empty for any.
+        begun: whether an epoch was completed, so that the file must exist.
 
     Raises:
         FileNotFoundError: if it is missing.
@@ -189,16 +189,16 @@ def read_rows(path: Path, checksums: Iterable[str], begun: bool) -> list[dict[st
 
 
 def check_row(row: Any, number: int, source: object, where: str) -> None:
-    """Check the figures of an epoch.
+    """Check the metrics of an epoch.
 
     Args:
-        row: what was read.
-        number: the epoch.
+        row: the row.
+        number: the number of the epoch.
         source: the file, for the error message.
-        where: what the row is there, such as a line.
+        where: the kind of entry in the file, such as a line.
 
     Raises:
-        ValueError: if they are not numbers, or those of another epoch.
+        ValueError: if they are not numbers, or are of another epoch.
     """
     schema.check(row, _ROW, f"{source}, {where} {number},")
     if row["epoch"] != number:
@@ -206,12 +206,12 @@ def check_row(row: Any, number: int, source: object, where: str) -> None:
 
 
 def snapshot_name(epoch: int) -> str:
-    """The file of a run folder with the weights after an epoch."""
+    """The name of the snapshot with the weights after an epoch."""
     return f"snapshots/epoch-{epoch:06d}.safetensors"
 
 
 def snapshots(folder: Path) -> dict[int, str]:
-    """The names of the weights kept during training, by epoch, in a folder of them."""
+    """The file names of the snapshots in a folder, by epoch."""
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     found = [_SNAPSHOT.fullmatch(name) for name in names]
     epochs = sorted(int(match[1]) for match in found if match)
@@ -219,7 +219,7 @@ def snapshots(folder: Path) -> dict[int, str]:
 
 
 def describe_data(data: Dataset) -> dict[str, Any]:
-    """What to know of data without having them, and to know them again by."""
+    """Describe data for the record of a run, with a fingerprint to recognize them."""
     return {
         "name": data.name,
         "domain": data.domain,
@@ -231,23 +231,23 @@ def describe_data(data: Dataset) -> dict[str, Any]:
 
 
 def floating(weights: Mapping[str, torch.Tensor]) -> set[str]:
-    """The names of the floating-point types among weights."""
+    """The names of the floating-point dtypes among weights."""
     dtypes = {w.dtype for w in weights.values() if w.is_floating_point()}
     return {str(dtype).removeprefix("torch.") for dtype in dtypes}
 
 
 def as_json(info: Mapping[str, Any]) -> bytes:
-    """A record as JSON."""
+    """Convert a record to JSON."""
     return (json.dumps(info, indent=2) + "\n").encode()
 
 
 def as_yaml(config: Mapping[str, Any]) -> bytes:
-    """A configuration as YAML."""
+    """Convert a configuration to YAML."""
     return yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True).encode()
 
 
 def sealed(info: Mapping[str, Any]) -> dict[str, Any]:
-    """What run.json holds, with the checksum of all its other entries where it holds any."""
+    """The content of run.json with a checksum of its other entries, if it has checksums."""
     plain: dict[str, Any] = json.loads(json.dumps(info))
     if "checksums" in plain:
         plain["checksums"].pop("run.json", None)

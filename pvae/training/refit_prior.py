@@ -1,4 +1,4 @@
-"""A new prior for a trained VAE."""
+"""Fitting a new prior to a trained VAE."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,11 +16,11 @@ from pvae.vae import VAE
 def refit_prior(
     vae: VAE, data: Any, prior: Callable[[int], nn.Module], *, epochs: int = 20, **arguments: Any
 ) -> History:
-    r"""Replace the prior of a trained VAE by one fitted to where its data are.
+    r"""Replace the prior of a trained VAE by one fitted to its aggregate posterior.
 
-    The aggregate posterior, the average of q(z|x) over the data, is seldom the prior that a VAE was
-    trained with, and samples from where it is not decode badly. With everything else frozen, the
-    ELBO as a function of the prior is
+    The aggregate posterior, the average of q(z|x) over the data, usually differs from the prior
+    that a VAE was trained with, and samples outside of it decode badly. With everything else
+    frozen, the ELBO as a function of the prior is
 
     .. math::
         E_{x} E_{q(z|x)}[\log p(z)] + \text{const},
@@ -29,9 +29,9 @@ def refit_prior(
     (Ghosh et al. 2020; Dai and Wipf 2019, with a `pvae.priors.Nested`).
 
     Args:
-        vae: the VAE; it gets the new prior, and keeps all else.
-        data: what `pvae.fit` takes.
-        prior: called as ``prior(latent_dim)``: such as `pvae.priors.Mixture`.
+        vae: the VAE; only its prior is replaced.
+        data: the data, as for `pvae.fit`.
+        prior: called as ``prior(latent_dim)``, such as `pvae.priors.Mixture`.
         epochs: passes over the train part.
         **arguments: further arguments of `pvae.fit`, such as ``run`` or ``optimizer``.
 
@@ -39,7 +39,7 @@ def refit_prior(
         The history of the fit.
 
     Raises:
-        ValueError: if the prior is over another space than the posterior, has nothing to learn, or
+        ValueError: if the prior is over another space than the posterior, has no parameters, or
             the prior of the VAE sees labels.
 
     Example:
@@ -65,12 +65,12 @@ def refit_prior(
     seen = vae.conditional or ("likelihood", "posterior")
     refitted = VAE(new, vae.likelihood, vae.posterior, vae.labels, seen)
     if not any(p.requires_grad for p in new.parameters()):
-        raise ValueError(f"The prior {type(new).__name__} has nothing that could be fitted.")
-    # What the fit needs to be written down, and loaded again, with the new prior in it.
+        raise ValueError(f"The prior {type(new).__name__} has no parameters to fit.")
+    # The configuration of the VAE with the new prior, which a run folder needs.
     if vae.arguments:
         refitted.arguments = {**vae.arguments, "prior": prior}
     with _frozen(vae.likelihood), _frozen(vae.posterior):
-        # There is no KL to warm up: it is all that is trained.
+        # No KL warm-up: the KL is all that is trained.
         planned = {"epochs": epochs, "warmup": 0, "patience": None}
         history = fit(refitted, data, **planned | arguments)
     vae.prior = new
@@ -81,7 +81,7 @@ def refit_prior(
 
 @contextmanager
 def _frozen(part: nn.Module) -> Iterator[None]:
-    """Keep weights as they are, and the part in evaluation mode, such as its dropout off."""
+    """Freeze the weights of a part and keep it in evaluation mode while entered."""
     learned = [p for p in part.parameters() if p.requires_grad]
     mode = part.training
     part.requires_grad_(False).eval()

@@ -1,7 +1,7 @@
-"""Whether a run can go on from a saved state, found out in memory before anything is written.
+"""Checks that a run can resume from a saved state, made in memory before anything is written.
 
-A run folder is not trusted, and checksums tell damage, not who wrote it. So the state is compared
-with what this run would have saved, and the next step is taken once and undone.
+A run folder is not trusted, and checksums detect damage, not forgery. So the state is compared
+with a state that this run could have saved, and the next step is tried and undone.
 """
 
 import math
@@ -23,7 +23,7 @@ from pvae.training import arguments
 from pvae.training.checkpoint import Checkpoint, Position, check_kinds, check_state
 from pvae.training.records import check_row
 
-_FORMS = {"foreach", "fused", "capturable"}  # how an optimizer computes, not what
+_FORMS = {"foreach", "fused", "capturable"}  # options that do not change an optimizer's results
 _SLACK = 1e-6  # relative; another version of torch may round a learning rate differently
 
 
@@ -36,16 +36,16 @@ def check_saved(
     followed: str,
     batches: int,
 ) -> None:
-    """Check that a run with these arguments can have saved a state.
+    """Raise if a run with these arguments cannot have saved a state.
 
     Args:
-        state: what was read.
+        state: the state that was read.
         source: the file, for the error message.
-        checkpoint: what the state will be put into.
-        optimizer: makes the torch optimizer.
-        scheduler: makes the learning-rate schedule, if there is one.
-        followed: the figure that chooses the best epoch and steps the schedule.
-        batches: minibatches an epoch.
+        checkpoint: the checkpoint that will restore the state.
+        optimizer: the factory of the torch optimizer.
+        scheduler: the factory of the learning-rate schedule, if there is one.
+        followed: the monitored metric.
+        batches: minibatches per epoch.
 
     Raises:
         ValueError: if not.
@@ -79,11 +79,11 @@ def check_saved(
 def rehearse(
     checkpoint: Checkpoint, position: Position, minibatch: Sequence[Tensor], source: Path
 ) -> None:
-    """Take a gradient step by SVI, and then have it not have been taken.
+    """Try a gradient step by SVI, and undo it.
 
     Raises:
-        FloatingPointError: if its loss, or that after it, is not finite.
-        ValueError: if it cannot be taken from the saved state.
+        FloatingPointError: if the loss before or after it is not finite.
+        ValueError: if the step fails from the saved state.
     """
     vae, optim, objective = checkpoint.vae, checkpoint.optimizer, checkpoint.objective
     before = checkpoint.state(position)
@@ -108,7 +108,7 @@ def rehearse(
         if not math.isfinite(loss):
             raise FloatingPointError(
                 f"{source.parent} cannot be continued: the loss of its next step is {loss}; "
-                "restore it from a copy, or begin a new run with a lower learning rate."
+                "restore it from a copy, or start a new run with a lower learning rate."
             )
 
 
@@ -148,7 +148,7 @@ def _check_finite(tensors: dict[str, Tensor], name: str) -> None:
 def _reference(
     parameters: Sequence[Tensor], factory: Callable[..., torch.optim.Optimizer]
 ) -> torch.optim.Optimizer:
-    """A like optimizer, of parameters and gradients of zeros."""
+    """Make an optimizer like that of the run, for parameters and gradients of zeros."""
     stand_ins = [nn.Parameter(torch.zeros_like(p)) for p in parameters]
     for p in stand_ins:
         p.grad = torch.zeros_like(p)
@@ -175,7 +175,7 @@ def _check_schedule(schedule: LRScheduler, found: Any) -> None:
 def _check_settings(owner: object, own: dict[str, Any], found: dict[str, Any], name: str) -> None:
     if type(owner).__module__.startswith("torch.optim"):
         _check_equal(own, found, name)
-    else:  # code of the user's own may change its settings in any way
+    else:  # a user's own code may change its settings in any way
         check_kinds(own, found, name)
         for entry, value in found.items():
             if isinstance(value, float) and not math.isfinite(value) and value != own.get(entry):
@@ -183,7 +183,7 @@ def _check_settings(owner: object, own: dict[str, Any], found: dict[str, Any], n
 
 
 def _check_equal(own: Any, found: Any, name: str) -> None:
-    """Check nested settings, of which numbers may differ by rounding."""
+    """Raise if nested settings differ; numbers may differ by rounding."""
     if isinstance(own, dict):
         if not isinstance(found, dict) or own.keys() != found.keys():
             raise ValueError(f"{name} has other entries")
@@ -209,14 +209,14 @@ def _is_number(value: Any) -> bool:
 
 def _near(own: Any, found: Any) -> bool:
     own, found = (value.item() if isinstance(value, Tensor) else value for value in (own, found))
-    if isinstance(own, int) or isinstance(found, int):  # which may be too large for a float
+    if isinstance(own, int) or isinstance(found, int):  # integers may be too large for a float
         return own == found
     return math.isclose(own, found, rel_tol=_SLACK)
 
 
 def _check_moments(reference: torch.optim.Optimizer, found: dict[Any, Any], steps: int) -> None:
     native = type(reference).__module__.startswith("torch.optim")
-    # Fused kernels trust shapes, and write past the end of tensors that are too small.
+    # Fused kernels do not check shapes, and write past the end of tensors that are too small.
     expected = reference.state_dict()["state"]
     parameters = [p for group in reference.param_groups for p in group["params"]]
     for index, moments in found.items():
@@ -226,7 +226,7 @@ def _check_moments(reference: torch.optim.Optimizer, found: dict[Any, Any], step
             or not isinstance(moments, dict)
         ):
             raise ValueError(f"the optimizer has a state of parameter {brief(index, 30)}")
-        # None for parameters that a factory knows by itself, which are no stand-ins.
+        # None for parameters that the factory holds itself, which have no stand-in.
         own = expected.get(index)
         if native and own is not None and own.keys() != moments.keys():
             raise ValueError(f"the optimizer has other entries for parameter {index}")
@@ -255,7 +255,7 @@ def _check_moment(name: str, own: Any, found: Any, steps: int, native: bool) -> 
 
 
 def _nested(objective: ELBO | None) -> Iterator[ELBO]:
-    """An objective, and those that it is around."""
+    """Yield an objective, and those that it wraps."""
     while objective is not None:
         yield objective
         objective = vars(objective).get("objective")

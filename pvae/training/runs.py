@@ -1,19 +1,19 @@
-"""The run folder: everything that a training run leaves behind.
+"""The run folder: the files of a training run.
 
 ::
 
     config.yaml           rebuilds the model and the data, and repeats the run
     run.json              format, versions, device, and how far training got
-    metrics.jsonl         the figures of each epoch
+    metrics.jsonl         the metrics of each epoch
     weights.safetensors   of the best epoch
     last.safetensors      of the last epoch
     snapshots/            weights at epochs 0, 1, 2, 4, 8, ..., for pictures over training time
-    state.pt              what resuming needs: weights, optimizer, random state
+    state.pt              the checkpoint for resuming: weights, optimizer, random state
     figures/              pictures
 
-Whoever writes holds a lock. `run.json` has the checksums of what it wrote; while several files are
-replaced, those of their old and of their new content, so that a process killed in between leaves a
-folder that is whole.
+A process that writes holds a lock. `run.json` has the checksums of the files; while several files
+are replaced, it has those of their old and new content, so that a process killed in between leaves
+a valid folder.
 """
 
 import errno
@@ -40,7 +40,7 @@ from pvae.training.history import History
 from pvae.training.rebuild import build_from, load_weights, select
 from pvae.vae import VAE
 
-BEGUN = {"config.yaml", "run.json", "state.pt", "snapshots"}  # what a run folder begins with
+BEGUN = {"config.yaml", "run.json", "state.pt", "snapshots"}  # the first files of a run folder
 FREE_ON_RESUME = {"epochs", "patience", "compile", "device", "data", "labels", "root"}
 _WRITTEN = (".json", ".jsonl", ".yaml", ".safetensors", ".pt", ".npz", ".csv", ".png", ".gif")
 
@@ -53,7 +53,7 @@ class Run:
         trust: modules besides pvae, torch and pyro that its parts may be imported from.
 
     Raises:
-        FileNotFoundError: if there is no such folder, or it is no run folder.
+        FileNotFoundError: if there is no such folder, or it is not a run folder.
         ValueError: if it is damaged, or of a format that this version does not read.
     """
 
@@ -70,17 +70,17 @@ class Run:
         for name in ("run.json", "config.yaml"):
             if not (self.path / name).exists():
                 raise FileNotFoundError(
-                    f"{self.path} is no run folder, or a half-written one: it has no {name}."
+                    f"{self.path} is not a run folder, or is incomplete: it has no {name}."
                 )
         self.info = records.read_info(self.path / "run.json")
 
     @staticmethod
     def check_new(path: str | Path) -> None:
-        """Check that a run folder can begin there.
+        """Raise if a run folder cannot be created there.
 
         Raises:
-            FileExistsError: if there is a file, or a folder that is not empty. What a process left
-                that was killed as it began does not count.
+            FileExistsError: if there is a file, or a folder that is not empty. Files left by a
+                process that was killed while it created a run folder are ignored.
             ValueError: if the path is empty.
         """
         if path == "":
@@ -100,10 +100,10 @@ class Run:
         device: torch.device,
         state: dict[str, Any],
     ) -> "Run":
-        """Begin a run folder, which appears complete with its first state or not at all.
+        """Create a run folder, which appears complete with its first state or not at all.
 
         Raises:
-            FileExistsError: if the folder is there and not empty.
+            FileExistsError: if the folder exists and is not empty.
             OSError: if it cannot be written.
         """
         cls.check_new(path)
@@ -136,10 +136,10 @@ class Run:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Be the one process that writes the run while entered.
+        """Lock the run for writing while entered.
 
         Raises:
-            BlockingIOError: if there is another.
+            BlockingIOError: if another process has locked it.
             ValueError: if another has written the run since it was opened.
         """
         with lock(self.path):
@@ -152,12 +152,12 @@ class Run:
             yield
 
     def check(self) -> None:
-        """Check that all that is needed to go on is whole, without changing anything.
+        """Raise if a file needed to resume is missing or damaged, without changing anything.
 
         Raises:
             BlockingIOError: if another process is writing the run.
             FileNotFoundError: if there is no state to continue from.
-            ValueError: if a file is damaged, which is named.
+            ValueError: if a file is damaged; the message names it.
         """
         self.check_places()
         with lock(self.path):
@@ -184,7 +184,7 @@ class Run:
             raise FileNotFoundError(
                 errno.ENOENT,
                 f"The run folder {self.path} has been removed or renamed: put it back and resume, "
-                "or begin a new run",
+                "or start a new run",
             )
         self.info = records.sealed(self.info | info)
         files.write(self.path / "run.json", records.as_json(self.info))
@@ -192,8 +192,8 @@ class Run:
     def write_files(self, contents: Mapping[str, bytes], **info: Any) -> None:
         """Write files of the run with their checksums, and change entries of run.json.
 
-        The checksums are announced before, beside those of what is replaced, so that the run is
-        whole at any moment between.
+        The new checksums are written first, next to those of the replaced files, so that the run is
+        valid at any moment in between.
 
         Raises:
             FileNotFoundError: if the run folder is gone.
@@ -207,16 +207,16 @@ class Run:
         self.update(checksums=self.checksums | new, **info)
 
     def write_config(self, config: Mapping[str, Any]) -> None:
-        """Write the configuration anew, for a run that was resumed with more epochs."""
+        """Rewrite the configuration of a run that was resumed with more epochs."""
         self.write_files({"config.yaml": records.as_yaml(config)})
         for name in ("_config", "_written", "lacking"):
             self.__dict__.pop(name, None)
 
     def check_same(self, config: Mapping[str, Any], data: Dataset) -> None:
-        """Check that a configuration and data continue this run.
+        """Raise if a configuration or data differ from those of this run.
 
         Raises:
-            ValueError: if they differ in what would make it another run.
+            ValueError: if they differ in anything that changes the run.
         """
         given = yaml.safe_load(records.as_yaml(config))
         for name in self.config.keys() | given.keys():
@@ -224,14 +224,14 @@ class Run:
             if name in FREE_ON_RESUME or records.same(own, now, bool(self.lacking)):
                 continue
             raise ValueError(
-                f"{self.path} cannot be resumed with {name} {brief(repr(now), 60)}: it was begun "
-                f"with {brief(repr(own), 60)}; begin a new run, or keep it as it was."
+                f"{self.path} cannot be resumed with {name} {brief(repr(now), 60)}: it was started "
+                f"with {brief(repr(own), 60)}; start a new run, or keep it as it was."
             )
-        # The path may differ, on another machine, say; what is trained on may not.
+        # The path may differ, for example on another machine; the data may not.
         known = self.info["data"]
         if known != records.describe_data(data) | {"name": known["name"]}:
             raise ValueError(
-                f"{self.path} cannot be resumed with these data: it was begun with others, "
+                f"{self.path} cannot be resumed with these data: it was started with others, "
                 f"{known['items']} training items of {brief(known['name'], 60)}."
             )
 
@@ -240,7 +240,7 @@ class Run:
         """The configuration, as the command line reads it.
 
         Raises:
-            ValueError: if it is damaged, or has been changed since the run was begun.
+            ValueError: if it is damaged, or has been changed since the run was started.
         """
         path = self.path / "config.yaml"
         tensors.check_sum(path, files.read(path), self.checksums.get("config.yaml", ()))
@@ -252,7 +252,7 @@ class Run:
 
     @cached_property
     def lacking(self) -> dict[str, Any]:
-        """What the version that began the run did not have, as it is without."""
+        """The options that the version of the run did not have, with equivalent values."""
         return records.lacking(self._written)
 
     @cached_property
@@ -261,7 +261,7 @@ class Run:
 
     @property
     def history(self) -> History:
-        """The figures recorded so far.
+        """The metrics recorded so far.
 
         Raises:
             FileNotFoundError: if they are missing.
@@ -277,7 +277,7 @@ class Run:
         return History(rows, stopped, monitor, self.config["keep"])
 
     def state(self) -> dict[str, Any]:
-        """Read what resuming needs.
+        """Read the checkpoint for resuming.
 
         Raises:
             FileNotFoundError: if it is missing.
@@ -287,7 +287,7 @@ class Run:
 
     @property
     def snapshots(self) -> dict[int, str]:
-        """The names of the weights kept during training, by epoch."""
+        """The file names of the snapshots, by epoch."""
         return records.snapshots(self.path / "snapshots")
 
     def write(self, name: str, record: Mapping[str, Any]) -> None:
@@ -295,10 +295,10 @@ class Run:
         files.write(self.place(name), records.as_json(record))
 
     def place(self, name: str) -> Path:
-        """Return where a file of the run is written, once it is known to be within the run folder.
+        """Return the path of a file of the run, after checking that it is within the run folder.
 
         Raises:
-            ValueError: if a folder on the way is a link or a file, or a folder is in its place.
+            ValueError: if a folder on the path is a link or a file, or a folder is in its place.
         """
         path = self.path / name
         for folder in path.parents[: len(Path(name).parts) - 1]:
@@ -307,7 +307,7 @@ class Run:
         return path
 
     def check_places(self) -> None:
-        """Check that whatever the run may write can be written.
+        """Raise if a file that the run may write cannot be written.
 
         Raises:
             ValueError: if a folder of the run is a link, or a folder is in the place of a file.
@@ -328,7 +328,7 @@ class Run:
         return self.path / "figures"
 
     def _folders(self) -> list[Path]:
-        """The folders of the run, each known to be none of another place."""
+        """The folders of the run, after checking that none is a link."""
         snapshots = self.path / "snapshots"
         files.check_own_folder(snapshots)
         return [self.path, *filter(Path.exists, (snapshots, self.figures))]
@@ -341,37 +341,37 @@ class Run:
         """
         if self.config["data"] is None:
             raise ValueError(
-                f"The run {self.path} was trained on data given by value, which it does not hold: "
-                "say which data to use."
+                f"The run {self.path} was trained on data given by value, which it does not store: "
+                "pass the data to use."
             )
         return load_data(**select(self.config, load_data))
 
     def vae(self, weights: str = "weights.safetensors") -> VAE:
-        """Rebuild the model with weights of this run, ready to use.
+        """Rebuild the VAE with weights of this run.
 
         Args:
             weights: a file of the run folder.
 
         Raises:
             FileNotFoundError: if the file is missing.
-            ValueError: if the configuration names what cannot be built, or the weights are not
+            ValueError: if the VAE of the configuration cannot be built, or the weights are not
                 those of this model.
         """
         labels = self.info.get("labels", {})
         config = self._config | {name: labels.get(name) for name in ("classes", "label_dim")}
         found = self._weights(weights)
-        with seeded(0, torch.device("cpu")):  # the first weights are drawn, and replaced
+        with seeded(0, torch.device("cpu")):  # initial weights are drawn, and replaced
             try:
                 with trust.trusting(self.trust):
                     vae = build_from(config, found)
             except ValueError as error:
                 raise ValueError(f"{self.path}: {error}") from error
         self._put(vae, found, weights)
-        _ = self.config  # what else it says must be true as well
+        _ = self.config  # checks its other entries
         return vae
 
     def restore(self, vae: VAE, weights: str = "weights.safetensors") -> VAE:
-        """Put weights of this run into a model of the same parts."""
+        """Load weights of this run into a VAE with the same parts."""
         return self._put(vae, self._weights(weights), weights)
 
     def _weights(self, name: str) -> dict[str, torch.Tensor]:
@@ -379,7 +379,7 @@ class Run:
         if not path.exists():
             raise FileNotFoundError(
                 f"{path} is missing: training stopped before its first checkpoint, or the file "
-                "was removed; resume the run, or train anew."
+                "was removed; resume the run, or train again."
             )
         return tensors.read_weights(path, self.checksums.get(name, ()))
 
@@ -398,21 +398,21 @@ class Run:
 def load(run: str | Path, vae: VAE | None = None, trust: str | Iterable[str] | None = None) -> VAE:
     """Load a trained VAE from its run folder, with the weights of its best epoch.
 
-    A run folder is not trusted. Nothing in it is executed, and the parts it names are imported
-    from pvae, torch and pyro alone, unless other modules are trusted.
+    A run folder is not trusted. Nothing in it is executed, and its parts are imported
+    only from pvae, torch and pyro, unless other modules are trusted.
 
     Args:
         run: the run folder.
-        vae: a VAE to put the weights into, for one that was not made by `pvae.build` and so
+        vae: a VAE to load the weights into, if it was not made by `pvae.build` and so
             cannot be rebuilt from its configuration.
-        trust: modules of your own that its parts are from, such as ``["my_module"]``.
+        trust: modules of your own that define its parts, such as ``["my_module"]``.
 
     Returns:
         The VAE on the CPU, in evaluation mode, ready to use.
 
     Raises:
         FileNotFoundError: if the folder or a file of it is missing.
-        ValueError: if it is damaged, of another format, has parts of modules that are not trusted,
+        ValueError: if it is damaged, of another format, has parts of untrusted modules,
             or its weights are of another model.
 
     Example:
@@ -434,7 +434,7 @@ def load(run: str | Path, vae: VAE | None = None, trust: str | Iterable[str] | N
 
 
 def _kept(path: Path) -> set[str]:
-    """What is in a folder, but for what a process left that was killed as it began a run there."""
+    """The content of a folder, without files left by a process that was killed at the start."""
     left = {entry.name for entry in files.abandoned(path)}
     begun = BEGUN if files.unfinished(path) else set()
     return {entry.name for entry in path.iterdir()} - left - begun

@@ -1,4 +1,4 @@
-"""How long a training run goes, and which of its epochs is the best."""
+"""Warm-up, early stopping and the choice of the best epoch."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -19,20 +19,20 @@ from pvae.vae import VAE
 
 Figure = Literal["objective", "neg_elbo", "log_likelihood", "bits_per_dim"]
 Keep = Literal["best", "last"]
-# What is planned where nothing is asked for, as measured by results/defaults.py
+# Defaults, chosen by measurements in results/defaults.py
 WARMUP_SHARE = 0.1  # of the steps
-PATIENCE_SHARE = 0.2  # of the epochs, but no fewer than
+PATIENCE_SHARE = 0.2  # of the epochs, but at least
 FEWEST_EPOCHS = 20
 
 
 @dataclass
 class Monitor:
-    """What a run follows, to know its best epoch by: a figure of the validation part.
+    """The validation metric by which a run chooses its best epoch.
 
     Args:
-        figure: one of `Figure`.
-        objective: what is trained.
-        batches: minibatches of the validation part as they are trained on, or ``None``.
+        figure: the name of the metric, one of `Figure`.
+        objective: the training objective.
+        batches: minibatches of the validation part, or ``None``.
     """
 
     figure: Figure
@@ -40,23 +40,22 @@ class Monitor:
     batches: Batches | None
 
     def figures(self, vae: VAE) -> dict[str, float]:
-        """Evaluate the objective, in nats per datum, where it is another than the −ELBO.
+        """Evaluate the objective, in nats per datum, if it is not the −ELBO.
 
-        All that rises in it, such as the weight of a KL that warms up, counts in full, since epochs
-        could not be compared otherwise. Its draws are the same after every epoch, and those of
-        training go on as if it had not been evaluated.
+        Warm-up weights, such as that of the KL, have their final values, so that epochs can be
+        compared. Random draws are the same after every epoch, and do not affect training.
         """
         if self.batches is None or is_elbo(self.objective):
             return {}
         return {"objective": mean_loss(self.objective, vae, self.batches)}
 
     def name(self) -> str:
-        """The name of the figure in a history."""
+        """The name of the metric in a history."""
         figure = "neg_elbo" if self.figure == "objective" and is_elbo(self.objective) else None
         return f"validation/{figure or self.figure}"
 
     def check(self, vae: VAE) -> None:
-        """Refuse a figure that these data do not have.
+        """Raise if these data do not have the metric.
 
         Raises:
             ValueError: if it is the bits per dimension, and the data are not bytes.
@@ -69,15 +68,15 @@ class Monitor:
             )
 
     def loss(self, row: dict[str, Any]) -> float:
-        """The figure of an epoch, turned so that lower is better."""
+        """The metric of an epoch, with the sign such that lower is better."""
         return -row[self.name()] if self.figure in HIGHER else row[self.name()]
 
 
 def choose_warmup(warmup: int | str | None, objective: ELBO, planned: int) -> int:
-    """The steps over which the KL warms up: a share of the planned ones for "auto".
+    """The steps over which the KL warms up: a fraction of the planned ones for "auto".
 
     Raises:
-        ValueError: if a number is given for an objective that has no KL, or another schedule.
+        ValueError: if a number is given for an objective without a KL, or with its own schedule.
     """
     if warmup == "auto":
         return round(WARMUP_SHARE * planned) if can_warm_up(objective) else 0
@@ -92,10 +91,10 @@ def choose_warmup(warmup: int | str | None, objective: ELBO, planned: int) -> in
 def choose_patience(
     patience: int | str | None, epochs: int, held_out: bool, scheduler: Any
 ) -> int | None:
-    """The epochs without a better figure after which training stops, or ``None`` for never.
+    """The epochs without improvement after which training stops, or ``None`` for never.
 
     Raises:
-        ValueError: if a number is given where there is no validation part.
+        ValueError: if a number is given without a validation part.
     """
     if patience == "auto":
         waits = held_out and scheduler is None
@@ -108,10 +107,10 @@ def choose_patience(
 
 
 def check_monitor(monitor: Any, keep: Any) -> tuple[Figure, Keep]:
-    """Return the name of a figure that can be monitored, and what is to be kept.
+    """Check and return the names of the monitored metric and the kept epoch.
 
     Raises:
-        ValueError: if there is none of that name.
+        ValueError: if one is not a valid name.
     """
     figure: Any = monitor.removeprefix("validation/") if isinstance(monitor, str) else monitor
     if figure not in get_args(Figure):
@@ -124,14 +123,14 @@ def check_monitor(monitor: Any, keep: Any) -> tuple[Figure, Keep]:
 
 
 def is_elbo(objective: ELBO) -> bool:
-    """Whether the expected loss of an objective is the −ELBO, which is evaluated anyway."""
+    """Whether the expected loss of an objective is the −ELBO, which is always evaluated."""
     if isinstance(objective, Warmup):
         return is_elbo(objective.objective)
     return type(objective) in (Trace_ELBO, TraceMeanField_ELBO, TraceGraph_ELBO)
 
 
 def mean_loss(objective: Any, vae: VAE, batches: Batches, seed: int = 0) -> float:
-    """The mean loss of the data by an objective as it ends, in nats, by draws of that seed."""
+    """The mean loss of the data in nats, with the objective's final warm-up weights."""
     with (
         settled(objective),
         vae.evaluating(),

@@ -1,4 +1,4 @@
-"""How a run is to be trained: the arguments of `pvae.fit`, checked, and what they come to."""
+"""The settings of a training run: the checked arguments of `pvae.fit`, with defaults resolved."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -21,10 +21,10 @@ from pvae.vae import VAE
 
 @dataclass(frozen=True)
 class Settings:
-    """How a run is to be trained, by the arguments of `pvae.fit` of these names.
+    """The arguments of `pvae.fit` of these names.
 
     Raises:
-        TypeError: if one is of another kind, such as a class in place of an instance.
+        TypeError: if one has another type, such as a class instead of an instance.
         ValueError: if one is out of range.
     """
 
@@ -57,7 +57,7 @@ class Settings:
         vars(self).update(monitor=monitor, keep=keep, objective=objective)
 
     def as_begun(self, run: Run) -> "Settings":
-        """What is "auto" as it was when a run was begun, and what there was not yet left out."""
+        """Resolve "auto" to the values of a resumed run, and disable features newer than it."""
         begun, lacking = run.config, run.lacking
         return replace(
             self,
@@ -68,11 +68,11 @@ class Settings:
         )
 
     def planned(self, data: Dataset) -> "Settings":
-        """What is "auto" as it is chosen for data.
+        """Resolve "auto" for a data set.
 
         Raises:
-            ValueError: if the objective has no KL to warm up, or there is nothing held out to stop
-                early by.
+            ValueError: if the objective has no KL to warm up, or early stopping has no validation
+                part.
         """
         steps = self.epochs * -(-len(data.train) // self.batch_size)
         held_out = data.validation is not None
@@ -83,7 +83,7 @@ class Settings:
         )
 
     def describe(self, vae: VAE, data: Dataset) -> dict[str, Any]:
-        """The configuration that repeats the run, as far as it can be written down."""
+        """The configuration that reproduces the run, as far as it can be described."""
         made = vae.arguments
         parts = {
             part: _try(partial(_describe_part, made, part))
@@ -118,7 +118,7 @@ def _describe_part(made: Mapping[str, Any], part: str) -> dict[str, Any]:
 
 
 def _try(describe: Callable[[], dict]) -> dict | None:
-    """A description, or None for what only the caller's own code can make again."""
+    """A description, or None for an object that cannot be described."""
     try:
         return describe()
     except (ValueError, KeyError):

@@ -1,21 +1,21 @@
-"""How many threads a training step is worth."""
+"""The number of threads for a training step."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
-# Operations of matrix products in a forward pass that are worth one thread more. With fewer,
-# threads mostly wait for each other, and where other work shares the machine a step takes many
+# Operations of matrix products in a forward pass that justify one more thread. With fewer,
+# threads mostly wait for each other, and if other work shares the machine a step takes many
 # times as long: on 2 busy cores, 0.24 s instead of 4 ms for 16 million.
 OPERATIONS_PER_THREAD = 50e6
 
 
 @contextmanager
 def threads_for(operations: float) -> Iterator[None]:
-    """Have torch use as many threads as pay off, at most those it has, while entered.
+    """Limit torch to the number of threads that pays off while entered.
 
-    The number depends on nothing else, so that the same run on the same machine rounds the same.
+    The number depends only on the operations, so that the same run rounds the same.
 
     Args:
         operations: of the matrix products in a forward pass, as torch counts them.

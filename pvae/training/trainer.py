@@ -1,4 +1,4 @@
-"""The stages of a training run, which `fit` goes through in order."""
+"""The stages of a training run, which `fit` runs in order."""
 
 import math
 import time
@@ -40,9 +40,9 @@ from pvae.training.unused_latents import unused_latents
 from pvae.training.writer import FolderWriter, Writer
 from pvae.vae import VAE
 
-MOST_EVALUATED = 5000  # items of the train part whose figures are followed when none are held out
-MOST_AVERAGED = 1000  # items of the train part at whose mean the likelihood begins
-MOST_SHOWN = 5000  # items of the train part that a prior may begin at
+MOST_EVALUATED = 5000  # train items that are evaluated if there is no validation part
+MOST_AVERAGED = 1000  # train items whose mean initializes the likelihood
+MOST_SHOWN = 5000  # train items that initialize the prior
 
 
 class Trainer:
@@ -50,12 +50,12 @@ class Trainer:
 
     Args:
         vae: the VAE.
-        data: what it is trained on.
-        settings: how.
+        data: the training data.
+        settings: the settings of the run.
 
     Attributes:
-        position: where training stands.
-        stopped: why it ended, of ``finished``, ``early`` and ``interrupted``; ``None`` before.
+        position: the progress of training.
+        stopped: why it ended: ``finished``, ``early`` or ``interrupted``; ``None`` before.
     """
 
     def __init__(self, vae: VAE, data: Dataset, settings: Settings) -> None:
@@ -68,10 +68,10 @@ class Trainer:
     # Start or resume ---------------------------------------------------------------------------
 
     def start(self, folder: str | Path | None) -> None:
-        """Begin a run, in a new folder if there is to be one.
+        """Start a run, in a new folder if one is given.
 
         Raises:
-            FileExistsError: if the folder is there and not empty.
+            FileExistsError: if the folder exists and is not empty.
             OSError: if it cannot be written.
             ValueError: if the settings and the data do not fit the VAE.
         """
@@ -92,11 +92,11 @@ class Trainer:
         self.mode = self._choose_mode()
 
     def resume(self, folder: str | Path) -> None:
-        """Go on with the run in a folder. Nothing in it is changed unless it is whole.
+        """Resume the run in a folder. Nothing in it is changed unless all of it is valid.
 
         Raises:
             FileNotFoundError: if there is no run.
-            ValueError: if it was begun with other settings or data, or is damaged.
+            ValueError: if it was started with other settings or data, or is damaged.
         """
         run = Run(folder)
         run.check()
@@ -126,7 +126,7 @@ class Trainer:
         self.mode = self._choose_mode(run.info.get("mode", "eager"))
 
     def _prepare(self) -> None:
-        """Make what training needs: minibatches, optimizer, schedule, objective, checkpoint."""
+        """Create minibatches, optimizer, schedule, objective and checkpoint."""
         vae, data, settings = self.vae, self.data, self.settings
         self.device = choose_device(str(settings.device))
         vae.to(self.device)
@@ -156,7 +156,7 @@ class Trainer:
         self.work = self.size * _look(self.objective, vae, self.train)
 
     def _begin_at_data(self) -> None:
-        """Have parts that offer it begin at the data: those that are to be trained."""
+        """Initialize trainable parts from the data, if they support it."""
         vae, train = self.vae, self.train
         if vae.labels is not None and train.labels is not None:
             vae.labels.initialize(train.labels)
@@ -169,7 +169,7 @@ class Trainer:
                 initialize(data())
 
     def _choose_mode(self, begun: Mode | None = None) -> Mode:
-        """How steps are computed: by what was asked for, begun with, or measured to be fastest."""
+        """Choose how steps are computed: as requested, as before, or as measured to be fastest."""
         if self.settings.compile != "auto":
             return "inductor" if self.settings.compile else "eager"
         if begun is not None:
@@ -182,10 +182,10 @@ class Trainer:
 
     @contextmanager
     def running(self, progress: bool) -> Iterator[None]:
-        """Hold all that training needs while it runs, such as the lock of the run folder.
+        """Enter all contexts of training, such as the lock of the run folder.
 
         Args:
-            progress: whether progress is shown.
+            progress: whether to show progress.
         """
         vae, settings, planned = self.vae, self.settings, self.settings.epochs * len(self.train)
         self.svi, self.drawn = self._inference()
@@ -205,7 +205,7 @@ class Trainer:
             threads_for(self.work),
             Interrupt() as self.interrupt,
             self.report,
-            pyro.validation_enabled(False),  # of the programs, which have been looked at
+            pyro.validation_enabled(False),  # the programs were checked before
             deterministic(),
         ):
             yield
@@ -216,10 +216,10 @@ class Trainer:
         return self.stopped is None
 
     def train_epoch(self) -> bool:
-        """Take the gradient steps of an epoch, and tell whether they were all taken.
+        """Take the gradient steps of an epoch; return whether all were taken.
 
-        Its minibatches depend on the seed and the epoch alone, so that a run that was stopped in
-        the midst of an epoch finds its place again.
+        Its minibatches depend only on the seed and the epoch, so that a run that was stopped within
+        an epoch can resume there.
         """
         position, report = self.position, self.report
         for arguments in self._minibatches():
@@ -233,14 +233,14 @@ class Trainer:
             report.step(loss, self.optim.batch_size)
             position.seconds = time.monotonic() - self.began
             self.writer.step(position)
-            if self.interrupt.requested:  # before the next minibatch takes random numbers
+            if self.interrupt.requested:  # before the next minibatch draws random numbers
                 break
         if self.interrupt.requested and position.batch < len(self.train):
             self.stopped = "interrupted"
         return self.stopped is None
 
     def _minibatches(self) -> Iterable[tuple[Tensor, ...]]:
-        """The rest of the epoch, as indices where a step draws the data itself."""
+        """The rest of the epoch, as indices if the step looks up the data itself."""
         n, batch = len(self.data.train), self.position.batch
         order, seed = _shuffle(n, self.settings.seed, self.position.epoch)
         if self.drawn:
@@ -248,7 +248,7 @@ class Trainer:
         return self.train.arguments(order, batch, seed)
 
     def _inference(self) -> tuple[SVI, bool]:
-        """Make the inference, and tell whether its steps take indices and draw the data."""
+        """Create the SVI; return also whether its steps take indices."""
         vae, train = self.vae, self.train
         if self.mode == "eager":
             return SVI(vae.model, vae.guide, self.optim, self.objective), False
@@ -260,16 +260,16 @@ class Trainer:
             Drawn(self.objective, train) if drawn else self.objective,
             compile=self.settings.compile is True or "auto",
             backend=best_backend(train.device) if self.mode == "inductor" else self.mode,
-            warm_up=False,  # a resumed run takes the same steps as one that was not stopped
+            warm_up=False,  # a resumed run takes the same steps as an uninterrupted one
         )
         return svi, drawn
 
     # Evaluate it -------------------------------------------------------------------------------
 
     def evaluate_epoch(self) -> None:
-        """Record the figures of an epoch, keep the best weights, and step the schedule."""
+        """Record the metrics of an epoch, keep the best weights, and step the schedule."""
         vae, position = self.vae, self.position
-        # On a GPU these are the first figures that anything waits for.
+        # On a GPU this is the first time that the host waits for a result.
         position.loss = float(position.loss)
         if not math.isfinite(position.loss):
             self._refuse(position.loss)
@@ -304,14 +304,14 @@ class Trainer:
     # Checkpoint it -----------------------------------------------------------------------------
 
     def checkpoint_epoch(self) -> None:
-        """Remember the state after an epoch as the last good one."""
+        """Keep the state after an epoch as the last good one."""
         self.good = self.checkpoint.state(self.position)
         self.writer.epoch(self.position, self.good)
 
     # Finish ------------------------------------------------------------------------------------
 
     def finish(self) -> History:
-        """Save the run, and leave the VAE with the weights that are kept."""
+        """Save the run, and load the kept weights into the VAE."""
         vae, position, settings = self.vae, self.position, self.settings
         position.seconds = time.monotonic() - self.began
         self.writer.save(position, self.stopped)
@@ -337,7 +337,7 @@ class Trainer:
         return "early" if patience is not None and self.position.stale >= patience else None
 
     def _refuse(self, loss: float) -> None:
-        """Go back to the last good state, and say where it stopped being one."""
+        """Restore the last good state, and raise an error that says where the loss diverged."""
         step, epoch = self.position.step + 1, len(self.position.rows) + 1
         last = self.checkpoint.restore(self.good, "the last good state")
         self.writer.save(last, "failed")
@@ -349,20 +349,20 @@ class Trainer:
 
 
 def _shuffle(n: int, seed: int, epoch: int) -> tuple[Tensor, int]:
-    """The order of an epoch, and the seed of what its minibatches draw."""
+    """The order of items in an epoch, and the seed of random draws in its minibatches."""
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
     order = torch.randperm(n, generator=generator)
     return order, int(torch.randint(2**62, (), generator=generator))
 
 
 def _look(objective: Any, vae: VAE, train: Batches) -> float:
-    """Let Pyro check the programs and find their plates, without a trace on the run that follows.
+    """Let Pyro check the programs and find their plates, without an effect on the run.
 
-    Some objectives draw random numbers to find the plates when they are first called. A resumed
-    run would draw them again, and go on differently.
+    Some objectives draw random numbers to find the plates on their first call. A resumed run would
+    draw them again, and continue differently.
 
     Returns:
-        The operations that a datum takes in matrix products.
+        The operations in matrix products per datum.
     """
     arguments = train.first(2)
     counter = FlopCounterMode(display=False)
@@ -373,7 +373,7 @@ def _look(objective: Any, vae: VAE, train: Batches) -> float:
         x = arguments[0]
         raise ValueError(
             f"The VAE gives no finite density for these data, whose values lie from "
-            f"{float(x.min()):.4g} to {float(x.max()):.4g}: bring them to the order of 1 "
+            f"{float(x.min()):.4g} to {float(x.max()):.4g}: rescale them to the order of 1 "
             "(standardize the columns of a table), or choose another likelihood."
         ) from error
     return counter.get_total_flops() / len(arguments[0])

@@ -1,4 +1,4 @@
-"""Which latents a trained VAE uses, said where some are not."""
+"""A note on the latents that a trained VAE does not use."""
 
 from torch import Tensor
 from torch.distributions import kl_divergence
@@ -11,20 +11,20 @@ from pvae.vae import VAE
 
 MOST_LOOKED_AT = 1000  # items
 MOST_SHOWN = 10  # latents
-UNUSED = 0.01  # nats of a latent
+UNUSED = 0.01  # nats of KL per latent
 ADVICE = "more epochs, a longer warmup, objectives.FreeBits, BetaELBO with a beta below 1"
 
 
 def unused_latents(vae: VAE, batches: Batches) -> str | None:
-    """Say in a sentence which latents a VAE does not use; ``None`` if it uses them all.
+    """Return a sentence on the latents that a VAE does not use; ``None`` if it uses them all.
 
     A latent is unused if its posterior mean does not vary over the data (see
-    `pvae.evaluation.active_units`), or if it costs less than 0.01 nats. Nothing is said of a VAE
-    whose latents cannot be told apart.
+    `pvae.evaluation.active_units`), or if its KL is below 0.01 nats. ``None`` also if neither can
+    be computed.
 
     Args:
         vae: the VAE.
-        batches: data, of which the first 1,000 are looked at.
+        batches: the data; the first 1,000 are used.
     """
     if vae.latent_shape.numel() == 0 or len(batches.part) < 2:
         return None
@@ -52,7 +52,7 @@ def unused_latents(vae: VAE, batches: Batches) -> str | None:
 
 
 def _kl_by_latent(vae: VAE, arguments: tuple[Tensor, ...]) -> Tensor | None:
-    """The mean KL of each latent, shape (d,), where posterior and prior are independent ones."""
+    """The mean KL of each latent, shape (d,), if posterior and prior are independent ones."""
     x, *y = arguments
     with vae.evaluating(), seeded(0, vae.device):
         q, p = vae.encode(x, *y), vae.p_z(*y)

@@ -1,4 +1,4 @@
-"""What a training run writes as it goes: a run folder, or nothing."""
+"""Writers of a training run: to a run folder, or to nothing."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -14,15 +14,15 @@ SECONDS_BETWEEN_CHECKPOINTS = 20.0
 
 
 class Writer:
-    """Writes a run that keeps nothing on disk: every method does nothing.
+    """A writer for a run without a folder: every method does nothing.
 
-    `FolderWriter` has the same methods, so that training need not ask which of them it has.
+    `FolderWriter` has the same methods, so that training calls either in the same way.
     """
 
     where = ""
 
     def writing(self, **info: Any) -> Any:
-        """Hold the lock of the run folder while entered, and begin with entries of run.json."""
+        """Hold the lock of the run folder while entered, and first write entries of run.json."""
         return nullcontext()
 
     def step(self, position: Position) -> None:
@@ -32,16 +32,16 @@ class Writer:
         """Write a snapshot after some epochs, and a checkpoint if the last one is old."""
 
     def save(self, position: Position, stopped: str | None) -> None:
-        """Write a checkpoint, and why training ended."""
+        """Write a checkpoint, and the reason why training ended."""
 
 
 class FolderWriter(Writer):
-    """Writes a run folder.
+    """A writer to a run folder.
 
     Args:
         run: the run folder.
         checkpoint: the state of training.
-        config: the configuration, if it may have changed since the folder was begun.
+        config: the configuration, if it may have changed since the folder was created.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class FolderWriter(Writer):
 
     @contextmanager
     def writing(self, **info: Any) -> Iterator[None]:
-        """Hold the lock of the run folder while entered, and begin with entries of run.json.
+        """Hold the lock of the run folder while entered, and first write entries of run.json.
 
         Raises:
             BlockingIOError: if another process writes the run.
@@ -78,6 +78,6 @@ class FolderWriter(Writer):
         self.step(position)
 
     def save(self, position: Position, stopped: str | None) -> None:
-        """Write a checkpoint, and why training ended."""
+        """Write a checkpoint, and the reason why training ended."""
         self.checkpoint.save(self.run, position, stopped)
         self.saved = time.monotonic()

@@ -57,7 +57,7 @@ class Folders:
 
     def prepare(self, folder: Path) -> None:
         """Train the runs, and keep what reading them undamaged gives."""
-        gallery.draw = lambda *_, **__: []  # pictures only take time
+        gallery.plot = lambda *_, **__: []  # pictures only take time
         self.base = folder
         self.expected = {}
         for name, options in (self.runs | {"other": OTHER}).items():

@@ -522,7 +522,7 @@ def test_classes_are_drawn_by_name(tissues, capsys, tmp_path):
     said = refused(capsys, "sample", run, "--label", "malign")
     assert "There is no class 'malign': the names are benign, malignant, unclear." in said
     said = refused(capsys, "sample", run, "--label", "3")
-    assert "--label 3 is no class of this run" in said
+    assert "--label 3 is not a class of this run" in said
     assert "whole numbers from 0 to 2, or names: benign, malignant, unclear." in said
 
 

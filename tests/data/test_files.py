@@ -281,5 +281,5 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path, suffix, kind, f
     [({"y_test": Y}, "y_test"), ({"x_val": X}, "x_val"), ({"y_dev": Y}, "y_dev")],
 )
 def test_arrays_of_no_part_are_refused(tmp_path, more, name, fails):
-    with fails(ValueError, f"holds {name}, which is of no part"):
+    with fails(ValueError, f"holds {name}, which is not the name of a part"):
         read_file(save(tmp_path / "a.npz", {"x_train": X, **more}))

@@ -44,7 +44,7 @@ def test_sixteen_bits_are_scaled(kind):
 
 def test_numbers_of_no_fixed_range_are_refused(fails):
     for pixels in (np.ones((2, 2), np.float32), np.full((2, 2), 70_000, np.int32)):
-        with fails(ValueError, "no fixed range"):
+        with fails(ValueError, "without a fixed range"):
             to_bytes(reopen(Image.fromarray(pixels), "tiff"))
 
 

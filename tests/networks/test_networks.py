@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from pvae.networks import MLP, Conv, connect
+from pvae.networks import MLP, Conv, make_network
 from pvae.networks.activations import ACTIVATIONS
 
 NETWORKS = [
@@ -100,14 +100,14 @@ class Odd(nn.Module):
 
 def test_connect_takes_a_module_a_class_and_a_function():
     for network in (nn.Linear(3, 4), Odd, lambda i, o: nn.Linear(i[0], o[0])):
-        assert connect(network, (3,), (4,))(torch.zeros(5, 3)).shape == (5, 4)
+        assert make_network(network, (3,), (4,))(torch.zeros(5, 3)).shape == (5, 4)
 
 
 def test_connect_leaves_no_trace():
     network = Odd((3,), (4,))
     network.drop.eval()
     before, random = network.norm.running_mean.clone(), torch.get_rng_state()
-    connect(network, (3,), (4,))
+    make_network(network, (3,), (4,))
     assert torch.equal(network.norm.running_mean, before)
     assert torch.equal(torch.get_rng_state(), random)
     assert network.training
@@ -125,5 +125,5 @@ def test_connect_leaves_no_trace():
 )
 def test_connect_names_both_shapes(network, error, sentence):
     with pytest.raises(error) as raised:
-        connect(network, (3,), (4,))
+        make_network(network, (3,), (4,))
     assert sentence in str(raised.value)

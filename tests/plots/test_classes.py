@@ -13,7 +13,7 @@ def test_without_labels_all_points_look_alike():
     members = Classes(3, None, None)
     assert len(set(members.of_points)) == 1
     figure = canvas(None, 4, 4)
-    members.draw_key(figure, [figure.subplots()])
+    members.add_key(figure, [figure.subplots()])
     assert not figure.legends
 
 
@@ -46,7 +46,7 @@ def test_every_class_has_a_colour_that_is_seen_on_white(k):
 @style()
 def test_legend():
     figure = canvas(None, 4, 4)
-    Classes(3, np.arange(3), ["cat", "dog", "bird"]).draw_key(figure, [figure.subplots()])
+    Classes(3, np.arange(3), ["cat", "dog", "bird"]).add_key(figure, [figure.subplots()])
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.texts] == ["cat", "dog", "bird"]
     assert [handle.get_color() for handle in legend.legend_handles] == list(PALETTE[:3])
@@ -57,7 +57,7 @@ def test_legend():
 @style()
 def test_legend_fits(width, names, render):
     figure = canvas(None, width, 4)
-    Classes(2, np.arange(2), names).draw_key(figure, [figure.subplots()])
+    Classes(2, np.arange(2), names).add_key(figure, [figure.subplots()])
     render(figure)
     box = figure.legends[0].get_window_extent()
     assert box.x0 >= 0
@@ -70,7 +70,7 @@ def test_more_classes_than_colours_get_a_bar_with_legible_names(k, width, render
     figure = canvas(None, width, 4)
     axes = figure.subplots()
     names = [f"class {i}" for i in range(k)]
-    Classes(2, np.arange(2), names).draw_key(figure, [axes])
+    Classes(2, np.arange(2), names).add_key(figure, [axes])
     render(figure)
     assert not figure.legends
     bar = figure.axes[1]

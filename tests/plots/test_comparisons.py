@@ -147,8 +147,8 @@ def test_a_failure_leaves_the_file_of_before(tmp_path):
 @pytest.mark.parametrize(
     ("draws", "titles", "options", "match"),
     [
-        ([], [], {}, "draws is empty"),
-        ([grey(0)], [], {}, "1 draws and 0 titles"),
+        ([], [], {}, "pictures is empty"),
+        ([grey(0)], [], {}, "1 pictures and 0 titles"),
         ([grey(0)], ["a"], {"aspect": 0}, "aspect must be positive"),
         ([grey(0)], ["a"], {"aspect": float("nan")}, "aspect must be positive"),
     ],

@@ -164,8 +164,8 @@ def test_panels_are_stacked_where_there_is_no_room_for_a_row(render):
     ("columns", "error", "match"),
     [
         ({"train/kl": [1.0]}, ValueError, "history must have a column epoch"),
-        ({"epoch": [1]}, ValueError, "history holds nothing to draw"),
-        ({"epoch": [1], "train/kl": [None]}, ValueError, "history holds nothing to draw"),
+        ({"epoch": [1]}, ValueError, "history holds nothing to plot"),
+        ({"epoch": [1], "train/kl": [None]}, ValueError, "history holds nothing to plot"),
         ({"epoch": [], "train/kl": []}, ValueError, "increasing numbers, at least one"),
         ({"epoch": [1, 1], "train/kl": [1, 2]}, ValueError, "increasing numbers"),
         ({"epoch": [1, None], "train/kl": [1, 2]}, ValueError, "increasing numbers"),

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from pvae.plots.scatter import draw_points, show_square
+from pvae.plots.scatter import plot_points, show_square
 from pvae.plots.style import canvas
 
 
 def scatter(n, size=5):
     axes = canvas(None, size, size).subplots()
-    draw_points(axes, np.random.default_rng(0).normal(size=(n, 2)), np.full(n, "#0072B2"))
+    plot_points(axes, np.random.default_rng(0).normal(size=(n, 2)), np.full(n, "#0072B2"))
     return axes.collections[0]
 
 
@@ -31,7 +31,7 @@ def test_only_many_points_are_one_picture():
 def test_the_last_class_does_not_cover_the_others():
     axes = canvas(None, 5, 5).subplots()
     colours = np.repeat(["#0072B2", "#E69F00"], 500)
-    draw_points(axes, np.zeros((1000, 2)), colours)
+    plot_points(axes, np.zeros((1000, 2)), colours)
     drawn = axes.collections[0].get_facecolors()
     blue = (drawn[:, 2] > 0.5).astype(float)
     assert 0.4 < blue[:500].mean() < 0.6

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 
 from pvae.plots.style import canvas
-from pvae.plots.tiles import Grid, draw_tiles
+from pvae.plots.tiles import Grid, plot_tiles
 
 
 def drawn(tiles, grid, value_range=None, size=(6, 6), **options):
     axes = canvas(None, *size).subplots()
-    draw_tiles(axes, tiles, grid, value_range, **options)
+    plot_tiles(axes, tiles, grid, value_range, **options)
     return axes
 
 

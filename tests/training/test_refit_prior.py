@@ -70,7 +70,7 @@ def test_a_fitted_prior_is_nearer_to_the_aggregate_posterior(trained, digits, na
 
 
 def test_what_cannot_be_refitted(trained, digits):
-    with pytest.raises(ValueError, match="StandardNormal has nothing that could be fitted"):
+    with pytest.raises(ValueError, match="StandardNormal has no parameters to fit"):
         pvae.refit_prior(trained, digits, pvae.priors.StandardNormal)
     with pytest.raises(ValueError, match="choose a pair over the same z"):
         pvae.refit_prior(trained, digits, _Sphere)

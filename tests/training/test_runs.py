@@ -140,7 +140,7 @@ def remove(name):
     ("harm", "error", "sentence"),
     [
         (shutil.rmtree, FileNotFoundError, "There is no run folder"),
-        (remove("run.json"), FileNotFoundError, "no run folder, or a half-written one"),
+        (remove("run.json"), FileNotFoundError, "not a run folder, or is incomplete"),
         (remove("config.yaml"), FileNotFoundError, "it has no config.yaml"),
         (remove("weights.safetensors"), FileNotFoundError, "weights.safetensors is missing"),
         (damage("run.json", b"{"), ValueError, "run.json is damaged"),
@@ -530,7 +530,7 @@ def test_killed_while_an_empty_folder_is_filled(tmp_path):
     command = [sys.executable, "-c", BEGIN, str(run), "3"]
     assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
     assert {path.name for path in run.iterdir()} & {"config.yaml", "snapshots", "state.pt"}
-    with pytest.raises(FileNotFoundError, match="half-written"):
+    with pytest.raises(FileNotFoundError, match="is incomplete"):
         Run(run)
     (run / "mine").write_text("precious")
     with pytest.raises(FileExistsError):

@@ -1,8 +1,8 @@
-"""What commands on a run have in common: the run, its data, labels, and files to write."""
+"""Input and output of the commands on a run: open it and its data, check and write files."""
 
 import io
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from pvae.data import Dataset
     from pvae.training import Run
 
+PartName = Literal["train", "validation", "test"]
+
 
 def open_model(run: str, device: str) -> tuple["Run", "pvae.VAE"]:
-    """A run and its VAE."""
+    """Open a run, and load its VAE."""
     from pvae.training import Run
     from pvae.training.device import choose_device
 
@@ -28,10 +30,10 @@ def open_run(
     part: str | None,
     seen_by: Sequence[str] = ("prior", "likelihood", "posterior"),
 ) -> tuple["Run", "pvae.VAE", "Dataset", str]:
-    """A run, its VAE, the data to use with it, and the name of the part that is asked.
+    """Open a run, its VAE and its data or others, and choose a part of them.
 
-    Labels must be known to the VAE in that part alone (in each of them, where that is "all"), and
-    only if they are seen by parts of the VAE that are asked.
+    The labels of that part (of every part, for "all") must be labels of the VAE, if one of the
+    parts of the VAE in ``seen_by`` sees labels.
     """
     from pvae.training import rebuild
     from pvae.training.arguments import check_data
@@ -60,31 +62,31 @@ def open_run(
 
 
 def choose_label(vae: "pvae.VAE", label: list[float] | str | None, n: int) -> Any:
-    """The labels that n samples are given, from what the command line was given."""
+    """Return the labels of n samples, from the option of the command line."""
     from pvae.cli import gallery
     from pvae.messages import shorten
 
     if vae.labels is None:
         if label is not None:
             raise ValueError(
-                "--label says what a conditional VAE draws, and this run's has no labels: leave "
+                "--label chooses what a conditional VAE samples, but this VAE has no labels: leave "
                 "it out."
             )
         return None
     if label is None and vae.labels.classes is not None:
         return gallery.classes_in_rows(vae, vae.labels.classes, n)
     if label is None:
-        raise ValueError("The labels of this run are numbers: say by --label which to draw for.")
+        raise ValueError("The labels of this run are numbers: give --label to choose one.")
     names, classes = vae.labels.names or (), vae.labels.classes
     if isinstance(label, str) and label not in names:
         try:
             number = float(label)
         except ValueError:
-            return label  # which the VAE will refuse, with the names that there are
+            return label  # the VAE raises, and lists the names
         if classes is not None and number not in range(classes):
             known = f", or names: {shorten(', '.join(names), 150)}" if names else ""
             raise ValueError(
-                f"--label {label} is no class of this run: choose from the whole numbers from 0 to "
+                f"--label {label} is not a class of this run: choose a whole number from 0 to "
                 f"{classes - 1}{known}."
             )
         return number
@@ -96,10 +98,10 @@ def check_out(
     suffixes: Sequence[str] = (".png", ".pdf", ".svg", ".npy"),
     what: str = "Samples are a picture (.png, .pdf, .svg) or values (.npy)",
 ) -> None:
-    """Refuse, before any work, a file that could not be written.
+    """Raise, before any work, if a file cannot be written.
 
     Raises:
-        ValueError: if its name ends otherwise.
+        ValueError: if its suffix is not one of these.
         IsADirectoryError: if it is a folder.
         NotADirectoryError: if it would be in a file.
     """
@@ -118,12 +120,12 @@ def check_out(
     above = next((p for p in path.parents if p.exists()), None)
     if above is not None and not above.is_dir():
         raise NotADirectoryError(
-            f"--out {out} could not be written: {above} is a file, no folder; choose another."
+            f"--out {out} could not be written: {above} is a file, not a folder; choose another."
         )
 
 
 def destination(opened: "Run", out: str | None, name: str) -> "Path":
-    """Where a picture or its values go: a new file in the run's figures, unless one is named."""
+    """The path for a picture or its values: ``out``, or a new file in the run's figures."""
     from pathlib import Path
 
     from pvae.storage import files
@@ -131,8 +133,8 @@ def destination(opened: "Run", out: str | None, name: str) -> "Path":
     return files.free(opened.place(f"figures/{name}")) if out is None else Path(out)
 
 
-def write_values(path: "Path", values: Any, draw: Callable[[], Any]) -> None:
-    """Write values to an .npy file, or their picture to any other."""
+def write_values(path: "Path", values: Any, plot: Callable[[], Any]) -> None:
+    """Write values to an .npy file, or a plot of them to any other."""
     import numpy as np
 
     from pvae import plots
@@ -143,5 +145,5 @@ def write_values(path: "Path", values: Any, draw: Callable[[], Any]) -> None:
         np.save(buffer, values.numpy())
         files.write(path, buffer.getvalue())
     else:
-        plots.save(draw(), path)
+        plots.save(plot(), path)
     print(path)
