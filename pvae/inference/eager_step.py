@@ -84,8 +84,10 @@ class EagerStep:
         if self.gradients:
             for p, gradient in zip(self._leaves, self._found, strict=True):
                 own = self._own.get(id(p))
-                given = own is not None and gradient is not None
-                p.grad = own + gradient if given else own if gradient is None else gradient
+                if own is None or gradient is None:
+                    p.grad = own if gradient is None else gradient
+                else:
+                    p.grad = own + gradient
             parameters = set(self.run.named.values())
             self.svi.optim(parameters)
             zero_grads(parameters)

@@ -23,7 +23,7 @@ from pvae.inference.untraceable import Untraceable
 @contextmanager
 def traceable(mode: Symbolic) -> Iterator[None]:
     """Have Pyro not look at values: the eager run that a graph is compared with has looked."""
-    begin = Distribution.__init__
+    begin: Callable[..., None] = Distribution.__init__
 
     def unchecked(self: Distribution, *args: Any, validate_args: Any = None, **kwargs: Any) -> None:
         begin(self, *args[:2], validate_args=False, **kwargs)
@@ -95,7 +95,7 @@ def _without_mkldnn() -> Iterator[None]:
         torch._C._set_mkldnn_enabled(before)
 
 
-def _of_tensors() -> dict[str, Callable]:
+def _of_tensors() -> dict[str, Any]:
     """Functions of numbers that take tensors as well."""
 
     def either(name: str) -> Callable:

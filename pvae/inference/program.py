@@ -109,10 +109,10 @@ class Program:
         loss = self._compute_and_update(inputs)
         if loss[0].is_cuda:
             return self._joined(loss)
-        loss = self._joined([value.item() for value in loss])
-        if isinstance(loss, float):
-            warn_if_nan(loss, "loss")
-        return loss
+        number = self._joined([value.item() for value in loss])
+        if isinstance(number, float):
+            warn_if_nan(number, "loss")  # type: ignore[call-overload]  # a float is a number
+        return number
 
     def _joined(self, values: Sequence[Any]) -> Any:
         return pytree.tree_unflatten(values, self.graph.loss)
@@ -121,6 +121,7 @@ class Program:
         state = torch.get_rng_state() if self.graph.answers else None
         loss, gradients, conditions = self._compute(inputs)
         if any(bool(c) is not a for c, a in zip(conditions, self.graph.answers, strict=True)):
+            assert state is not None  # there are conditions
             torch.set_rng_state(state)
             raise Unmet
         if self.gradients:
@@ -143,12 +144,13 @@ class Program:
         if left:
             torch._foreach_zero_(left)
         for parameter, _ in gradients:
-            self.zeros[id(parameter)] = parameter.grad, parameter.grad._version
+            if parameter.grad is not None:
+                self.zeros[id(parameter)] = parameter.grad, parameter.grad._version
 
     def _is_zero(self, parameter: Tensor) -> bool:
         """Whether a gradient is still what a step has left."""
         left, version = self.zeros.get(id(parameter), (None, 0))
-        return left is parameter.grad and left._version == version
+        return left is not None and left is parameter.grad and left._version == version
 
     def _compute(
         self, inputs: Sequence[Tensor]
@@ -323,7 +325,8 @@ class Program:
         with undone(self.parameters, self.watch) as written:
             with terms:
                 loss = pytree.tree_leaves(self._eager(inputs, terms.program))
-            eager = [None if p.grad is None else p.grad * self.scale for p in self.parameters]
+            scale = 1.0 if self.scale is None else self.scale  # without gradients there is none
+            eager = [None if p.grad is None else p.grad * scale for p in self.parameters]
             changing = [t for t in (*self.graph.live, *self.parameters) if written(t)]
             replaced = [part for one in self.varying for part in take_apart(one.value())[0]]
             if any(written(x) for x in (*inputs, *filter(torch.is_tensor, replaced))):

@@ -1,6 +1,6 @@
 """What an eager run of the programs used, and what they read from Python."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -35,16 +35,19 @@ def observed() -> Iterator[Run]:
     """Observe a run of the programs."""
     run = Run()
     called: dict[int, nn.Module] = {}
-    hook = nn.modules.module.register_module_forward_pre_hook(
-        lambda module, _: called.setdefault(id(module), module) and None
-    )
+
+    def note(module: nn.Module, _: object) -> None:
+        called.setdefault(id(module), module)
+
+    hook = nn.modules.module.register_module_forward_pre_hook(note)
     try:
         with run.checks, recorded() as run.executed, poutine.trace(param_only=True) as params:
             yield run
     finally:
         hook.remove()
     run.modules = list(called.values())
-    run.named = {name: site["value"].unconstrained() for name, site in params.trace.nodes.items()}
+    sites: Mapping[str, Any] = params.trace.nodes
+    run.named = {name: site["value"].unconstrained() for name, site in sites.items()}
 
 
 def watch_of(svi: Any, run: Run, constants: list, ignored: list) -> Watch:

@@ -152,8 +152,10 @@ class Symbolic(TorchFunctionMode):
     def _compute_scalar(self, function: Callable, args: tuple, kwargs: dict, result: Any) -> None:
         """Note how a number is computed from those that vary, if it is."""
         given = [x for x in pytree.tree_leaves((args, kwargs)) if torch.is_tensor(x)]
-        found = [self._scalars.get(id(x)) for x in given]
-        if not found or None in found or not torch.is_tensor(result) or is_random(function):
+        found = [known for x in given if (known := self._scalars.get(id(x))) is not None]
+        if not given or len(found) < len(given) or not torch.is_tensor(result):
+            return
+        if is_random(function):
             return
         args, kwargs = pytree.tree_map_only(
             Tensor, lambda x: self._scalars[id(x)][1], (args, kwargs)

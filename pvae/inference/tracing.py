@@ -108,7 +108,7 @@ def trace(
     run = partial(_trace, call, model, guide, parameters, inputs, arguments, scale, checks, scalars)
     others = set(map(id, parameters))
     known = [t for t in reached if id(t) not in others and is_plain(t) and t.is_leaf]
-    states = random.getstate(), np.random.get_state()
+    states: tuple[Any, Any] = random.getstate(), np.random.get_state()
     try:
         graph, unknown = run(known)
         if unknown:
@@ -135,8 +135,8 @@ def difference(graph: Graph, again: Graph) -> str | None:
             return f"its operations differ between two runs: {one.strip()} became {other.strip()}"
     if len(before) != len(after):
         return "its operations differ between two runs: one run has more than the other"
-    for one, other in zip(graph.live, again.live, strict=False):
-        if one is not other and not torch.equal(one, other):
+    for tensor, same in zip(graph.live, again.live, strict=False):
+        if tensor is not same and not torch.equal(tensor, same):
             return "it makes a tensor of numbers that torch did not draw"
     return None
 
@@ -173,7 +173,7 @@ def _trace(
             conditions = [condition for condition, _ in mode.conditions]
             outputs = [_number(value) for value in values]
             surrogate = sum(mode.surrogates)
-            if not torch.is_tensor(surrogate) or not surrogate.requires_grad:
+            if scale is None or not torch.is_tensor(surrogate) or not surrogate.requires_grad:
                 graph.reached = [False] * len(leaves)
                 return outputs + conditions
             wanted = [leaf for leaf in leaves if leaf.requires_grad]
@@ -203,7 +203,7 @@ def _trace(
     return graph, [tensor for tensor, _ in unknown if id(tensor) not in read]
 
 
-def _drawn(now: tuple, before: tuple) -> bool:
+def _drawn(now: Any, before: Any) -> bool:
     """Whether NumPy's random state has moved on."""
     return now[2:] != before[2:] or bool((now[1] != before[1]).any())
 
