@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from pyro.distributions import constraints
@@ -44,6 +45,7 @@ class SplineCoupling(Transform):
         torch.Size([5, 3])
     """
 
+    _cached_x_y: tuple[Any, Any]  # of torch, which declares what it is at first
     domain = constraints.real_vector
     codomain = constraints.real_vector
     bijective = True

@@ -22,6 +22,7 @@ def of_array(values: np.ndarray | bytearray | array.array, owner: str) -> Conten
 def of_generator(generator: Any, owner: str) -> Content:
     """The state of a random generator of Python's or NumPy's."""
     owner = f"the random state of {owner}"
+    put: Callable[[Any, Any], None]
     if isinstance(generator, random.Random):
         put: Callable[[Any, Any], None] = random.Random.setstate
     elif isinstance(generator, np.random.RandomState):

@@ -51,7 +51,7 @@ class LocationScale(Conditional):
             )
         outputs = 2 if scale == "predicted" else 1
         super().__init__((latent_dim,), event_shape, outputs=outputs, network=network)
-        self.scale = scale
+        self.scale: float | str = scale
         if scale in ("learned", "element"):
             shape = self.event_shape if scale == "element" else ()
             self.log_scale = nn.Parameter(torch.full(shape, self.first_scale).log())
