@@ -17,7 +17,7 @@ from pvae.inference.backends import best_backend, compile_graph
 from pvae.inference.cuda_graph import CapturedStep
 from pvae.inference.equality import ATOMS, equal
 from pvae.inference.parts import LEAF, take_apart
-from pvae.inference.rollback import same_noise, stored, undone
+from pvae.inference.rollback import put_back, same_noise, undone
 from pvae.inference.run import Run, observed, watch_of
 from pvae.inference.stand_in import Spot, StandIn
 from pvae.inference.state import Place
@@ -217,8 +217,7 @@ class Program:
         if not lost:
             return True
         if self.owns is None:
-            with stored():
-                found = self._reached(inputs)
+            found = self._reached(inputs)
             self.owns = all(found.get(name) is p for name, p in lost)
         if self.owns:
             for name, p in lost:
@@ -229,8 +228,13 @@ class Program:
         return self.owns
 
     def _reached(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
-        """The parameters of an eager run, which is undone."""
-        with undone(self.parameters, self.watch), observed() as run:
+        """The parameters of an eager run, which is undone.
+
+        Such a run may fill the store, or meet the parameters of another program there.
+        """
+        met = (*self.parameters, *pyro.get_param_store()._params.values())
+        leaves = list({id(p): p for p in met}.values())
+        with put_back(leaves, self.watch, changes=[]), observed() as run:
             self._eager(inputs)
         return run.named
 

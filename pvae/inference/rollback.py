@@ -33,6 +33,21 @@ def undone(
     Raises:
         Untraceable: if the run changed Python state, as every run would.
     """
+    changes: list[Change] = []
+    with put_back(leaves, watch, changes, record) as wrote:
+        yield wrote
+    if changes:
+        raise Untraceable(
+            f"{changes[0]} is given another value at each run; what is to change from step to "
+            "step must be a tensor that is changed in place"
+        )
+
+
+@contextmanager
+def put_back(
+    leaves: Sequence[Tensor], watch: Watch | None, changes: list[Change], record: bool = True
+) -> Iterator[Callable[[Tensor], bool]]:
+    """Undo a run as `undone` does, whatever it changed: that is added to a list."""
     gradients = [leaf.grad for leaf in leaves]
     for leaf in leaves:
         leaf.grad = None
@@ -51,13 +66,8 @@ def undone(
             recorder.restore()
             for leaf, gradient in zip(leaves, gradients, strict=True):
                 leaf.grad = gradient
-            changes = [] if watch is None else watch.restore()
+            changes += [] if watch is None else watch.restore()
     changes += stored_changes
-    if changes:
-        raise Untraceable(
-            f"{changes[0]} is given another value at each run; what is to change from step to "
-            "step must be a tensor that is changed in place"
-        )
 
 
 def is_plain(tensor: Tensor) -> bool:
