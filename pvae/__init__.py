@@ -23,5 +23,5 @@ if _sys.argv[:1] == ["-m"] and {"pvae", "-mpvae"} & {*_sys.orig_argv[1:]}:
 
 import lazy_loader
 
-__version__ = "0.1.0"
+__version__: str = "0.1.0"
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -16,3 +16,5 @@ from .training.fit import fit as fit
 from .training.refit_prior import refit_prior as refit_prior
 from .training.runs import load as load
 from .vae import VAE as VAE
+
+__version__: str

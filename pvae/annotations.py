@@ -1,14 +1,15 @@
 """Annotations of parts and commands that the command line reads without importing torch.
 
 Each stands in for a base class of torch or Pyro, which is imported only when an option is parsed,
-so that help is printed at once. A class is of a kind if it derives from the base, wherever it is
-defined. `pvae.interfaces` defines what a part must do.
+so that help is printed at once; to a type checker it is that base class. A class is of a kind if it
+derives from the base, wherever it is defined. `pvae.interfaces` defines what a part must do.
 """
 
 import abc
 import importlib
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 Shape = tuple[int, ...]
 
@@ -41,49 +42,53 @@ class Named(metaclass=Kind):
     def __init__(self) -> None: ...
 
 
-class Prior(Named):
-    """A module whose forward() returns p(z)."""
+if TYPE_CHECKING:
+    from pyro.infer import ELBO as Objective
+    from torch.nn import Module as Likelihood
+    from torch.nn import Module as Network
+    from torch.nn import Module as Posterior
+    from torch.nn import Module as Prior
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LRScheduler as Scheduler
+else:
 
-    base, package = "torch.nn.modules.module.Module", "pvae.priors"
+    class Prior(Named):
+        """A module whose forward() returns p(z)."""
+
+        base, package = "torch.nn.modules.module.Module", "pvae.priors"
+
+    class Likelihood(Named):
+        """A module whose forward(z) returns p(x|z)."""
+
+        base, package = "torch.nn.modules.module.Module", "pvae.likelihoods"
+
+    class Posterior(Named):
+        """A module whose forward(x) returns q(z|x)."""
+
+        base, package = "torch.nn.modules.module.Module", "pvae.posteriors"
+
+    class Network(Named):
+        """A module from one event shape to another."""
+
+        base, package = "torch.nn.modules.module.Module", "pvae.networks"
+
+    class Objective(Named):
+        """A Pyro ELBO."""
+
+        base, package = "pyro.infer.elbo.ELBO", "pvae.objectives"
+
+    class Optimizer(Named):
+        """A torch optimizer."""
+
+        base, package = "torch.optim.optimizer.Optimizer", "torch.optim"
+
+    class Scheduler(Named):
+        """A learning-rate schedule of torch."""
+
+        base, package = "torch.optim.lr_scheduler.LRScheduler", "torch.optim.lr_scheduler"
 
 
-class Likelihood(Named):
-    """A module whose forward(z) returns p(x|z)."""
-
-    base, package = "torch.nn.modules.module.Module", "pvae.likelihoods"
-
-
-class Posterior(Named):
-    """A module whose forward(x) returns q(z|x)."""
-
-    base, package = "torch.nn.modules.module.Module", "pvae.posteriors"
-
-
-class Network(Named):
-    """A module from one event shape to another."""
-
-    base, package = "torch.nn.modules.module.Module", "pvae.networks"
-
-
-class Objective(Named):
-    """A Pyro ELBO."""
-
-    base, package = "pyro.infer.elbo.ELBO", "pvae.objectives"
-
-
-class Optimizer(Named):
-    """A torch optimizer."""
-
-    base, package = "torch.optim.optimizer.Optimizer", "torch.optim"
-
-
-class Scheduler(Named):
-    """A learning-rate schedule of torch."""
-
-    base, package = "torch.optim.lr_scheduler.LRScheduler", "torch.optim.lr_scheduler"
-
-
-KINDS: dict[str, type[Named]] = {
+KINDS: dict[str, type[Any]] = {
     "prior": Prior,
     "likelihood": Likelihood,
     "posterior": Posterior,

@@ -102,7 +102,7 @@ def build(
             "together with classes or label_dim."
         )
     labels = Labels(classes, label_dim) if seen else None
-    size = {part: labels.size if part in seen else 0 for part in PARTS}
+    size = {part: labels.size if labels is not None and part in seen else 0 for part in PARTS}
     z_size, (channels, *rest) = latent_dim + size["likelihood"], event_shape
     x_shape = (channels + size["posterior"], *rest)
     with seeded(seed, torch.get_default_device()):

@@ -1,13 +1,14 @@
 """Checks of sizes, numbers, flags and shapes that a user passes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
+from typing import TypeGuard
 
 from pvae.annotations import Shape
 from pvae.messages import shown
 
 
-def check_size(name: str, size: int) -> int:
+def check_size(name: str, size: object) -> int:
     """Return a size that is a whole number of at least 1.
 
     Raises:
@@ -18,13 +19,13 @@ def check_size(name: str, size: int) -> int:
     return size
 
 
-def check_number(name: str, value: float) -> float:
+def check_number(name: str, value: object) -> float:
     """Return a real number; the caller checks its range.
 
     Raises:
         TypeError: if it is not a number.
     """
-    if not isinstance(value, Real) or isinstance(value, bool):
+    if not is_real(value):
         raise TypeError(f"{name} is {shown(value)}: it must be a number.")
     return value
 
@@ -40,7 +41,7 @@ def check_flag(name: str, value: bool) -> bool:
     return value
 
 
-def check_shape(name: str, shape: Shape) -> Shape:
+def check_shape(name: str, shape: Sequence[int]) -> Shape:
     """Return a shape as a tuple of sizes, each a whole number of at least 1.
 
     Raises:
@@ -52,5 +53,15 @@ def check_shape(name: str, shape: Shape) -> Shape:
     return tuple(map(int, sizes))
 
 
-def _is_size(n: object) -> bool:
-    return isinstance(n, Integral) and not isinstance(n, bool) and 1 <= n < 2**31
+def is_whole(n: object) -> TypeGuard[int]:
+    """Whether this is a whole number, of any type that is one."""
+    return isinstance(n, Integral) and not isinstance(n, bool)
+
+
+def is_real(n: object) -> TypeGuard[float]:
+    """Whether this is a real number, of any type that is one."""
+    return isinstance(n, Real) and not isinstance(n, bool)
+
+
+def _is_size(n: object) -> TypeGuard[int]:
+    return is_whole(n) and 1 <= n < 2**31

@@ -99,7 +99,7 @@ def _appended(shape: Size, size: int) -> Size:
 def _holds(p: dist.TorchDistribution, z: Tensor) -> bool:
     """Whether samples of another distribution lie in the support of this one."""
     try:
-        return bool(p.support.check(z).all())
+        return p.support is None or bool(p.support.check(z).all())
     except NotImplementedError:  # the support is not declared
         return True
 

@@ -94,7 +94,7 @@ def describe_instance(name: str, instance: object) -> dict[str, Any]:
     return describe(name, partial(cls, **arguments))
 
 
-def restore(name: str, description: Mapping[str, Any], base: type) -> partial:
+def restore(name: str, description: Any, base: type) -> partial:
     """Make a factory from the description that `describe` returned.
 
     Importing the module of the class runs it, so only `pvae.storage.trust.PACKAGES` and other

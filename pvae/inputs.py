@@ -49,10 +49,10 @@ def as_data(
     inside = within(x.detach(), domain, levels)
     if not bool(inside.all()):
         wrong = x.detach()[~inside][0].item()
-        values = f"bytes, levels from 0 to {levels - 1}" if domain == "bytes" else _VALUES[domain]
+        over = f"bytes, levels from 0 to {levels - 1}" if domain == "bytes" else _VALUES[domain]
         raise ValueError(
             f"{name} holds {wrong:g}, and the likelihood {type(vae.likelihood).__name__} is over "
-            f"{values}: take a batch in its domain by data.batch(vae, 'test'), or convert the data."
+            f"{over}: take a batch in its domain by data.batch(vae, 'test'), or convert the data."
         )
     return x
 

@@ -231,8 +231,6 @@ class Model(Protocol):
         labels: the kind of its labels; ``None`` for a VAE without labels.
         event_shape: the shape of x.
         latent_shape: the shape of z.
-        device: the device that its data must be on.
-        dtype: their floating-point type.
     """
 
     prior: "nn.Module"
@@ -240,8 +238,16 @@ class Model(Protocol):
     labels: Any
     event_shape: "torch.Size"
     latent_shape: "torch.Size"
-    device: "torch.device"
-    dtype: "torch.dtype"
+
+    @property
+    def device(self) -> "torch.device":
+        """Where it takes its data."""
+        ...
+
+    @property
+    def dtype(self) -> "torch.dtype":
+        """Their floating-point type."""
+        ...
 
     def q_z(self, x: "Tensor", y: object = None) -> "TorchDistribution":
         """Return q(z|x), or q(z|x, y)."""

@@ -37,6 +37,9 @@ class Labels(nn.Module):
                 [1., 0., 0.]])
     """
 
+    loc: Tensor
+    scale: Tensor
+
     names: tuple[str, ...] | None = None
 
     def __init__(self, classes: int | None = None, dim: int | None = None) -> None:
@@ -147,7 +150,9 @@ class Labels(nn.Module):
         numbers = {name: i for i, name in enumerate(self.names or ())}
         unknown = [str(name) for name in given.flat if name not in numbers]
         if unknown:
-            known = f"the names are {_few(self.names)}" if numbers else "its classes have no names"
+            known = (
+                f"the names are {_few(tuple(numbers))}" if numbers else "its classes have no names"
+            )
             raise ValueError(f"There is no class {unknown[0]!r}: {known}.")
         return np.array([numbers[name] for name in given.flat]).reshape(given.shape)
 

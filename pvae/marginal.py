@@ -1,5 +1,7 @@
 """The marginal distribution p(x) of a VAE."""
 
+from collections.abc import Sequence
+
 import pyro.distributions as dist
 import torch
 from torch import Size, Tensor
@@ -38,7 +40,7 @@ class Marginal(dist.TorchDistribution):
 
     arg_constraints = {}  # noqa: RUF012  (torch's convention)
 
-    def __init__(self, vae: Model, batch_shape: Size = Size()) -> None:  # noqa: B008
+    def __init__(self, vae: Model, batch_shape: Sequence[int] = Size()) -> None:
         if vae.labels is not None:
             raise ValueError("A conditional VAE is a distribution only given its labels.")
         self.vae = vae
@@ -51,11 +53,11 @@ class Marginal(dist.TorchDistribution):
             like = self.vae.prior().sample()
             return self.vae.likelihood(like).support
 
-    def expand(self, batch_shape: Size, _instance: object = None) -> "Marginal":
+    def expand(self, batch_shape: Sequence[int], _instance: object = None) -> "Marginal":
         """Expand to another batch shape."""
         return Marginal(self.vae, torch.Size(batch_shape))
 
-    def sample(self, sample_shape: Size = Size()) -> Tensor:  # noqa: B008
+    def sample(self, sample_shape: Sequence[int] = Size()) -> Tensor:
         """Draw z, then x."""
         with torch.no_grad():
             z = self.vae.prior().sample(torch.Size(sample_shape) + self.batch_shape)

@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 try:
     import resource
 except ImportError:  # not on Windows
-    resource = None
+    resource = None  # type: ignore[assignment]
 
 _MOST_OPERATIONS = 20_000  # of torch; building a model takes fewer
 _LITTLE = 2**29

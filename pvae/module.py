@@ -64,7 +64,7 @@ class Module(nn.Module):
             parameter.__dict__.pop("unconstrained", None)
         state = self.__dict__.copy()
         if "arguments" in state:
-            state["arguments"] = {k: v for k, v in self.arguments.items() if _is_picklable(v)}
+            state["arguments"] = {k: v for k, v in state["arguments"].items() if _is_picklable(v)}
         return state
 
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from numbers import Integral
 
 import torch
 from torch import Tensor
 
+from pvae.checks import is_whole
 from pvae.messages import shown
 
 
@@ -43,8 +43,7 @@ def seeded(seed: int | None, device: torch.device) -> Iterator[None]:
     if seed is None:
         yield
         return
-    whole = isinstance(seed, Integral) and not isinstance(seed, bool)
-    if not whole or not -(2**63) <= seed < 2**64:
+    if not is_whole(seed) or not -(2**63) <= seed < 2**64:
         raise ValueError(f"seed is {shown(seed)}: give a whole number from -2^63 to 2^64 - 1.")
     # Generator by generator: torch.manual_seed would also reseed every other device.
     generators = [torch.default_generator]

@@ -151,7 +151,7 @@ class VAE(Module):
         self, z: Tensor, c: Tensor | None, like: Tensor | None = None
     ) -> dist.TorchDistribution:
         """Return p(x|z), or p(x|z, y); arguments as for `decode` and `prior_given`, unchecked."""
-        if "likelihood" in self.conditional:
+        if c is not None and "likelihood" in self.conditional:
             z = join(z, c, len(self.latent_shape))
         if like is not None and option(self.likelihood, "takes_total"):
             total = like.flatten(like.dim() - len(self.event_shape)).sum(-1)
@@ -161,7 +161,7 @@ class VAE(Module):
     def posterior_given(self, x: Tensor, c: Tensor | None) -> dist.TorchDistribution:
         """Return q(z|x), or q(z|x, y); arguments as for `encode` and `prior_given`, unchecked."""
         x = self.features(x)
-        if "posterior" in self.conditional:
+        if c is not None and "posterior" in self.conditional:
             x = join(x, c, len(self.event_shape))
         return self.posterior(x)
 
@@ -180,7 +180,7 @@ class VAE(Module):
         Raises:
             ValueError: if y is missing or not a label.
         """
-        return self.prior_given(self.labels.context(y) if "prior" in self.conditional else None)
+        return self.prior_given(self._labels_of("prior", y))
 
     def encode(self, x: Tensor, y: object = None) -> dist.TorchDistribution:
         r"""Return the posterior q(z|x), or q(z|x, y).
@@ -201,10 +201,8 @@ class VAE(Module):
 
         Arguments are those of `encode`, but x is a tensor of the VAE's dtype on its device.
         """
-        c = None
-        if "posterior" in self.conditional:
-            c = self.labels.context(y, x.shape[: x.dim() - len(self.event_shape)])
-        return self.posterior_given(x, c)
+        batch = x.shape[: x.dim() - len(self.event_shape)]
+        return self.posterior_given(x, self._labels_of("posterior", y, batch))
 
     def features(self, x: Tensor) -> Tensor:
         r"""Return x as the posterior takes it, of order 1 in any domain.
@@ -234,8 +232,7 @@ class VAE(Module):
         """
         z = as_latents(self, z)
         batch = z.shape[: z.dim() - len(self.latent_shape)]
-        c = self.labels.context(y, batch) if "likelihood" in self.conditional else None
-        return self.likelihood_given(z, c, like)
+        return self.likelihood_given(z, self._labels_of("likelihood", y, batch), like)
 
     def reconstruct(self, x: Tensor, y: object = None, draw: bool = False) -> Tensor:
         r"""Return the reconstruction of x, E[x|z] at z = E[z|x].
@@ -323,12 +320,18 @@ class VAE(Module):
             t = torch.linspace(0, 1, steps, dtype=z0.dtype, device=z0.device).unsqueeze(-1)
             z = great_circle(z0, z1, t) if spherical else torch.lerp(z0, z1, t)
             c = None
-            if "likelihood" in self.conditional:
+            if self.labels is not None and "likelihood" in self.conditional:
                 c0, c1 = (self.labels.context(label).unsqueeze(-2) for label in y)
                 c = torch.lerp(c0, c1, t)
             return mean(self.likelihood_given(z, c))
 
     # Labels ----------------------------------------------------------------------------------
+
+    def _labels_of(self, part: str, y: object, batch: torch.Size | None = None) -> Tensor | None:
+        """The labels of a batch as the vector that a part is given, if it sees them."""
+        if self.labels is None or part not in self.conditional:
+            return None
+        return self.labels.context(y, batch)
 
     def _context(self, y: Tensor | None) -> Tensor | None:
         if self.labels is None:

@@ -7,6 +7,7 @@ parameter reached, and samples and reconstructions of the right shape. The parts
 those of `tests/composition.py`, of which the tests run all pairs.
 """
 
+import argparse
 import json
 import multiprocessing
 import os
@@ -45,6 +46,7 @@ def chunks(all_cells: list[Cell], size: int = 200) -> Iterable[list[Cell]]:
 
 def main() -> None:
     """Run the matrix, print failures as they come, and write the count beside this file."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     every = list(cells())
     began = time.monotonic()
     found, done = [], 0

@@ -14,6 +14,7 @@ from pvae.data.dataset import Dataset
 from pvae.data.domains import DEQUANTIZED, Domain
 from pvae.data.part import Part
 from pvae.evaluation.summary import part_of
+from pvae.labels import Labels
 from pvae.plots.images import columns
 from pvae.seeds import seeded
 from pvae.training.checkpoint import weights_of
@@ -43,11 +44,11 @@ def plot(
     folder = run.figures if folder is None else folder
     limits = value_range(vae, data.domain, data.value_range)
     with seeded(0, vae.device), vae.evaluating():
-        x, *y = head(vae, data, 20)
+        x, y = head(vae, data, 20)
         mean, stddev, labels = latents(vae, data, [*reversed(data.parts.values())], most=POINTS)
         pictures = {
             "reconstructions": plots.reconstructions(
-                x.cpu(), vae.reconstruct(x, *y).cpu(), value_range=limits
+                x.cpu(), vae.reconstruct(x, y).cpu(), value_range=limits
             ),
             "samples": plots.samples(samples(vae, data, 64), **_named(vae, 64), value_range=limits),
             "interpolations": plots.interpolations(
@@ -109,32 +110,31 @@ def _in_figure(function: Callable, *args: object, **kwargs: object) -> object:
 
 def samples(vae: VAE, data: Dataset, n: int, seed: int = 0, draw: bool = False) -> Tensor:
     """Sample from a VAE; from a conditional one, given the labels of the first data."""
-    if vae.labels is None:
-        return vae.sample(n, seed=seed, draw=draw).cpu()
-    if vae.labels.classes is not None:
-        y = classes_in_rows(vae, n)
-    else:
-        given = choose(data).y
+    y, given = None, choose(data).y
+    if vae.labels is not None and vae.labels.classes is not None:
+        y = classes_in_rows(vae, vae.labels.classes, n)
+    elif vae.labels is not None and given is not None:
         y = given[torch.arange(n) % len(given)]
     return vae.sample(n, y, seed=seed, draw=draw).cpu()
 
 
-def classes_in_rows(vae: VAE, n: int) -> Tensor:
+def classes_in_rows(vae: VAE, classes: int, n: int) -> Tensor:
     """Labels of n samples: each row of their picture is of the next class."""
-    return torch.arange(n) // columns(n, vae.event_shape) % vae.labels.classes
+    return torch.arange(n) // columns(n, vae.event_shape) % classes
 
 
-def class_names(vae: VAE, y: Tensor) -> list[str]:
+def class_names(labels: Labels, y: Tensor) -> list[str]:
     """The names of classes, or their numbers where they have none."""
-    names = vae.labels.names or ()
+    names = labels.names or ()
     return [names[i] if i < len(names) else str(i) for i in y.tolist()]
 
 
-def _named(vae: VAE, n: int) -> dict[str, list[str]]:
+def _named(vae: VAE, n: int) -> dict[str, Any]:
     """The labels argument of a plot of n `samples`: their classes, if there are any."""
     if vae.labels is None or vae.labels.classes is None:
         return {}
-    return {"labels": class_names(vae, classes_in_rows(vae, n))}
+    y = classes_in_rows(vae, vae.labels.classes, n)
+    return {"labels": class_names(vae.labels, y)}
 
 
 def interpolate(vae: VAE, data: Dataset, n: int, part: str | None = None, **path: Any) -> Tensor:
@@ -145,11 +145,11 @@ def interpolate(vae: VAE, data: Dataset, n: int, part: str | None = None, **path
     Raises:
         ValueError: if n is below 1.
     """
-    x, *y = head(vae, data, 2 * n, part)
-    half = max(1, len(x) // 2)
-    ends = [x[0 : 2 * half : 2], x[1::2] if len(x) > 1 else x]
-    labels = [y[0][0 : 2 * half : 2], y[0][1::2] if len(x) > 1 else y[0]] if y else (None, None)
-    return vae.interpolate(*ends, **path, y=tuple(labels))
+    x, y = head(vae, data, 2 * n, part)
+    first = slice(0, 2 * max(1, len(x) // 2), 2)
+    second = slice(1, None, 2) if len(x) > 1 else slice(None)
+    labels = (None, None) if y is None else (y[first], y[second])
+    return vae.interpolate(x[first], x[second], **path, y=labels)
 
 
 def manifold(vae: VAE, data: Dataset, tiles: int = TILES) -> tuple[Tensor, Tensor]:
@@ -162,7 +162,8 @@ def manifold(vae: VAE, data: Dataset, tiles: int = TILES) -> tuple[Tensor, Tenso
     """
     z = plots.percentiles(tiles)
     grid = torch.stack(torch.meshgrid(z, z, indexing="xy"), dim=-1)
-    y = None if vae.labels is None else choose(data).y[0]
+    labels = choose(data).y
+    y = None if vae.labels is None or labels is None else labels[0]
     with vae.evaluating():
         p = vae.decode(grid.to(vae.device, vae.dtype), y)
         return moments.mean(p).cpu(), z
@@ -177,11 +178,11 @@ def choose(data: Dataset, part: str | None = None) -> Part:
     return part_of(data, [*data.parts][-1] if part is None else part)
 
 
-def head(vae: VAE, data: Dataset, n: int, part: str | None = None) -> tuple[Tensor, ...]:
+def head(vae: VAE, data: Dataset, n: int, part: str | None = None) -> tuple[Tensor, Tensor | None]:
     """The first data of a part in the likelihood's domain, at most n, on the VAE's device.
 
     Returns:
-        ``(x,)``, or of a conditional VAE ``(x, y)`` with their labels.
+        x, and their labels y, which are ``None`` unless the VAE is conditional.
 
     Raises:
         ValueError: if n is below 1.
@@ -189,7 +190,8 @@ def head(vae: VAE, data: Dataset, n: int, part: str | None = None) -> tuple[Tens
     if n < 1:
         raise ValueError(f"n is {n}: ask for at least 1.")
     held = choose(data, part)
-    return batches_for(vae, data, held, n).first(n)
+    x, *y = batches_for(vae, data, held, n).first(n)
+    return x, y[0] if y else None
 
 
 def latents(
@@ -206,7 +208,8 @@ def latents(
     Returns:
         Mean and standard deviation, each (n, latent_dim), and labels (n,) or None, on the CPU.
     """
-    means, stddevs, labels = [], [], []
+    means, stddevs = [], []
+    labels: list[Tensor] | None = []
     left = sum(map(len, parts)) if most is None else most
     with vae.evaluating():
         for part in parts:
@@ -218,9 +221,11 @@ def latents(
                 q = vae.encode(*arguments)
                 means.append(moments.mean(q).cpu())
                 stddevs.append(moments.stddev(q).cpu())
-            named = part.y is not None and part.y.dim() == 1  # not for continuous labels
-            labels.append(part.y[:n] if named else None)
-    y = None if any(label is None for label in labels) else torch.cat(labels)
+            if labels is None or part.y is None or part.y.dim() > 1:  # not for continuous labels
+                labels = None
+            else:
+                labels.append(part.y[:n])
+    y = None if labels is None else torch.cat(labels)
     return torch.cat(means), torch.cat(stddevs), y
 
 
@@ -230,4 +235,5 @@ def value_range(vae: VAE, domain: Domain, value_range: tuple[float, float]) -> t
         return (0.0, 1.0)
     if vae.likelihood.domain in DEQUANTIZED and domain in ("binary", "unit interval", "bytes"):
         return (0.0, 1.0)
-    return tuple(value_range)
+    low, high = value_range  # a list where it comes from a run folder
+    return low, high

@@ -11,6 +11,7 @@ import re
 import signal
 import sys
 import threading
+import traceback
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -86,10 +87,8 @@ def _run(argv: list[str]) -> None:
         _fail(as_options(one_line(error), argv, commands))
     except Exception as error:
         # For example, a bug in a user's own part: the location helps more than the message.
-        frame = error.__traceback__
-        while frame.tb_next:
-            frame = frame.tb_next
-        where = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}"
+        *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+        where = f"{frame.f_code.co_filename}:{line}"
         _fail(f"{type(error).__name__}: {brief(error)} ({where})")
 
 
@@ -112,8 +111,8 @@ def _parse(
         from pvae.training import Run
 
         saved = Run(arguments["resume"]).config
-        given = {k: v for k, v in arguments.items() if f"--{k}" in given}
-        arguments = {k: saved[k] for k in arguments if k in saved} | given
+        named = {k: v for k, v in arguments.items() if f"--{k}" in given}
+        arguments = {k: saved[k] for k in arguments if k in saved} | named
     for option in ("config", "trust"):
         arguments.pop(option, None)
     return commands[parsed.command], arguments
@@ -144,7 +143,7 @@ def _parser(commands: dict[str, Callable[..., None]]) -> "ArgumentParser":
     parser.add_argument("--version", action="version", version=f"pvae {pvae.__version__}")
     subcommands = parser.add_subcommands(dest="command", required=True)
     for name, command in commands.items():
-        summary = command.__doc__.splitlines()[0]
+        summary = (command.__doc__ or name).splitlines()[0]
         subparser = ArgumentParser(exit_on_error=False, allow_abbrev=False, description=summary)
         if name == "train":
             subparser.add_argument("--config", action=CheckedConfig, help="YAML file of arguments.")

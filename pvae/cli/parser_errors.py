@@ -51,7 +51,7 @@ def explain(error: object, argv: Sequence[str], commands: Commands) -> str:
         return f"pvae {command} needs the {found[1]} folder: pvae {command} {found[1].upper()}."
     if found := re.fullmatch(r"--([\w.]+)\.help: .*?([\w.]+)", text):
         return _no_part(found[1], found[2])
-    if text.startswith("Parser key "):
+    if text.startswith("Parser key ") and command is not None:
         return _refused_value(text, argv, commands[command])
     return text
 
@@ -156,7 +156,7 @@ def _split(types: str) -> list[str]:
 # Parts --------------------------------------------------------------------------------------------
 
 
-def _kind(key: str) -> type | None:
+def _kind(key: str) -> type[Any] | None:
     """The kind of part that an option chooses, if it chooses one."""
     return KINDS.get(key.rpartition(".")[2])
 
@@ -228,9 +228,9 @@ def as_options(sentence: str, argv: Sequence[str], commands: Commands) -> str:
     command = next((a for a in argv if a in commands), "train")
     options = {name: f"--{name}" for name in inspect.signature(commands[command]).parameters}
     for argument in argv:
-        option = argument.partition("=")[0]
-        if option.startswith("--") and "." in option:
-            options.setdefault(option.rpartition(".")[2], option)
+        given = argument.partition("=")[0]
+        if given.startswith("--") and "." in given:
+            options.setdefault(given.rpartition(".")[2], given)
 
     def partial(found: re.Match) -> str:
         given = re.findall(r"(\w+)=([^,]+)", found[2])
@@ -256,7 +256,8 @@ def as_options(sentence: str, argv: Sequence[str], commands: Commands) -> str:
 
 def _known(key: str) -> list[type]:
     """The parts of a kind that options accept by short name."""
-    return _kind(key).__subclasses__()
+    kind = _kind(key)
+    return [] if kind is None else kind.__subclasses__()
 
 
 def _of_parts(name: str) -> str | None:

@@ -263,14 +263,14 @@ def members(dataset: Dataset, part: Part, labels: Sequence[int | str]) -> Tensor
         )
     names = {str(name): i for i, name in enumerate(dataset.classes or ())}
     known = {str(i): i for i in part.y.unique().tolist()} | names
-    labels = [str(label) for label in labels]
-    unknown = [label for label in labels if label not in known]
+    wanted = [str(label) for label in labels]
+    unknown = [label for label in wanted if label not in known]
     if unknown:
         raise ValueError(
             f"There is no label {unknown[0]!r}: choose from {shorten(', '.join(known), 150)}; "
             "several go into a list, such as [0,3]."
         )
-    found = torch.isin(part.y, torch.tensor([known[label] for label in labels]).long())
+    found = torch.isin(part.y, torch.tensor([known[label] for label in wanted]).long())
     if found.all() or not found.any():
         raise ValueError(
             f"{int(found.sum()):,} of the {len(part):,} items are anomalous: give labels of some "

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     import pvae
     from pvae.data import Dataset
     from pvae.training import Run
+
+PartName = Literal["train", "validation", "test"]
 
 
 def open_model(run: str, device: str) -> tuple["Run", "pvae.VAE"]:
@@ -72,7 +74,7 @@ def choose_label(vae: "pvae.VAE", label: list[float] | str | None, n: int) -> An
             )
         return None
     if label is None and vae.labels.classes is not None:
-        return gallery.classes_in_rows(vae, n)
+        return gallery.classes_in_rows(vae, vae.labels.classes, n)
     if label is None:
         raise ValueError("The labels of this run are numbers: give --label to choose one.")
     names, classes = vae.labels.names or (), vae.labels.classes

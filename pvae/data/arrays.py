@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -123,12 +123,13 @@ def from_arrays(
                 f"There are {len(y):,} labels for {len(items[part]):,} {part} items; "
                 f"give one label per item."
             )
+    made: dict[str, Any] = {part: Part(x, labels.get(part)) for part, x in items.items()}
     return Dataset(
         name=name,
         domain=domain,
         value_range=value_range,
         classes=classes,
-        **{part: Part(x, labels.get(part)) for part, x in items.items()},
+        **made,
     )
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from numbers import Integral
 
 import torch
 from torch import Tensor
 from torch.utils import data as torch_data
 
-from pvae.data.domains import Domain, check, convert, domain_of
+from pvae.checks import is_whole
+from pvae.data.conversion import convert
+from pvae.data.domains import Domain, check, domain_of
 from pvae.data.image_files import ImageFiles
 from pvae.data.part import Part, Source
 from pvae.data.workers import ignore_interrupts, worker_count
@@ -78,7 +79,7 @@ class Batches:
             )
         if len(part) == 0:
             raise ValueError(f"The part of {dataset.name} is empty; give one with items.")
-        if not isinstance(batch_size, Integral) or not 1 <= batch_size <= len(part):
+        if not is_whole(batch_size) or not 1 <= batch_size <= len(part):
             raise ValueError(
                 f"batch_size={batch_size!r} is not possible; expected 1 to {len(part):,}, the "
                 f"number of items."
@@ -89,18 +90,19 @@ class Batches:
                 "that is not conditional."
             )
         check(dataset.domain, dataset.value_range, domain)
-        self.labels = part.y.to(device) if labels else None
+        self.labels = part.y.to(device) if labels and part.y is not None else None
         self.dataset = dataset
         self.part = part
         self.batch_size = batch_size
         self.dtype = dtype
         self.device = torch.device(device)
-        domain_from, value_range, items = dataset.domain, dataset.value_range, part.x
+        domain_from, value_range = dataset.domain, dataset.value_range
+        items: Tensor | ImageFiles | _DrawnOnce = part.x
         if dataset.binarization == "static" and domain == "binary" and domain_from != "binary":
             draw = partial(
                 convert, domain_from=domain_from, value_range=value_range, domain_to="binary"
             )
-            items = _draw_once(items, draw)
+            items = _draw_once(part.x, draw)
             domain_from, value_range = "binary", (0.0, 1.0)
         self._items = items.to(self.device) if isinstance(items, Tensor) else items
         # Several batches are converted together, which saves the overhead of small operations.
@@ -179,6 +181,8 @@ class Batches:
         Returns:
             ``(x,)`` or ``(x, y)``; random draws use torch's global generator of the device.
         """
+        if not isinstance(self._items, Tensor):
+            raise TypeError("These items are decoded as they are drawn: draw them by arguments().")
         x = self._convert(self._items.index_select(0, rows)).to(self.dtype)
         return (x,) if self.labels is None else (x, self.labels.index_select(0, rows))
 

@@ -6,12 +6,12 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from numbers import Integral
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from pvae.checks import is_whole
 from pvae.data.batches import batches_for
 from pvae.data.domains import Binarization, Domain, describe, domain_of
 from pvae.data.part import Part
@@ -90,11 +90,11 @@ class Dataset:
 
     def batch(
         self, vae: Model, part: str = "test", n: int | None = None, seed: int = 0
-    ) -> Tensor | tuple[Tensor, Tensor]:
+    ) -> Tensor | Any:
         r"""Return items of a part in the domain of a VAE's likelihood.
 
-        Bytes become binary or dequantized values as in training (see `pvae.data.domains.convert`),
-        and all values have the VAE's dtype and are on its device.
+        Bytes become binary or dequantized values as in training (see
+        `pvae.data.conversion.convert`), and all values have the VAE's dtype and are on its device.
 
         Args:
             vae: the VAE.
@@ -127,11 +127,11 @@ class Dataset:
                 f"{tuple(vae.event_shape)}: build it for the data, or load the data in its shape."
             )
         held = self.part(part)
-        if n is not None and (isinstance(n, bool) or not isinstance(n, Integral) or n < 1):
+        if n is not None and not (is_whole(n) and n >= 1):
             raise ValueError(
                 f"n is {n!r}: it must be a whole number of at least 1, or None for all."
             )
-        if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 2**63:
+        if not is_whole(seed) or not 0 <= seed < 2**63:
             raise ValueError(f"seed is {seed!r}: it must be a whole number from 0 to 2**63 - 1.")
         found = batches_for(vae, self, held).choose(n, seed)
         return found[0] if vae.labels is None else found
@@ -152,13 +152,14 @@ class Dataset:
             )
         if self.train.y.dim() == 2:
             return {"classes": None, "label_dim": self.train.y.shape[1]}
+        most = 0
         for name, part in self.parts.items():
             if part.y is None:
                 raise ValueError(
                     f"The {name} part of {self.name} has no labels, and train has some: give every "
                     "part its labels."
                 )
-        most = max(int(part.y.max()) for part in self.parts.values())
+            most = max(most, int(part.y.max()))
         if most >= _MOST_CLASSES:
             raise ValueError(
                 f"The labels of {self.name} go up to {most:,}, which cannot be the number of a "
@@ -195,7 +196,7 @@ class Dataset:
                 f"on: {', '.join(classes[:8])}{', ...' if len(classes) > 8 else ''}."
             )
         numbers = torch.tensor([[*classes, name].index(name) for name in self.classes])
-        renumbered = {
+        renumbered: dict[str, Any] = {
             name: part if part.y is None else replace(part, y=numbers[part.y])
             for name, part in self.parts.items()
         }

@@ -49,6 +49,7 @@ def read_file(path: Path, key: str | None = None) -> dict[str, Arrays]:
             f"ends in {', '.join(SUFFIXES)}."
         )
     memory.check(str(path), files.check_regular(path))
+    arrays: Arrays | np.ndarray | Tensor | Mapping[str, np.ndarray | Tensor]
     if suffix == ".csv":
         arrays = read_table(path)
     else:
@@ -110,8 +111,10 @@ def _choose(
     def take(name: str) -> np.ndarray | Tensor:
         if isinstance(arrays, archives.Npz):
             return _reading(path, "NumPy", lambda: arrays[name])
-        _reading(path, "torch", lambda: archives.check_tensor(arrays[name]))
-        return arrays[name]
+        values = arrays[name]
+        if isinstance(values, Tensor):
+            _reading(path, "torch", lambda: archives.check_tensor(values))
+        return values
 
     labels = [name for name in _LABELS if name in arrays]
     if key is None and "x_train" in arrays:
@@ -132,7 +135,7 @@ def _choose(
         others = [name for name in arrays if name not in labels] or labels
         known = [name for name in others if name in _VALUES]
         key = known[0] if len(known) == 1 else others[0] if len(others) == 1 else None
-    if key not in arrays:
+    if key is None or key not in arrays:
         which = "none of them known to be the values" if key is None else f"none named {key!r}"
         raise ValueError(
             f"{path} holds the arrays {brief(', '.join(arrays), 100) if arrays else '(none)'}, "

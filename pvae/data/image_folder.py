@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -20,9 +20,6 @@ from pvae.data.labels import encode
 from pvae.data.part import Part
 from pvae.data.workers import ignore_interrupts, worker_count
 from pvae.progress_bar import bar
-
-if TYPE_CHECKING:
-    pass
 
 T = TypeVar("T")
 
@@ -92,11 +89,12 @@ def read_folder(
             else:
                 heads.append(head)
         if heads:
-            size = size or common_shape(shape for shape, _ in heads)
+            size = size or common_shape(shape for shape, _ in heads if shape is not None)
             channels = channels or (1 if all(grey for _, grey in heads) else 3)
 
     found = [image for image in found if image.path not in broken]
-    if found:
+    # Both are known by now, unless no image could be read.
+    if found and size is not None and channels is not None:
         x, unreadable = decode(ImageFiles([i.path for i in found], size, crop, channels))
         broken |= unreadable
         found = [image for image in found if image.path not in unreadable]
@@ -111,7 +109,8 @@ def read_folder(
     y, classes = None, None
     if all(image.label is not None for image in found):
         (y,), classes = encode([[image.label for image in found]])
-    whole, parts = Part(x, y, [image.path for image in found]), {}
+    whole = Part(x, y, [image.path for image in found])
+    parts: dict[str, Any] = {}
     for part in ("train", "validation", "test"):
         rows = [row for row, image in enumerate(found) if image.part == part]
         if rows:
@@ -141,7 +140,8 @@ def decode(files: ImageFiles) -> tuple[Tensor | ImageFiles, dict[str, str]]:
     resident = math.prod(files.shape) <= RESIDENT_LIMIT
     x = torch.empty(files.shape if resident else 0, dtype=torch.uint8)
     decoded = partial(pixels, size=files.size, crop=files.crop, channels=files.channels)
-    readable, broken = [], {}
+    readable: list[int] = []
+    broken: dict[str, str] = {}
     for row, (path, image, reason) in enumerate(_each(decoded, files.paths)):
         if image is None:
             broken[path] = reason
@@ -159,7 +159,8 @@ class _Found(NamedTuple):
 
 
 def _find(folder: Path) -> list[_Found]:
-    images, seen = [], {}
+    images: list[Path] = []
+    seen: dict[tuple[int, int], str] = {}
     above = [os.stat(parent) for parent in folder.resolve().parents]
     for where, folders, names in os.walk(folder, followlinks=True):
         if any(os.path.samestat(os.stat(where), parent) for parent in above):

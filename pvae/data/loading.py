@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import replace
-from numbers import Integral
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,7 +12,7 @@ import numpy as np
 from torch import Tensor
 from torch.utils import data as torch_data
 
-from pvae.checks import check_flag
+from pvae.checks import check_flag, is_whole
 from pvae.data.arrays import Arrays, as_items, from_arrays
 from pvae.data.dataset import Dataset
 from pvae.data.domains import Binarization
@@ -134,8 +133,9 @@ def load(
     for name, is_given in given.items():
         if is_given and name not in _APPLICABLE[kind]:
             raise ValueError(f"{name} does not apply to {kind}; leave it out.")
-    if kind == _LOADED:
+    if isinstance(data, Dataset):
         return data
+    source: Any = data  # of the type that its kind has
 
     if binarization not in get_args(Binarization):
         raise ValueError(
@@ -148,7 +148,7 @@ def load(
         )
     if crop and size is None:
         raise ValueError("crop=True needs a size to crop to; pass it, such as size=64.")
-    pixels = _lengths("size", [size, size] if isinstance(size, Integral) else size)
+    pixels = _lengths("size", [size, size] if is_whole(size) else size)
     if pixels is not None and len(pixels) != 2:
         raise ValueError(f"size={size} is not possible; expected one number or (height, width).")
     if pixels is not None and pixels[0] * pixels[1] > _MOST_PIXELS:
@@ -156,16 +156,16 @@ def load(
     shape = _lengths("event_shape", event_shape)
 
     if kind == _NAMED:
-        dataset = _reshape(read_named(data, root, pixels, crop, channels), shape)
+        dataset = _reshape(read_named(source, root, pixels, crop, channels), shape)
     elif kind == _FOLDER:
-        dataset = _reshape(read_folder(_path(data), pixels, crop, channels, skip_broken), shape)
+        dataset = _reshape(read_folder(_path(source), pixels, crop, channels, skip_broken), shape)
     elif kind == _FILE:
-        path = _path(data)
+        path = _path(source)
         dataset = from_arrays(path.stem, _with_labels(read_file(path, key), labels), shape)
     elif kind == _ARRAY:
-        dataset = from_arrays("array", _with_labels({"train": Arrays(data)}, labels), shape)
+        dataset = from_arrays("array", _with_labels({"train": Arrays(source)}, labels), shape)
     else:
-        dataset = read_items(data, pixels, crop, channels, shape)
+        dataset = read_items(source, pixels, crop, channels, shape)
 
     cut = validation
     if cut is None and kind == _NAMED and dataset.test is not None and dataset.validation is None:
@@ -175,9 +175,9 @@ def load(
         split(dataset, cut, test),
         binarization=binarization,
         arguments={
-            "data": None if by_value else data if kind == _NAMED else str(_path(data)),
+            "data": None if by_value else source if kind == _NAMED else str(_path(source)),
             "labels": str(_path(Path(labels))) if isinstance(labels, (str, Path)) else None,
-            "size": None if size is None else list(pixels),
+            "size": None if pixels is None else list(pixels),
             "crop": crop,
             "channels": _plain(channels),
             "event_shape": None if shape is None else list(shape),
@@ -231,11 +231,11 @@ def _path(data: str | Path) -> Path:
     )
 
 
-def _lengths(name: str, value: Sequence[int] | None) -> tuple[int, ...] | None:
+def _lengths(name: str, value: int | Sequence[int] | None) -> tuple[int, ...] | None:
     if value is None:
         return None
     if not isinstance(value, Sequence) or not all(
-        isinstance(length, Integral) and length >= 1 for length in value
+        is_whole(length) and length >= 1 for length in value
     ):
         raise ValueError(f"{name}={value!r} is not possible; expected whole numbers from 1.")
     return tuple(int(length) for length in value)

@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -126,7 +126,7 @@ def read_named(
         dataset = _digits() if name == "digits" else _fetch(name, folder, _RESIDENT[name])
     if size is not None or channels is not None:
         for part in (dataset.train, dataset.test):
-            if part is not None:
+            if part is not None and isinstance(part.x, Tensor):
                 part.x = resize(part.x, size, crop, channels)
     return dataset
 
@@ -193,8 +193,12 @@ def _shapes(size: int) -> Dataset:
 
 
 def _pictures(
-    name: str, train: Part, test: Part, classes: tuple[str, ...] | None, **parts: Part
+    name: str,
+    parts: Sequence[Part],
+    classes: tuple[str, ...] | None,
+    validation: Part | None = None,
 ) -> Dataset:
+    train, test = parts
     return Dataset(
         name=name,
         train=train,
@@ -202,7 +206,7 @@ def _pictures(
         domain="bytes",
         value_range=(0.0, 255.0),
         classes=classes,
-        **parts,
+        validation=validation,
     )
 
 
@@ -214,7 +218,7 @@ def _mnist(
     make = getattr(datasets, class_name)
     sets = [make(root, train=train, download=download) for train in (True, False)]
     parts = [Part(s.data.unsqueeze(1), s.targets) for s in sets]
-    return _pictures(name, *parts, classes or tuple(sets[0].classes))
+    return _pictures(name, parts, classes or tuple(sets[0].classes))
 
 
 def _emnist(root: Path, download: bool) -> Dataset:
@@ -226,7 +230,7 @@ def _emnist(root: Path, download: bool) -> Dataset:
     ]
     # The files hold the images with rows and columns exchanged.
     parts = [Part(s.data.transpose(1, 2).unsqueeze(1).contiguous(), s.targets) for s in sets]
-    return _pictures("emnist", *parts, tuple(sets[0].classes))
+    return _pictures("emnist", parts, tuple(sets[0].classes))
 
 
 def _cifar10(root: Path, download: bool) -> Dataset:
@@ -237,7 +241,7 @@ def _cifar10(root: Path, download: bool) -> Dataset:
         Part(torch.from_numpy(s.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(s.targets))
         for s in sets
     ]
-    return _pictures("cifar10", *parts, tuple(sets[0].classes))
+    return _pictures("cifar10", parts, tuple(sets[0].classes))
 
 
 def _svhn(root: Path, download: bool) -> Dataset:
@@ -248,7 +252,7 @@ def _svhn(root: Path, download: bool) -> Dataset:
         Part(torch.from_numpy(np.ascontiguousarray(s.data)), torch.from_numpy(s.labels))
         for s in sets
     ]
-    return _pictures("svhn", *parts, _DIGITS)
+    return _pictures("svhn", parts, _DIGITS)
 
 
 _RESIDENT: dict[str, Callable[[Path, bool], Dataset]] = {
@@ -284,7 +288,7 @@ def _omniglot(root: Path, size: tuple[int, int], crop: bool, channels: Channels)
                 f"Omniglot at size={size} does not fit in memory; give a smaller size."
             )
         parts.append(Part(255 - x, y))  # the strokes are black on white
-    return _pictures("omniglot", *parts, classes)
+    return _pictures("omniglot", parts, classes)
 
 
 def _celeba(root: Path, size: tuple[int, int], channels: Channels) -> Dataset:
@@ -311,4 +315,4 @@ def _celeba(root: Path, size: tuple[int, int], channels: Channels) -> Dataset:
         Part(ImageFiles(paths, size, crop=True, channels=channels))
         for paths in _fetch("celeba", root, find)
     )
-    return _pictures("celeba", train, test, None, validation=validation)
+    return _pictures("celeba", [train, test], None, validation)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 
+from pvae.checks import is_real, is_whole
 from pvae.data.dataset import Dataset
 
 SPLIT_SEED = 20131220
@@ -58,7 +59,7 @@ def split(
         )
     # NumPy guarantees that the stream of RandomState never changes.
     rows = np.random.RandomState(SPLIT_SEED).permutation(total).tolist()
-    parts = {}
+    parts: dict[str, Any] = {}
     for part, count in counts.items():
         if count:
             parts[part], rows = dataset.train.subset(rows[:count]), rows[count:]
@@ -74,8 +75,8 @@ def _count(part: str, number: int | float | None, total: int, exists: bool) -> i
         return 0
     if number is None:
         return round(_DEFAULT * total)
-    if isinstance(number, Real) and not isinstance(number, bool):
-        if number == 0 or (isinstance(number, Integral) and number > 0):
+    if is_real(number):
+        if number == 0 or (is_whole(number) and number > 0):
             return int(number)
         if 0 < number < 1:
             count = round(float(number) * total)

@@ -65,7 +65,7 @@ def read_items(
             progress.update()
 
     if pictures == len(values):
-        common_shape(tuple(x.shape[1:]) for x in values)
+        common_shape((x.shape[1], x.shape[2]) for x in values)
         most = max(len(x) for x in values)
         values = [x.expand(most, -1, -1) for x in values]  # grey and colour images
     elif size is not None or crop or channels is not None:

@@ -1,6 +1,6 @@
 """Autoregressive distributions: products of conditionals, each given the dimensions before it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from pyro.distributions import TorchDistribution, constraints
@@ -53,15 +53,15 @@ class Autoregressive(TorchDistribution):
         value = value.expand(torch.broadcast_shapes(value.shape, self.start.shape))
         return self.conditionals(value).log_prob(value).sum(-1)
 
-    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+    def sample(self, sample_shape: Sequence[int] = torch.Size()) -> Tensor:
         """Draw one dimension after the other."""
         with torch.no_grad():
-            z = self.start.expand(self._extended_shape(sample_shape)).clone()
+            z = self.start.expand(self._extended_shape(torch.Size(sample_shape))).clone()
             for i in range(z.shape[-1]):
                 z[..., i] = self.conditionals(z).sample()[..., i]
             return z
 
-    def expand(self, batch_shape: torch.Size, _instance: None = None) -> "Autoregressive":
+    def expand(self, batch_shape: Sequence[int], _instance: None = None) -> "Autoregressive":
         """Return the distribution with a larger batch shape."""
         new = self._get_checked_instance(Autoregressive, _instance)
         batch_shape = torch.Size(batch_shape)

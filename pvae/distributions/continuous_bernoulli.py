@@ -1,5 +1,7 @@
 """The continuous Bernoulli distribution, exact at any logit."""
 
+from collections.abc import Sequence
+
 import pyro.distributions as dist
 import torch
 from torch import Tensor
@@ -37,7 +39,7 @@ class ContinuousBernoulli(dist.TorchDistribution):
         self.logits = logits
         super().__init__(logits.shape, validate_args=validate_args)
 
-    def expand(self, batch_shape: torch.Size, _instance: None = None) -> "ContinuousBernoulli":
+    def expand(self, batch_shape: Sequence[int], _instance: None = None) -> "ContinuousBernoulli":
         """Return the distribution with another batch shape."""
         new = self._get_checked_instance(ContinuousBernoulli, _instance)
         new.logits = self.logits.expand(batch_shape)
@@ -51,10 +53,10 @@ class ContinuousBernoulli(dist.TorchDistribution):
             self._validate_sample(value)
         return self.logits * (value - 0.5) - self._log_normalizer
 
-    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+    def sample(self, sample_shape: Sequence[int] = torch.Size()) -> Tensor:
         """Draw by inversion, from the end where most of the mass lies."""
         with torch.no_grad():
-            shape = self._extended_shape(sample_shape)
+            shape = self._extended_shape(torch.Size(sample_shape))
             u = torch.rand(shape, dtype=self.logits.dtype, device=self.logits.device)
             steepness = self.logits.abs().clamp_min(1e-30)
             x = torch.log1p(u * torch.expm1(-steepness)) / -steepness

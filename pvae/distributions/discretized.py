@@ -1,5 +1,9 @@
 """Base class of distributions rounded to integer levels."""
 
+from collections.abc import Sequence
+from functools import reduce
+from operator import add
+
 import pyro.distributions as dist
 import torch
 from torch import Tensor
@@ -36,7 +40,7 @@ class Discretized(dist.TorchDistribution):
         self.levels = levels
         super().__init__(self.loc.shape, validate_args=validate_args)
 
-    def expand(self, batch_shape: torch.Size, _instance: None = None) -> "Discretized":
+    def expand(self, batch_shape: Sequence[int], _instance: None = None) -> "Discretized":
         """Return the distribution with another batch shape."""
         new = self._get_checked_instance(type(self), _instance)
         new.loc, new.scale = self.loc.expand(batch_shape), self.scale.expand(batch_shape)
@@ -61,23 +65,25 @@ class Discretized(dist.TorchDistribution):
         inner = torch.where(value > self.levels - 1.5, highest, self._log_between(below, above))
         return torch.where(value < 0.5, self._log_cdf(above), inner)
 
-    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+    def sample(self, sample_shape: Sequence[int] = torch.Size()) -> Tensor:
         """Sample levels: a draw of the continuous distribution, rounded."""
         with torch.no_grad():
-            real = self.continuous(self.loc, self.scale, validate_args=False).sample(sample_shape)
+            real = self.continuous(self.loc, self.scale, validate_args=False).sample(
+                torch.Size(sample_shape)
+            )
             return real.round().clamp(0, self.levels - 1)
 
     @property
     def mean(self) -> Tensor:
         """The mean level, the sum over k of P(x >= k)."""
-        return sum(self._at_least(level) for level in range(1, self.levels))
+        return reduce(add, (self._at_least(level) for level in range(1, self.levels)))
 
     @property
     def variance(self) -> Tensor:
         """The variance of the level."""
         mean = self.mean
         masses = (self.log_prob(torch.full_like(mean, k)).exp() for k in range(self.levels))
-        return sum(mass * (level - mean) ** 2 for level, mass in enumerate(masses))
+        return reduce(add, (mass * (level - mean) ** 2 for level, mass in enumerate(masses)))
 
     def _at_least(self, level: int) -> Tensor:
         return self._log_cdf((self.loc - (level - 0.5)) / self.scale).exp()

@@ -1,6 +1,7 @@
 """The uniform distribution on a sphere."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from pyro.distributions import TorchDistribution, constraints
@@ -71,14 +72,16 @@ class HypersphericalUniform(TorchDistribution):
         shape = torch.broadcast_shapes(value.shape[:-1], self.batch_shape)
         return -self.entropy().expand(shape)
 
-    def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+    def rsample(self, sample_shape: Sequence[int] = torch.Size()) -> Tensor:
         """Draw directions of standard normal vectors."""
         z = torch.randn(
-            self._extended_shape(sample_shape), dtype=self._mean.dtype, device=self._mean.device
+            self._extended_shape(torch.Size(sample_shape)),
+            dtype=self._mean.dtype,
+            device=self._mean.device,
         )
         return z / z.norm(dim=-1, keepdim=True)
 
-    def expand(self, batch_shape: torch.Size, _instance: None = None) -> "HypersphericalUniform":
+    def expand(self, batch_shape: Sequence[int], _instance: None = None) -> "HypersphericalUniform":
         """Return the distribution with a larger batch shape."""
         new = self._get_checked_instance(HypersphericalUniform, _instance)
         batch_shape = torch.Size(batch_shape)

@@ -1,6 +1,7 @@
 """The multinomial distribution, with a total for each datum."""
 
 import math
+from collections.abc import Sequence
 
 import pyro.distributions as dist
 import torch
@@ -46,7 +47,7 @@ class Multinomial(dist.TorchDistribution):
         self.logits = flat.expand(batch_shape + event_shape)
         super().__init__(batch_shape, event_shape, validate_args=validate_args)
 
-    def expand(self, batch_shape: torch.Size, _instance: None = None) -> "Multinomial":
+    def expand(self, batch_shape: Sequence[int], _instance: None = None) -> "Multinomial":
         """Return the distribution with another batch shape."""
         new = self._get_checked_instance(Multinomial, _instance)
         batch_shape = torch.Size(batch_shape)
@@ -69,10 +70,10 @@ class Multinomial(dist.TorchDistribution):
         orders = torch.lgamma(value.sum(dims) + 1) - torch.lgamma(value + 1).sum(dims)
         return orders + (value * self.logits).sum(dims)
 
-    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+    def sample(self, sample_shape: Sequence[int] = torch.Size()) -> Tensor:
         """Draw counts that sum to the total."""
         with torch.no_grad():
-            shape = self._extended_shape(sample_shape)
+            shape = self._extended_shape(torch.Size(sample_shape))
             lead = shape[: len(shape) - len(self.event_shape)]
             total = self.total.round().expand(lead).reshape(-1, 1)
             if total.numel() == 0 or total.max() < 1:

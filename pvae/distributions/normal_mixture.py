@@ -1,5 +1,7 @@
 """A mixture of diagonal normals whose draws have gradients."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -49,7 +51,7 @@ class NormalMixture(Mixture):
 
     has_rsample = True
 
-    def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+    def rsample(self, sample_shape: Sequence[int] = torch.Size()) -> Tensor:
         """Draw, with gradients by implicit reparameterization."""
         z = self.sample(sample_shape)
         normals = self.component_distribution.base_dist

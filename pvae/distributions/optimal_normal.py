@@ -1,5 +1,7 @@
 """The normal distribution with the variance that maximizes the likelihood of the given data."""
 
+from collections.abc import Sequence
+
 import pyro.distributions as dist
 import torch
 from torch import Tensor
@@ -50,7 +52,7 @@ class OptimalNormal(dist.Normal):
         self.momentum = momentum
         super().__init__(loc, variance.sqrt(), validate_args=validate_args)
 
-    def expand(self, batch_shape: torch.Size, _instance: None = None) -> "OptimalNormal":
+    def expand(self, batch_shape: Sequence[int], _instance: None = None) -> "OptimalNormal":
         """Return the distribution with another batch shape."""
         new = self._get_checked_instance(OptimalNormal, _instance)
         new.running, new.momentum = self.running, self.momentum

@@ -1,5 +1,7 @@
 """A categorical distribution over integer levels, which has a mean and a variance."""
 
+from collections.abc import Sequence
+
 import pyro.distributions as dist
 import torch
 from torch import Tensor
@@ -23,13 +25,13 @@ class OrdinalCategorical(dist.Categorical):
     def __init__(self, logits: Tensor, validate_args: bool | None = None) -> None:
         super().__init__(logits=logits, validate_args=validate_args)
 
-    def expand(self, batch_shape: torch.Size, _instance: None = None) -> "OrdinalCategorical":
+    def expand(self, batch_shape: Sequence[int], _instance: None = None) -> "OrdinalCategorical":
         """Return the distribution with another batch shape."""
         return super().expand(
             batch_shape, self._get_checked_instance(OrdinalCategorical, _instance)
         )
 
-    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+    def sample(self, sample_shape: Sequence[int] = torch.Size()) -> Tensor:
         """Draw levels."""
         return super().sample(sample_shape).to(self.logits.dtype)
 

@@ -1,6 +1,7 @@
 """The power spherical distribution."""
 
 import math
+from collections.abc import Sequence
 
 import pyro.distributions as dist
 import torch
@@ -79,11 +80,13 @@ class PowerSpherical(TorchDistribution):
         cosine = (self.loc * value).sum(-1).clamp_min(torch.finfo(value.dtype).eps - 1)
         return self.concentration * cosine.log1p() - self._log_normalizer()
 
-    def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+    def rsample(self, sample_shape: Sequence[int] = torch.Size()) -> Tensor:
         """Draw around the first axis, and reflect that to mu."""
-        mu, shape = self.loc, self._extended_shape(sample_shape)
+        mu, shape = self.loc, self._extended_shape(torch.Size(sample_shape))
         # A Dirichlet returns 1 - b as well, without rounding for b near 1.
-        halves = dist.Dirichlet(torch.stack(self._beta_parameters(), -1)).rsample(sample_shape)
+        halves = dist.Dirichlet(torch.stack(self._beta_parameters(), -1)).rsample(
+            torch.Size(sample_shape)
+        )
         b, one_less_b = halves.unbind(-1)
         tiny = torch.finfo(mu.dtype).tiny
         sine = 2 * (b * one_less_b).clamp_min(tiny).sqrt()
@@ -99,7 +102,7 @@ class PowerSpherical(TorchDistribution):
         reflected = y - along * (along * y).sum(-1, keepdim=True) / (1 + first.abs())
         return normalize(-s * reflected, dim=-1)
 
-    def expand(self, batch_shape: torch.Size, _instance: None = None) -> "PowerSpherical":
+    def expand(self, batch_shape: Sequence[int], _instance: None = None) -> "PowerSpherical":
         """Return the distribution with a larger batch shape."""
         new = self._get_checked_instance(PowerSpherical, _instance)
         batch_shape = torch.Size(batch_shape)

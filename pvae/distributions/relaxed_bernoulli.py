@@ -1,5 +1,7 @@
 """Bernoulli variables, exact or relaxed."""
 
+from collections.abc import Sequence
+
 import torch
 from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor
@@ -85,7 +87,7 @@ class RelaxedBernoulli(TorchDistribution):
         super().__init__(logits.shape[:-1], logits.shape[-1:], validate_args=validate_args)
 
     @property
-    def has_rsample(self) -> bool:
+    def has_rsample(self) -> bool:  # type: ignore[override]  # as in torch's Independent
         """Whether there is a temperature to relax with."""
         return self.temperature is not None
 
@@ -109,12 +111,12 @@ class RelaxedBernoulli(TorchDistribution):
             self._validate_sample(value)
         return (value * self.logits - softplus(self.logits)).sum(-1)
 
-    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+    def sample(self, sample_shape: Sequence[int] = torch.Size()) -> Tensor:
         """Draw vertices, exactly."""
         with torch.no_grad():
-            return torch.bernoulli(self.mean.expand(self._extended_shape(sample_shape)))
+            return torch.bernoulli(self.mean.expand(self._extended_shape(torch.Size(sample_shape))))
 
-    def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+    def rsample(self, sample_shape: Sequence[int] = torch.Size()) -> Tensor:
         """Draw relaxed values, or vertices with relaxed gradients.
 
         Raises:
@@ -122,14 +124,14 @@ class RelaxedBernoulli(TorchDistribution):
         """
         if self.temperature is None:
             raise NotImplementedError("RelaxedBernoulli has an rsample only with a temperature.")
-        shape = self._extended_shape(sample_shape)
+        shape = self._extended_shape(torch.Size(sample_shape))
         u = clamp_probs(torch.rand(shape, dtype=self.logits.dtype, device=self.logits.device))
         z = ((self.logits + u.logit()) / self.temperature).sigmoid()
         if self.straight_through:
             z = (z > 0.5).to(z.dtype) + (z - z.detach())
         return z
 
-    def expand(self, batch_shape: torch.Size, _instance: None = None) -> "RelaxedBernoulli":
+    def expand(self, batch_shape: Sequence[int], _instance: None = None) -> "RelaxedBernoulli":
         """Return the distribution with a larger batch shape."""
         new = self._get_checked_instance(RelaxedBernoulli, _instance)
         batch_shape = torch.Size(batch_shape)

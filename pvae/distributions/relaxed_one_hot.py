@@ -1,6 +1,7 @@
 """Groups of one-hot variables, exact or relaxed."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from pyro.distributions import TorchDistribution, constraints
@@ -102,7 +103,7 @@ class RelaxedOneHot(TorchDistribution):
         return _Simplices(self.logits.shape[-2])
 
     @property
-    def has_rsample(self) -> bool:
+    def has_rsample(self) -> bool:  # type: ignore[override]  # as in torch's Independent
         """Whether there is a temperature to relax with."""
         return self.temperature is not None
 
@@ -131,12 +132,12 @@ class RelaxedOneHot(TorchDistribution):
             self._validate_sample(value)
         return (value * self.logits.flatten(-2)).sum(-1)
 
-    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+    def sample(self, sample_shape: Sequence[int] = torch.Size()) -> Tensor:
         """Draw vertices, exactly, by the largest of log p with Gumbel noise."""
         with torch.no_grad():
             return _nearest_vertices(self._perturbed(sample_shape)).flatten(-2)
 
-    def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+    def rsample(self, sample_shape: Sequence[int] = torch.Size()) -> Tensor:
         """Draw relaxed values, or vertices with relaxed gradients.
 
         Raises:
@@ -149,7 +150,7 @@ class RelaxedOneHot(TorchDistribution):
             z = _nearest_vertices(z) + (z - z.detach())
         return z.flatten(-2)
 
-    def expand(self, batch_shape: torch.Size, _instance: None = None) -> "RelaxedOneHot":
+    def expand(self, batch_shape: Sequence[int], _instance: None = None) -> "RelaxedOneHot":
         """Return the distribution with a larger batch shape."""
         new = self._get_checked_instance(RelaxedOneHot, _instance)
         batch_shape = torch.Size(batch_shape)
@@ -159,7 +160,7 @@ class RelaxedOneHot(TorchDistribution):
         new._validate_args = self._validate_args
         return new
 
-    def _perturbed(self, sample_shape: torch.Size) -> Tensor:
+    def _perturbed(self, sample_shape: Sequence[int]) -> Tensor:
         shape = torch.Size(sample_shape) + self.logits.shape
         u = clamp_probs(torch.rand(shape, dtype=self.logits.dtype, device=self.logits.device))
         return self.logits - (-u.log()).log()

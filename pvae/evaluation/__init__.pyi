@@ -33,8 +33,8 @@ from .log_likelihood import log_likelihood as log_likelihood
 from .log_likelihood import monte_carlo as monte_carlo
 from .nuts import Samples as Samples
 from .nuts import posterior_samples as posterior_samples
-from .pareto import ParetoSmoothed as ParetoSmoothed
-from .pareto import pareto_smoothed as pareto_smoothed
+from .pareto_smoothing import ParetoSmoothed as ParetoSmoothed
+from .pareto_smoothing import pareto_smoothed as pareto_smoothed
 from .refinement import refine as refine
 from .representations import Clustering as Clustering
 from .representations import Representation as Representation

@@ -81,7 +81,7 @@ class Bidirectional(NamedTuple):
 def ais(
     vae: VAE,
     x: Tensor,
-    y: Tensor | None = None,
+    y: object = None,
     *,
     num_chains: int = 16,
     num_steps: int = 500,
@@ -162,7 +162,7 @@ def ais(
 def bidirectional(
     vae: VAE,
     n: int,
-    y: Tensor | None = None,
+    y: object = None,
     *,
     num_chains: int = 16,
     num_steps: int = 500,
@@ -212,9 +212,11 @@ def bidirectional(
     check_size("n", n)
     _check_sizes(num_chains, num_steps, num_leapfrog)
     if vae.labels is not None:
-        y = vae.labels.check(y)
-        if y.shape[:1] != (n,):
-            raise ValueError(f"y has shape {tuple(y.shape)}: give one label for each of {n} data.")
+        given = vae.labels.check(y)
+        if given.shape[:1] != (n,):
+            raise ValueError(
+                f"y has shape {tuple(given.shape)}: give one label for each of {n} data."
+            )
     rows, done, found = rows_within(vae, memory), 0, []
     with (
         vae.evaluating(),
@@ -223,7 +225,7 @@ def bidirectional(
         counted(n, progress) as data,
     ):
         for size in portions(n, rows // num_chains):
-            labels = None if y is None else y[done : done + size]
+            labels = None if given is None else given[done : done + size]
             base = latents(vae, labels)
             u = base.sample(torch.Size([size]))
             x = vae.decode(base.z(u), labels).sample()

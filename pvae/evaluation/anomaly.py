@@ -2,15 +2,15 @@
 
 import math
 import zlib
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from pvae.evaluation.batching import MEMORY, check_vae
 from pvae.evaluation.code_length import png
-from pvae.evaluation.importance import UNRELIABLE
 from pvae.evaluation.log_likelihood import log_likelihood
+from pvae.evaluation.pareto import UNRELIABLE
 from pvae.evaluation.results import described
 from pvae.inputs import as_tensor
 from pvae.vae import VAE
@@ -37,7 +37,8 @@ class AnomalyScore(NamedTuple):
         """The share of the data whose k-hat is above 0.7."""
         return (self.pareto_k > UNRELIABLE).double().mean().item()
 
-    __repr__ = described
+    def __repr__(self) -> str:
+        return described(self)
 
 
 class ROC(NamedTuple):
@@ -54,7 +55,8 @@ class ROC(NamedTuple):
     true_positive_rate: Tensor
     area: float
 
-    __repr__ = described
+    def __repr__(self) -> str:
+        return described(self)
 
 
 def anomaly_score(
@@ -134,14 +136,19 @@ def anomaly_score(
         )
     if background is not None:
         _check_same_values(vae, background)
-    options = {"num_samples": num_samples, "memory": memory, "seed": seed, "progress": progress}
+    options: dict[str, Any] = {
+        "num_samples": num_samples,
+        "memory": memory,
+        "seed": seed,
+        "progress": progress,
+    }
     found = log_likelihood(vae, x, y, **options)
     log_prob, k = found.log_prob, found.pareto_k
     if correction == "typicality":
-        given = reference if isinstance(reference, tuple) else (reference,)
+        given: Any = reference if isinstance(reference, tuple) else (reference,)
         expected = log_likelihood(vae, *given, **options).log_prob.mean()
         return AnomalyScore((log_prob - expected).abs(), log_prob, k)
-    if correction == "background":
+    if background is not None:
         general = log_likelihood(background, x, y, **options).log_prob.to(log_prob)
         return AnomalyScore(general - log_prob, log_prob, k)
     if correction == "complexity":

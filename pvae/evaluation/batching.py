@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import repeat
-from numbers import Real
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pyro
 import torch
@@ -16,7 +15,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 from tqdm.std import tqdm
 
-from pvae.checks import check_flag, check_size
+from pvae.checks import check_flag, check_size, is_real
 from pvae.inputs import as_data
 from pvae.interfaces import option
 from pvae.messages import kind_of, shown
@@ -73,7 +72,9 @@ def per_datum(
     chunks = split(at_once or max(1, most // rows), x, y, *others)
     # Results are written to one preallocated tensor: allocated one by one between the temporary
     # tensors of chunks, they would fragment memory.
-    kind, fields, done = tuple, [], 0
+    kind: Any = tuple
+    fields: list[Tensor] = []
+    done = 0
     with vae.evaluating(), seeded(seed, vae.device), counted(len(x), progress) as shown:
         for chunk, label, *rest in chunks:
             chunk = chunk.to(vae.device, vae.dtype)
@@ -204,7 +205,8 @@ def _inside(vae: VAE, x: Tensor, y: Tensor | None, at_once: int | None) -> Tenso
         for part, label in split(at_once or rows_within(vae, MEMORY), x, y):
             part = part.to(vae.device, vae.dtype)
             z = vae.q_z(part, label).sample()
-            found.append(vae.decode(z, label, like=part).support.check(part))
+            support: Any = vae.decode(z, label, like=part).support
+            found.append(support.check(part))
     return torch.cat(found)
 
 
@@ -214,7 +216,7 @@ def check_seconds(seconds: object) -> None:
     Raises:
         ValueError: if it is not.
     """
-    if isinstance(seconds, bool) or not isinstance(seconds, Real) or not seconds > 0:
+    if not is_real(seconds) or not seconds > 0:
         raise ValueError(f"seconds is {seconds!r}: give a positive number of seconds.")
 
 
@@ -224,7 +226,7 @@ def check_memory(memory: object) -> None:
     Raises:
         ValueError: if it is not.
     """
-    if not isinstance(memory, Real) or not 0 < memory < math.inf:
+    if not is_real(memory) or not 0 < memory < math.inf:
         raise ValueError(f"memory is {shown(memory)}: give a positive number of MiB.")
 
 
@@ -341,6 +343,6 @@ class Count:
 def counted(total: int, progress: bool = True, unit: str = "data") -> Iterator[Count]:
     """A progress bar that appears after two seconds, and is removed at the end."""
     check_flag("progress", progress)
-    options = {"total": total, "unit": f" {unit}", "delay": 2, "leave": False}
+    options: dict[str, Any] = {"total": total, "unit": f" {unit}", "delay": 2, "leave": False}
     with bar(**options) if progress else tqdm(disable=True) as shown:
         yield Count(shown)

@@ -39,7 +39,8 @@ class Calibration(NamedTuple):
     p_value: Tensor
     num_samples: int
 
-    __repr__ = described
+    def __repr__(self) -> str:
+        return described(self)
 
 
 def simulation_based_calibration(
@@ -91,20 +92,19 @@ def simulation_based_calibration(
         raise ValueError(f"n is {n}: a test of uniformity needs at least {2 * IN_A_BIN}.")
     check_size("num_samples", num_samples)
     check_density(vae)
-    if vae.labels is not None:
-        y = vae.labels.each(y, n)
+    given = None if vae.labels is None else vae.labels.each(y, n)
     at_once = max(1, rows_within(vae, memory) // num_samples)
-    ranks = []
+    found = []
     with vae.evaluating(), seeded(seed, vae.device), counted(n, progress, "simulations") as shown:
-        labels = repeat(None) if vae.labels is None else y.split(at_once)
+        labels = repeat(None) if given is None else given.split(at_once)
         for size, label in zip(portions(n, at_once), labels):  # noqa: B905
             p = vae.p_z(label)
             z = p.sample((size,) if p.batch_shape == () else ())
             x = vae.decode(z, label).sample()
             draws = vae.q_z(x, label).sample((num_samples,))
-            ranks.append(_rank(z, draws))
+            found.append(_rank(z, draws))
             shown.update(size)
-    ranks = torch.cat(ranks)
+    ranks = torch.cat(found)
     return Calibration(ranks, _p_value(ranks, num_samples), num_samples)
 
 

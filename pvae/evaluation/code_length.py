@@ -62,8 +62,9 @@ def compression(
     All codes are of the same values. For a binary likelihood these are the binarized images of the
     ELBO's draw, eight values per byte in gzip, and for images of one channel in PNG; all others
     take one byte per value. For a density the dequantized ELBO bounds the code length of the bytes
-    (see `pvae.data.domains.convert`). PNG is Pillow's with ``optimize``, gzip has level 9. Separate
-    files of small images consist mostly of headers, so one file for all is the fairer comparison.
+    (see `pvae.data.conversion.convert`). PNG is Pillow's with ``optimize``, gzip has level 9.
+    Separate files of small images consist mostly of headers, so one file for all is the fairer
+    comparison.
 
     Args:
         vae: the VAE.
@@ -95,17 +96,18 @@ def compression(
             f"{data.domain}: a code length needs a mass of binary values or bytes, or a density "
             "of dequantized bytes."
         )
+    dequantized = levels if domain in DEQUANTIZED else None
     nats, found = 0.0, []
     with vae.evaluating(), seeded(seed, vae.device):
         for arguments in batches_for(vae, data, held, batch_size).arguments():
             proposal_of(vae, *arguments)  # raises for a point mass, which has no code
             nats -= elbo(vae, *arguments).elbo.double().sum().item()
             # Dequantized bytes are (x + u) / levels, u between 0 and 1.
-            x = arguments[0] * levels if domain in DEQUANTIZED else arguments[0]
+            x = arguments[0] if dequantized is None else arguments[0] * dequantized
             found.append(x.to(torch.uint8).cpu())
     values = torch.cat(found).numpy()
-    if domain in DEQUANTIZED:
-        nats += values.size * math.log(levels)
+    if dequantized is not None:
+        nats += values.size * math.log(dequantized)
 
     def length(bits: float) -> CodeLength:
         return CodeLength(bits / len(values), bits / values.size)

@@ -1,7 +1,7 @@
 """Decomposition of the KL of a VAE, and its active latents."""
 
 import math
-from numbers import Real
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import pyro.distributions as dist
@@ -15,7 +15,7 @@ from torch.distributions import (
     kl_divergence,
 )
 
-from pvae.checks import check_size
+from pvae.checks import check_size, is_real
 from pvae.distributions.normal_mixture import NormalMixture
 from pvae.distributions.relaxed_bernoulli import RelaxedBernoulli
 from pvae.distributions.rotated_normal import RotatedNormal
@@ -61,7 +61,8 @@ class KLDecomposition(NamedTuple):
     total_correlation: Tensor | None
     dimension_wise: Tensor | None
 
-    __repr__ = described
+    def __repr__(self) -> str:
+        return described(self)
 
 
 def kl_decomposition(
@@ -129,7 +130,7 @@ def kl_decomposition(
     check_size("num_samples", num_samples)
     size = PER_LATENT * vae.latent_shape.numel() * vae.dtype.itemsize
     side = min(rows_within(vae, memory), max(1, math.isqrt(int(memory * 2**20 / size))))
-    kl, found, expected, information, dependence, single = [], [], [], [], [], []
+    each_kl, found, expected, information, dependence, single = [], [], [], [], [], []
     with (
         vae.evaluating(),
         seeded(seed, vae.device),
@@ -140,11 +141,11 @@ def kl_decomposition(
         p_each = _marginals(p) if isinstance(p, INDEPENDENT) else None
         posteriors = _posteriors(vae, x, y, side)
         for q in posteriors:
-            own = []
+            portion = []
             for draws in portions(num_samples, side // q.batch_shape.numel()):
                 z = q.sample((draws,))
                 log_q_own = q.log_prob(z)
-                own.append(log_q_own - p.log_prob(z))
+                portion.append(log_q_own - p.log_prob(z))
                 log_q, log_q_each = _aggregate(posteriors, z.flatten(0, 1))
                 information.append(log_q_own.flatten() - log_q)
                 if log_q_each is not None:
@@ -152,16 +153,16 @@ def kl_decomposition(
                     if p_each is not None:
                         single.append(log_q_each - p_each.log_prob(z).flatten(0, 1))
                 shown.update(len(log_q))
-            own = torch.cat(own)
-            kl.append(_kl(q, p, own))
-            expected.append(kl[-1].expand_as(own).flatten())
+            own = torch.cat(portion)
+            each_kl.append(_kl(q, p, own))
+            expected.append(each_kl[-1].expand_as(own).flatten())
             found.append(own.flatten())
-    kl, mutual_information = torch.cat(kl), torch.cat(information).mean()
+    kl, mutual_information = torch.cat(each_kl), torch.cat(information).mean()
     marginal_kl = kl.mean() - mutual_information
     correlation = torch.cat(dependence).mean() if dependence else None
     dimension_wise = None
     if single:
-        dimension_wise = _average(single, torch.cat(found), torch.cat(expected))
+        dimension_wise = _average(torch.cat(single), torch.cat(found), torch.cat(expected))
         correlation = marginal_kl - dimension_wise.sum()
     return KLDecomposition(kl, mutual_information, marginal_kl, correlation, dimension_wise)
 
@@ -177,9 +178,10 @@ class ActiveUnits(NamedTuple):
 
     variance: Tensor
     active: Tensor
-    count: int
+    count: int  # type: ignore[assignment]  # nobody counts the entries of this tuple
 
-    __repr__ = described
+    def __repr__(self) -> str:
+        return described(self)
 
 
 class _Means(NamedTuple):
@@ -229,7 +231,7 @@ def active_units(
         0
     """
     x = as_batch(vae, x)
-    if isinstance(threshold, bool) or not isinstance(threshold, Real):
+    if not is_real(threshold):
         raise ValueError(f"threshold is {threshold!r}: give a number.")
     if len(x) == 1:
         raise ValueError("x has 1 datum, and a variance needs more: give at least 2.")
@@ -250,7 +252,9 @@ def active_units(
     return ActiveUnits(variance, active, int(active.sum()))
 
 
-def _posteriors(vae: VAE, x: Tensor, y: Tensor | None, at_once: int) -> list[Distribution]:
+def _posteriors(
+    vae: VAE, x: Tensor, y: Tensor | None, at_once: int
+) -> list[dist.TorchDistribution]:
     """q(z|x) of all data, in chunks; raises if they cannot score points that they did not draw."""
     chunks = split(at_once, x, y)
     found = [vae.encode(part.to(vae.device, vae.dtype), label) for part, label in chunks]
@@ -268,7 +272,7 @@ def _posteriors(vae: VAE, x: Tensor, y: Tensor | None, at_once: int) -> list[Dis
     return found
 
 
-def _aggregate(posteriors: list[Distribution], z: Tensor) -> tuple[Tensor, Tensor | None]:
+def _aggregate(posteriors: Sequence[Distribution], z: Tensor) -> tuple[Tensor, Tensor | None]:
     """log q(z), shape (m,), and log q(z_j), shape (m, d), at m draws, by the sum over all data."""
     joint, each = [], []
     for q in posteriors:
@@ -309,12 +313,12 @@ def _kl(q: Distribution, p: Distribution, at_draws: Tensor) -> Tensor:
         return at_draws.mean(0)
 
 
-def _average(values: list[Tensor], found: Tensor, expected: Tensor) -> Tensor:
+def _average(values: Tensor, found: Tensor, expected: Tensor) -> Tensor:
     """The mean over draws, with a control variate whose expectation is known.
 
     Differences of the expectation between data are not errors: the slope is that within data.
     """
-    values, found, expected = torch.cat(values), found.flatten(), expected.flatten()
+    found, expected = found.flatten(), expected.flatten()
     error = found - expected
     level, control = expected - expected.mean(), error - error.mean()
     finfo = torch.finfo(error.dtype)

@@ -125,13 +125,13 @@ def dci(z: Tensor | np.ndarray, factors: Tensor | np.ndarray, seed: int = 0) -> 
 
     z, factors = _checked(z, factors)
     train_z, test_z, train_v, test_v = train_test_split(z, factors, random_state=seed)
-    importance, accuracy = [], []
+    columns, accuracy = [], []
     for train, test in zip(train_v.T, test_v.T, strict=True):
         # All latents compete for every split, so that none is important for lack of a better one.
         forest = RandomForestClassifier(50, max_features=None, random_state=seed)
-        importance.append(forest.fit(train_z, train).feature_importances_)
+        columns.append(forest.fit(train_z, train).feature_importances_)
         accuracy.append(forest.score(test_z, test))
-    importance = np.stack(importance, 1)
+    importance = np.stack(columns, 1)
     return DCI(_unity(importance), _unity(importance.T), float(np.mean(accuracy)))
 
 

@@ -24,7 +24,8 @@ class ELBO(NamedTuple):
     log_likelihood: Tensor
     kl: Tensor
 
-    __repr__ = described
+    def __repr__(self) -> str:
+        return described(self)
 
 
 def elbo(vae: VAE, x: Tensor, y: Tensor | None = None) -> ELBO:

@@ -13,7 +13,7 @@ from pvae.evaluation.ais import AIS, Bidirectional, Path, ais, bidirectional
 from pvae.evaluation.batching import OutOfTime, stop_after
 from pvae.evaluation.decomposition import active_units
 from pvae.evaluation.log_likelihood import log_likelihood
-from pvae.evaluation.pareto import pareto_smoothed
+from pvae.evaluation.pareto_smoothing import pareto_smoothed
 from pvae.evaluation.results import FEW_CHAINS, TOLERATED
 from pvae.interfaces import option
 from pvae.seeds import seeded
@@ -38,7 +38,7 @@ BLOCKS = (25, 10, 5, 2, 1)  # possible sizes of a block of data
 def is_reliable(vae: VAE, x: Tensor, y: Tensor | None, seed: int) -> bool:
     """Whether importance sampling from the posterior is reliable, by k-hat of some data."""
     y = None if y is None else y[:PARETO_ITEMS]
-    options = {"num_samples": PARETO_SAMPLES, "seed": seed, "progress": False}
+    options: dict[str, Any] = {"num_samples": PARETO_SAMPLES, "seed": seed, "progress": False}
     return pareto_smoothed(vae, x[:PARETO_ITEMS], y, **options).unreliable_share <= TOLERATED
 
 
@@ -70,7 +70,7 @@ def importance(
         An error is ``None`` if it is unknown: for one sample or datum, or if k-hat is above 0.7 for
         more than 5 % of the data.
     """
-    common = {"seed": seed, "progress": progress}
+    common: dict[str, Any] = {"seed": seed, "progress": progress}
     found = log_likelihood(vae, x, y, num_samples=num_samples, seconds=seconds, **common)
     share = found.unreliable_share
     figures = {
@@ -152,7 +152,7 @@ class _Annealer:
         Raises:
             OutOfTime: if even the shortest does not fit.
         """
-        following = 0
+        following: int | None = 0
         while following is not None:
             share = MOST if self.blocks else 1.0
             try:
@@ -221,8 +221,11 @@ class _Annealer:
             raise OutOfTime
         x = self.x[first : first + items]
         y = None if self.y is None else self.y[first : first + items]
-        common = {"seed": self.seed ^ first, "progress": self.progress}  # new draws for each block
-        budget = {"num_chains": chains, "num_steps": steps}
+        common: dict[str, Any] = {
+            "seed": self.seed ^ first,
+            "progress": self.progress,
+        }  # new draws for each block
+        budget: dict[str, Any] = {"num_chains": chains, "num_steps": steps}
         began = time.monotonic()
         with stop_after(share * self._left()):
             found = ais(self.vae, x, y, **budget, **common)
@@ -239,8 +242,8 @@ class _Annealer:
         found = AIS(*map(torch.cat, zip(*(block.found for block in self.blocks), strict=True)))
         fields = zip(*(block.drawn for block in self.blocks), strict=True)
         drawn = Bidirectional(*map(torch.cat, fields))
-        compared = [block.importance for block in self.blocks]
-        whole = all(part is not None for part in compared)
+        compared = [b.importance for b in self.blocks if b.importance is not None]
+        whole = len(compared) == len(self.blocks)
         n, effective = len(found.log_prob), found.effective_sample_size.median().item()
         error = _known(found.standard_error.double().norm().item() / n)
         return {
@@ -285,7 +288,7 @@ def best(figures: dict[str, dict[str, Any]]) -> dict[str, str] | None:
         return {"estimator": "importance", "reason": reason}
     of = min(f["items"] for f in figures.values())
     means = {name: f["log_prob"][:of].double().mean().item() for name, f in figures.items()}
-    higher = max(means, key=means.get)
+    higher = max(means, key=lambda name: means[name])
     ahead = means[higher] - min(means.values())
     failed = (
         "no k-hat is known"

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pyro.distributions as dist
 import torch
@@ -52,7 +52,8 @@ class Imputed(NamedTuple):
     log_prob: Tensor
     draws: Tensor
 
-    __repr__ = described
+    def __repr__(self) -> str:
+        return described(self)
 
 
 class Denoised(NamedTuple):
@@ -66,7 +67,8 @@ class Denoised(NamedTuple):
     x: Tensor
     effective_sample_size: Tensor
 
-    __repr__ = described
+    def __repr__(self) -> str:
+        return described(self)
 
 
 def impute(
@@ -151,7 +153,7 @@ def impute(
     def estimate(x: Tensor, y: Tensor | None, observed: Tensor) -> Imputed:
         return _impute(vae, x, observed, y, num_samples, draws, method, memory)
 
-    options = {"memory": memory, "seed": seed, "progress": progress}
+    options: dict[str, Any] = {"memory": memory, "seed": seed, "progress": progress}
     rows = max(check_size("num_samples", num_samples), GUESSES)
     found = per_datum(estimate, vae, filled, y, observed, rows=rows, **options)
     imputed, drawn = found.x.to(x.device), found.draws.to(x.device).transpose(0, 1)
@@ -207,7 +209,7 @@ def denoise(
         mean, _, log_weight = _average(x, drawn)
         return Denoised(mean, effective_sample_size(log_weight))
 
-    options = {"memory": memory, "seed": seed, "progress": progress}
+    options: dict[str, Any] = {"memory": memory, "seed": seed, "progress": progress}
     return per_datum(estimate, vae, x, y, rows=check_size("num_samples", num_samples), **options)
 
 

@@ -38,7 +38,8 @@ class InferenceGap(NamedTuple):
     elbo: Tensor
     refined_elbo: Tensor
 
-    __repr__ = described
+    def __repr__(self) -> str:
+        return described(self)
 
 
 def inference_gap(

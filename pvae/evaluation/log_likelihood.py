@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyro.distributions as dist
 import torch
@@ -19,14 +19,13 @@ from pvae.evaluation.batching import (
     rows_within,
 )
 from pvae.evaluation.importance import (
-    UNRELIABLE,
     effective_sample_size,
     log_mean,
     log_weights,
-    pareto_tail,
     proposal_of,
     standard_error,
 )
+from pvae.evaluation.pareto import UNRELIABLE, pareto_tail
 from pvae.evaluation.results import described, estimate, unreliable_items
 from pvae.evaluation.scoring import Scorer
 from pvae.vae import VAE
@@ -85,7 +84,7 @@ class LogLikelihood(NamedTuple):
 def log_likelihood(
     vae: VAE,
     x: Tensor,
-    y: Tensor | None = None,
+    y: object = None,
     *,
     num_samples: int = 5000,
     memory: float = MEMORY,
@@ -133,7 +132,7 @@ def log_likelihood(
 def monte_carlo(
     vae: VAE,
     x: Tensor,
-    y: Tensor | None = None,
+    y: object = None,
     *,
     num_samples: int = 5000,
     memory: float = MEMORY,
@@ -170,7 +169,7 @@ def _estimate(
     proposal: Callable[[Tensor, Tensor | None], dist.TorchDistribution],
     vae: VAE,
     x: Tensor,
-    y: Tensor | None,
+    y: object,
     num_samples: int,
     memory: float,
     seconds: float | None,
@@ -189,7 +188,12 @@ def _estimate(
             k.to(log_w),
         )
 
-    options = {"memory": memory, "at_once": at_once, "seed": seed, "progress": progress}
+    options: dict[str, Any] = {
+        "memory": memory,
+        "at_once": at_once,
+        "seed": seed,
+        "progress": progress,
+    }
     return per_datum(estimate, vae, x, y, seconds=seconds, **options)
 
 

@@ -36,13 +36,14 @@ class Samples(NamedTuple):
     effective_sample_size: Tensor
     divergences: Tensor
 
-    __repr__ = described
+    def __repr__(self) -> str:
+        return described(self)
 
 
 def posterior_samples(
     vae: VAE,
     x: Tensor,
-    y: Tensor | None = None,
+    y: object = None,
     *,
     num_samples: int = 500,
     warmup_steps: int = 300,

@@ -1,119 +1,48 @@
-"""Pareto-smoothed importance sampling: an estimate of log p(x) with a diagnostic."""
+"""k-hat, the shape of the tail of importance weights, by a generalized Pareto distribution."""
 
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from pvae.checks import check_size
-from pvae.evaluation.batching import MEMORY, per_datum
-from pvae.evaluation.importance import LEAST_SAMPLES, UNRELIABLE, log_mean, pareto_tail, proposal_of
-from pvae.evaluation.log_likelihood import weigher
-from pvae.evaluation.results import LOWER_BOUND, described
-from pvae.vae import VAE
+UNRELIABLE = 0.7  # k-hat above which an estimate and its error are unreliable
+LEAST_SAMPLES = 25  # the largest fifth of them is a tail that can be fitted
+NEGLIGIBLE = 1e-12  # difference of weights, relative to the largest
 
 
-class ParetoSmoothed(NamedTuple):
-    """Estimates of log p(x) by smoothed weights, with the shape of the weights' tail.
+def pareto_tail(log_w: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Fit a generalized Pareto distribution to the largest weights of each datum.
 
-    Attributes:
-        log_prob: log p(x) of each datum in nats, shape (n,).
-        pareto_k: the shape k-hat of the tail of the weights, shape (n,). Above 0.7 the estimate is
-            unreliable for any practical number of samples; -inf if all weights are equal.
-    """
-
-    log_prob: Tensor
-    pareto_k: Tensor
-
-    def __repr__(self) -> str:
-        share = self.unreliable_share
-        said = f"log p(x), {LOWER_BOUND} for {100 * share:.3g} % (k-hat above 0.7)"
-        return described(self, *([said] if share else []))
-
-    @property
-    def unreliable_share(self) -> float:
-        """The share of the data whose k-hat is above 0.7."""
-        return (self.pareto_k > UNRELIABLE).double().mean().item()
-
-
-def pareto_smoothed(
-    vae: VAE,
-    x: Tensor,
-    y: Tensor | None = None,
-    *,
-    num_samples: int = 1000,
-    memory: float = MEMORY,
-    seed: int = 0,
-    progress: bool = True,
-) -> ParetoSmoothed:
-    r"""Estimate log p(x) by Pareto-smoothed importance sampling from the posterior.
-
-    A generalized Pareto distribution is fitted to the M = min(K/5, 3 sqrt(K)) largest weights of
-    each datum, whose values are then replaced by its quantiles (Vehtari, Simpson, Gelman, Yao,
-    Gabry 2024, section 2). Its shape k-hat limits the moments of the weights: the posterior
-    q(z|x) covers p(z|x) well where it is small (Yao, Vehtari, Simpson, Gelman 2018).
+    To the M = min(K/5, 3 sqrt(K)) largest of K weights, less the next one, by the estimate of Zhang
+    and Stephens (2009) with the prior of Vehtari, Simpson, Gelman, Yao, Gabry (2024, appendix G).
 
     Args:
-        vae: the VAE.
-        x: shape (n, \*event_shape), in the likelihood's domain.
-        y: their labels, if the VAE has any.
-        num_samples: draws K for each datum, at least 25.
-        memory: approximate limit of the memory used, in MiB.
-        seed: of the random draws.
-        progress: whether to show a progress bar if it takes long.
-
-    Raises:
-        ValueError: if num_samples is below 25, the memory not positive, x or y invalid for the
-            VAE, the likelihood not a density, or the posterior a point mass.
-
-    Example:
-        >>> import torch
-        >>> import pvae
-        >>> vae = pvae.build((1, 8, 8), latent_dim=2)
-        >>> found = pvae.evaluation.pareto_smoothed(vae, torch.ones(5, 1, 8, 8), num_samples=100)
-        >>> found.pareto_k.shape
-        torch.Size([5])
-    """
-    if check_size("num_samples", num_samples) < LEAST_SAMPLES:
-        raise ValueError(
-            f"num_samples is {num_samples}: the tail of the weights is seen in {LEAST_SAMPLES} or "
-            "more."
-        )
-    weigh, at_once = weigher(vae, x, num_samples, memory)
-
-    def estimate(x: Tensor, y: Tensor | None) -> ParetoSmoothed:
-        log_w = weigh(proposal_of(vae, x, y), x, y)
-        smoothed, k = zip(*map(smooth, log_w.double().cpu().T), strict=True)
-        log_prob = log_mean(torch.stack(smoothed, 1))
-        return ParetoSmoothed(log_prob.to(log_w), torch.tensor(k).to(log_w))
-
-    return per_datum(
-        estimate, vae, x, y, memory=memory, at_once=at_once, seed=seed, progress=progress
-    )
-
-
-def smooth(log_w: Tensor) -> tuple[Tensor, float]:
-    """Smooth the tail of log-weights.
-
-    Args:
-        log_w: log-weights of one datum, shape (K,), of float64 on the CPU.
+        log_w: log-weights of K draws for each datum, shape (K, n).
 
     Returns:
-        The log-weights with the largest replaced, and k-hat.
+        The shape k-hat and the scale, relative to the largest weight, of each datum, shape (n,), in
+        float64. The shape is -inf if the largest weights are all equal, inf if most of them are,
+        and NaN for fewer than 25 draws.
     """
-    from scipy.stats import genpareto
-
-    count = len(log_w)
-    m = int(min(count / 5, 3 * math.sqrt(count)))
-    k, scale = (fit.item() for fit in pareto_tail(log_w.unsqueeze(-1)))
-    if math.isinf(k):
-        return log_w, k
-    order = log_w.argsort()
-    tail, largest = order[-m:], log_w.max()
-    cutoff = log_w[order[-m - 1]] - largest
-    p = (torch.arange(m, dtype=log_w.dtype) + 0.5) / m
-    quantiles = torch.as_tensor(genpareto.ppf(p, k, scale=scale))
-    smoothed = log_w.clone()
-    smoothed[tail] = (cutoff.exp() + quantiles).log().clamp_max(0) + largest
-    return smoothed, k
+    k = len(log_w)
+    m = int(min(k / 5, 3 * math.sqrt(k)))
+    if k < LEAST_SAMPLES:
+        unknown = log_w.new_full(log_w.shape[1:], torch.nan, dtype=torch.float64)
+        return unknown, unknown
+    largest = log_w.double().topk(m + 1, 0).values.flip(0)
+    relative = (largest - largest[-1]).exp()
+    excess = relative[1:] - relative[0]
+    same, mostly = excess[-1] <= NEGLIGIBLE, excess[m // 4] <= 0
+    count = 30 + int(math.sqrt(m))
+    steps = torch.arange(1, count + 1, dtype=excess.dtype, device=excess.device).unsqueeze(-1)
+    quartile = excess[int(m / 4 - 0.5)]
+    # Fits that fail return NaN, and are replaced below.
+    theta = 1 / excess[-1] + (1 - (count / (steps - 0.5)).sqrt()) / (3 * quartile)
+    shape = torch.log1p(-theta.unsqueeze(1) * excess).mean(1)
+    fit = m * ((-theta / shape).log() - shape - 1)
+    theta = (fit.softmax(0) * theta).sum(0)
+    shape = torch.log1p(-theta * excess).mean(0)
+    scale = -shape / theta
+    shape = (m * shape + 10 * 0.5) / (m + 10)
+    shape = torch.where(mostly, torch.inf, shape)
+    return torch.where(same, -torch.inf, shape), scale

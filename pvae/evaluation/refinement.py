@@ -2,19 +2,22 @@
 
 import copy
 import math
-from numbers import Real
-from typing import NamedTuple
+from functools import reduce
+from operator import add
+from typing import Any, NamedTuple, TypeVar
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, kl_divergence
 
-from pvae.checks import check_size
+from pvae.checks import check_size, is_real
 from pvae.evaluation.batching import MEMORY, as_batch, per_datum, portions
 from pvae.interfaces import option
 from pvae.seeds import seeded
 from pvae.vae import VAE
+
+Altered = TypeVar("Altered", bound=nn.Module)
 
 HELD_OUT = 100  # draws for comparing the initial and the final ELBO
 
@@ -114,7 +117,7 @@ def check_rate(lr: object) -> None:
     Raises:
         ValueError: if it is not a positive number.
     """
-    if isinstance(lr, bool) or not isinstance(lr, Real) or not 0 < lr < math.inf:
+    if not is_real(lr) or not 0 < lr < math.inf:
         raise ValueError(f"lr is {lr!r}: give a positive number.")
 
 
@@ -147,7 +150,7 @@ def best_raw(
         local = refined(vae, raw)
         with seeded(seed, vae.device):
             held_out = portions(HELD_OUT, num_samples)
-            scores.append(sum(_elbo(local, p, x, y, draws) * draws for draws in held_out))
+            scores.append(reduce(add, (_elbo(local, p, x, y, n) * n for n in held_out)))
     better = scores[1] > scores[0]
     return torch.where(better.view(-1, *(1,) * (end.dim() - 1)), end, start)
 
@@ -173,14 +176,14 @@ class _Recorder(nn.Module):
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
-        self.returned = None
+        self.returned: Any = None
 
     def forward(self, context: Tensor) -> Tensor:
         self.returned = self.network(context)
         return self.returned
 
 
-def _with(module: nn.Module, **children: nn.Module) -> nn.Module:
+def _with(module: Altered, **children: nn.Module) -> Altered:
     """A copy of the module with other children; parameters and all other children are shared."""
     twin = copy.copy(module)
     twin._modules = {**module._modules, **children}
@@ -190,12 +193,13 @@ def _with(module: nn.Module, **children: nn.Module) -> nn.Module:
 def _start(vae: VAE, x: Tensor, y: Tensor | None) -> Tensor:
     """The output of the network for the data; raises if the posterior cannot be refined."""
     posterior, name = vae.posterior, type(vae.posterior).__name__
-    if not isinstance(option(posterior, "network"), nn.Module):
+    network = option(posterior, "network")
+    if not isinstance(network, nn.Module):
         raise ValueError(
             f"The posterior {name} has no network: refinement optimizes the output of its module "
             "of that name."
         )
-    recorder = _Recorder(posterior.network)
+    recorder = _Recorder(network)
     q = _with(vae, posterior=_with(posterior, network=recorder)).encode(x, y)
     if not q.has_rsample:
         raise ValueError(

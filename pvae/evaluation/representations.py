@@ -81,15 +81,16 @@ def representation(
     """
     check_vae(vae)
     held = part_of(data, part)
-    if data.label_sizes()["classes"] is None:
+    train_y, test_y = data.train.y, held.y
+    if data.label_sizes()["classes"] is None or train_y is None or test_y is None:
         raise ValueError(
             f"The labels of {data.name} are continuous: a representation is measured by how well "
             "it separates classes."
         )
     train_z, test_z = (posterior_means(vae, data, p, seed) for p in (data.train, held))
-    both = (train_z, data.train.y, test_z, held.y)
+    both = (train_z, train_y, test_z, test_y)
     return Representation(
-        knn_accuracy(*both, k=k), linear_probe_accuracy(*both), *clustering(test_z, held.y, seed)
+        knn_accuracy(*both, k=k), linear_probe_accuracy(*both), *clustering(test_z, test_y, seed)
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import chain
+from typing import Any
 
 import pyro.distributions as dist
 import torch
@@ -111,8 +112,8 @@ class Scorer:
         if self._worthwhile:
             self._worthwhile = False  # compilation is tried only once
             self._compile(density, len(first), [*first, *given])
-        score = partial(self._log_weight, density, len(first))
-        if self._compiled_for == _kind(density, [*first, *given]):
+        score: Callable[..., Tensor] = partial(self._log_weight, density, len(first))
+        if self._compiled is not None and self._compiled_for == _kind(density, [*first, *given]):
             score = self._compiled
         # Weights are written to one preallocated tensor: allocated one by one between the temporary
         # tensors of portions, they would fragment memory.
@@ -161,7 +162,7 @@ class Scorer:
         z, log_q = density(*tensors[:size])
         x, *y = tensors[size:]
         # The labels were checked with the data; a check here could not be traced.
-        c = self.vae.labels(*y) if y else None
+        c = self.vae.labels(*y) if y and self.vae.labels is not None else None
         log_p_z = self.vae.prior_given(c).log_prob(z)
         return log_p_z + log_prob(self.vae.likelihood_given(z, c, x), x) - log_q
 
@@ -171,7 +172,9 @@ class Scorer:
 
         parameters = list(self.vae.parameters())
         try:
-            graph = trace(weigh, weigh, weigh, parameters, inputs, lambda t: (t, {}), scale=None)
+            graph = trace(
+                weigh, weigh, weigh, parameters, inputs, lambda t: (tuple(t), {}), scale=None
+            )
         except Untraceable:
             return
         tensors = [*parameters, *inputs, *graph.live]
@@ -206,7 +209,7 @@ def _in_cheaper_operators(module: fx.GraphModule, tensors: Sequence[Tensor]) -> 
     Compiled code takes a third of the time for this tanh. Its absolute error is a rounding of 1, so
     the relative error for small values is larger, and gradients would be less precise.
     """
-    table = {
+    table: dict[Any, Callable[..., Any]] = {
         torch.ops.aten.tanh.default: lambda h: 1 - 2 / (1 + torch.exp2(2 / math.log(2) * h)),
         torch.ops.aten.addmm.default: _addmm,
     }

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributions import biject_to
 
 from pvae.distributions import HypersphericalUniform
+from pvae.interfaces import Model
 from pvae.marginal import Marginal
 from pvae.vae import VAE
 
@@ -57,12 +58,12 @@ class Sphere:
 class Hierarchy:
     """Latents with a VAE as prior: u holds the latents of that VAE, then these latents."""
 
-    def __init__(self, vae: VAE) -> None:
+    def __init__(self, vae: Model) -> None:
         self.vae = vae
-        self.above = _latents(vae.prior())
+        self.above: Latents = _latents(vae.prior())
         # The support of the latents does not depend on the levels above; their density does.
         self.below = self._given(self.above.sample(torch.Size()))
-        self.dim = self.above.dim + self.below.dim
+        self.dim: int = self.above.dim + self.below.dim
 
     def sample(self, shape: torch.Size) -> Tensor:
         """Sample u, shape (*shape, dim)."""

@@ -42,7 +42,7 @@ class Checks(TorchFunctionMode):
         return next(iter(found)) if len(found) == 1 and line in _checked(code) else None
 
 
-def _place(frame: types.FrameType | None) -> tuple[types.CodeType, int]:
+def _place(frame: types.FrameType) -> tuple[types.CodeType, int]:
     """The code, and the instruction, that asked torch for a truth value."""
     while frame.f_back and frame.f_globals.get("__name__", "").startswith(_TORCH):
         frame = frame.f_back
@@ -66,10 +66,15 @@ def _checked(code: types.CodeType) -> frozenset[int]:
         return frozenset()
     tests = []
     for node in ast.walk(tree):
-        raises = isinstance(node, ast.If) and all(isinstance(n, ast.Raise) for n in node.body)
-        if isinstance(node, ast.Assert) or (raises and not node.orelse):
+        if isinstance(node, ast.Assert) or (isinstance(node, ast.If) and _only_raises(node)):
             tests.append(node.test)
     offset = max(first, 1) - 1
     return frozenset(
-        offset + line for test in tests for line in range(test.lineno, test.end_lineno + 1)
+        offset + line
+        for test in tests
+        for line in range(test.lineno, (test.end_lineno or test.lineno) + 1)
     )
+
+
+def _only_raises(node: ast.If) -> bool:
+    return not node.orelse and all(isinstance(n, ast.Raise) for n in node.body)

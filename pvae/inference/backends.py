@@ -6,7 +6,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, fx
@@ -16,7 +16,7 @@ Backend = Literal["inductor", "graph"]
 # Random numbers are drawn by torch's own operators and, since some versions reorder these, in the
 # order of the graph.
 _OPTIONS = {"fallback_random": True, "reorder_for_peak_memory": False}
-if torch.__version__ < (2, 7):
+if torch.__version__ < "2.7":
     # Before, its cache of graphs asks for a context that only torch.compile enters.
     _OPTIONS["fx_graph_cache"] = False
 
@@ -54,7 +54,7 @@ def compile_graph(
         with torch.no_grad(), _quietly():
             from torch import _inductor
 
-            inputs = [tensor.detach() for tensor in tensors]
+            inputs: list[Any] = [tensor.detach() for tensor in tensors]
             return _inductor.compile(module, inputs, options=_OPTIONS | dict(options or {}))
     except Exception as error:
         said = " ".join(str(error).split())

@@ -5,35 +5,28 @@ import warnings
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Literal
 
+import numpy as np
 import pyro
 import torch
-from pyro.infer import (
-    ELBO,
-    SVI,
-    JitTrace_ELBO,
-    JitTraceEnum_ELBO,
-    JitTraceGraph_ELBO,
-    JitTraceMeanField_ELBO,
-)
+from pyro.infer import ELBO, SVI
 from pyro.optim import PyroOptim
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from pvae.inference.arguments import check_arguments, check_kept, flatten, kind_of
 from pvae.inference.backends import Backend
-from pvae.inference.program import Program, observed
-from pvae.inference.rollback import is_plain, undone
+from pvae.inference.eager_step import EagerStep
+from pvae.inference.program import Program
+from pvae.inference.rollback import undone
+from pvae.inference.run import Run, observed, watch_of
 from pvae.inference.stand_in import Spot, are_tensors, data_parts, varying_parts
 from pvae.inference.state import Elements
 from pvae.inference.untraceable import Disagreement, Unmet, Untraceable, brief
 from pvae.inference.update import update_of
 
-WITH_GRAPHS = (JitTrace_ELBO, JitTraceEnum_ELBO, JitTraceGraph_ELBO, JitTraceMeanField_ELBO)
 MOST_KINDS = 8  # of arguments that graphs are made for
 MOST_PROGRAMS = 8  # graphs of one kind, before what changes is taken to change for ever
 MOST_SECONDS = 60.0  # spent on making graphs, after which a third one is not made
-
-
-_HASHED = pytree.TreeSpec.__hash__ is not None  # not so in earlier versions of torch
 
 
 class CompiledSVI(SVI):
@@ -56,9 +49,11 @@ class CompiledSVI(SVI):
     Python's values are constants of the graph: attributes, elements of containers, closures,
     defaults, globals, attributes of classes and modules that the programs reach and that their code
     names. All of them are compared at every step, by identity. Where one changed, a new graph is
-    made; where it is a float, an array or a tensor, and is only computed with, it becomes an input
-    of that graph, so that an annealed weight needs two graphs and not one for each value. There is
-    one graph for training and one for evaluation mode.
+    made; where it is a number, an array or a tensor, and is only computed with or compared, it
+    becomes an input of that graph, so that an annealed weight needs two graphs and not one for each
+    value. What Python decides by such a number is checked at every step. A number that is read in
+    another way (as an index, a key, a text, an integer, by its type or identity) stays a constant,
+    with a graph for each value. There is one graph for training and one for evaluation mode.
 
     *What is checked.* Each new graph is compared with the eager program on the same random numbers,
     loss and every gradient, and again at its 2nd, 4th, 8th, ... step, which costs less than 1% from
@@ -86,8 +81,9 @@ class CompiledSVI(SVI):
         compile: ``"auto"`` falls back to `SVI` with a warning, ``True`` raises instead.
         backend: ``"inductor"``, ``"graph"`` for torch's operators one by one, ``"auto"`` for
             Inductor where it has a compiler.
-        warm_up: whether the first step of each kind is SVI's own. Without it a graph takes all
-            steps, so that training which is resumed rounds as training which was not stopped.
+        warm_up: whether the first step of each kind is SVI's own. Without it a graph takes the
+            first step too, unless the programs make something in it or change Python's state, so
+            that training which is resumed rounds as training which was not stopped.
         **kwargs: further arguments of SVI.
 
     Raises:
@@ -126,9 +122,9 @@ class CompiledSVI(SVI):
     ) -> None:
         super().__init__(model, guide, optim, loss, *args, **kwargs)
         if compile is not True and not (isinstance(compile, str) and compile == "auto"):
-            raise ValueError(f"compile is {compile!r:.60}: it must be 'auto' or True.")
+            raise ValueError(f"compile is {_shown(compile)}: it must be 'auto' or True.")
         if not isinstance(backend, str) or backend not in ("auto", "inductor", "graph"):
-            given = f"{backend!r:.60}"
+            given = _shown(backend)
             raise ValueError(f"backend is {given}: it must be 'auto', 'inductor' or 'graph'.")
         self.strict = compile is True
         self.backend = backend
@@ -172,7 +168,7 @@ class CompiledSVI(SVI):
             RuntimeError: if graph and eager program disagree.
             ValueError: if a value is outside of its support, as SVI raises it.
         """
-        leaves, structure = _flatten(args, kwargs)
+        leaves, structure = flatten(args, kwargs)
         programs = self._programs.get(self._kind(leaves, structure, True), [])
         inputs = [leaf for leaf in leaves if torch.is_tensor(leaf)]
         with pyro.validation_enabled(True):
@@ -193,17 +189,16 @@ class CompiledSVI(SVI):
         if self.optim is not self.update.optim:  # another was put in its place
             self.update = update_of(self.optim)
             self._programs.clear()
-        leaves, structure = _flatten(args, kwargs)
+        leaves, structure = flatten(args, kwargs)
         kind = self._kind(leaves, structure, gradients)
         if kind in self._eager:
             return self._run_eagerly(args, kwargs, gradients)
         inputs = [leaf for leaf in leaves if torch.is_tensor(leaf)]
         try:
             if kind not in self._programs:
-                self._check_arguments(leaves)
+                check_arguments(leaves, self.objective)
+                self._check_count()
             program = self._program(kind, leaves, structure, gradients)
-            if program is None and not self.warm_up:
-                program = self._make(kind, leaves, structure, gradients)
             if program is not None:
                 return program.run(inputs)
         except Unmet:  # the program will raise, or do what it does then
@@ -212,31 +207,52 @@ class CompiledSVI(SVI):
             self._refuse(error)
             self._eager.add(kind)
             return self._run_eagerly(args, kwargs, gradients)
-        # The first step is SVI's own: what programs make when they are first run is made there.
         self.update.fit()
+        if not self.warm_up:
+            return self._begin(kind, leaves, structure, gradients, args, kwargs)
+        # The first step is SVI's own: what programs make when they are first run is made there.
         given = pytree.tree_leaves((args, kwargs))
         with observed() as run:
             loss = self._run_eagerly(args, kwargs, gradients)
         try:
-            left = pytree.tree_leaves((args, kwargs))
-            if len(left) != len(given) or any(a is not b for a, b in zip(left, given, strict=True)):
-                raise Untraceable("it writes into an argument")
+            check_kept(args, kwargs, given)
             self._make(kind, leaves, structure, gradients, run)
         except Untraceable as error:
             self._refuse(error)
             self._eager.add(kind)
         return loss
 
-    def _check_arguments(self, leaves: list) -> None:
-        if isinstance(self.objective, WITH_GRAPHS):
-            raise Untraceable(f"{type(self.objective).__name__} makes a graph of its own")
-        if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
-            raise Untraceable("autocast is on, under which numbers have no type of their own")
-        for leaf in leaves:
-            if torch.is_tensor(leaf) and leaf.requires_grad:
-                raise Untraceable("an argument requires a gradient, which only an eager step gives")
-            if torch.is_tensor(leaf) and not is_plain(leaf):
-                raise Untraceable(f"an argument is a {leaf.layout} tensor")
+    def _begin(
+        self,
+        kind: Hashable,
+        leaves: list,
+        structure: Any,
+        gradients: bool,
+        args: tuple,
+        kwargs: dict,
+    ) -> Any:
+        """Take the first step by a graph, or by SVI where the programs make something in it."""
+        given = pytree.tree_leaves((args, kwargs))
+        step = EagerStep(self, gradients, args, kwargs)
+        taken: list = []  # the loss, once the step is taken
+        try:
+            check_kept(args, kwargs, given)
+            arrays = [leaf for leaf in leaves if isinstance(leaf, np.ndarray)]
+            constants = [None if torch.is_tensor(leaf) else leaf for leaf in leaves]
+            if not step.repeats(watch_of(self, step.run, constants, arrays)):
+                taken.append(step.take())
+            program = self._make(kind, leaves, structure, gradients, step.run)
+            if not taken:
+                taken.append(program.run([leaf for leaf in leaves if torch.is_tensor(leaf)]))
+        except Unmet:
+            pass
+        except Untraceable as error:
+            taken = taken or [step.take()]
+            self._refuse(error)
+            self._eager.add(kind)
+        return taken[0] if taken else step.take()
+
+    def _check_count(self) -> None:
         if len(self._programs) >= MOST_KINDS:
             raise Untraceable(
                 f"its arguments are of more than {MOST_KINDS} kinds (shapes and types), of which "
@@ -244,22 +260,12 @@ class CompiledSVI(SVI):
             )
 
     def _kind(self, leaves: list, structure: Any, gradients: bool) -> Hashable:
-        """What a graph is for: the kinds of arguments, and what is called with them."""
-        kinds = tuple(
-            (leaf.shape, leaf.dtype, leaf.device, leaf.requires_grad)
-            if torch.is_tensor(leaf)
-            else type(leaf)
-            for leaf in leaves
-        )
-        calls = map(_Identity, (self.model, self.guide, self.loss_and_grads, self.loss))
-        autocast = torch.is_autocast_enabled("cpu"), torch.is_autocast_enabled("cuda")
-        defaults = torch.get_default_dtype(), torch._C._len_torch_function_stack(), *autocast
-        hashed = structure if _HASHED else str(structure)
-        return (kinds, hashed, gradients, self.update.batch_size, *defaults, *calls)
+        calls = self.model, self.guide, self.loss_and_grads, self.loss
+        return kind_of(leaves, structure, (gradients, self.update.batch_size), calls)
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy is made of: all but graphs, which it makes for itself."""
-        fresh = {"_programs": {}, "update": None, "_eager": set(), "_fixed": set()}
+        fresh: dict[str, Any] = {"_programs": {}, "update": None, "_eager": set(), "_fixed": set()}
         return vars(self) | fresh | {"_made_anew": set()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -331,13 +337,16 @@ class CompiledSVI(SVI):
         return None
 
     def _make(
-        self, kind: Hashable, leaves: list, structure: Any, gradients: bool, *run: Any
+        self, kind: Hashable, leaves: list, structure: Any, gradients: bool, run: Run
     ) -> Program:
         """Make a graph: trace, compile and check it."""
         programs = self._programs.setdefault(kind, [])
         graphs = sum(map(len, self._programs.values()))
         if len(programs) >= MOST_PROGRAMS:
-            what = programs[-1].watch.changed() or "a number that Python decides by"
+            what = programs[-1].watch.changed()
+            if what is None:
+                decided = not programs[-1].decides_alike()
+                what = "a number that Python decides by" if decided else "what Python reads"
             raise Untraceable(
                 f"{what} changes again and again; what is to change from "
                 "step to step must be a tensor that is changed in place"
@@ -350,9 +359,9 @@ class CompiledSVI(SVI):
             )
         began = time.perf_counter()
         try:
-            program = self._varying(programs, leaves, structure, gradients, *run)
+            program = self._varying(programs, leaves, structure, gradients, run)
             if program is None:
-                program = Program(self, leaves, structure, gradients, *run)
+                program = Program(self, leaves, structure, gradients, run)
         except Disagreement as error:
             if self.strict:
                 raise _wrong(error) from error
@@ -367,7 +376,7 @@ class CompiledSVI(SVI):
         return program
 
     def _varying(
-        self, programs: list[Program], leaves: list, structure: Any, gradients: bool, *run: Any
+        self, programs: list[Program], leaves: list, structure: Any, gradients: bool, run: Run
     ) -> Program | None:
         """A graph with what changes as inputs, if tensors can stand in for all that changed."""
         places: dict[Spot, frozenset[int]] = {}
@@ -390,7 +399,7 @@ class CompiledSVI(SVI):
             places = {s: data_parts(x) for s, x in values.items() if not torch.is_tensor(x)}
             places = {spot: which for spot, which in places.items() if which}
         keys = {(id(spot.holder), spot.key) for spot in places}
-        asks = [*run[:1], *(program.observed for program in programs)]
+        asks = [run, *(program.observed for program in programs)]
         if any(one.executed.asks_types for one in asks) and not all(
             are_tensors(values[spot], which) for spot, which in places.items()
         ):
@@ -398,7 +407,7 @@ class CompiledSVI(SVI):
         if not places or keys & self._fixed:
             return None
         try:
-            return Program(self, leaves, structure, gradients, *run, varying=places)
+            return Program(self, leaves, structure, gradients, run, varying=places)
         except Unmet:
             raise
         except Exception:  # it is no input, for whatever reason, but may be a constant
@@ -406,25 +415,10 @@ class CompiledSVI(SVI):
             return None
 
 
-class _Identity:
-    """Stands for an object by its identity, whether or not it has a hash."""
-
-    def __init__(self, thing: Any) -> None:
-        self.thing = thing
-
-    def __hash__(self) -> int:
-        return id(self.thing)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Identity) and self.thing is other.thing
-
-
-def _flatten(args: tuple, kwargs: dict) -> tuple[list, Any]:
-    """Arguments as a list, and how to put them together; tensors without strides of their own."""
-    leaves, structure = pytree.tree_flatten((args, kwargs))
-    plain = (torch.is_tensor(leaf) and is_plain(leaf) for leaf in leaves)
-    leaves = [x.contiguous() if p else x for x, p in zip(leaves, plain, strict=True)]
-    return leaves, structure
+def _shown(value: Any) -> str:
+    """A value as Python writes it, in a message."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"an object of type {type(value).__name__}"
 
 
 def _wrong(error: Disagreement) -> RuntimeError:

@@ -28,7 +28,7 @@ _IMPORTING = {"modules", "import_module"}
 _STDLIB = sysconfig.get_path("stdlib")
 _CALLS = ("PRECALL", "CALL", "LOAD_CONST")
 # Code that loads one of these may treat a tensor in another way than a number or an array.
-_TYPES = {"isinstance", "type", "issubclass", "callable"}
+_TYPES = {"isinstance", "type", "issubclass", "callable", "id"}
 
 
 @dataclass
@@ -67,6 +67,8 @@ class Executed:
             for place, instruction in enumerate(instructions):
                 if instruction.argval == "getattr" and _is_dynamic(instructions[place + 1 :]):
                     self.reflection = True
+                if instruction.opname == "IS_OP" and not _is_of_singleton(instructions, place):
+                    self.asks_types = True
                 if instruction.opname == "IMPORT_NAME":
                     self.modules.add(instruction.argval)
                 elif instruction.opcode in dis.hasname:
@@ -101,6 +103,12 @@ def _is_dynamic(following: Sequence[dis.Instruction]) -> bool:
     return True
 
 
+def _is_of_singleton(instructions: Sequence[dis.Instruction], place: int) -> bool:
+    """Whether something is compared by identity with None, True or False, which no number is."""
+    before = instructions[place - 1]
+    return before.opname == "LOAD_CONST" and before.argval in (None, True, False)
+
+
 def _is_clock(value: Any) -> bool:
     module = value.__name__ if isinstance(value, types.ModuleType) else None
     owner = getattr(value, "__module__", None) if callable(value) else None
@@ -130,11 +138,13 @@ def recorded() -> Iterator[Executed]:
 
     collecting = gc.isenabled()
     gc.disable()  # what is called back by it belongs to no program either
-    sys.setprofile(note), threading.setprofile(note)
+    sys.setprofile(note)
+    threading.setprofile(note)
     try:
         yield executed
     finally:
-        sys.setprofile(None), threading.setprofile(None)
+        sys.setprofile(None)
+        threading.setprofile(None)
         if collecting:
             gc.enable()
         for code, namespace in met.items():

@@ -3,7 +3,6 @@
 import array
 import builtins
 import contextvars
-import enum
 import operator
 import os
 import random
@@ -12,26 +11,22 @@ import threading
 import types
 import weakref
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date, time, timedelta, tzinfo
-from decimal import Decimal
-from fractions import Fraction
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property, lru_cache, partial
 from itertools import chain
 from operator import is_
-from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pvae.inference import contents
+from pvae.inference.equality import ATOMS, equal
 from pvae.inference.executed import THREADED, Executed, is_library
 from pvae.inference.state import (
-    ABSENT,
     Cells,
     Change,
-    Content,
     Elements,
     Entries,
     Names,
@@ -45,14 +40,7 @@ from pvae.inference.untraceable import Untraceable
 
 MOST_VALUES = 20_000  # that are compared at every step
 MOST_BYTES = 2**20  # of arrays that are
-MOST_COMPARED = 300  # values within one that was replaced, which may lie one within another
 
-# Values that do not change in place: the same if they are equal.
-ATOMS = (
-    *(bool, int, float, complex, str, bytes, type(None), type(...), range, slice, enum.Enum),
-    *(np.generic, np.dtype, Decimal, Fraction, PurePath, date, time, timedelta, tzinfo),
-    *(torch.dtype, torch.device, torch.layout, torch.memory_format, torch.Size),
-)
 _VALUES = (*ATOMS, list, dict, tuple, set)
 # Modules of the standard library whose objects hold what their user puts there.
 _CONTAINERS = {"argparse", "types", "collections", "functools", "os"}
@@ -67,7 +55,7 @@ _GENERIC = {"object", "Module", "PyroModule", "ABC", "Generic", "Protocol", "Nam
 _GENERIC |= {"SimpleNamespace", "PyroOptim"}
 _EXTENDED = (*ATOMS, list, dict, tuple, set, frozenset, deque, np.ndarray, partial)
 _CACHED = type(lru_cache(lambda: None))
-_VIEWS = type({}.keys()), type({}.values()), type({}.items())
+_VIEWS: tuple[Any, ...] = type({}.keys()), type({}.values()), type({}.items())
 _READ_BY_LIBRARIES = {*vars(nn.Module()), "forward", "model", "guide"}
 
 
@@ -302,7 +290,7 @@ class Watch:
         elif isinstance(thing, threading.local):
             self._add(Entries(vars(thing), owner))
         elif isinstance(thing, contextvars.ContextVar):
-            self.places.append(Content(thing, owner, _value_of, _set_value, operator.is_))
+            self.places.append(contents.of_variable(thing, owner))
         elif isinstance(thing, Iterator):
             raise Untraceable(f"{owner} is a {type(thing).__name__}, which no run can turn back")
         elif isinstance(thing, _CACHED):
@@ -380,13 +368,13 @@ class Watch:
         cls = type(thing)
         name, root = cls.__name__, _package(cls)
         if isinstance(thing, random.Random | np.random.Generator | np.random.RandomState):
-            self._add_generator(thing, owner)
+            self.places.append(contents.of_generator(thing, owner))
         elif not _OPAQUE.isdisjoint(map(_package, cls.__mro__)) or isinstance(
             thing, memoryview | torch.jit.ScriptModule
         ):
             raise Untraceable(f"{owner} is a {name}, whose state cannot be followed")
         elif root == "pandas" and hasattr(cls, "__array__"):
-            self.places.append(Content(thing, owner, np.array, _leave, equal))
+            self.places.append(contents.of_table(thing, owner))
             return
         elif is_library(root) and root not in _FOLLOWED:
             return  # loggers, locks, and the like
@@ -408,18 +396,7 @@ class Watch:
             )
         if isinstance(values, np.ndarray) and values.dtype.hasobject:
             self._follow(values.flat, owner, False)
-        copy = np.copy if isinstance(values, np.ndarray) else operator.itemgetter(slice(None))
-        self.places.append(Content(values, owner, copy, _put_array, equal))
-
-    def _add_generator(self, generator: Any, owner: str) -> None:
-        owner = f"the random state of {owner}"
-        if isinstance(generator, random.Random):
-            place = Content(generator, owner, _state_of, random.Random.setstate, equal)
-        elif isinstance(generator, np.random.RandomState):
-            place = Content(generator, owner, _state_of, type(generator).set_state, equal)
-        else:
-            place = Content(generator, owner, _state_of, _put_state, equal)
-        self.places.append(place)
+        self.places.append(contents.of_array(values, owner))
 
 
 def _key(place: Place) -> tuple[int, type]:
@@ -428,35 +405,6 @@ def _key(place: Place) -> tuple[int, type]:
 
 def _package(cls: type) -> str:
     return str(cls.__module__).partition(".")[0]
-
-
-def _state_of(generator: Any) -> Any:
-    if isinstance(generator, random.Random):
-        return generator.getstate()
-    if isinstance(generator, np.random.RandomState):
-        return generator.get_state(legacy=False)
-    return generator.bit_generator.state
-
-
-def _put_state(generator: np.random.Generator, state: Any) -> None:
-    generator.bit_generator.state = state
-
-
-def _put_array(values: Any, copy: Any) -> None:
-    values[... if isinstance(values, np.ndarray) else slice(None)] = copy
-
-
-def _leave(thing: Any, copy: Any) -> None:
-    """A table is not put back: programs do not write into it."""
-
-
-def _value_of(variable: contextvars.ContextVar) -> Any:
-    return variable.get(ABSENT)
-
-
-def _set_value(variable: contextvars.ContextVar, value: Any) -> None:
-    if value is not ABSENT:
-        variable.set(value)
 
 
 def _layout(tensor: Tensor) -> tuple:
@@ -468,63 +416,3 @@ def _layout(tensor: Tensor) -> tuple:
         tensor.stride(),
         bool(tensor._backward_hooks or getattr(tensor, "_post_accumulate_grad_hooks", None)),
     )
-
-
-def equal(now: Any, before: Any, pairs: set[tuple[int, int]] | None = None) -> bool:
-    """Whether two values mean the same to a program."""
-    pairs = set() if pairs is None else pairs
-    if now is before or (id(now), id(before)) in pairs:
-        return True
-    if type(now) is not type(before) or len(pairs) > MOST_COMPARED:
-        return False
-    pairs.add((id(now), id(before)))
-
-    def all_equal(*both: Sequence) -> bool:
-        return len(both[0]) == len(both[1]) and all(
-            equal(a, b, pairs) for a, b in zip(*both, strict=True)
-        )
-
-    if isinstance(now, ATOMS):
-        same = bool(now == before) and str(now) == str(before)  # unlike 0.0 and -0.0
-        return same or (now != now and before != before)
-    if isinstance(now, np.ndarray):
-        return now.dtype == before.dtype and np.array_equal(now, before, equal_nan=_real(now))
-    if isinstance(now, dict):
-        made = getattr(now, "default_factory", None), getattr(before, "default_factory", None)
-        return (
-            all_equal(list(now), list(before))
-            and made[0] is made[1]
-            and all_equal(list(now.values()), list(before.values()))
-        )
-    if isinstance(now, tuple | list | deque):
-        return all_equal(now, before)
-    if isinstance(now, set | frozenset | bytearray | array.array):
-        return now == before
-    if isinstance(now, types.MethodType):
-        return now.__self__ is before.__self__ and equal(now.__func__, before.__func__, pairs)
-    if isinstance(now, types.FunctionType):
-        if now.__code__ is not before.__code__ or now.__globals__ is not before.__globals__:
-            return False
-        parts = [(f.__closure__ or (), f.__defaults__, f.__kwdefaults__) for f in (now, before)]
-        return all_equal(*parts) and equal(vars(now), vars(before), pairs)
-    if isinstance(now, types.CellType):
-        try:
-            return equal(now.cell_contents, before.cell_contents, pairs)
-        except ValueError:  # not bound yet
-            return False
-    if isinstance(now, weakref.ref):
-        return equal(now(), before(), pairs)
-    if isinstance(now, partial):
-        return all_equal(*((p.func, p.args, p.keywords) for p in (now, before)))
-    if isinstance(now, Tensor | type | types.ModuleType) or not (
-        hasattr(now, "__dict__") or slots(type(now))
-    ):
-        return False
-    names = slots(type(now))
-    return equal(getattr(now, "__dict__", None), getattr(before, "__dict__", None), pairs) and (
-        all_equal(*([getattr(t, n, None) for n in names] for t in (now, before)))
-    )
-
-
-def _real(array: np.ndarray) -> bool:
-    return array.dtype.kind in "fc"

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from pvae.inference.equality import ATOMS
 from pvae.inference.executed import is_library
-from pvae.inference.guards import ATOMS
 from pvae.inference.state import slots
 
 MOST_PARTS = 300

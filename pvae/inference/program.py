@@ -8,60 +8,23 @@ from typing import Any
 import numpy as np
 import pyro
 import torch
-from pyro import poutine
 from pyro.util import warn_if_nan
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from pvae.inference.assertions import Checks
+from pvae.inference.agreement import Terms, close, close_or_none, size
 from pvae.inference.backends import best_backend, compile_graph
 from pvae.inference.cuda_graph import CapturedStep
-from pvae.inference.executed import Executed, recorded
-from pvae.inference.guards import ATOMS, Watch, equal
+from pvae.inference.equality import ATOMS, equal
 from pvae.inference.parts import LEAF, take_apart
 from pvae.inference.rollback import same_noise, stored, undone
+from pvae.inference.run import Run, observed, watch_of
 from pvae.inference.stand_in import Spot, StandIn
 from pvae.inference.state import Place
-from pvae.inference.tracing import Graph, difference, marked, trace
+from pvae.inference.tracing import Graph, difference, trace
 from pvae.inference.untraceable import Disagreement, Unmet, Untraceable, brief
 
-TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-3}  # of a graph, relative to the eager program
 TRIES = 3  # a discrete draw may fall on the other side of an edge by rounding, but not every time
-
-
-class Run:
-    """What a run of the programs used.
-
-    Attributes:
-        named: parameters by name.
-        modules: modules that were called.
-        executed: code of the user's own.
-        checks: what checks of values found.
-    """
-
-    def __init__(self) -> None:
-        self.named: dict[str, Tensor] = {}
-        self.modules: list[nn.Module] = []
-        self.executed = Executed()
-        self.checks = Checks()
-
-
-@contextmanager
-def observed() -> Iterator[Run]:
-    """Observe a run of the programs."""
-    run = Run()
-    called: dict[int, nn.Module] = {}
-    hook = nn.modules.module.register_module_forward_pre_hook(
-        lambda module, _: called.setdefault(id(module), module) and None
-    )
-    try:
-        with run.checks, recorded() as run.executed, poutine.trace(param_only=True) as params:
-            yield run
-    finally:
-        hook.remove()
-    run.modules = list(called.values())
-    run.named = {name: site["value"].unconstrained() for name, site in params.trace.nodes.items()}
 
 
 class Program:
@@ -72,7 +35,7 @@ class Program:
         leaves: the arguments, flattened.
         structure: how to put them together.
         gradients: whether a step is to be taken, or the loss alone evaluated.
-        run: a run of the programs on such arguments; ``None`` to have one made, and undone.
+        run: a run of the programs on such arguments.
         varying: values of which parts are to be inputs of the graph and not constants.
 
     Raises:
@@ -86,7 +49,7 @@ class Program:
         leaves: list,
         structure: Any,
         gradients: bool,
-        run: Run | None = None,
+        run: Run,
         varying: Mapping[Spot, frozenset[int]] = types.MappingProxyType({}),
     ) -> None:
         self.svi = svi
@@ -97,24 +60,17 @@ class Program:
         self.structure = structure
         self.steps = 0
         inputs = [leaf for leaf in leaves if torch.is_tensor(leaf)]
-        if run is None:
-            try:
-                run = self._look(inputs)
-            except Exception as error:  # which is the program's own
-                raise Unmet from error
         self.observed = run
         self.named = run.named
         self.parameters = list({id(p): p for p in run.named.values()}.values())
         if not self.parameters and gradients:
             raise Untraceable("it has no parameters")
-        if any(_hooked(p) for p in self.parameters):
-            raise Untraceable("a parameter has a hook on its gradient, which only eager steps call")
         self.constraints = {name: pyro.get_param_store()._constraints[name] for name in run.named}
         self.owns: bool | None = None
         # Arrays among the arguments are compared with nothing where they are inputs.
         arrays = [leaves[spot.key] for spot in varying if spot.holder is None]
         arrays = [x for x in arrays if isinstance(x, np.ndarray)]
-        self.watch = self._watch(run, arrays)
+        self.watch = watch_of(svi, run, self.constants, arrays)
         tensors = *self.parameters, *inputs
         self.varying = [
             StandIn(self.watch.place(self.constants if h is None else h, kind), key, which, tensors)
@@ -260,7 +216,7 @@ class Program:
             return True
         if self.owns is None:
             with stored():
-                found = self._look(inputs).named
+                found = self._reached(inputs)
             self.owns = all(found.get(name) is p for name, p in lost)
         if self.owns:
             for name, p in lost:
@@ -269,6 +225,12 @@ class Program:
                 store._params[name], store._param_to_name[p] = p, name
                 store._constraints[name] = self.constraints[name]
         return self.owns
+
+    def _reached(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
+        """The parameters of an eager run, which is undone."""
+        with undone(self.parameters, self.watch), observed() as run:
+            self._eager(inputs)
+        return run.named
 
     # Making ------------------------------------------------------------------------------------
 
@@ -284,40 +246,6 @@ class Program:
         call = svi.loss_and_grads if self.gradients else svi.loss
         with nullcontext() if self.gradients else torch.no_grad():
             return call(mark(svi.model), mark(svi.guide), *args, **kwargs)
-
-    def _look(self, inputs: Sequence[Tensor]) -> Run:
-        """Run the eager program, for what it uses.
-
-        What is made when first used, such as the sites of an autoguide, is made here.
-        """
-        known = list(pyro.get_param_store()._params.values())
-        with undone(known), observed() as run:
-            self._eager(inputs)
-        before = set(map(id, known))
-        for leaf in run.named.values():
-            if id(leaf) not in before:
-                leaf.grad = None  # of this run
-        return run
-
-    def _watch(self, run: Run, ignored: list) -> Watch:
-        svi = self.svi
-        modules = {f"module {i}": module for i, module in enumerate(run.modules)}
-        hooks = {n: v for n, v in vars(nn.modules.module).items() if n.startswith("_global_")}
-        return Watch(
-            {
-                "an argument": self.constants,
-                "the model": svi.model,
-                "the guide": svi.guide,
-                "the model within": poutine.unwrap(svi.model),
-                "the guide within": poutine.unwrap(svi.guide),
-                "the loss": svi.objective,
-                "the loss's gradients": svi.loss_and_grads,
-                "the hooks of all modules": hooks,
-                **modules,
-            },
-            run.executed,
-            ignored,
-        )
 
     @contextmanager
     def _with_tensors(self) -> Iterator[None]:
@@ -391,7 +319,7 @@ class Program:
             raise (Untraceable(said) if said else error) from error
 
     def _compare(self, inputs: Sequence[Tensor]) -> str | None:
-        terms = _Terms()
+        terms = Terms()
         with undone(self.parameters, self.watch) as written:
             with terms:
                 loss = pytree.tree_leaves(self._eager(inputs, terms.program))
@@ -409,69 +337,15 @@ class Program:
             for tensor, value in zip(changing, before, strict=True):
                 tensor.copy_(value)
         for value, reference in zip(values, loss, strict=True):
-            if not _close(value, torch.as_tensor(reference), max(abs(reference), terms.largest)):
+            if not close(value, torch.as_tensor(reference), max(abs(reference), terms.largest)):
                 return f"the loss is {float(value):.8g} against {float(reference):.8g}"
         largest = max(
             (float(g.abs().max()) for g in eager if g is not None and g.numel()), default=0
         )
         for p, gradient in zip(self.parameters, eager, strict=True):
-            if not _close_or_none(compiled.get(id(p)), gradient, largest):
+            if not close_or_none(compiled.get(id(p)), gradient, largest):
                 name = next(name for name, other in self.named.items() if other is p)
                 return f"the gradient of {name} differs"
-        if not all(_close(a, b, _size(b)) for a, b in zip(ours, after, strict=True)):
+        if not all(close(a, b, size(b)) for a, b in zip(ours, after, strict=True)):
             return "a tensor that it changes in place differs"
         return None
-
-
-class _Terms(TorchFunctionMode):
-    """Observes how large the terms are that a loss is the sum of, beside which it may be small.
-
-    Attributes:
-        largest: the largest sum of absolute values that was taken outside of the programs.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.largest = 0.0
-        self.in_program = False
-
-    def __torch_function__(
-        self, function: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
-    ) -> Any:
-        if function in (torch.sum, torch.Tensor.sum) and not self.in_program:
-            x = args[0].detach()
-            if x.is_floating_point() and x.numel():
-                self.largest = max(self.largest, float(x.abs().sum()))
-        return function(*args, **(kwargs or {}))
-
-    def program(self, program: Callable) -> Callable:
-        """Mark what runs inside a program."""
-        return marked(self, program)
-
-
-def _hooked(parameter: Tensor) -> bool:
-    # A hook after accumulation is an attribute that older versions of torch lack.
-    after = getattr(parameter, "_post_accumulate_grad_hooks", None)
-    return bool(parameter._backward_hooks or after)
-
-
-def _size(tensor: Tensor) -> float:
-    return float(tensor.abs().max()) if tensor.numel() and tensor.dtype != torch.bool else 0.0
-
-
-def _close(value: Tensor, reference: Tensor, scale: float) -> bool:
-    value = value.to(reference)
-    same = (value == reference) | (value.isnan() & reference.isnan())
-    if reference.is_floating_point() or reference.is_complex():
-        tolerance = TOLERANCES.get(reference.dtype, 0.05) * scale
-        same |= (value - reference).abs() <= tolerance
-    return bool(same.all())
-
-
-def _close_or_none(value: Tensor | None, reference: Tensor | None, largest: float) -> bool:
-    """Compare gradients; none and zero are the same."""
-    if value is None or reference is None:
-        given = value if reference is None else reference
-        return given is None or not given.any()
-    # What cancels in one gradient is as large as rounding in the others.
-    return _close(value, reference, max(_size(reference), 1e-3 * largest))

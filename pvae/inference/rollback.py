@@ -1,7 +1,7 @@
 """Running a program and then having it not have been run."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import pyro
@@ -36,12 +36,13 @@ def undone(
     gradients = [leaf.grad for leaf in leaves]
     for leaf in leaves:
         leaf.grad = None
-    recorder = _Record()
+    recorder = Record()
     tensors = [] if watch is None else [(t, t.detach()) for t in watch.tensors if is_plain(t)]
-    store = stored() if watch is not None else nullcontext([])
+    store: AbstractContextManager[list] = stored() if watch is not None else nullcontext([])
     with same_noise(), store as stored_changes:
         try:
-            with recorder if record else nullcontext():
+            recording: AbstractContextManager[Any] = recorder if record else nullcontext()
+            with recording:
                 yield recorder.wrote
         finally:
             for tensor, before in tensors:  # which may have been given other memory
@@ -82,17 +83,28 @@ def stored() -> Iterator[list[Change]]:
 @contextmanager
 def same_noise() -> Iterator[None]:
     """Put all random states back on leaving, so that what follows draws the same numbers."""
-    state = pyro.util.get_rng_state()
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    state = noise()
     try:
         yield
     finally:
-        pyro.util.set_rng_state(state)
-        if cuda:
-            torch.cuda.set_rng_state_all(cuda)
+        set_noise(state)
 
 
-class _Record(TorchDispatchMode):
+def noise() -> tuple[dict, list[Tensor]]:
+    """All random states."""
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    return pyro.util.get_rng_state(), cuda
+
+
+def set_noise(state: tuple[dict, list[Tensor]]) -> None:
+    """Put all random states back."""
+    host, cuda = state
+    pyro.util.set_rng_state(host)
+    if cuda:
+        torch.cuda.set_rng_state_all(cuda)
+
+
+class Record(TorchDispatchMode):
     """Remembers tensors as they were before they are first written to.
 
     Tensors that are made meanwhile, such as parameters at their first use, are nothing to undo.
@@ -122,6 +134,8 @@ class _Record(TorchDispatchMode):
         return result
 
     def _remember(self, tensor: Tensor) -> None:
+        if not is_plain(tensor):
+            return
         key = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
         if tensor.numel() and _memory(tensor) not in self.made and key not in self.before:
             self.before[key] = tensor, tensor.clone()
@@ -131,11 +145,17 @@ class _Record(TorchDispatchMode):
         memories = {_memory(other) for other, _ in self.before.values()}
         return _memory(tensor) in memories
 
+    def written(self) -> list[tuple[Tensor, Tensor]]:
+        """The tensors that were written to, and what they are now."""
+        return [(tensor, tensor.clone()) for tensor, _ in self.before.values()]
+
     def restore(self) -> None:
+        """Write back what was there before."""
         with torch.no_grad():
             for tensor, before in reversed(self.before.values()):
                 tensor.copy_(before)
 
 
 def _memory(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
+    # Tensors of another layout are never parts of a graph.
+    return tensor.untyped_storage().data_ptr() if is_plain(tensor) else id(tensor)

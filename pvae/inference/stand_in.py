@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pvae.inference.guards import ATOMS, Watch, equal
+from pvae.inference.equality import ATOMS, equal
+from pvae.inference.guards import Watch
 from pvae.inference.parts import put_together, take_apart
 from pvae.inference.rollback import is_plain
 from pvae.inference.scalars import Scalar
@@ -33,7 +34,7 @@ class Spot(NamedTuple):
         return hash((id(self.holder), self.kind, self.key))
 
     def __eq__(self, other: object) -> bool:
-        return self.holder is other.holder and self[1:] == other[1:]
+        return isinstance(other, Spot) and self.holder is other.holder and self[1:] == other[1:]
 
 
 class StandIn:
@@ -102,8 +103,10 @@ class StandIn:
             return True
         if i not in self.tensors:
             return isinstance(part, (*ATOMS, np.ndarray)) and equal(part, before)
-        if type(part) is not type(before) or i in self._numbers:
-            return type(part) is type(before)
+        if type(part) is not type(before):
+            return False
+        if i in self._numbers:
+            return replaceable(part)
         if not replaceable(part):
             return False
         return _kind(_as_tensor(part)) == _kind(self.tensors[i])
@@ -141,7 +144,10 @@ def replaceable(value: Any) -> bool:
         return is_plain(value) and not value.requires_grad
     if isinstance(value, np.ndarray):
         return value.dtype.kind in "biuf" and value.dtype.isnative and value.flags.writeable
-    return type(value) in _NUMBERS
+    # Whole numbers as large as doubles hold them, of which guards are computed.
+    return type(value) in _NUMBERS and (
+        isinstance(value, float | np.floating) or abs(int(value)) < 2**53
+    )
 
 
 def _alike(now: Any, before: Any) -> bool:

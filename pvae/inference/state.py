@@ -49,7 +49,7 @@ class Place:
         """Take what is there now for what was."""
         self.keys, self.values = self.read()
 
-    def read(self) -> tuple[Sequence, Sequence]:
+    def read(self) -> tuple[Sequence, list]:
         """Keys and values as they are now."""
         raise NotImplementedError
 
@@ -88,7 +88,7 @@ class Place:
 class Entries(Place):
     """The entries of a dictionary, such as that of an object's attributes."""
 
-    def read(self) -> tuple[Sequence, Sequence]:
+    def read(self) -> tuple[Sequence, list]:
         """Keys and values as they are now."""
         kind = OrderedDict if isinstance(self.holder, OrderedDict) else dict
         return list(kind.keys(self.holder)), list(kind.values(self.holder))
@@ -120,7 +120,7 @@ class Entries(Place):
 class Elements(Place):
     """The elements of a list, a deque or a set."""
 
-    def read(self) -> tuple[Sequence, Sequence]:
+    def read(self) -> tuple[Sequence, list]:
         """Keys and values as they are now."""
         values = list(self.holder)
         return range(len(values)), values
@@ -154,7 +154,7 @@ class Names(Place):
         self._absent = self.names.difference(self.keys)
         self._get = itemgetter(*self.keys) if self.keys else None
 
-    def read(self) -> tuple[Sequence, Sequence]:
+    def read(self) -> tuple[Sequence, list]:
         """Keys and values as they are now."""
         keys = [name for name in self.names if name in self.holder]
         return keys, [self.holder[key] for key in keys]
@@ -176,7 +176,7 @@ class Names(Place):
 class OfClass(Place):
     """The attributes of a class."""
 
-    def read(self) -> tuple[Sequence, Sequence]:
+    def read(self) -> tuple[Sequence, list]:
         """Keys and values as they are now."""
         found = {k: v for k, v in vars(self.holder).items() if k not in _OF_NO_MATTER}
         return list(found), list(found.values())
@@ -204,7 +204,7 @@ class Slots(Place):
         self.names = tuple(names)
         super().__init__(holder, owner, named)
 
-    def read(self) -> tuple[Sequence, Sequence]:
+    def read(self) -> tuple[Sequence, list]:
         """Keys and values as they are now."""
         found = {n: getattr(self.holder, n, ABSENT) for n in self.names}
         return list(found), list(found.values())
@@ -224,7 +224,7 @@ class Slots(Place):
 class Cells(Place):
     """The names that a function closes over."""
 
-    def read(self) -> tuple[Sequence, Sequence]:
+    def read(self) -> tuple[Sequence, list]:
         """Keys and values as they are now."""
         found = {}
         for name, cell in zip(
@@ -252,7 +252,7 @@ class Cells(Place):
 class Readable(Place):
     """Entries that are read here and written elsewhere, as of a read-only view."""
 
-    def read(self) -> tuple[Sequence, Sequence]:
+    def read(self) -> tuple[Sequence, list]:
         """Keys and values as they are now."""
         return list(self.holder), [self.holder[key] for key in self.holder]
 
@@ -282,9 +282,9 @@ class Content(Place):
         self._copy, self._put, self._equal = copy, put, equal
         super().__init__(holder, owner)
 
-    def read(self) -> tuple[Sequence, Sequence]:
+    def read(self) -> tuple[Sequence, list]:
         """Keys and values as they are now."""
-        return (None,), (self._copy(self.holder),)
+        return (None,), [self._copy(self.holder)]
 
     def same(self) -> bool:
         """Whether all is as it was."""

@@ -1,55 +1,31 @@
 """From a loss that runs two Pyro programs to a graph of torch operators."""
 
-import math
 import random
-import re
-import sys
 import sysconfig
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import pyro.util
 import torch
-from pyro.ops import provenance
-from pyro.poutine.scale_messenger import ScaleMessenger
 from torch import Tensor, fx
 from torch._subclasses.fake_tensor import FakeTensor
-from torch.distributions import Distribution
 from torch.fx.experimental.proxy_tensor import make_fx
-from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import _disable_current_modes
 
 from pvae.inference.assertions import Checks
 from pvae.inference.bernoulli import draw_as_torch_does
+from pvae.inference.passes import keep_used, lift, simplify
+from pvae.inference.patches import traceable
 from pvae.inference.rollback import is_plain
-from pvae.inference.scalars import Guard, Scalar, is_random
+from pvae.inference.scalars import Guard, Scalar
+from pvae.inference.symbolic import Symbolic
 from pvae.inference.untraceable import Untraceable, brief
 
-_READS = {
-    torch.Tensor.item,
-    torch.Tensor.tolist,
-    torch.Tensor.numpy,
-    torch.Tensor.__bool__,
-    torch.Tensor.__int__,
-    torch.Tensor.__float__,
-    torch.Tensor.__index__,
-}
-_IN_PLACE = re.compile(r"[a-z]\w*[a-z0-9]_|__i(add|sub|mul|truediv|floordiv|mod|pow|and|or|xor)__")
-_SAME = {  # operators that return their first argument when the shape stays as it was
-    torch.ops.aten.view.default,
-    torch.ops.aten._unsafe_view.default,
-    torch.ops.aten.reshape.default,
-    torch.ops.aten.expand.default,
-    torch.ops.aten.alias.default,
-}
 # The code that is not the user's own, where a message must not point.
 _LIBRARIES = tuple(
     str(path)
@@ -147,7 +123,7 @@ def trace(
     if any(isinstance(tensor, FakeTensor) for tensor in graph.live):
         raise Untraceable("it keeps tensors of one run for the next")
     draw_as_torch_does(graph.module)
-    _simplify(graph.module)
+    simplify(graph.module)
     return graph
 
 
@@ -179,15 +155,15 @@ def _trace(
 ) -> tuple[Graph, list[Tensor]]:
     """Trace once; return also the tensors that were met and not known."""
     graph = Graph(fx.GraphModule({}, fx.Graph()), [], pytree.tree_structure(0.0))
-    modes: list[_Symbolic] = []
+    modes: list[Symbolic] = []
 
     def run(*tensors: Tensor) -> list[Tensor]:
         leaves, rest = tensors[: len(parameters)], tensors[len(parameters) :]
         args, others = rest[: len(inputs)], rest[len(inputs) :]
-        mode = _Symbolic(parameters, leaves, known, others, checks, scalars)
+        mode = Symbolic(parameters, leaves, known, others, checks, scalars)
         modes.append(mode)
         positional, named = arguments(args)
-        with _traceable(mode), torch.set_grad_enabled(scale is not None):
+        with traceable(mode), torch.set_grad_enabled(scale is not None):
             with mode:
                 loss = call(mode.program(model), mode.program(guide), *positional, **named)
             values, graph.loss = pytree.tree_flatten(loss)
@@ -220,268 +196,11 @@ def _trace(
             if tensor is not before and not torch.equal(tensor, before):
                 with torch.no_grad():
                     tensor.copy_(before)
-    held = _lift(graph.module)
-    used = _keep_used(graph.module, len(parameters) + len(inputs), len(known))
+    held = lift(graph.module)
+    used = keep_used(graph.module, len(parameters) + len(inputs), len(known))
     graph.live = [*(known[i] for i in used), *held]
     read = {id(tensor) for tensor in graph.read}
     return graph, [tensor for tensor, _ in unknown if id(tensor) not in read]
-
-
-class _Symbolic(TorchFunctionMode):
-    """Have Pyro programs and objectives run on symbols.
-
-    Wherever a tensor is met that has a symbol, in a module, in the parameter store or in a closure,
-    its symbol takes its place.
-
-    Args:
-        parameters: the parameters.
-        leaves: their symbols.
-        known: other tensors that were there before.
-        symbols: their symbols.
-        checks: what checks of values found in another run.
-        scalars: tensors that stand for numbers, and the numbers.
-
-    Attributes:
-        unknown: the other tensors that were met, and copies of the single numbers among them, which
-            torch takes for constants and computes with.
-        surrogates: what is to be differentiated.
-        read: tensors whose values were read.
-        in_program: whether model or guide is running.
-        conditions: what was checked, and what the check is taken to find.
-    """
-
-    def __init__(
-        self,
-        parameters: Sequence[Tensor],
-        leaves: Sequence[Tensor],
-        known: Sequence[Tensor],
-        symbols: Sequence[Tensor],
-        checks: Checks | None,
-        scalars: Sequence[tuple[Tensor, Scalar]] = (),
-    ) -> None:
-        super().__init__()
-        self.numbers = {id(tensor): scalar for tensor, scalar in scalars}
-        self.guards: list[Guard] = []
-        self.decided: set[int] = set()
-        # Of tensors that are computed from such numbers alone: how, and from which of them.
-        self._scalars: dict[int, tuple[Tensor, Scalar, frozenset[int]]] = {}
-        self.checks = checks
-        pairs = zip((*parameters, *known), (*leaves, *symbols), strict=True)
-        self.symbols = {id(tensor): symbol for tensor, symbol in pairs}
-        self.unreadable = set(map(id, parameters))  # changed by every step, or already by this one
-        self.unknown: dict[int, tuple[Tensor, Tensor]] = {}
-        self.surrogates: list[Tensor] = []
-        self.read: list[Tensor] = []
-        self.in_program = False
-        self.conditions: list[tuple[Tensor, bool]] = []
-        self._origins: dict[int, tuple[Tensor, frozenset]] = {}
-
-    def __torch_function__(
-        self, function: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
-    ) -> Any:
-        given = args
-        if kwargs and kwargs.get("generator") is not None:
-            raise Untraceable("it draws from a torch.Generator of its own")
-        if self.numbers and function is torch.Tensor.__bool__:
-            answer = self.decide(given[0])
-            if answer is not None:
-                return answer
-        if function in _READS and id(given[0]) in self.numbers:
-            raise Untraceable("a value that changes at every step is more than computed with")
-        if function in _READS and self._can_read(given[0]):
-            self.read.append(given[0])
-            with _disable_current_modes():
-                return function(*args, **(kwargs or {}))
-        if function is torch.Tensor.__bool__ and self.checks is not None:
-            answer = self.checks.answer(sys._getframe(1))
-            if answer is not None:
-                self.conditions.append((self._symbol(given[0]), answer))
-                return answer
-        args, kwargs = pytree.tree_map_only(
-            Tensor,
-            self._symbol,
-            (args, kwargs or {}),
-            is_leaf=lambda value: isinstance(value, torch.Size),  # it would become a tuple
-        )
-        if not self.in_program:
-            if function is torch.Tensor.item:
-                return args[0].detach().clone()
-            if function is torch.Tensor.backward:
-                self.surrogates.append(args[0])
-                return None
-            if function is torch.Tensor.masked_select:
-                # Pyro's enumeration selects terms in order to sum them, where zeros do as well.
-                return torch.where(args[1], args[0], torch.zeros_like(args[0]))
-        result = function(*args, **kwargs)
-        if self._origins:
-            self.derive(result, self.origin((args, kwargs)))
-        if self._scalars:
-            self._compute_scalar(function, args, kwargs, result)
-        if _IN_PLACE.fullmatch(getattr(function, "__name__", "")):
-            # `count += 1` names the tensor anew, which must not come to be called a symbol.
-            self.unreadable.add(id(given[0]))
-            self._scalars.pop(id(args[0]), None)
-            return given[0]
-        return result
-
-    # What Python decides by numbers that vary holds as long as it would decide so again.
-
-    def decide(self, tensor: Tensor, raises: bool = False) -> bool | None:
-        """The truth of a number that is computed from those that vary; else nothing."""
-        found = self._scalars.get(id(self._symbol(tensor)))
-        if found is None:
-            return None
-        _, scalar, of = found
-        with torch._C.DisableTorchFunction(), _disable_current_modes():
-            answer = bool(scalar.value())
-        self.guards.append(Guard(scalar, answer, raises))
-        self.decided |= of
-        return answer
-
-    def _compute_scalar(self, function: Callable, args: tuple, kwargs: dict, result: Any) -> None:
-        """Note how a number is computed from those that vary, if it is."""
-        given = [x for x in pytree.tree_leaves((args, kwargs)) if torch.is_tensor(x)]
-        found = [self._scalars.get(id(x)) for x in given]
-        if not found or None in found or not torch.is_tensor(result) or is_random(function):
-            return
-        args, kwargs = pytree.tree_map_only(
-            Tensor, lambda x: self._scalars[id(x)][1], (args, kwargs)
-        )
-        of = frozenset().union(*(one[2] for one in found))
-        self._scalars[id(result)] = result, Scalar(function, args, kwargs), of
-
-    # Pyro tracks which sites a tensor depends on by a subclass of tensors, which symbols cannot be.
-
-    def origin(self, value: Any) -> frozenset:
-        """The names of the sites that the tensors in a value depend on."""
-        found = (self._origins.get(id(x)) for x in pytree.tree_leaves(value) if torch.is_tensor(x))
-        return frozenset().union(*(origin for _, origin in filter(None, found)))
-
-    def derive(self, value: Any, origin: frozenset) -> Any:
-        """Say what the tensors in a value depend on besides, and return it."""
-        for x in pytree.tree_leaves(value) if origin else ():
-            if torch.is_tensor(x):
-                self._origins[id(x)] = x, self.origin(x) | origin
-        return value
-
-    def _can_read(self, tensor: Tensor) -> bool:
-        """Whether a tensor has a value, which is that before the run."""
-        return not isinstance(tensor, FakeTensor) and id(tensor) not in self.unreadable
-
-    def _symbol(self, tensor: Tensor) -> Tensor:
-        if isinstance(tensor, provenance.ProvenanceTensor):
-            raise Untraceable("it keeps a tensor of an earlier run, as averaging baselines do")
-        symbol = self.symbols.get(id(tensor), tensor)
-        if id(tensor) in self.numbers and id(symbol) not in self._scalars:
-            of = frozenset((id(tensor),))
-            self._scalars[id(symbol)] = symbol, self.numbers[id(tensor)], of
-        known = isinstance(symbol, FakeTensor) or symbol.is_meta or id(symbol) in self.unknown
-        if not known:
-            if not is_plain(symbol):
-                raise Untraceable(f"it computes with a {symbol.layout} tensor")
-            if not symbol.is_leaf:
-                raise Untraceable("it computes with the result of an earlier run, and its history")
-            with _disable_current_modes(), torch.no_grad():
-                copy = symbol.clone() if symbol.numel() == 1 else symbol
-                self.unknown[id(symbol)] = symbol, copy
-        return symbol
-
-    def program(self, program: Callable) -> Callable:
-        """Mark what runs inside a program, which may not take numbers for tensors."""
-        return marked(self, program)
-
-
-def marked(mode: Any, program: Callable) -> Callable:
-    """A program that says to a mode, by its attribute ``in_program``, when it is running."""
-    # In the form of Pyro's handlers, for objectives that look what kind of a guide it is.
-    return partial(_run_inside, mode, program)
-
-
-def _run_inside(mode: Any, program: Callable, *args: Any, **kwargs: Any) -> Any:
-    before, mode.in_program = mode.in_program, True
-    try:
-        return program(*args, **kwargs)
-    finally:
-        mode.in_program = before
-
-
-@contextmanager
-def _traceable(mode: _Symbolic) -> Iterator[None]:
-    """Have Pyro not look at values: the eager run that a graph is compared with has looked."""
-    begin = Distribution.__init__
-
-    def unchecked(self: Distribution, *args: Any, validate_args: Any = None, **kwargs: Any) -> None:
-        begin(self, *args[:2], validate_args=False, **kwargs)
-
-    def tracked(cls: type, data: Tensor, provenance: frozenset = frozenset()) -> Tensor:
-        return mode.derive(data, provenance)
-
-    make, convert = torch.tensor, torch.from_numpy
-
-    def tensor(data: Any, **kwargs: Any) -> Tensor:  # where a tensor stands in for an array
-        return data.detach().clone().to(**kwargs) if torch.is_tensor(data) else make(data, **kwargs)
-
-    def from_numpy(data: Any) -> Tensor:
-        return data if torch.is_tensor(data) else convert(data)
-
-    begin_scale = ScaleMessenger.__init__
-
-    def scaled(self: ScaleMessenger, scale: Any) -> None:
-        if torch.is_tensor(scale) and mode.decide(scale > 0, raises=True) is False:
-            raise Untraceable("a scale is not positive")
-        begin_scale(self, scale)
-
-    def tracing() -> bool | None:  # Pyro's objectives ask, on account of TorchScript
-        asks = sys._getframe(1).f_globals.get("__name__", "")
-        return True if asks.startswith("pyro.") and not mode.in_program else None
-
-    with (
-        pyro.validation_enabled(False),
-        _without_mkldnn(),
-        mock.patch.object(Distribution, "__init__", unchecked),
-        mock.patch.object(Distribution, "_validate_sample", return_value=None),
-        mock.patch.object(provenance.ProvenanceTensor, "__new__", tracked),
-        mock.patch.object(provenance, "extract_provenance", lambda x: (x, mode.origin(x))),
-        mock.patch.object(torch._C, "_get_tracing_state", tracing),
-        mock.patch.object(ScaleMessenger, "__init__", scaled),
-        mock.patch.multiple(math, **_of_tensors()),
-        mock.patch.object(torch, "manual_seed", _seed),
-        mock.patch.object(torch, "tensor", tensor),
-        mock.patch.object(torch, "from_numpy", from_numpy),
-        mock.patch.object(pyro.util, "torch_isnan", return_value=False),
-        mock.patch.object(pyro.util, "torch_isinf", return_value=False),
-    ):
-        yield
-
-
-@contextmanager
-def _without_mkldnn() -> Iterator[None]:
-    """Have recurrent networks be the operators that they are made of, which can be traced."""
-    before = torch._C._get_mkldnn_enabled()
-    torch._C._set_mkldnn_enabled(False)
-    try:
-        yield
-    finally:
-        torch._C._set_mkldnn_enabled(before)
-
-
-def _of_tensors() -> dict[str, Callable]:
-    """Functions of numbers that take tensors as well."""
-
-    def either(name: str) -> Callable:
-        of_number, of_tensor = getattr(math, name), getattr(torch, name)
-
-        def function(*args: Any) -> Any:
-            return (of_tensor if any(map(torch.is_tensor, args)) else of_number)(*args)
-
-        return function
-
-    names = "cos exp expm1 log log1p pow sigmoid sin sqrt tanh"
-    return {name: either(name) for name in names.split() if hasattr(math, name)}
-
-
-def _seed(seed: int) -> None:
-    raise Untraceable("it seeds torch")
 
 
 def _drawn(now: tuple, before: tuple) -> bool:
@@ -499,62 +218,6 @@ def _like(parameter: Tensor, gradient: Tensor) -> Tensor:
     if gradient.stride() == parameter.stride():
         return gradient
     return torch.empty_like(parameter).copy_(gradient)
-
-
-def _lift(module: fx.GraphModule) -> list[Tensor]:
-    """Make inputs of the tensors that a graph holds, and return them."""
-    lifted: dict[str, fx.Node] = {}
-    held: list[Tensor] = []
-    last = [node for node in module.graph.nodes if node.op == "placeholder"][-1:]
-    # No operator runs on a literal until it is copied, and many copies are of nobody's use.
-    module.graph.eliminate_dead_code()
-    for node in list(module.graph.nodes):
-        if node.op != "get_attr":
-            continue
-        if node.target not in lifted:
-            with module.graph.inserting_after(*last):
-                lifted[node.target] = module.graph.placeholder(node.target)
-            lifted[node.target].meta = dict(node.meta)
-            last = [lifted[node.target]]
-            held.append(getattr(module, node.target))
-        node.replace_all_uses_with(lifted[node.target])
-        module.graph.erase_node(node)
-    module.recompile()
-    return held
-
-
-def _keep_used(module: fx.GraphModule, first: int, count: int) -> list[int]:
-    """Remove those of some inputs that nothing uses, and return which are left."""
-    inputs = [node for node in module.graph.nodes if node.op == "placeholder"]
-    used = []
-    for number, node in enumerate(inputs[first : first + count]):
-        if node.users:
-            used.append(number)
-        else:
-            module.graph.erase_node(node)
-    module.recompile()
-    return used
-
-
-def _simplify(module: fx.GraphModule) -> None:
-    """Leave out operators that change nothing, which the plain graph would run."""
-    for node in module.graph.nodes:
-        if node.target in _SAME:
-            before, after = (n.meta.get("val") for n in (node.args[0], node))
-            if torch.is_tensor(before) and _same_layout(before, after):
-                node.replace_all_uses_with(node.args[0])
-        elif node.target is torch.ops.aten._linalg_check_errors.default:
-            module.graph.erase_node(node)  # it waits for the device; eager steps have looked
-    module.graph.eliminate_dead_code()
-    module.recompile()
-
-
-def _same_layout(one: Tensor, other: Tensor) -> bool:
-    if one.dtype != other.dtype:
-        return False
-    pairs = ((*one.shape, *one.stride()), (*other.shape, *other.stride()))
-    # Sizes that only a run can tell cannot be compared.
-    return all(isinstance(n, int) for sizes in pairs for n in sizes) and pairs[0] == pairs[1]
 
 
 def _cause(error: Exception) -> str:

@@ -20,19 +20,29 @@ class Update:
         optim: the optimizer.
 
     Attributes:
-        batch_size: what gradients are to be divided by.
-        capturable: whether a CUDA graph can hold it.
         leaves_zeros: whether gradients are left zeros after a step, as SVI leaves them.
-        moved: a number that changes when tensors that such a graph holds were replaced.
     """
 
-    batch_size = 1
-    capturable = False
     leaves_zeros = True
-    moved = 0
 
     def __init__(self, optim: PyroOptim) -> None:
         self.optim = optim
+        self._moved = 0
+
+    @property
+    def batch_size(self) -> int:
+        """What gradients are to be divided by."""
+        return 1
+
+    @property
+    def capturable(self) -> bool:
+        """Whether a CUDA graph can hold it."""
+        return False
+
+    @property
+    def moved(self) -> int:
+        """A number that changes when tensors that such a graph holds were replaced."""
+        return self._moved
 
     def prepare(self, parameters: Sequence[Tensor]) -> None:
         """Get to know the parameters of a new graph."""
@@ -45,7 +55,7 @@ class Update:
 
     def __call__(self, parameters: Sequence[Tensor]) -> None:
         """Update parameters by their gradients."""
-        self.optim(parameters)
+        self.optim([*parameters])
 
 
 class OwnUpdate(Update):
@@ -94,7 +104,6 @@ class FusedUpdate(Update):
     def __init__(self, optim: PyroOptim) -> None:
         super().__init__(optim)
         self.parameters: list[Tensor] = []
-        self.torch_optimizer: torch.optim.Optimizer | None = None
         self._stepper: Stepper | None = None
         self._settings: list[tuple[dict, str, Any]] = []
         self._clips: list[tuple[Any, Tensor]] = []
@@ -102,13 +111,17 @@ class FusedUpdate(Update):
     @property
     def capturable(self) -> bool:
         """Whether all of it is in a form that a CUDA graph can hold."""
-        assert self.torch_optimizer is not None
-        return _capturable(self.torch_optimizer)
+        return _capturable(self._prepared.optimizer)
+
+    @property
+    def _prepared(self) -> Stepper:
+        assert self._stepper is not None  # `prepare` comes first
+        return self._stepper
 
     def fit(self) -> None:
         """Have states follow parameters that were given another dtype, device or shape."""
-        if self.torch_optimizer is not None:
-            fit_states(self.torch_optimizer)
+        if self._stepper is not None:
+            fit_states(self._stepper.optimizer)
             self._stepper.reset()
 
     def prepare(self, parameters: Sequence[Tensor]) -> None:
@@ -122,7 +135,7 @@ class FusedUpdate(Update):
         for p in new:
             if p not in optim.optim_objs:  # as PyroOptim does when it first meets a parameter
                 optim.optim_objs[p] = optim._get_optim(p)
-                optim.grad_clip[p] = optim._get_grad_clip(p)
+                optim.grad_clip[p] = optim._get_grad_clip(p)  # type: ignore[arg-type]  # as it calls it itself
                 name = pyro.get_param_store().param_name(p)
                 state = optim._state_waiting_to_be_consumed.pop(name, None)
                 if state is not None:
@@ -136,9 +149,9 @@ class FusedUpdate(Update):
 
     def refresh(self) -> None:
         """Take over what was changed, such as a learning rate by its schedule."""
-        singles = self.optim.optim_objs
+        singles, optimizer = self.optim.optim_objs, self._prepared.optimizer
         if any(
-            p not in singles or self._single(p).state[p] is not self.torch_optimizer.state[p]
+            p not in singles or self._single(p).state[p] is not optimizer.state[p]
             for p in self.parameters
         ):
             parameters, self.parameters = self.parameters, []
@@ -148,9 +161,9 @@ class FusedUpdate(Update):
         if not changed:
             return
         groups = self._equals()
-        same = len(groups) == len(self.torch_optimizer.param_groups)
+        same = len(groups) == len(optimizer.param_groups)
         if same and changed == {"lr"}:
-            for group, (settings, _) in zip(self.torch_optimizer.param_groups, groups, strict=True):
+            for group, (settings, _) in zip(optimizer.param_groups, groups, strict=True):
                 if torch.is_tensor(group["lr"]):
                     group["lr"].fill_(settings["lr"])
                 else:
@@ -164,7 +177,7 @@ class FusedUpdate(Update):
         if not torch.cuda.is_available() or not torch.cuda.is_current_stream_capturing():
             self.refresh()
         if any(hooked(self._single(p)) for p in self.parameters):
-            self.optim(parameters)  # whose optimizers have the same states
+            self.optim([*parameters])  # whose optimizers have the same states
             return
         # Those of other programs may have been left zeros by an eager step.
         given = {id(p) for p in parameters}
@@ -174,7 +187,7 @@ class FusedUpdate(Update):
         for clip, p in self._clips:
             if p.grad is not None:
                 clip(p)
-        self._stepper.step()
+        self._prepared.step()
         for p, gradient in others:
             p.grad = gradient
 
@@ -197,19 +210,19 @@ class FusedUpdate(Update):
         return groups
 
     def _group(self) -> None:
-        factory = self.optim.pt_optim_constructor
+        factory: Any = self.optim.pt_optim_constructor
         groups = []
         for settings, members in self._equals():
             chosen = {} if _asked(settings) else forms(factory, members)
             groups.append({"params": members, **settings, **chosen})
         flags = {k: True for k in ("fused",) if all(group.get(k) for group in groups)}
-        self.torch_optimizer = factory(groups, lr=groups[0]["lr"], **flags)
-        place_rates(self.torch_optimizer)
+        optimizer = factory(groups, lr=groups[0]["lr"], **flags)
+        place_rates(optimizer)
         for p in self.parameters:
-            self.torch_optimizer.state[p] = self._single(p).state[p]  # one dictionary, two owners
-        self._stepper = Stepper(self.torch_optimizer)
+            optimizer.state[p] = self._single(p).state[p]  # one dictionary, two owners
+        self._stepper = Stepper(optimizer)
         self._remember()
-        self.moved += 1
+        self._moved += 1
 
     def _remember(self) -> None:
         owns = [self._single(p).param_groups[0] for p in self.parameters]

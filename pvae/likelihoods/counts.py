@@ -38,6 +38,7 @@ class Counts(Conditional):
             fit.
     """
 
+    mean_total: Tensor
     domain = "counts"
 
     def __init__(
@@ -48,8 +49,11 @@ class Counts(Conditional):
         network: NetworkOrFactory | None,
         exposure: float | Literal["observed"] | None,
     ) -> None:
-        fixed = isinstance(exposure, int | float) and not isinstance(exposure, bool)
-        if not (0 < exposure < float("inf") if fixed else exposure in ("observed", None)):
+        if isinstance(exposure, int | float) and not isinstance(exposure, bool):
+            good = 0 < exposure < float("inf")
+        else:
+            good = exposure in ("observed", None)
+        if not good:
             raise ValueError(
                 f"exposure is {exposure!r}: what rates are relative to must be a positive number "
                 "(a factor common to all data, such as a time), 'observed' (the total of each "
@@ -66,7 +70,7 @@ class Counts(Conditional):
         log_rate = mean.clamp_min(SMALLEST_MEAN).log()
         if self.takes_total:
             self.mean_total.copy_(mean.sum())
-        elif self.exposure is not None:
+        elif isinstance(self.exposure, int | float):
             log_rate = log_rate - math.log(self.exposure)
         self.start_at(log_rate)
 
@@ -83,5 +87,7 @@ class Counts(Conditional):
             total = self.mean_total if total is None else total
             rate = total.reshape(*total.shape, *(1 for _ in range(event_dim))) * shares
         else:
-            rate = raw.exp() if self.exposure is None else self.exposure * raw.exp()
+            rate = raw.exp()
+            if isinstance(self.exposure, int | float):
+                rate = self.exposure * rate
         return rate.clamp_min(SMALLEST_RATE)

@@ -52,6 +52,7 @@ class DiscretizedLogisticMixture(Conditional):
         torch.Size([5, 1, 8, 8])
     """
 
+    offsets: Tensor
     domain = "bytes"
 
     def __init__(

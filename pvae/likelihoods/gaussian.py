@@ -58,6 +58,7 @@ class Gaussian(LocationScale):
         tensor(0.1000)
     """
 
+    variance: Tensor
     domain = "reals"
     scales = ("learned", "element", "predicted", "optimal")
 
@@ -68,7 +69,7 @@ class Gaussian(LocationScale):
         network: NetworkOrFactory | None = None,
         scale: float | Literal["learned", "element", "predicted", "optimal"] = "learned",
     ) -> None:
-        super().__init__(latent_dim, event_shape, network, scale)
+        super().__init__(latent_dim, event_shape, network, scale)  # type: ignore[arg-type]  # `scales`
         if scale == "optimal":
             self.register_buffer("variance", torch.tensor(self.first_scale**2))
 

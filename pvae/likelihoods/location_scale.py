@@ -39,9 +39,11 @@ class LocationScale(Conditional):
         network: NetworkOrFactory | None = None,
         scale: float | Literal["learned", "element", "predicted"] = "learned",
     ) -> None:
-        fixed = isinstance(scale, int | float) and not isinstance(scale, bool)
-        named = isinstance(scale, str) and scale in self.scales
-        if not (0 < scale < float("inf") if fixed else named):
+        if isinstance(scale, int | float) and not isinstance(scale, bool):
+            good = 0 < scale < float("inf")
+        else:
+            good = isinstance(scale, str) and scale in self.scales
+        if not good:
             *names, last = map(repr, self.scales)
             raise ValueError(
                 f"scale is {shown(scale)}: it must be a positive number, {', '.join(names)} or "

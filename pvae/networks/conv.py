@@ -105,7 +105,7 @@ class Conv(nn.Module):
     @property
     def output_bias(self) -> nn.Parameter:
         """The bias of the output: one value per channel, or (D,)."""
-        return self.layers[-1].bias
+        return self.layers[-1].get_parameter("bias")
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (\\*batch, \\*in_shape) to (\\*batch, \\*out_shape)."""

@@ -67,7 +67,7 @@ class MLP(nn.Module):
     @property
     def output_bias(self) -> nn.Parameter:
         """The bias of the output, shape (prod(out_shape),)."""
-        return self.layers[-2].bias
+        return self.layers[-2].get_parameter("bias")
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (\\*batch, \\*in_shape) to (\\*batch, \\*out_shape)."""

@@ -1,5 +1,8 @@
 """The ELBO with a target for its KL term."""
 
+from functools import reduce
+from operator import add
+
 from pyro.poutine import Trace
 from torch import Tensor
 
@@ -58,6 +61,7 @@ class CapacityELBO(Counting, Objective):
         return float(self.capacity * self._rise(self._step.device, self.warmup_steps))
 
     def _loss(self, model_trace: Trace, guide_trace: Trace) -> Tensor:
-        divergence = sum(kl(q, p) for q, p in latents(model_trace, guide_trace))
+        sites = latents(model_trace, guide_trace)
+        divergence = reduce(add, (kl(q, p) for q, p in sites))
         target = self.capacity * self._rise(divergence.device, self.warmup_steps)
         return self.gamma * (divergence - target).abs().sum() - log_likelihood(model_trace)

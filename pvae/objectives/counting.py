@@ -52,7 +52,9 @@ class Counting(ELBO):
 
     def loss_and_grads(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> float:
         """Estimate the loss, accumulate its gradients, and count the step."""
-        loss = super().loss_and_grads(model, guide, *args, **kwargs)
+        loss = super().loss_and_grads(  # type: ignore[misc]  # of the ELBO that this is mixed into
+            model, guide, *args, **kwargs
+        )
         self._step += 1
         return loss
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from pyro.distributions.util import is_identically_zero
@@ -106,7 +107,7 @@ class ImportanceWeighted(Objective):
         bound = self._bound(log_w).sum()
         if not torch.is_grad_enabled():
             return -bound
-        sites = [s for s in guide_trace.nodes.values() if s["type"] == "sample"]
+        sites: list[Any] = [s for s in guide_trace.nodes.values() if s["type"] == "sample"]
         if self._separate:
             surrogate = self._surrogate(log_p, log_q, sites)
         else:
@@ -173,7 +174,7 @@ class ImportanceWeighted(Objective):
 class _Cut(Messenger):
     """Replace each draw by a copy for all later computations, so that its gradient is separate."""
 
-    def _pyro_sample(self, msg: dict) -> None:
+    def _pyro_sample(self, msg: Any) -> None:
         if msg["is_observed"] or site_is_subsample(msg) or msg["value"] is not None:
             return
         check_reparameterized(msg)

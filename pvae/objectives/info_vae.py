@@ -1,6 +1,7 @@
 """The ELBO with a penalty on the discrepancy of aggregate posterior and prior."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from pyro.poutine import Trace
@@ -67,11 +68,7 @@ class InfoVAE(Objective):
         self.alpha = alpha
         self.lambda_ = lambda_
         self.kernel = kernel
-
-    @property
-    def warms_up(self) -> bool:
-        """Whether it has a KL that `pvae.fit` may warm up."""
-        return self.alpha != 1
+        self.warms_up = alpha != 1  # else it has no KL
 
     def _get_trace(
         self, model: Callable, guide: Callable, args: tuple, kwargs: dict
@@ -98,7 +95,7 @@ class InfoVAE(Objective):
 class _DrawPrior(Messenger):
     """Draw every latent from the prior as well, twice."""
 
-    def _pyro_sample(self, msg: dict) -> None:
+    def _pyro_sample(self, msg: Any) -> None:
         if not msg["is_observed"] and not site_is_subsample(msg):
             msg["drawn"] = msg["fn"]()
             with torch.no_grad():

@@ -1,5 +1,8 @@
 """The maximum mean discrepancy between two sets of points."""
 
+from functools import reduce
+from operator import add
+
 import torch
 from torch import Tensor
 
@@ -52,4 +55,4 @@ def squared_distances(x: Tensor, y: Tensor) -> Tensor:
 def _kernel(distances: Tensor, kernel: str, width: Tensor | float) -> Tensor:
     if kernel == "rbf":
         return (-distances / width).exp()
-    return sum(s * width / (s * width + distances) for s in SCALES)
+    return reduce(add, (s * width / (s * width + distances) for s in SCALES))

@@ -2,8 +2,8 @@
 
 import logging
 from abc import abstractmethod
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 import torch
 from pyro.distributions.util import scale_and_mask
@@ -69,18 +69,21 @@ class Objective(ELBO):
     def loss(self, model: Callable, guide: Callable, *args: Any, **kwargs: Any) -> float:
         """Estimate the loss."""
         with torch.no_grad():
-            loss = self.differentiable_loss(model, guide, *args, **kwargs).item()
-        warn_if_nan(loss, "loss")
-        return loss
+            return _number(self.differentiable_loss(model, guide, *args, **kwargs))
 
     def loss_and_grads(self, model: Callable, guide: Callable, *args: Any, **kwargs: Any) -> float:
         """Estimate the loss, and accumulate its gradients."""
         loss = self.differentiable_loss(model, guide, *args, **kwargs)
         if loss.requires_grad:
             loss.backward()
-        loss = loss.item()
-        warn_if_nan(loss, "loss")
-        return loss
+        return _number(loss)
+
+
+def _number(loss: Tensor) -> float:
+    """A loss as a number, with Pyro's warning where it is nan."""
+    number: Any = loss.item()  # to a type checker a float is no numbers.Number
+    warn_if_nan(number, "loss")
+    return number
 
 
 def latents(model_trace: Trace, guide_trace: Trace) -> list[tuple[dict, dict]]:
@@ -89,10 +92,12 @@ def latents(model_trace: Trace, guide_trace: Trace) -> list[tuple[dict, dict]]:
     Raises:
         ValueError: if the draws of one carry no gradient.
     """
-    sites = [s for s in guide_trace.nodes.values() if s["type"] == "sample"]
+    q_nodes: Mapping[str, Any] = guide_trace.nodes
+    p_nodes: Mapping[str, Any] = model_trace.nodes
+    sites = [s for s in q_nodes.values() if s["type"] == "sample"]
     for site in sites:
         check_reparameterized(site)
-    return [(site, model_trace.nodes[site["name"]]) for site in sites]
+    return [(site, p_nodes[site["name"]]) for site in sites]
 
 
 def check_reparameterized(q: dict) -> None:
@@ -108,7 +113,8 @@ def check_reparameterized(q: dict) -> None:
 def log_likelihood(model_trace: Trace) -> Tensor:
     """log p(x|z), summed over the data."""
     sites = (s for s in model_trace.nodes.values() if s["type"] == "sample")
-    return sum(site["log_prob_sum"] for site in sites if site["is_observed"])
+    # No data at all make a 0 that is no tensor, which the arithmetic of objectives takes as well.
+    return cast(Tensor, sum(site["log_prob_sum"] for site in sites if site["is_observed"]))
 
 
 def kl(q: dict, p: dict) -> Tensor:

@@ -24,6 +24,8 @@ class Wrapper(ELBO):
         TypeError: if the objective is not an instance of a Pyro ELBO.
     """
 
+    objective: Any  # an ELBO, whose base class does not declare what ELBOs have in common
+
     def __init__(self, objective: ELBO) -> None:
         # The settings of an ELBO, such as num_particles, are those of the wrapped one.
         self.objective = check_objective(objective)

@@ -1,6 +1,7 @@
 """ROC curves: how well scores separate anomalies from normal data."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -43,10 +44,7 @@ def roc(
         >>> from pvae import plots
         >>> figure = plots.roc(torch.tensor([0.0, 0.0, 1.0]), torch.tensor([0.0, 0.5, 1.0]), 0.75)
     """
-    x, y, areas = (
-        given if isinstance(given, Mapping) else {"": given}
-        for given in (false_positive_rate, true_positive_rate, area)
-    )
+    x, y, areas = map(_by_name, (false_positive_rate, true_positive_rate, area))
     if not x or x.keys() != y.keys() or (area is not None and x.keys() != areas.keys()):
         raise ValueError(
             "The curves must have the same names, at least one, but those of false_positive_rate "
@@ -74,6 +72,11 @@ def roc(
         # Below the axes: curves may run anywhere in them.
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17))
     return figure
+
+
+def _by_name(given: Any) -> Mapping[str, Any]:
+    """One curve as one of a single name, which is empty."""
+    return given if isinstance(given, Mapping) else {"": given}
 
 
 def _curve(name: str, x: Array, y: Array) -> tuple[np.ndarray, np.ndarray]:

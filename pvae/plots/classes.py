@@ -91,7 +91,7 @@ class Classes:
             aspect=40,
         )
         named = np.arange(0, k, ceil(k / self._how_many_fit(figure, apart=0.8)))
-        bar.set_ticks(named, labels=[self.names[i] for i in named])
+        bar.set_ticks(named.tolist(), labels=[self.names[i] for i in named])
         bar.minorticks_off()
         bar.ax.tick_params(length=0)
         bar.outline.set_visible(False)

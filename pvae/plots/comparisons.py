@@ -133,7 +133,7 @@ def _frame(plot: Callable[[SubFigure], Any], title: str, aspect: float) -> np.nd
     width = min(WIDTH, _FRAME_HEIGHT * aspect)
     with style():
         figure = side_by_side([plot], [title], figure=canvas(None, width, width / aspect + _TITLE))
-    agg = FigureCanvasAgg(figure)
+    agg = FigureCanvasAgg(figure)  # type: ignore[arg-type]  # `canvas` makes a whole figure
     agg.draw()
     return np.asarray(agg.buffer_rgba())[..., :3]
 

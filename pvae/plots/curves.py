@@ -1,6 +1,7 @@
 """Loss curves: the loss and its two parts at each epoch."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,7 +17,7 @@ _PANELS = (
     ("kl", 1, r"$\mathrm{KL}(q(z|x)\,\|\,p(z))$"),
 )
 _COLOURS = {"train": ORANGE, "validation": BLUE}
-_BEST = {"color": INK, "marker": "o", "markersize": 7, "markerfacecolor": "none"}
+_BEST: dict[str, Any] = {"color": INK, "marker": "o", "markersize": 7, "markerfacecolor": "none"}
 
 # With more epochs than these, the first ones are legible only on a logarithmic axis.
 _MOST_LINEAR = 50
@@ -154,7 +155,8 @@ def _scale_epochs(axes: Axes, epoch: np.ndarray) -> None:
         # Linear up to 1, for there may be an epoch 0.
         axes.set_xscale("symlog", linthresh=1) if first < 1 else axes.set_xscale("log")
         if last < 1000:
-            axes.xaxis.get_major_locator().set_params(subs=(1, 3))
+            locator: Any = axes.xaxis.get_major_locator()  # of the logarithmic scale
+            locator.set_params(subs=(1, 3))
         axes.xaxis.set_minor_formatter(NullFormatter())
     else:
         axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))

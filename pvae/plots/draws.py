@@ -110,7 +110,7 @@ def _plot_contours(axes: Axes, draws: np.ndarray) -> np.ndarray:
     white = np.linalg.solve(root, (draws - mean).T)
     reach = min(1.2 * np.abs(white).max(), _MOST_DEVIATIONS)
     edges = np.linspace(-reach, reach, _GRID + 1)
-    counts, *_ = np.histogram2d(*white, bins=[edges, edges])
+    counts, *_ = np.histogram2d(white[0], white[1], bins=[edges, edges])
     bandwidth = len(draws) ** (-1 / 6)
     density = gaussian_filter(counts, bandwidth / (edges[1] - edges[0]), mode="constant")
     falling = np.sort(density, axis=None)[::-1]

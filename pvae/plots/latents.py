@@ -54,7 +54,8 @@ def latent_scatter(
         show_square(axes, mean.min(0), mean.max(0))
     else:
         ellipses = EllipseCollection(
-            *(2 * scale.T),
+            2 * scale[:, 0],
+            2 * scale[:, 1],
             np.zeros(n),
             units="xy",
             offsets=mean,

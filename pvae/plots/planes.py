@@ -5,13 +5,13 @@ prior probability: the plane is the unit square, and a grid of evenly spaced per
 """
 
 from collections.abc import Sequence
-from numbers import Integral
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 
+from pvae.checks import is_whole
 from pvae.plots.arrays import Array, as_events, as_posteriors, as_reals
 from pvae.plots.classes import Classes
 from pvae.plots.scatter import plot_outlines, plot_points
@@ -42,7 +42,7 @@ def percentiles(k: int) -> torch.Tensor:
         >>> plots.percentiles(3)
         tensor([-0.9674,  0.0000,  0.9674])
     """
-    if isinstance(k, bool) or not isinstance(k, Integral) or k < 1:
+    if not is_whole(k) or k < 1:
         raise ValueError(f"k must be at least 1 and whole, but it is {k!r}.")
     probability = (torch.arange(k, dtype=torch.float64) + 0.5) / k
     return torch.special.ndtri(probability).to(torch.get_default_dtype())
@@ -162,7 +162,7 @@ def latent_plane(
         angle = np.linspace(0, 2 * np.pi, 48, endpoint=False)
         circle = np.stack([np.cos(angle), np.sin(angle)], -1)
         outlines = _warp(mean[:, None] + scale[:, None] * circle)
-        plot_outlines(left, PolyCollection(outlines), members.of_points)
+        plot_outlines(left, PolyCollection(list(outlines)), members.of_points)
     left.set_aspect(right.get_aspect())
     _label_axes(left)
     members.add_key(figure, [left, right])
@@ -187,7 +187,8 @@ def _as_plane(images: Array, coordinates: Array) -> np.ndarray:
 
 
 def _grid(images: np.ndarray) -> Grid:
-    return Grid.of(*images.shape[:2], images.shape[2:], gap=0)
+    rows, columns, *event = images.shape
+    return Grid.of(rows, columns, event, gap=0)
 
 
 def _plot_manifold(

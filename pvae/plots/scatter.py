@@ -22,7 +22,8 @@ def plot_points(
     # Sorted by class, the last class would cover all others.
     order = np.random.default_rng(0).permutation(n)
     axes.scatter(
-        *points[order].T,
+        points[order, 0],
+        points[order, 1],
         c=colours[order],
         s=_dot_area(axes, n) / (4 if small else 1),
         alpha=_opacity(n),

@@ -67,7 +67,7 @@ class Step(Transform):
 
     def __init__(self) -> None:
         super().__init__(cache_size=1)
-        self._latest: tuple[Tensor | None, Tensor | None] = None, None
+        self._latest: tuple[Tensor, Tensor] | None = None
 
     def call_and_log_det(self, x: Tensor) -> tuple[Tensor, Tensor]:
         r"""Return y and log |det dy/dx|, of shapes (\*batch, d) and (\*batch,)."""
@@ -83,8 +83,9 @@ class Step(Transform):
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
         r"""Return log |det dy/dx|, of shape (\*batch,)."""
-        if x is not self._latest[0]:
-            self._call(x)
+        if self._latest is None or x is not self._latest[0]:
+            _, log_det = self.call_and_log_det(x)
+            self._latest = x, log_det
         return self._latest[1]
 
 
@@ -96,7 +97,7 @@ class _Memory(Transform):
 
     def __init__(self) -> None:
         super().__init__()
-        self._latest: tuple[Tensor | None, Tensor | None, bool] = None, None, False
+        self._latest: tuple[Tensor, Tensor, bool] | None = None
 
     def _call(self, x: Tensor) -> Tensor:
         y = x.view_as(x)
@@ -104,9 +105,10 @@ class _Memory(Transform):
         return y
 
     def _inverse(self, y: Tensor) -> Tensor:
-        x, latest, with_gradients = self._latest
-        if y is latest and (with_gradients or not torch.is_grad_enabled()):
-            return x
+        if self._latest is not None:
+            x, latest, with_gradients = self._latest
+            if y is latest and (with_gradients or not torch.is_grad_enabled()):
+                return x
         return y.view_as(y)  # another tensor, which is not in the cache
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:

@@ -41,6 +41,8 @@ class FullNormal(Split):
         torch.Size([5, 3, 3])
     """
 
+    below: Tensor
+
     def __init__(
         self,
         event_shape: Shape,

@@ -1,6 +1,7 @@
 """The inverse autoregressive flow."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from pyro.nn import ConditionalAutoRegressiveNN
@@ -77,9 +78,10 @@ class InverseAutoregressiveFlow(Flow):
         check_size("layers", layers)
         super().__init__(event_shape, latent_dim, [check_size("context_dim", context_dim)], network)
         order = torch.arange(latent_dim)
+        orders = [cast(torch.LongTensor, each) for each in (order, order.flip(0))]
         self.masked = nn.ModuleList(
             ConditionalAutoRegressiveNN(
-                latent_dim, context_dim, hidden, permutation=order.flip(0) if i % 2 else order
+                latent_dim, context_dim, list(hidden), permutation=orders[i % 2]
             )
             for i in range(layers)
         )

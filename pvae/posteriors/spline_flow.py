@@ -58,6 +58,8 @@ class SplineFlow(Flow):
         torch.Size([5])
     """
 
+    reverse: Tensor
+
     def __init__(
         self,
         event_shape: Shape,

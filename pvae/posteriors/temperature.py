@@ -34,6 +34,9 @@ class Temperature(nn.Module):
         [1.0, 0.5, 0.25, 0.25]
     """
 
+    first: Tensor
+    passes: Tensor
+
     def __init__(
         self,
         temperature: float,
@@ -47,8 +50,9 @@ class Temperature(nn.Module):
                 f"final_temperature is {final_temperature} and annealing_steps {annealing_steps}: "
                 "annealing needs both."
             )
-        self.ratio, self.steps = 1.0, None
-        if annealing_steps is not None:
+        self.ratio = 1.0
+        self.steps: int | None = None
+        if final_temperature is not None and annealing_steps is not None:
             self.ratio = _check("final_temperature", final_temperature) / temperature
             self.steps = check_size("annealing_steps", annealing_steps)
         self.register_buffer("first", torch.tensor(float(temperature)), persistent=False)

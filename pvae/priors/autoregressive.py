@@ -40,6 +40,8 @@ class Autoregressive(nn.Module):
         torch.Size([5, 3])
     """
 
+    start: Tensor
+
     def __init__(
         self, latent_dim: int, components: int = 5, hidden: Sequence[int] = (128, 128)
     ) -> None:
@@ -47,7 +49,7 @@ class Autoregressive(nn.Module):
         self.components = check_size("components", components)
         self.network = masked_network(latent_dim, hidden, outputs=[3 * components])
         with torch.no_grad():
-            bias = self.network.layers[-1].bias.view(3, components, latent_dim)
+            bias = self.network.layers[-1].get_parameter("bias").view(3, components, latent_dim)
             bias[1], bias[2] = first_components(components, latent_dim)
         self.register_buffer("start", torch.zeros(latent_dim), persistent=False)
 

@@ -4,7 +4,7 @@ import math
 
 import pyro.distributions as dist
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pvae.checks import check_number, check_size
 from pvae.distributions.relaxed_bernoulli import RelaxedBernoulli
@@ -28,6 +28,8 @@ class Bernoulli(nn.Module):
         >>> Bernoulli(3, probability=0.25)().mean
         tensor([0.2500, 0.2500, 0.2500])
     """
+
+    logits: Tensor
 
     def __init__(self, latent_dim: int, probability: float = 0.5) -> None:
         super().__init__()

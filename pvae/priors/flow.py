@@ -55,6 +55,10 @@ class Flow(nn.Module):
         torch.Size([5])
     """
 
+    loc: Tensor
+    scale: Tensor
+    reversed: Tensor
+
     def __init__(
         self,
         latent_dim: int,
@@ -73,6 +77,7 @@ class Flow(nn.Module):
         hidden = check_shape("hidden", hidden)
         self.split = latent_dim // 2
         moved = latent_dim - self.split
+        networks: Sequence[nn.Module]
         if kind == "affine_coupling":
             networks = [MLP((self.split,), (2 * moved,), hidden) for _ in range(layers)]
         elif kind == "spline_coupling":

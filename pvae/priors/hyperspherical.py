@@ -2,7 +2,7 @@
 
 import pyro.distributions as dist
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pvae.checks import check_size
 from pvae.distributions.hyperspherical_uniform import HypersphericalUniform
@@ -25,6 +25,8 @@ class Hyperspherical(nn.Module):
         >>> Hyperspherical(3)().sample((5,)).shape
         torch.Size([5, 3])
     """
+
+    centre: Tensor
 
     def __init__(self, latent_dim: int) -> None:
         super().__init__()

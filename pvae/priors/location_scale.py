@@ -19,6 +19,9 @@ class LocationScale(nn.Module):
         ValueError: if latent_dim is below 1.
     """
 
+    loc: Tensor
+    log_scale: Tensor
+
     def __init__(self, latent_dim: int, learned: bool) -> None:
         super().__init__()
         check_size("latent_dim", latent_dim)

@@ -1,6 +1,7 @@
 """The network of the autoregressive priors."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from pyro.nn import AutoRegressiveNN
@@ -29,5 +30,5 @@ def masked_network(
             f"hidden is {hidden}: each layer of a masked network must have at least as many units "
             f"as there are latents, {latent_dim}."
         )
-    order = torch.arange(latent_dim)
+    order = cast(torch.LongTensor, torch.arange(latent_dim))
     return AutoRegressiveNN(latent_dim, list(hidden), list(outputs), permutation=order)

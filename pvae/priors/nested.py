@@ -1,6 +1,7 @@
 """A VAE as the prior of another."""
 
 from collections.abc import Callable
+from functools import partial
 
 from pvae.annotations import Likelihood, Network, Posterior, Prior, Shape
 from pvae.likelihoods.gaussian import Gaussian
@@ -53,11 +54,11 @@ class Nested(VAE):
         def network(in_shape: Shape, out_shape: Shape) -> Network:
             return MLP(in_shape, out_shape, hidden=hidden)
 
-        if likelihood is None:
-            below = Gaussian(upper_dim, (latent_dim,), network=network, scale="predicted")
-        else:
-            below = likelihood(upper_dim, (latent_dim,), network=network)
-        above = posterior((latent_dim,), upper_dim, network=network)
+        # They take a network as well, which the types that the command line reads do not say.
+        make_below: Callable[..., Likelihood] = likelihood or partial(Gaussian, scale="predicted")
+        make_above: Callable[..., Posterior] = posterior
+        below = make_below(upper_dim, (latent_dim,), network=network)
+        above = make_above((latent_dim,), upper_dim, network=network)
         super().__init__(prior(upper_dim), below, above)
         with self.evaluating():
             if not self.posterior(self().sample((2,))).has_rsample:

@@ -2,7 +2,7 @@
 
 import pyro.distributions as dist
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pvae.checks import check_size
 from pvae.distributions.relaxed_one_hot import RelaxedOneHot
@@ -28,6 +28,8 @@ class OneHot(nn.Module):
         >>> OneHot(20, groups=2)().entropy()  # 2 log 10
         tensor(4.6052)
     """
+
+    logits: Tensor
 
     def __init__(self, latent_dim: int, groups: int = 1) -> None:
         super().__init__()

@@ -2,7 +2,7 @@
 
 import pyro.distributions as dist
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pvae.checks import check_size
 
@@ -21,6 +21,9 @@ class StandardNormal(nn.Module):
         >>> StandardNormal(3)().event_shape
         torch.Size([3])
     """
+
+    loc: Tensor
+    scale: Tensor
 
     def __init__(self, latent_dim: int) -> None:
         super().__init__()

@@ -2,6 +2,7 @@
 
 import pyro.distributions as dist
 import torch
+from torch import Tensor
 
 from pvae.checks import check_number
 from pvae.priors.location_scale import LocationScale
@@ -30,6 +31,8 @@ class StudentT(LocationScale):
         >>> StudentT(2, degrees_of_freedom=4.0)().variance
         tensor([2., 2.])
     """
+
+    degrees_of_freedom: Tensor
 
     def __init__(
         self, latent_dim: int, degrees_of_freedom: float = 5.0, learned: bool = False

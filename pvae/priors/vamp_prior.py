@@ -1,5 +1,7 @@
 """The variational mixture of posteriors."""
 
+from typing import Any
+
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
@@ -52,6 +54,11 @@ class VampPrior(nn.Module):
         torch.Size([2])
     """
 
+    logits: Tensor
+    low: Tensor
+    width: Tensor
+    raw_inputs: nn.Parameter | None
+
     def __init__(
         self, latent_dim: int, components: int = 500, learned_weights: bool = False
     ) -> None:
@@ -66,7 +73,7 @@ class VampPrior(nn.Module):
         self.register_parameter("raw_inputs", None)
         # A tuple hides the posterior from torch, and so from parameters and state_dict;
         # a deep copy of a VAE still refers to the posterior of the copy.
-        self._posterior = ()
+        self._posterior: tuple[nn.Module, ...] = ()
 
     def connect(self, posterior: nn.Module) -> None:
         """Set the posterior whose mixture this is.
@@ -92,7 +99,7 @@ class VampPrior(nn.Module):
         shape = (self.components, *check_shape("context_shape", context_shape))
         if self.raw_inputs is None or self.raw_inputs.shape != shape:
             like = next(posterior.parameters(), self.logits)
-            zeros = {"dtype": like.dtype, "device": like.device}
+            zeros: dict[str, Any] = {"dtype": like.dtype, "device": like.device}
             ends = (shape[1], *[1] * (len(shape) - 2))
             self.register_buffer("low", torch.zeros(ends, **zeros))
             self.register_buffer("width", torch.ones(ends, **zeros))
@@ -104,18 +111,18 @@ class VampPrior(nn.Module):
         Args:
             x: shape (n, *event_shape), with n at least the number of components.
         """
-        self._check_connected()
-        if x.shape[1:] != self.raw_inputs.shape[1:]:
+        _, raw_inputs = self._connected()
+        if x.shape[1:] != raw_inputs.shape[1:]:
             raise ValueError(
                 f"The data have event shape {tuple(x.shape[1:])}, and the posterior is given "
-                f"{tuple(self.raw_inputs.shape[1:])}: a VampPrior needs a posterior of x alone."
+                f"{tuple(raw_inputs.shape[1:])}: a VampPrior needs a posterior of x alone."
             )
         if len(x) < self.components:
             raise ValueError(
                 f"There are {self.components} pseudo-inputs and {len(x)} data to initialize them: "
                 f"take at most {len(x)} components."
             )
-        x = x.to(self.raw_inputs)
+        x = x.to(raw_inputs)
         channels = x.transpose(0, 1).flatten(1)
         low, high = channels.amin(1).view_as(self.low), channels.amax(1).view_as(self.low)
         self.low.copy_(low)
@@ -124,21 +131,22 @@ class VampPrior(nn.Module):
         # A constant channel has no width: its inputs have its value, however initialized.
         part = (chosen - low) / torch.where(high > low, high - low, torch.ones_like(low))
         with torch.no_grad():
-            self.raw_inputs.copy_(part.logit(eps=MARGIN))
+            raw_inputs.copy_(part.logit(eps=MARGIN))
 
     @property
     def pseudo_inputs(self) -> Tensor:
         """The pseudo-inputs u, shape (components, *event_shape)."""
-        self._check_connected()
-        return self.low + self.width * self.raw_inputs.sigmoid()
+        _, raw_inputs = self._connected()
+        return self.low + self.width * raw_inputs.sigmoid()
 
     def forward(self) -> dist.TorchDistribution:
         """Return p(z), of event shape (latent_dim,)."""
-        self._check_connected()
-        (posterior,) = self._posterior
+        posterior, _ = self._connected()
         weights = dist.Categorical(logits=self.logits)
         return Mixture(weights, posterior(self.pseudo_inputs))
 
-    def _check_connected(self) -> None:
-        if not self._posterior:
-            raise RuntimeError("A VampPrior needs its posterior: call connect(posterior) first.")
+    def _connected(self) -> tuple[nn.Module, nn.Parameter]:
+        """The posterior, and what makes the pseudo-inputs."""
+        if not self._posterior or self.raw_inputs is None:
+            raise RuntimeError("A VampPrior is made of a posterior: connect(posterior) it first.")
+        return self._posterior[0], self.raw_inputs

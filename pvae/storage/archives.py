@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 import torch
@@ -104,7 +104,7 @@ class Npz(Mapping):
         return zipfile.ZipFile(self.path)
 
 
-def read_array(stream: BinaryIO, size: int) -> np.ndarray:
+def read_array(stream: IO[bytes], size: int) -> np.ndarray:
     """Read an array in the format of .npy, after checking its header.
 
     Args:
@@ -128,13 +128,14 @@ def read_array(stream: BinaryIO, size: int) -> np.ndarray:
         )
     memory.check("its array", count * dtype.itemsize)
     x = np.empty(count, dtype)
-    view = memoryview(x).cast("B") if count else b""
-    if count and _read_into(stream, view) != len(view):
-        raise ValueError("it ends early")
+    if count:
+        view = memoryview(x.data).cast("B")
+        if _read_into(stream, view) != len(view):
+            raise ValueError("it ends early")
     return x.reshape(shape, order="F" if fortran else "C")
 
 
-def _read_into(stream: BinaryIO, view: memoryview) -> int:
+def _read_into(stream: Any, view: memoryview) -> int:
     done = 0
     while done < len(view):
         chunk = stream.readinto(view[done : done + 2**20])

@@ -3,14 +3,13 @@
 import math
 import os
 from collections.abc import Callable, Sequence
-from numbers import Integral, Real
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from pvae.checks import check_size
+from pvae.checks import check_size, is_real, is_whole
 from pvae.data.dataset import Dataset
 from pvae.data.domains import domain_of
 from pvae.inference.optimizer import Optimizer, check_closure
@@ -74,9 +73,9 @@ def check_numbers(**numbers: Any) -> None:
     check_size("epochs", numbers["epochs"])
     check_size("batch_size", numbers["batch_size"])
     clip_norm, seed = numbers["clip_norm"], numbers["seed"]
-    if clip_norm is not None and not (_is_number(clip_norm, Real) and clip_norm > 0):
+    if clip_norm is not None and not (is_real(clip_norm) and clip_norm > 0):
         raise ValueError(f"clip_norm is {shown(clip_norm)}: it must be a positive number, or None.")
-    if not (_is_number(seed, Integral) and 0 <= seed < 2**32):
+    if not (is_whole(seed) and 0 <= seed < 2**32):
         raise ValueError(f"seed is {shown(seed)}: it must be a whole number from 0 to 4294967295.")
 
 
@@ -86,7 +85,7 @@ def check_auto(name: str, value: Any, least: int) -> None:
     Raises:
         ValueError: if it is not one of these.
     """
-    if value not in ("auto", None) and not (_is_number(value, Integral) and value >= least):
+    if value not in ("auto", None) and not (is_whole(value) and value >= least):
         raise ValueError(
             f"{name} is {shown(value)}: it must be 'auto', None, or a whole number of at least "
             f"{least}."
@@ -123,7 +122,9 @@ def check_factory(name: str, factory: object) -> None:
 
 
 def make_optimizer(
-    learned: Sequence[Tensor], factory: Callable[..., torch.optim.Optimizer], clip: float | None
+    learned: Sequence[nn.Parameter],
+    factory: Callable[..., torch.optim.Optimizer],
+    clip: float | None,
 ) -> Optimizer:
     """Make the optimizer of a run, after a trial of its steps on a stand-in.
 
@@ -181,7 +182,7 @@ def step(schedule: LRScheduler, figure: float) -> None:
 
 
 def _stand_in(
-    learned: Sequence[Tensor], factory: Callable[..., torch.optim.Optimizer]
+    learned: Sequence[nn.Parameter], factory: Callable[..., torch.optim.Optimizer]
 ) -> torch.optim.Optimizer:
     """Make an optimizer like that of the run, for small parameters with gradients."""
     parameters = [
@@ -214,7 +215,3 @@ def _failed(name: str, error: Exception) -> str:
 def _said(error: Exception) -> str:
     kind = "" if isinstance(error, ValueError | TypeError) else f"{type(error).__name__}: "
     return kind + " ".join(str(error).split()).rstrip(".")[:140]
-
-
-def _is_number(value: object, kind: type) -> bool:
-    return isinstance(value, kind) and not isinstance(value, bool)

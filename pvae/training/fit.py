@@ -136,7 +136,7 @@ def fit(
     check_data(vae, data)
 
     trainer = Trainer(vae, data, settings)
-    if resume:
+    if resume and run is not None:
         trainer.resume(run)
     else:
         trainer.start(run)

@@ -35,7 +35,7 @@ class History(Mapping):
     def __init__(
         self,
         rows: list[dict[str, Any]],
-        stopped: str = "finished",
+        stopped: str | None = "finished",
         monitor: str = "validation/neg_elbo",
         keep: str = "best",
         notes: Sequence[str] = (),

@@ -1,6 +1,7 @@
 """Training steps on indices of items, which convert the minibatch themselves."""
 
 from collections.abc import Callable
+from typing import Any
 
 from pyro.infer import ELBO
 from torch import Tensor
@@ -21,7 +22,7 @@ class Drawn(ELBO):
 
     def __init__(self, objective: ELBO, batches: Batches) -> None:
         super().__init__()
-        self.objective = objective
+        self.objective: Any = objective
         self.batches = batches
 
     def _get_trace(self, model: Callable, guide: Callable, args: tuple, kwargs: dict) -> tuple:

@@ -84,7 +84,8 @@ def check_tensors(
     Raises:
         ValueError: if they do; the message names the first that differs.
     """
-    _check_same(*({n: _kind(w) for n, w in side.items()} for side in (own, found)), source)
+    kinds = [{n: _kind(w) for n, w in side.items()} for side in (own, found)]
+    _check_same(kinds[0], kinds[1], source)
 
 
 def _check_same(own: Mapping[str, Any], found: Mapping[str, Any], source: object) -> None:

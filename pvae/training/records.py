@@ -248,12 +248,12 @@ def as_yaml(config: Mapping[str, Any]) -> bytes:
 
 def sealed(info: Mapping[str, Any]) -> dict[str, Any]:
     """The content of run.json with a checksum of its other entries, if it has checksums."""
-    info = json.loads(json.dumps(info))
-    if "checksums" in info:
-        info["checksums"].pop("run.json", None)
-        content = json.dumps(info, sort_keys=True).encode()
-        info["checksums"]["run.json"] = [tensors.checksum(content)]
-    return info
+    plain: dict[str, Any] = json.loads(json.dumps(info))
+    if "checksums" in plain:
+        plain["checksums"].pop("run.json", None)
+        content = json.dumps(plain, sort_keys=True).encode()
+        plain["checksums"]["run.json"] = [tensors.checksum(content)]
+    return plain
 
 
 def _parse(text: bytes, source: object) -> Any:

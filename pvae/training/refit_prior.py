@@ -68,7 +68,7 @@ def refit_prior(
         raise ValueError(f"The prior {type(new).__name__} has no parameters to fit.")
     # The configuration of the VAE with the new prior, which a run folder needs.
     if vae.arguments:
-        refitted.arguments = vae.arguments | {"prior": prior}
+        refitted.arguments = {**vae.arguments, "prior": prior}
     with _frozen(vae.likelihood), _frozen(vae.posterior):
         # No KL warm-up: the KL is all that is trained.
         planned = {"epochs": epochs, "warmup": 0, "patience": None}
@@ -85,7 +85,7 @@ def _frozen(part: nn.Module) -> Iterator[None]:
     learned = [p for p in part.parameters() if p.requires_grad]
     mode = part.training
     part.requires_grad_(False).eval()
-    part.train = lambda mode=True: part
+    part.train = lambda mode=True: part  # type: ignore[method-assign]  # until it is deleted
     try:
         yield
     finally:

@@ -64,9 +64,9 @@ def check_saved(
         reference = _reference(checkpoint.optimizer.parameters, optimizer)
         schedule = scheduler and scheduler(reference)
         reference.step()
-        for row in position["rows"] if schedule else ():
-            arguments.step(schedule, row[followed])
         if schedule:
+            for row in position["rows"]:
+                arguments.step(schedule, row[followed])
             _check_schedule(schedule, state["scheduler"])
         _check_groups(reference, state["optimizer"]["param_groups"])
         _check_moments(reference, state["optimizer"]["state"], position["step"])

@@ -106,18 +106,18 @@ def choose_patience(
     return None if patience is None else int(patience)
 
 
-def check_monitor(monitor: str, keep: str) -> tuple[Figure, Keep]:
+def check_monitor(monitor: Any, keep: Any) -> tuple[Figure, Keep]:
     """Check and return the names of the monitored metric and the kept epoch.
 
     Raises:
         ValueError: if one is not a valid name.
     """
-    figure = monitor.removeprefix("validation/") if isinstance(monitor, str) else monitor
+    figure: Any = monitor.removeprefix("validation/") if isinstance(monitor, str) else monitor
     if figure not in get_args(Figure):
         raise ValueError(
             f"monitor is {shown(monitor)}: it must be one of {', '.join(get_args(Figure))}."
         )
-    if keep not in ("best", "last"):
+    if keep not in get_args(Keep):
         raise ValueError(f"keep is {shown(keep)}: it must be 'best' or 'last'.")
     return figure, keep
 
@@ -129,7 +129,7 @@ def is_elbo(objective: ELBO) -> bool:
     return type(objective) in (Trace_ELBO, TraceMeanField_ELBO, TraceGraph_ELBO)
 
 
-def mean_loss(objective: ELBO, vae: VAE, batches: Batches, seed: int = 0) -> float:
+def mean_loss(objective: Any, vae: VAE, batches: Batches, seed: int = 0) -> float:
     """The mean loss of the data in nats, with the objective's final warm-up weights."""
     with (
         settled(objective),

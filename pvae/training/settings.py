@@ -1,11 +1,12 @@
 """The settings of a training run: the checked arguments of `pvae.fit`, with defaults resolved."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
-from pyro.infer import ELBO, Trace_ELBO
+from pyro.infer import Trace_ELBO
 from torch.optim.lr_scheduler import LRScheduler
 
 from pvae import factories
@@ -29,14 +30,14 @@ class Settings:
 
     epochs: int
     batch_size: int
-    objective: ELBO | None
+    objective: Any  # an ELBO, which is Pyro's Trace_ELBO for None
     optimizer: Callable[..., torch.optim.Optimizer]
     scheduler: Callable[..., LRScheduler] | None
     clip_norm: float | None
-    warmup: int | str | None
+    warmup: Any
     monitor: Any
     keep: Any
-    patience: int | str | None
+    patience: Any
     compile: bool | str
     device: str
     seed: int
@@ -85,7 +86,7 @@ class Settings:
         """The configuration that reproduces the run, as far as it can be described."""
         made = vae.arguments
         parts = {
-            part: _try(lambda part=part: factories.describe(part, made[part]))
+            part: _try(partial(_describe_part, made, part))
             for part in ("prior", "likelihood", "posterior", "network")
         }
         scheduler = self.scheduler
@@ -110,6 +111,10 @@ class Settings:
             "device": str(self.device),
             "seed": int(self.seed),
         }
+
+
+def _describe_part(made: Mapping[str, Any], part: str) -> dict[str, Any]:
+    return factories.describe(part, made[part])
 
 
 def _try(describe: Callable[[], dict]) -> dict | None:

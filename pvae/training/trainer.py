@@ -5,15 +5,17 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pyro
 import torch
-from pyro.infer import ELBO, SVI
+from pyro.infer import SVI
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from pvae.data.batches import Batches, batches_for
 from pvae.data.dataset import Dataset
+from pvae.data.domains import domain_of
 from pvae.evaluation.summary import summarize
 from pvae.inference.backends import best_backend
 from pvae.inference.compiled import CompiledSVI
@@ -129,11 +131,11 @@ class Trainer:
         self.device = choose_device(str(settings.device))
         vae.to(self.device)
         labelled = vae.labels is not None
-        if labelled:
+        if vae.labels is not None:
             vae.labels.name(data.classes)
         self.size = min(settings.batch_size, len(data.train))
         self.train = Batches(
-            data, data.train, vae.likelihood.domain, self.size, self.device, vae.dtype, labelled
+            data, data.train, domain_of(vae.likelihood), self.size, self.device, vae.dtype, labelled
         )
         self.validation = monitored = None
         if data.validation:
@@ -147,7 +149,7 @@ class Trainer:
         self.schedule = make_schedule(
             self.optim, settings.optimizer, settings.scheduler, settings.epochs
         )
-        self.objective = Warmup(objective, settings.warmup) if settings.warmup else objective
+        self.objective: Any = Warmup(objective, settings.warmup) if settings.warmup else objective
         self.monitor = Monitor(settings.monitor, self.objective, monitored)
         self.monitor.check(vae)
         self.checkpoint = Checkpoint(vae, self.optim, self.schedule, self.objective, self.device)
@@ -156,7 +158,7 @@ class Trainer:
     def _begin_at_data(self) -> None:
         """Initialize trainable parts from the data, if they support it."""
         vae, train = self.vae, self.train
-        if vae.labels is not None:
+        if vae.labels is not None and train.labels is not None:
             vae.labels.initialize(train.labels)
         for part, data in {
             vae.likelihood: lambda: train.head(MOST_AVERAGED).mean(0),
@@ -279,7 +281,7 @@ class Trainer:
             "seconds": round(position.seconds, 3),
             "loss": position.loss / len(self.data.train),
         }
-        items = len(self.data.validation) if self.validation else MOST_EVALUATED
+        items = len(self.validation.part) if self.validation else MOST_EVALUATED
         figures = summarize(vae, self.train, items=items)
         row |= {f"train/{name}": value for name, value in figures.items()}
         if self.validation:
@@ -353,7 +355,7 @@ def _shuffle(n: int, seed: int, epoch: int) -> tuple[Tensor, int]:
     return order, int(torch.randint(2**62, (), generator=generator))
 
 
-def _look(objective: ELBO, vae: VAE, train: Batches) -> float:
+def _look(objective: Any, vae: VAE, train: Batches) -> float:
     """Let Pyro check the programs and find their plates, without an effect on the run.
 
     Some objectives draw random numbers to find the plates on their first call. A resumed run would

@@ -19,7 +19,8 @@ def unused_latents(vae: VAE, batches: Batches) -> str | None:
     """Return a sentence on the latents that a VAE does not use; ``None`` if it uses them all.
 
     A latent is unused if its posterior mean does not vary over the data (see
-    `pvae.evaluation.active_units`), or if its KL is below 0.01 nats.
+    `pvae.evaluation.active_units`), or if its KL is below 0.01 nats. ``None`` also if neither can
+    be computed.
 
     Args:
         vae: the VAE.

@@ -7,6 +7,7 @@ that follows it, at batch 128, and prints the share of the first in both. Withou
 downloaded there.
 """
 
+import argparse
 import json
 import time
 from collections.abc import Iterator
@@ -35,6 +36,7 @@ def now() -> float:
 
 def main() -> None:
     """Measure, print, and write the JSON beside this file."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     data = pvae.data.load("mnist")
     network = partial(pvae.networks.MLP, hidden=[400])

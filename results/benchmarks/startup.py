@@ -5,6 +5,7 @@
 Each is the median of repeated runs of a fresh interpreter, in turns.
 """
 
+import argparse
 import json
 import statistics
 import subprocess
@@ -29,6 +30,7 @@ PROGRAMS = {
 
 def main() -> None:
     """Measure, print, and write the JSON beside this file."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     seconds: dict[str, list[float]] = {name: [] for name in PROGRAMS}
     for _ in range(ROUNDS):
         for name, arguments in PROGRAMS.items():

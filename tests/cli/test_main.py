@@ -529,7 +529,7 @@ def test_processes_that_are_started_look_elsewhere_too(monkeypatch):
 
 @pytest.mark.parametrize("seconds", [0.1, 0.6])
 def test_ctrl_c_while_modules_are_imported(seconds, tmp_path):
-    code = "import sys; print(flush=True); from pvae.cli.main import main; main()"
+    code = "from pvae.cli.main import main; print(flush=True); main()"
     process = subprocess.Popen(
         [sys.executable, "-c", code, "train", "--run", str(tmp_path / "run")],
         stdout=subprocess.PIPE,

@@ -6,7 +6,7 @@ import torch
 from scipy.stats import genpareto
 
 from pvae.evaluation import pareto_smoothed
-from pvae.evaluation.pareto import smooth
+from pvae.evaluation.pareto_smoothing import smooth
 from tests.evidence_cases import LinearGaussian
 
 

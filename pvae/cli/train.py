@@ -1,0 +1,164 @@
+"""`pvae train`: the command that starts and resumes runs.
+
+Its signature is the options of the command line. Nothing here imports torch before a command
+runs, so that help is printed at once.
+"""
+
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+import pvae
+from pvae.annotations import (
+    Likelihood,
+    NetworkFactory,
+    Objective,
+    Optimizer,
+    Posterior,
+    Prior,
+    Scheduler,
+    Shape,
+)
+
+
+def train(
+    data: str | None = "digits",
+    labels: str | None = None,
+    size: int | tuple[int, int] | None = None,
+    crop: bool = False,
+    channels: int | None = None,
+    event_shape: Shape | None = None,
+    key: str | None = None,
+    validation: int | float | None = None,
+    test: int | float | None = None,
+    binarization: Literal["dynamic", "static", "threshold"] = "dynamic",
+    skip_broken: bool = False,
+    root: str | None = None,
+    latent_dim: int = 10,
+    # Defaults are names, and what the parser makes of them are configurations, to be restored.
+    prior: Callable[[int], Prior] = "StandardNormal",  # type: ignore[assignment]
+    likelihood: Callable[[int, Shape], Likelihood] = "Bernoulli",  # type: ignore[assignment]
+    posterior: Callable[[Shape, int], Posterior] = "DiagonalNormal",  # type: ignore[assignment]
+    network: NetworkFactory = "MLP",  # type: ignore[assignment]
+    conditional: bool | list[str] = False,
+    objective: Objective = "Trace_ELBO",  # type: ignore[assignment]
+    optimizer: Callable[[Iterable], Optimizer] = "Adam",  # type: ignore[assignment]
+    scheduler: Callable[[Optimizer], Scheduler] | None = None,
+    epochs: int = 200,
+    batch_size: int = 128,
+    clip_norm: float | None = None,
+    warmup: int | Literal["auto"] = "auto",
+    monitor: Literal["objective", "neg_elbo", "log_likelihood", "bits_per_dim"] = "objective",
+    keep: Literal["best", "last"] = "best",
+    patience: int | Literal["auto"] | None = "auto",
+    compile: bool | Literal["auto"] = "auto",
+    device: str = "auto",
+    seed: int = 0,
+    run: str | None = None,
+    resume: str | None = None,
+) -> None:
+    """Train a VAE and save a run folder with its weights, metrics and pictures.
+
+    Parts are chosen by name or import path and take arguments of their own, as in
+    --likelihood Gaussian --likelihood.scale learned, or --network my_module.MyNetwork.
+
+    Args:
+        data: name of a data set (digits, shapes, mnist, fashion-mnist, kmnist, emnist, omniglot,
+            cifar10, svhn, celeba), folder of images, or .npy, .npz, .pt or .csv file.
+        labels: .npy, .npz or .pt file of labels for data from a file.
+        size: height and width to resize images to.
+        crop: crop images to the proportions of size, rather than stretch them.
+        channels: 1 for grey, 3 for colour.
+        event_shape: shape of one datum, to fold rows of a table into images.
+        key: name of the array in an .npz or .pt file with several.
+        validation: fraction or number of data to validate with.
+        test: fraction or number of data to test with, where the data have no test part.
+        binarization: how grey values become 0 or 1 for a binary likelihood.
+        skip_broken: leave out images that cannot be read.
+        root: folder to read or download named data sets; by default PVAE_DATA or a cache folder.
+        latent_dim: number of latents.
+        prior: p(z).
+        likelihood: p(x|z).
+        posterior: q(z|x).
+        network: class of the encoder and the decoder.
+        conditional: true if likelihood and posterior see the labels, or a list of the parts that
+            do: prior, likelihood, posterior.
+        objective: the loss, any Pyro ELBO.
+        optimizer: any torch optimizer.
+        scheduler: learning-rate schedule of torch, stepped each epoch.
+        epochs: passes over the train part.
+        batch_size: data per gradient step.
+        clip_norm: maximum norm of the gradient of the mean loss.
+        warmup: gradient steps over which the weight of the KL rises from 0; 0 for none, auto for a
+            fraction of the planned steps.
+        monitor: validation metric by which the best epoch is chosen.
+        keep: the weights to keep, of the best epoch or the last.
+        patience: epochs without improvement before training stops early; null for never, auto
+            for a fraction of the planned epochs.
+        compile: true, false, or auto to compile when it pays off over the planned steps.
+        device: auto, cpu, cuda, cuda:1, ...
+        seed: of all randomness, in initial weights and training.
+        run: new folder for the run; by default runs/ and the name of the data.
+        resume: run folder to continue; all arguments are taken from there, except --epochs,
+            --patience, --compile and --device if they are given.
+    """
+    config = dict(locals())
+
+    from pathlib import Path
+
+    import pyro
+    import torch
+    from torch.optim.lr_scheduler import LRScheduler
+
+    from pvae.cli import gallery, reports
+    from pvae.data.loading import load
+    from pvae.factories import restore
+    from pvae.storage import files, trust
+    from pvae.training import Run, rebuild
+    from pvae.training.arguments import check_numbers
+
+    if data is None:
+        raise ValueError("This run was started on data given by value: continue it from Python.")
+    dataset = load(**rebuild.select(config, load))
+    check_numbers(epochs=epochs, batch_size=batch_size, clip_norm=clip_norm, seed=seed)
+    pyro.set_rng_seed(seed)
+    sizes: dict[str, Any] = {"event_shape": dataset.event_shape}
+    if conditional:
+        sizes |= dataset.label_sizes()
+    vae = rebuild.build_from(config | sizes)
+    folder = resume or run or files.free(Path("runs") / dataset.name)
+    history = pvae.fit(
+        vae,
+        dataset,
+        objective=restore("objective", objective, pyro.infer.ELBO)(),
+        optimizer=restore("optimizer", optimizer, torch.optim.Optimizer),
+        scheduler=scheduler and restore("scheduler", scheduler, LRScheduler),
+        epochs=epochs,
+        batch_size=batch_size,
+        clip_norm=clip_norm,
+        warmup=warmup,
+        monitor=monitor,
+        keep=keep,
+        patience=patience,
+        compile=compile,
+        device=device,
+        seed=seed,
+        run=folder,
+        resume=resume is not None,
+    )
+    needed = "".join(f" --trust {module}" for module in trust.outside(config))
+    if history.stopped == "interrupted":
+        print(f"Interrupted; everything is saved. Continue: pvae train --resume {folder}{needed}")
+        sys.exit(130)
+    opened = Run(folder)
+    record = reports.bounds(vae, dataset, [*dataset.parts])
+    opened.write("evaluation.json", record)
+    print(reports.bounds_table(record))
+    try:
+        pictures = gallery.plot(opened, vae, dataset)
+        print(f"\nPictures: {', '.join(path.name for path in pictures)}")
+    except ValueError as error:  # for example, a likelihood without a mean
+        print(f"\nNo pictures: {error}")
+    print(f"Run folder: {opened.path}")
+    if needed:
+        print(f"It has parts of your own: give every command on it{needed}")

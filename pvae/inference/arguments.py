@@ -1,0 +1,75 @@
+"""The arguments of a step: flat, of what kind, and whether a graph can take them."""
+
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import torch
+from pyro.infer import (
+    ELBO,
+    JitTrace_ELBO,
+    JitTraceEnum_ELBO,
+    JitTraceGraph_ELBO,
+    JitTraceMeanField_ELBO,
+)
+from torch.utils import _pytree as pytree
+
+from pvae.inference.rollback import is_plain
+from pvae.inference.untraceable import Untraceable
+
+WITH_GRAPHS = (JitTrace_ELBO, JitTraceEnum_ELBO, JitTraceGraph_ELBO, JitTraceMeanField_ELBO)
+_HASHED = pytree.TreeSpec.__hash__ is not None  # not so in earlier versions of torch
+
+
+class _Identity:
+    """Stands for an object by its identity, whether or not it has a hash."""
+
+    def __init__(self, thing: Any) -> None:
+        self.thing = thing
+
+    def __hash__(self) -> int:
+        return id(self.thing)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Identity) and self.thing is other.thing
+
+
+def flatten(args: tuple, kwargs: dict) -> tuple[list, Any]:
+    """Arguments as a list, and how to put them together; tensors without strides of their own."""
+    leaves, structure = pytree.tree_flatten((args, kwargs))
+    plain = (torch.is_tensor(leaf) and is_plain(leaf) for leaf in leaves)
+    leaves = [x.contiguous() if p else x for x, p in zip(leaves, plain, strict=True)]
+    return leaves, structure
+
+
+def check_kept(args: tuple, kwargs: dict, given: list) -> None:
+    """Refuse programs that have put other arguments in the place of those given."""
+    left = pytree.tree_leaves((args, kwargs))
+    if len(left) != len(given) or any(a is not b for a, b in zip(left, given, strict=True)):
+        raise Untraceable("it writes into an argument")
+
+
+def check_arguments(leaves: list, objective: ELBO | Callable) -> None:
+    """Refuse arguments, and objectives, that no graph can be made for."""
+    if isinstance(objective, WITH_GRAPHS):
+        raise Untraceable(f"{type(objective).__name__} makes a graph of its own")
+    if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
+        raise Untraceable("autocast is on, under which numbers have no type of their own")
+    for leaf in leaves:
+        if torch.is_tensor(leaf) and leaf.requires_grad:
+            raise Untraceable("an argument requires a gradient, which only an eager step gives")
+        if torch.is_tensor(leaf) and not is_plain(leaf):
+            raise Untraceable(f"an argument is a {leaf.layout} tensor")
+
+
+def kind_of(leaves: list, structure: Any, settings: tuple, calls: tuple) -> Hashable:
+    """What a graph is for: the kinds of arguments, settings of a step, and what is called."""
+    kinds = tuple(
+        (leaf.shape, leaf.dtype, leaf.device, leaf.requires_grad)
+        if torch.is_tensor(leaf)
+        else type(leaf)
+        for leaf in leaves
+    )
+    autocast = torch.is_autocast_enabled("cpu"), torch.is_autocast_enabled("cuda")
+    defaults = torch.get_default_dtype(), torch._C._len_torch_function_stack(), *autocast
+    hashed = structure if _HASHED else str(structure)
+    return (kinds, hashed, *settings, *defaults, *map(_Identity, calls))

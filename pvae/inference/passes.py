@@ -1,0 +1,68 @@
+"""Passes over a graph of torch operators."""
+
+import torch
+from torch import Tensor, fx
+
+_SAME = {  # operators that return their first argument when the shape stays as it was
+    torch.ops.aten.view.default,
+    torch.ops.aten._unsafe_view.default,
+    torch.ops.aten.reshape.default,
+    torch.ops.aten.expand.default,
+    torch.ops.aten.alias.default,
+}
+
+
+def lift(module: fx.GraphModule) -> list[Tensor]:
+    """Make inputs of the tensors that a graph holds, and return them."""
+    lifted: dict[str, fx.Node] = {}
+    held: list[Tensor] = []
+    last = [node for node in module.graph.nodes if node.op == "placeholder"][-1:]
+    # No operator runs on a literal until it is copied, and many copies are of nobody's use.
+    module.graph.eliminate_dead_code()
+    for node in list(module.graph.nodes):
+        if node.op != "get_attr":
+            continue
+        if node.target not in lifted:
+            with module.graph.inserting_after(*last):
+                lifted[node.target] = module.graph.placeholder(node.target)
+            lifted[node.target].meta = dict(node.meta)
+            last = [lifted[node.target]]
+            held.append(getattr(module, node.target))
+        node.replace_all_uses_with(lifted[node.target])
+        module.graph.erase_node(node)
+    module.recompile()
+    return held
+
+
+def keep_used(module: fx.GraphModule, first: int, count: int) -> list[int]:
+    """Remove those of some inputs that nothing uses, and return which are left."""
+    inputs = [node for node in module.graph.nodes if node.op == "placeholder"]
+    used = []
+    for number, node in enumerate(inputs[first : first + count]):
+        if node.users:
+            used.append(number)
+        else:
+            module.graph.erase_node(node)
+    module.recompile()
+    return used
+
+
+def simplify(module: fx.GraphModule) -> None:
+    """Leave out operators that change nothing, which the plain graph would run."""
+    for node in module.graph.nodes:
+        if node.target in _SAME:
+            before, after = (n.meta.get("val") for n in (node.args[0], node))
+            if torch.is_tensor(before) and _same_layout(before, after):
+                node.replace_all_uses_with(node.args[0])
+        elif node.target is torch.ops.aten._linalg_check_errors.default:
+            module.graph.erase_node(node)  # it waits for the device; eager steps have looked
+    module.graph.eliminate_dead_code()
+    module.recompile()
+
+
+def _same_layout(one: Tensor, other: Tensor) -> bool:
+    if one.dtype != other.dtype:
+        return False
+    pairs = ((*one.shape, *one.stride()), (*other.shape, *other.stride()))
+    # Sizes that only a run can tell cannot be compared.
+    return all(isinstance(n, int) for sizes in pairs for n in sizes) and pairs[0] == pairs[1]

@@ -1,0 +1,80 @@
+"""What an eager run of the programs used, and what they read from Python."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pyro import poutine
+from torch import Tensor, nn
+
+from pvae.inference.assertions import Checks
+from pvae.inference.executed import Executed, recorded
+from pvae.inference.guards import Watch
+from pvae.inference.untraceable import Untraceable
+
+
+class Run:
+    """What a run of the programs used.
+
+    Attributes:
+        named: parameters by name.
+        modules: modules that were called.
+        executed: code of the user's own.
+        checks: what checks of values found.
+    """
+
+    def __init__(self) -> None:
+        self.named: dict[str, Tensor] = {}
+        self.modules: list[nn.Module] = []
+        self.executed = Executed()
+        self.checks = Checks()
+
+
+@contextmanager
+def observed() -> Iterator[Run]:
+    """Observe a run of the programs."""
+    run = Run()
+    called: dict[int, nn.Module] = {}
+    hook = nn.modules.module.register_module_forward_pre_hook(
+        lambda module, _: called.setdefault(id(module), module) and None
+    )
+    try:
+        with run.checks, recorded() as run.executed, poutine.trace(param_only=True) as params:
+            yield run
+    finally:
+        hook.remove()
+    run.modules = list(called.values())
+    run.named = {name: site["value"].unconstrained() for name, site in params.trace.nodes.items()}
+
+
+def watch_of(svi: Any, run: Run, constants: list, ignored: list) -> Watch:
+    """What the programs read from Python, as far as a run has told.
+
+    Raises:
+        Untraceable: if there is more than can be followed, or undone.
+    """
+    if any(map(_hooked, run.named.values())):
+        raise Untraceable("a parameter has a hook on its gradient, which only eager steps call")
+    modules = {f"module {i}": module for i, module in enumerate(run.modules)}
+    hooks = {n: v for n, v in vars(nn.modules.module).items() if n.startswith("_global_")}
+    return Watch(
+        {
+            "an argument": constants,
+            "the model": svi.model,
+            "the guide": svi.guide,
+            "the model within": poutine.unwrap(svi.model),
+            "the guide within": poutine.unwrap(svi.guide),
+            "the loss": svi.objective,
+            "the loss's gradients": svi.loss_and_grads,
+            "the hooks of all modules": hooks,
+            **modules,
+        },
+        run.executed,
+        ignored,
+    )
+
+
+def _hooked(parameter: Tensor) -> bool:
+    # A hook after accumulation is an attribute that older versions of torch lack.
+    after = getattr(parameter, "_post_accumulate_grad_hooks", None)
+    return bool(parameter._backward_hooks or after)
