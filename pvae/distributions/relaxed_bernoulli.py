@@ -123,7 +123,7 @@ class RelaxedBernoulli(TorchDistribution):
             NotImplementedError: if there is no temperature.
         """
         if self.temperature is None:
-            raise NotImplementedError("RelaxedBernoulli have an rsample with a temperature only.")
+            raise NotImplementedError("RelaxedBernoulli has an rsample only with a temperature.")
         shape = self._extended_shape(torch.Size(sample_shape))
         u = clamp_probs(torch.rand(shape, dtype=self.logits.dtype, device=self.logits.device))
         z = ((self.logits + u.logit()) / self.temperature).sigmoid()

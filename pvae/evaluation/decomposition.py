@@ -128,8 +128,8 @@ def kl_decomposition(
             "the KL of a VAE whose prior does not."
         )
     check_size("num_samples", num_samples)
-    numbers = PER_LATENT * vae.latent_shape.numel() * vae.dtype.itemsize
-    side = min(rows_within(vae, memory), max(1, math.isqrt(int(memory * 2**20 / numbers))))
+    size = PER_LATENT * vae.latent_shape.numel() * vae.dtype.itemsize
+    side = min(rows_within(vae, memory), max(1, math.isqrt(int(memory * 2**20 / size))))
     each_kl, found, expected, information, dependence, single = [], [], [], [], [], []
     with (
         vae.evaluating(),

@@ -21,8 +21,8 @@ def pareto_tail(log_w: Tensor) -> tuple[Tensor, Tensor]:
 
     Returns:
         The shape k-hat and the scale, relative to the largest weight, of each datum, shape (n,), in
-        float64. The shape is -inf where the largest weights are all the same, inf where most of
-        them are, and NaN for fewer than 25 draws.
+        float64. The shape is -inf if the largest weights are all equal, inf if most of them are,
+        and NaN for fewer than 25 draws.
     """
     k = len(log_w)
     m = int(min(k / 5, 3 * math.sqrt(k)))

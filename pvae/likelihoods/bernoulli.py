@@ -53,7 +53,7 @@ class Bernoulli(Conditional):
         self.domain = "unit interval" if relaxed else "binary"
 
     def initialize(self, mean: Tensor) -> None:
-        """Initialize p to the mean of the data, shape event_shape (Burda et al. 2016, sec. 5)."""
+        """Initialize p to the mean of the data, shape event_shape (Burda et al. 2016)."""
         self.start_at(mean.clamp(SMALLEST_MEAN, 1 - SMALLEST_MEAN).logit())
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:
