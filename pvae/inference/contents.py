@@ -24,7 +24,7 @@ def of_generator(generator: Any, owner: str) -> Content:
     owner = f"the random state of {owner}"
     put: Callable[[Any, Any], None]
     if isinstance(generator, random.Random):
-        put: Callable[[Any, Any], None] = random.Random.setstate
+        put = random.Random.setstate
     elif isinstance(generator, np.random.RandomState):
         put = type(generator).set_state
     else:
