@@ -37,6 +37,8 @@ def test_a_store_that_another_program_has_filled_is_used_as_svi_does(clear):
         losses = [one.step(x) for _ in range(3)]
         pyro.clear_param_store()
         losses += [other.step(x) for _ in range(3)]
+        for p in pyro.get_param_store()._params.values():
+            p.grad = None  # not zeros, which would be written to
         if clear:
             pyro.clear_param_store()
         losses += [one.step(x) for _ in range(3)]
