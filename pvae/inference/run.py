@@ -14,13 +14,13 @@ from pvae.inference.untraceable import Untraceable
 
 
 class Run:
-    """What a run of the programs used.
+    """The record of a run of the programs.
 
     Attributes:
         named: parameters by name.
-        modules: modules that were called.
-        executed: code of the user's own.
-        checks: what checks of values found.
+        modules: the modules that were called.
+        executed: the user's code.
+        checks: the results of checks.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class Run:
 
 @contextmanager
 def observed() -> Iterator[Run]:
-    """Observe a run of the programs."""
+    """Record a run of the programs."""
     run = Run()
     called: dict[int, nn.Module] = {}
     hook = nn.modules.module.register_module_forward_pre_hook(

@@ -39,7 +39,7 @@ MORE = "a value that changes at every step is more than computed with"
 
 
 class Symbolic(TorchFunctionMode):
-    """Have Pyro programs and objectives run on symbols.
+    """Run Pyro programs and objectives on symbols.
 
     Wherever a tensor is met that has a symbol, in a module, in the parameter store or in a closure,
     its symbol takes its place.
