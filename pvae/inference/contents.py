@@ -1,4 +1,4 @@
-"""States that can be copied: those of arrays, generators, tables and context variables."""
+"""Snapshots of arrays, random generators, tables and context variables."""
 
 import array
 import contextvars

@@ -1,4 +1,4 @@
-"""Whether two values of Python mean the same to a program."""
+"""Equality of Python values, as far as programs can tell."""
 
 import array
 import enum

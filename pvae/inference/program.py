@@ -34,7 +34,7 @@ class Program:
         svi: the `CompiledSVI` whose programs these are.
         leaves: the arguments, flattened.
         structure: the structure that rebuilds them.
-        gradients: whether a step is to be taken, or the loss alone evaluated.
+        gradients: whether to take a step, or only evaluate the loss.
         run: a run of the programs on such arguments.
         varying: values of which parts are to be inputs of the graph and not constants.
 

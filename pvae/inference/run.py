@@ -1,4 +1,4 @@
-"""What an eager run of the programs used, and what they read from Python."""
+"""Records of eager runs: parameters, modules, code, and the Python state that they read."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,7 +48,7 @@ def observed() -> Iterator[Run]:
 
 
 def watch_of(svi: Any, run: Run, constants: list, ignored: list) -> Watch:
-    """What the programs read from Python, as far as a run has told.
+    """Make a snapshot of the Python state that the programs read in a run.
 
     Raises:
         Untraceable: if there is more than can be followed, or undone.
