@@ -1,4 +1,4 @@
-"""Compiled SVI for any Pyro program, and its optimizer."""
+"""Compiled SVI for any Pyro program, and an optimizer for all its parameters."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Whether a graph and the eager program agree, up to rounding."""
+"""Comparison of a graph with the eager program, up to rounding."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +13,7 @@ TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-3}  # of a graph, relative 
 
 
 class Terms(TorchFunctionMode):
-    """Observes how large the terms are that a loss is the sum of, beside which it may be small.
+    """Records the size of the terms of a loss, which may cancel to a small sum.
 
     Attributes:
         largest: the largest sum of absolute values that was taken outside of the programs.
@@ -44,7 +44,7 @@ def size(tensor: Tensor) -> float:
 
 
 def close(value: Tensor, reference: Tensor, scale: float) -> bool:
-    """Whether values are equal up to rounding beside numbers of a scale, or not numbers alike."""
+    """Whether values are equal up to rounding at a scale; NaN equals NaN."""
     value = value.to(reference)
     same = (value == reference) | (value.isnan() & reference.isnan())
     if reference.is_floating_point() or reference.is_complex():

@@ -1,4 +1,4 @@
-"""The arguments of a step: flat, of what kind, and whether a graph can take them."""
+"""The arguments of a step: flattening, kinds, and checks that a graph can take them."""
 
 from collections.abc import Callable, Hashable
 from typing import Any
@@ -21,7 +21,7 @@ _HASHED = pytree.TreeSpec.__hash__ is not None  # not so in earlier versions of 
 
 
 class _Identity:
-    """Stands for an object by its identity, whether or not it has a hash."""
+    """Wraps an object to be hashed and compared by identity."""
 
     def __init__(self, thing: Any) -> None:
         self.thing = thing
@@ -34,7 +34,7 @@ class _Identity:
 
 
 def flatten(args: tuple, kwargs: dict) -> tuple[list, Any]:
-    """Arguments as a list, and how to put them together; tensors without strides of their own."""
+    """Flatten arguments to a list and a structure; dense tensors are made contiguous."""
     leaves, structure = pytree.tree_flatten((args, kwargs))
     plain = (torch.is_tensor(leaf) and is_plain(leaf) for leaf in leaves)
     leaves = [x.contiguous() if p else x for x, p in zip(leaves, plain, strict=True)]
@@ -42,14 +42,14 @@ def flatten(args: tuple, kwargs: dict) -> tuple[list, Any]:
 
 
 def check_kept(args: tuple, kwargs: dict, given: list) -> None:
-    """Refuse programs that have put other arguments in the place of those given."""
+    """Raise if programs have replaced given arguments by others."""
     left = pytree.tree_leaves((args, kwargs))
     if len(left) != len(given) or any(a is not b for a, b in zip(left, given, strict=True)):
         raise Untraceable("it writes into an argument")
 
 
 def check_arguments(leaves: list, objective: ELBO | Callable) -> None:
-    """Refuse arguments, and objectives, that no graph can be made for."""
+    """Raise if no graph can be made for these arguments or this objective."""
     if isinstance(objective, WITH_GRAPHS):
         raise Untraceable(f"{type(objective).__name__} makes a graph of its own")
     if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
@@ -62,7 +62,7 @@ def check_arguments(leaves: list, objective: ELBO | Callable) -> None:
 
 
 def kind_of(leaves: list, structure: Any, settings: tuple, calls: tuple) -> Hashable:
-    """What a graph is for: the kinds of arguments, settings of a step, and what is called."""
+    """The key of a graph: the kinds of arguments, settings of a step, and called functions."""
     kinds = tuple(
         (leaf.shape, leaf.dtype, leaf.device, leaf.requires_grad)
         if torch.is_tensor(leaf)

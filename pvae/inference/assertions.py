@@ -1,4 +1,4 @@
-"""Checks that programs make of values: assertions, and conditions under which they raise."""
+"""Tracking of assertions, and of conditions under which programs raise errors."""
 
 import ast
 import inspect
@@ -16,10 +16,10 @@ _TORCH = ("torch.", "pvae.inference")
 
 
 class Checks(TorchFunctionMode):
-    """Observes what the checks of a run found.
+    """Records the results of the checks in a run.
 
     Attributes:
-        found: for each place where code makes a check, the truth values that it found.
+        found: for each check in the code, the truth values that it returned.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Checks(TorchFunctionMode):
         return result
 
     def answer(self, frame: types.FrameType) -> bool | None:
-        """What the check that a frame is making found, if it is one, and found always the same."""
+        """The result of the check that a frame makes, if it always had the same."""
         code, instruction = _place(frame)
         found = self.found.get((code, instruction), set())
         line = _line(code, instruction)

@@ -1,4 +1,4 @@
-"""What runs a graph of torch operators."""
+"""Backends that run a graph of torch operators: Inductor, or the plain graph."""
 
 import logging
 import os
@@ -22,7 +22,7 @@ if torch.__version__ < "2.7":
 
 
 def best_backend(device: torch.device) -> Backend:
-    """Inductor where it has a compiler for the code that it generates, else the plain graph."""
+    """Inductor if it has a compiler for the code that it generates, else the plain graph."""
     if device.type == "cuda":
         from torch.utils._triton import has_triton
 
@@ -37,7 +37,7 @@ def compile_graph(
     backend: Backend,
     options: Mapping[str, object] | None = None,
 ) -> Callable[..., Sequence[Tensor]]:
-    """Make a function of a graph, for tensors like these.
+    """Compile a graph to a function of tensors like the given ones.
 
     Random numbers are drawn by torch's own operators in the graph's order, so that a seed gives the
     noise that it gives the eager program.
@@ -45,8 +45,8 @@ def compile_graph(
     Args:
         module: the graph.
         tensors: its inputs.
-        backend: what runs it.
-        options: more of Inductor's.
+        backend: the backend that runs it.
+        options: further options of Inductor.
     """
     if backend == "graph":
         return module.forward
@@ -69,7 +69,7 @@ def compile_graph(
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Keep to itself what Inductor says of torch, where no user could do anything about it.
+    """Silence messages of Inductor about torch that no user can act on.
 
     Imported beside a CUDA toolkit and no GPU, it says that it cannot build extensions for CUDA; of
     operators that its wrapper in C++ calls in a roundabout way, it names each; and it calls

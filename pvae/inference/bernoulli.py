@@ -1,7 +1,7 @@
-"""Bernoulli draws as operators of their own, which a compiler leaves to torch.
+"""Bernoulli draws as custom operators, which Inductor does not compile.
 
-Inductor would draw them by comparing uniform numbers, and so use up other random numbers than the
-eager program does.
+Inductor would draw them by comparing uniform numbers, and so use different random numbers than the
+eager program.
 """
 
 import torch
@@ -34,7 +34,7 @@ def draw_as_torch_does(module: fx.GraphModule) -> None:
         if node.target is aten.bernoulli.default:
             operator, arguments = own.default, node.args[:1]
         elif node.target is aten.bernoulli_.float and len(node.args[0].users) == 1:
-            operator, arguments = own.like, (*node.args, 0.5)[:2]  # a half goes without saying
+            operator, arguments = own.like, (*node.args, 0.5)[:2]  # the default is a half
         else:
             continue
         with module.graph.inserting_before(node):

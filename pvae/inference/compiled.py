@@ -1,4 +1,4 @@
-"""Stochastic variational inference, compiled."""
+"""Compiled stochastic variational inference for any Pyro program."""
 
 import time
 import warnings
@@ -24,34 +24,34 @@ from pvae.inference.state import Elements
 from pvae.inference.untraceable import Disagreement, Unmet, Untraceable, brief
 from pvae.inference.update import update_of
 
-MOST_KINDS = 8  # of arguments that graphs are made for
-MOST_PROGRAMS = 8  # graphs of one kind, before what changes is taken to change for ever
-MOST_SECONDS = 60.0  # spent on making graphs, after which a third one is not made
+MOST_KINDS = 8  # maximum number of kinds of arguments with graphs
+MOST_PROGRAMS = 8  # maximum number of graphs of one kind; more mean that a value always changes
+MOST_SECONDS = 60.0  # total time for making graphs, after which no third one is made
 
 
 class CompiledSVI(SVI):
-    r"""`pyro.infer.SVI`, at the speed of hand-compiled code.
+    r"""A compiled `pyro.infer.SVI`, as fast as hand-compiled code.
 
     The first step with arguments of a new kind (the shapes, dtypes and devices of tensors, and the
-    types of everything else) is SVI's own; it makes what programs make when they are first run.
+    types of everything else) is SVI's own; in it programs create what they create on a first run.
     Then loss and gradients are traced into one graph of torch operators and compiled. From then on
     no Pyro code runs: a step is that graph and one fused optimizer. ::
 
         svi = SVI(model, guide, pyro.optim.Adam({"lr": 1e-3}), Trace_ELBO())
         svi = CompiledSVI(model, guide, pyro.optim.Adam({"lr": 1e-3}), Trace_ELBO())
 
-    On a CPU, Inductor compiles the graph where there is a C++ compiler, and otherwise torch runs
+    On a CPU, Inductor compiles the graph if there is a C++ compiler, and otherwise torch runs
     its operators one by one. On CUDA the whole step, optimizer included, is one CUDA graph, and
     nothing waits for the device until a loss is read.
 
     *What is a constant.* Programs may read tensors other than their arguments: buffers, attributes,
-    globals. The graph reads these anew at every step, so what changes in place needs no new graph.
+    globals. The graph reads these at every step, so changes in place need no new graph.
     Python's values are constants of the graph: attributes, elements of containers, closures,
     defaults, globals, attributes of classes and modules that the programs reach and that their code
-    names. All of them are compared at every step, by identity. Where one changed, a new graph is
-    made; where it is a number, an array or a tensor, and is only computed with or compared, it
-    becomes an input of that graph, so that an annealed weight needs two graphs and not one for each
-    value. What Python decides by such a number is checked at every step. A number that is read in
+    names. All of them are compared at every step, by identity. If one changed, a new graph is made;
+    if it is a number, an array or a tensor, and is only computed with or compared, it becomes an
+    input of that graph, so that an annealed weight needs two graphs and not one for each value.
+    Decisions of Python by such a number are checked at every step. A number that is read in
     another way (as an index, a key, a text, an integer, by its type or identity) stays a constant,
     with a graph for each value. There is one graph for training and one for evaluation mode.
 
@@ -59,36 +59,36 @@ class CompiledSVI(SVI):
     loss and every gradient, and again at its 2nd, 4th, 8th, ... step, which costs less than 1% from
     10,000 steps on. In these runs Pyro validates values, as in every step of SVI; `check` does it
     on request. They are undone: tensors, random states, Python's values and the parameter store are
-    put back. Assertions, and conditions of raising, are looked at in every step.
+    restored. Assertions, and conditions for raising errors, are checked in every step.
 
-    *What has no graph* is run by `SVI`, and a warning says what is to blame, and on which line
-    where there is one: operations that depend on sampled values, Python values that are other ones
-    at each run, arguments of more than eight kinds, graphs that together take over a minute to
-    make, or a graph that disagrees with the eager program twice.
+    *Programs without a graph* are run by `SVI`, and a warning names the cause, and the line if it
+    is known: operations that depend on sampled values, Python values that differ in each run,
+    arguments of more than eight kinds, graphs that together take over a minute to make, or a graph
+    that disagrees with the eager program twice.
 
     Parameters stay in the parameter store, and are the same tensors. A `PyroOptim` keeps its states
-    and settings, and goes on saving and loading them, while one torch optimizer over all parameters
-    does its work; several may share it.
+    and settings, and still saves and loads them, but one torch optimizer over all parameters does
+    the updates; several may share it.
 
     Args:
         model: a Pyro program: function, method or module.
         guide: another.
-        optim: a Pyro optimizer, or a `pvae.inference.Optimizer`. What torch cannot fuse, and what
-            is of a class of your own, is called as it is; what CUDA cannot capture is called after
-            the graph.
+        optim: a Pyro optimizer, or a `pvae.inference.Optimizer`. Optimizers that torch cannot fuse,
+            or of a class of your own, are called unchanged; those that CUDA cannot capture are
+            called after the graph.
         loss: an ELBO of Pyro or of pvae, or a function that returns a loss.
         *args: further arguments of SVI.
         compile: ``"auto"`` falls back to `SVI` with a warning, ``True`` raises instead.
         backend: ``"inductor"``, ``"graph"`` for torch's operators one by one, ``"auto"`` for
-            Inductor where it has a compiler.
+            Inductor if it has a compiler.
         warm_up: whether the first step of each kind is SVI's own. Without it a graph takes the
-            first step too, unless the programs make something in it or change Python's state, so
-            that training which is resumed rounds as training which was not stopped.
+            first step too, unless the programs create something in it or change Python's state, so
+            that resumed training rounds like uninterrupted training.
         **kwargs: further arguments of SVI.
 
     Raises:
-        ValueError: from a step with ``compile=True``, if the programs have no graph; the cause and
-            the line are named. Also if compile or backend is not one of the above.
+        ValueError: from a step with ``compile=True``, if the programs have no graph; the message
+            names cause and line. Also if compile or backend is not one of the above.
         RuntimeError: from a step with ``compile=True``, if graph and eager program disagree.
 
     Example:
@@ -146,8 +146,8 @@ class CompiledSVI(SVI):
             **kwargs: more of them.
 
         Returns:
-            The loss, as SVI returns it; on CUDA a tensor of one number, which waits for the device
-            when it is read, by `float`, say, and not before.
+            The loss, as SVI returns it; on CUDA a scalar tensor, which waits for the device only
+            when it is read, for example by `float`.
         """
         return self._run(args, kwargs, gradients=True)
 
@@ -183,10 +183,10 @@ class CompiledSVI(SVI):
                 raise _wrong(error) from error
 
     def _run(self, args: tuple, kwargs: dict, gradients: bool) -> Any:
-        # With handlers around a step the programs need to be run; without gradients none is taken.
+        # Handlers around a step need the programs to run; without gradients there is no step.
         if pyro.poutine.runtime._PYRO_STACK or (gradients and not torch.is_grad_enabled()):
             return self._run_eagerly(args, kwargs, gradients)
-        if self.optim is not self.update.optim:  # another was put in its place
+        if self.optim is not self.update.optim:  # it was replaced
             self.update = update_of(self.optim)
             self._programs.clear()
         leaves, structure = flatten(args, kwargs)
@@ -201,7 +201,7 @@ class CompiledSVI(SVI):
             program = self._program(kind, leaves, structure, gradients)
             if program is not None:
                 return program.run(inputs)
-        except Unmet:  # the program will raise, or do what it does then
+        except Unmet:  # the program raises, or takes its other branch
             return self._run_eagerly(args, kwargs, gradients)
         except Untraceable as error:
             self._refuse(error)
@@ -210,7 +210,7 @@ class CompiledSVI(SVI):
         self.update.fit()
         if not self.warm_up:
             return self._begin(kind, leaves, structure, gradients, args, kwargs)
-        # The first step is SVI's own: what programs make when they are first run is made there.
+        # The first step is SVI's own: programs create there what they create on a first run.
         given = pytree.tree_leaves((args, kwargs))
         with observed() as run:
             loss = self._run_eagerly(args, kwargs, gradients)
@@ -231,7 +231,7 @@ class CompiledSVI(SVI):
         args: tuple,
         kwargs: dict,
     ) -> Any:
-        """Take the first step by a graph, or by SVI where the programs make something in it."""
+        """Take the first step by a graph, or by SVI if the programs create something in it."""
         given = pytree.tree_leaves((args, kwargs))
         step = EagerStep(self, gradients, args, kwargs)
         taken: list = []  # the loss, once the step is taken
@@ -264,7 +264,7 @@ class CompiledSVI(SVI):
         return kind_of(leaves, structure, (gradients, self.update.batch_size), calls)
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a copy is made of: all but graphs, which it makes for itself."""
+        """The state of a copy: everything except graphs, which it makes itself."""
         fresh: dict[str, Any] = {"_programs": {}, "update": None, "_eager": set(), "_fixed": set()}
         return vars(self) | fresh | {"_made_anew": set()}
 
@@ -277,7 +277,7 @@ class CompiledSVI(SVI):
         return call(*args, **kwargs)
 
     def _refuse(self, error: Untraceable) -> None:
-        """Say once that there is no graph, or raise."""
+        """Warn once that there is no graph, or raise."""
         place = f" ({error.place})" if error.place else ""
         said = f"has no static graph: {error.cause}{place}"
         if self.strict:
@@ -297,7 +297,7 @@ class CompiledSVI(SVI):
     def _program(
         self, kind: Hashable, leaves: list, structure: Any, gradients: bool
     ) -> Program | None:
-        """The graph that holds, if there is one, checked if that is due."""
+        """The valid graph, if there is one, after a check if it is due."""
         inputs = [leaf for leaf in leaves if torch.is_tensor(leaf)]
         try:
             program = self._find(self._programs.get(kind, []), leaves, inputs)
@@ -308,7 +308,7 @@ class CompiledSVI(SVI):
         try:
             program.check(inputs)
         except Disagreement as error:
-            # Something that it reads has changed unseen, or its code is wrong.
+            # A value that it reads has changed undetected, or its code is wrong.
             self._programs[kind].remove(program)
             if self.strict and kind in self._made_anew:
                 raise _wrong(error) from error
@@ -323,7 +323,7 @@ class CompiledSVI(SVI):
     def _find(
         self, programs: list[Program], leaves: list, inputs: Sequence[Tensor]
     ) -> Program | None:
-        """The graph that holds, among those of one kind."""
+        """The valid graph among those of one kind."""
         for program in programs:
             holds = program.take(leaves) and program.watch.same() and program.registered(inputs)
             if holds and program.decides_alike():
@@ -351,7 +351,7 @@ class CompiledSVI(SVI):
                 f"{what} changes again and again; what is to change from "
                 "step to step must be a tensor that is changed in place"
             )
-        # Who insists on graphs, or trains without a first step of SVI's, gets them all.
+        # No limit with compile=True, or without a first step of SVI.
         patient = self.strict or not self.warm_up
         if graphs > 1 and self._seconds > MOST_SECONDS and not patient:
             raise Untraceable(
@@ -378,7 +378,7 @@ class CompiledSVI(SVI):
     def _varying(
         self, programs: list[Program], leaves: list, structure: Any, gradients: bool, run: Run
     ) -> Program | None:
-        """A graph with what changes as inputs, if tensors can stand in for all that changed."""
+        """A graph with changing values as inputs, if tensors can stand in for all of them."""
         places: dict[Spot, frozenset[int]] = {}
         values: dict[Spot, Any] = {}
         if programs:
@@ -410,7 +410,7 @@ class CompiledSVI(SVI):
             return Program(self, leaves, structure, gradients, run, varying=places)
         except Unmet:
             raise
-        except Exception:  # it is no input, for whatever reason, but may be a constant
+        except Exception:  # it cannot be an input, but may be a constant
             self._fixed |= keys
             return None
 

@@ -1,4 +1,4 @@
-"""States that can be copied: those of arrays, generators, tables and context variables."""
+"""Snapshots of arrays, random generators, tables and context variables."""
 
 import array
 import contextvars
@@ -59,7 +59,7 @@ def _put_array(values: Any, copy: Any) -> None:
 
 
 def _leave(thing: Any, copy: Any) -> None:
-    """A table is not put back: programs do not write into it."""
+    """Tables are not restored: programs do not write to them."""
 
 
 def _value_of(variable: contextvars.ContextVar) -> Any:

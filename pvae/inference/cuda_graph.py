@@ -1,4 +1,4 @@
-"""A step as one CUDA graph."""
+"""Capture and replay of a training step as one CUDA graph."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -8,20 +8,20 @@ from torch import Tensor
 
 from pvae.inference.update import Update
 
-WARM_UP = 3  # steps before the capture, in which optimizers and libraries make what they keep
+WARM_UP = 3  # steps before the capture, in which optimizers and libraries allocate their state
 
 
 class CapturedStep:
-    """A function of CUDA tensors, replayed by one launch and without waiting for the device.
+    """A function of CUDA tensors, replayed by one launch without synchronization.
 
-    The first calls run the function as it is, the next one captures it. Tensors that are read or
-    written other than the inputs must stay where they are. Random numbers come from torch's
-    generator of the device, which a replay moves on as a call would.
+    The first calls run the function eagerly, the next one captures it. Other tensors that it reads
+    or writes must keep their memory. Random numbers come from torch's generator of the device,
+    which a replay advances like a call.
 
     Args:
-        function: from tensors to tensors, without reading any of them on the host.
-        inputs: tensors like those that it will be given.
-        update: the optimizer's; it is captured anew when this says that its tensors moved.
+        function: maps tensors to tensors, without reading values on the host.
+        inputs: tensors like its later inputs.
+        update: the optimizer's update; the function is captured again if its tensors moved.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class CapturedStep:
             return self._run()
         self.update.refresh()
         self.graph.replay()
-        return [value.clone() for value in self.outputs]  # the next replay writes over its own
+        return [value.clone() for value in self.outputs]  # the next replay overwrites the outputs
 
     def _run(self) -> list[Tensor]:
         self.stream.wait_stream(torch.cuda.current_stream())

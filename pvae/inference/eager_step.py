@@ -1,4 +1,4 @@
-"""A first step by the eager program, which can be put off until it is known who takes it."""
+"""An eager first step that is undone, and applied only if no graph takes the step."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,19 +17,19 @@ from pvae.inference.run import observed
 
 
 class EagerStep:
-    """Loss and gradients of an eager run: undone at once, and taken as a step where one asks.
+    """Loss and gradients of an eager run, which is undone, and applied as a step on request.
 
-    So a graph takes the step if it does what this run did, with the same random numbers. Otherwise
-    the run itself is the step, and nothing that it changed or made was run twice.
+    So a graph can take the step with the same random numbers if it agrees with this run. Otherwise
+    the run itself is the step, and its side effects happen only once.
 
     Args:
-        svi: whose programs are run.
-        gradients: whether a step is to be taken, or the loss alone evaluated.
+        svi: the SVI whose programs are run.
+        gradients: whether to take a step, or only evaluate the loss.
         args: arguments of the programs.
         kwargs: more of them.
 
     Attributes:
-        run: what the run used.
+        run: the record of the run.
     """
 
     def __init__(self, svi: SVI, gradients: bool, args: tuple, kwargs: dict) -> None:
@@ -60,10 +60,10 @@ class EagerStep:
         set_noise(self._before)
 
     def repeats(self, watch: Watch) -> bool:
-        """Whether another run does the same, so that this one made nothing.
+        """Whether another run has the same result, so that this one created nothing.
 
         Raises:
-            Untraceable: if it changes Python's state, which is put back.
+            Untraceable: if it changes Python's state, which is then restored.
         """
         with undone(self._leaves, watch), torch.set_grad_enabled(self.gradients):
             loss = self._call()

@@ -1,4 +1,4 @@
-"""Whether two values of Python mean the same to a program."""
+"""Equality of Python values, as far as programs can tell."""
 
 import array
 import enum
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from pvae.inference.state import slots
 
-MOST_COMPARED = 300  # values within one that was replaced, which may lie one within another
+MOST_COMPARED = 300  # maximum number of nested values within one that was replaced
 
 # Values that do not change in place: the same if they are equal.
 ATOMS = (
@@ -30,7 +30,7 @@ ATOMS = (
 
 
 def equal(now: Any, before: Any, pairs: set[tuple[int, int]] | None = None) -> bool:
-    """Whether two values mean the same to a program."""
+    """Whether two values are equivalent to a program."""
     pairs = set() if pairs is None else pairs
     if now is before or (id(now), id(before)) in pairs:
         return True

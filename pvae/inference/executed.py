@@ -1,4 +1,4 @@
-"""The code that a run executes, and the names that it reads."""
+"""Recording of the code that a run executes, and of the names that it reads."""
 
 import dis
 import gc
@@ -33,17 +33,17 @@ _TYPES = {"isinstance", "type", "issubclass", "callable", "id"}
 
 @dataclass
 class Executed:
-    """The code of the user's own that a run has executed.
+    """The user's code that a run has executed.
 
     Attributes:
         reads: for each code object its globals, and the names of globals that it loads.
         names: names of attributes, and strings that may be such names.
-        modules: names of modules that it imports.
-        reflection: whether attributes may be read that are not named.
+        modules: names of imported modules.
+        reflection: whether attributes may be read by computed names.
         asks_types: whether it may look what kind of a value it has been given.
         reads_clock: whether it may read the time.
         threads: whether code may have been executed by threads that ran before.
-        unknown: whether code may have been executed unseen.
+        unknown: whether code may have been executed without being recorded.
     """
 
     reads: dict[types.CodeType, tuple[dict[str, Any], set[str]]] = field(default_factory=dict)
@@ -56,7 +56,7 @@ class Executed:
     unknown: bool = False
 
     def add(self, code: types.CodeType, namespace: dict[str, Any]) -> None:
-        """Take in code, with the functions and expressions inside it."""
+        """Add code, with the functions and expressions inside it."""
         loaded: set[str] = set()
         inner = [code]
         while inner:
@@ -96,7 +96,7 @@ class Executed:
 
 
 def _is_dynamic(following: Sequence[dis.Instruction]) -> bool:
-    """Whether the name that getattr is given is computed, and not written down."""
+    """Whether the name passed to getattr is computed, not a literal."""
     for one, after in itertools.pairwise(following[:8]):
         if one.opname == "LOAD_CONST" and isinstance(one.argval, str):
             return not after.opname.startswith(_CALLS)
@@ -117,7 +117,7 @@ def _is_clock(value: Any) -> bool:
 
 @contextmanager
 def recorded() -> Iterator[Executed]:
-    """Record the code of the user's own that is executed meanwhile."""
+    """Record the user's code that is executed while entered."""
     executed = Executed()
     met: dict[types.CodeType, dict[str, Any]] = {}
     if sys.getprofile() is not None:  # a profiler is at work, which cannot be put back

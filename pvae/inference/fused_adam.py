@@ -1,4 +1,4 @@
-"""torch's fused Adam without what surrounds it in Python."""
+"""torch's fused Adam without the Python overhead of `torch.optim`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,11 +23,11 @@ def _kernel(optimizer: Optimizer, group: dict[str, Any]) -> Callable[..., None]:
 
 
 class LeanAdam:
-    """A step of torch's fused Adam or AdamW on a CPU, and nothing else.
+    """A step of torch's fused Adam or AdamW on a CPU, without overhead.
 
-    Of a small step, `torch.optim` spends more on hooks, on sorting parameters and on counting steps
-    one parameter at a time than its kernel on the numbers. States and settings remain those of the
-    torch optimizer, and are read from it at every step.
+    In a small step `torch.optim` spends more time on hooks, on sorting parameters and on counting
+    steps per parameter than in its kernel. States and settings remain those of the torch optimizer,
+    and are read from it at every step.
 
     Args:
         optimizer: the torch optimizer, for which `fits` holds; its states are complete once it has
@@ -43,7 +43,7 @@ class LeanAdam:
             members = [p for p in group["params"] if "step" in optimizer.state[p]]
             if members:
                 states = [optimizer.state[p] for p in members]
-                # Counts that lie side by side are raised by one operation.
+                # Counts in contiguous memory are incremented by one operation.
                 steps = torch.stack([state["step"] for state in states])
                 for state, step in zip(states, steps.unbind(), strict=True):
                     state["step"] = step
@@ -52,7 +52,7 @@ class LeanAdam:
 
     @staticmethod
     def fits(optimizer: Optimizer) -> bool:
-        """Whether this can do all that the optimizer does."""
+        """Whether this class supports everything that the optimizer does."""
         return (
             type(optimizer) in (Adam, AdamW)
             and not hooked(optimizer)
@@ -97,7 +97,7 @@ class LeanAdam:
 
 
 class Stepper:
-    """Takes the steps of a torch optimizer, by `LeanAdam` where that is the same.
+    """Takes the steps of a torch optimizer, by `LeanAdam` if that is equivalent.
 
     Args:
         optimizer: the torch optimizer.
@@ -108,7 +108,7 @@ class Stepper:
         self.lean: LeanAdam | None = None
 
     def reset(self) -> None:
-        """Look at the optimizer anew, whose states were replaced."""
+        """Inspect the optimizer again after its states were replaced."""
         self.lean = None
 
     def step(self) -> None:

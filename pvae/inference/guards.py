@@ -1,4 +1,4 @@
-"""What programs read from Python, and whether it still is what it was."""
+"""Guards: detection of changes in the Python state that programs read."""
 
 import array
 import builtins
@@ -38,8 +38,8 @@ from pvae.inference.state import (
 )
 from pvae.inference.untraceable import Untraceable
 
-MOST_VALUES = 20_000  # that are compared at every step
-MOST_BYTES = 2**20  # of arrays that are
+MOST_VALUES = 20_000  # maximum number of values that are compared at every step
+MOST_BYTES = 2**20  # maximum size of arrays that are compared at every step
 
 _VALUES = (*ATOMS, list, dict, tuple, set)
 # Modules of the standard library whose objects hold what their user puts there.
@@ -60,7 +60,7 @@ _READ_BY_LIBRARIES = {*vars(nn.Module()), "forward", "model", "guide"}
 
 
 class Watch:
-    """What programs read from Python, as it was when this was made.
+    """A snapshot of the Python state that programs read.
 
     A graph holds Python's values as constants, and tensors by identity: where a name means another
     value, tensor, module or function than before, it is the graph of another program. Attributes,
@@ -68,12 +68,12 @@ class Watch:
     own objects and modules only that matters which some executed code names.
 
     Args:
-        roots: what the programs begin with, such as themselves, by what to call it.
-        executed: the code that a run of them has executed.
-        ignored: objects that are no matter.
+        roots: the objects that programs start from, such as themselves, by their names in messages.
+        executed: the code that a run has executed.
+        ignored: objects to ignore.
 
     Attributes:
-        tensors: the tensors that are reached.
+        tensors: the reachable tensors.
         replaced: what was last found to be replaced by what is equal: the places, and the names.
 
     Raises:
@@ -100,17 +100,17 @@ class Watch:
     # Tensors -----------------------------------------------------------------------------------
 
     def lay(self, tensors: Iterable[Tensor]) -> None:
-        """Watch where tensors lie, and whether they are learned."""
+        """Watch the memory of tensors, and whether they require gradients."""
         self._layouts = [(tensor, _layout(tensor)) for tensor in tensors]
 
     def read(self, tensors: Iterable[Tensor]) -> None:
-        """Watch the values of tensors, which Python has read."""
+        """Watch the values of tensors that Python has read."""
         self._read = [(tensor, tensor._version, tensor.clone()) for tensor in tensors]
 
     # Comparing ---------------------------------------------------------------------------------
 
     def same(self) -> bool:
-        """Whether everything is as it was, by identity, as quickly as that can be told."""
+        """Whether nothing has changed, by a fast comparison of identities."""
         return (
             not any(self._empty)
             and list(map(len, self._filled)) == self._sizes
@@ -158,7 +158,7 @@ class Watch:
             self._expected[start + index] = value
 
     def restore(self) -> list[Change]:
-        """Put everything back after a run, and return what the run has changed.
+        """Restore everything after a run, and return what the run has changed.
 
         What the code of a library keeps for itself is put back, and is no change.
         """
@@ -197,7 +197,7 @@ class Watch:
     # Finding -----------------------------------------------------------------------------------
 
     def _find(self) -> None:
-        """Find all places from the roots on."""
+        """Find all places that are reachable from the roots."""
         known = -1
         while known < (count := len(self.executed.names) + len(self.executed.reads)):
             known = count  # they grow by what is found

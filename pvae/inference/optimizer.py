@@ -1,4 +1,4 @@
-"""One torch optimizer for all parameters, where Pyro expects one of its own."""
+"""A Pyro optimizer that is one torch optimizer for all parameters."""
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
@@ -23,14 +23,14 @@ class Optimizer(PyroOptim):
     rate and clipping mean the same whatever the size of the minibatch.
 
     Args:
-        parameters: what to optimize; frozen parameters are passed over.
+        parameters: the parameters to optimize; frozen ones are skipped.
         factory: makes a torch optimizer from parameters: a class, or a `functools.partial`.
-        clip_norm: largest norm of the gradient of the mean loss; ``None`` for no clipping.
+        clip_norm: maximum norm of the gradient of the mean loss; ``None`` for no clipping.
 
     Attributes:
         torch_optimizer: the torch optimizer, for learning-rate schedules.
         batch_size: the number of data that the loss is summed over.
-        moved: how often its state has been replaced by another.
+        moved: how often its state has been replaced.
 
     Raises:
         ValueError: if nothing is to be optimized, clip_norm is not positive, or the optimizer
@@ -96,13 +96,13 @@ class Optimizer(PyroOptim):
         self.reset()
 
     def reset(self) -> None:
-        """Have all who hold on to tensors of the state look for them anew."""
+        """Signal that tensors of the state were replaced."""
         self._stepper.reset()
         self.moved += 1
 
 
 def check_closure(optimizer: torch.optim.Optimizer) -> None:
-    """Refuse an optimizer that evaluates the loss by itself.
+    """Raise if an optimizer evaluates the loss itself.
 
     Raises:
         ValueError: if it does.
@@ -140,9 +140,9 @@ def forms(factory: Callable[..., Any], parameters: Sequence[Tensor]) -> dict[str
 
 
 def fit_states(optimizer: torch.optim.Optimizer) -> None:
-    """Have moments follow parameters that were given another dtype, device or shape.
+    """Convert moments to the dtype, device and shape of their parameters.
 
-    Fused kernels take for granted that they are alike.
+    Fused kernels assume that they match.
     """
     for parameter, state in optimizer.state.items():
         moments = {n: m for n, m in state.items() if torch.is_tensor(m) and m.dim()}

@@ -1,4 +1,4 @@
-"""Values that hold others, taken apart and put together: batches, settings, and the like."""
+"""Flattening and unflattening of nested values, such as batches and settings."""
 
 import types
 from argparse import Namespace
@@ -14,25 +14,25 @@ from pvae.inference.executed import is_library
 from pvae.inference.state import slots
 
 MOST_PARTS = 300
-LEAF = None  # the structure of what is one value by itself
+LEAF = None  # the structure of a single value
 
 
 def take_apart(value: Any) -> tuple[list, Any]:
-    """The values that lists, tuples, dictionaries and plain objects hold, and their structure."""
+    """Flatten lists, tuples, dictionaries and plain objects to values and a structure."""
     leaves: list = []
     structure = _take_apart(value, leaves, ())
     return (leaves, structure) if len(leaves) <= MOST_PARTS else ([value], LEAF)
 
 
 def put_together(structure: Any, leaves: Sequence) -> Any:
-    """The value of such a structure."""
+    """Rebuild a value from a structure and its leaves."""
     return _put_together(structure, iter(leaves))
 
 
 def _take_apart(value: Any, leaves: list, around: tuple[int, ...]) -> Any:
     kind = type(value)
     keys: tuple = ()
-    if id(value) in around or len(leaves) > MOST_PARTS:  # it holds itself, or too much
+    if id(value) in around or len(leaves) > MOST_PARTS:  # recursive, or too large
         inner = None
     elif kind in (list, tuple) or (issubclass(kind, tuple) and hasattr(kind, "_fields")):
         inner = list(value)
@@ -51,7 +51,7 @@ def _take_apart(value: Any, leaves: list, around: tuple[int, ...]) -> Any:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether a value is an object of a user's class, which holds attributes and no more."""
+    """Whether a value is an object of a user's class with attributes only."""
     kind = type(value)
     if kind in (Namespace, types.SimpleNamespace):
         return True

@@ -13,7 +13,7 @@ _SAME = {  # operators that return their first argument when the shape stays as 
 
 
 def lift(module: fx.GraphModule) -> list[Tensor]:
-    """Make inputs of the tensors that a graph holds, and return them."""
+    """Turn the tensors that a graph holds into inputs, and return them."""
     lifted: dict[str, fx.Node] = {}
     held: list[Tensor] = []
     last = [node for node in module.graph.nodes if node.op == "placeholder"][-1:]
@@ -35,7 +35,7 @@ def lift(module: fx.GraphModule) -> list[Tensor]:
 
 
 def keep_used(module: fx.GraphModule, first: int, count: int) -> list[int]:
-    """Remove those of some inputs that nothing uses, and return which are left."""
+    """Remove unused inputs, and return the indices of the others."""
     inputs = [node for node in module.graph.nodes if node.op == "placeholder"]
     used = []
     for number, node in enumerate(inputs[first : first + count]):
@@ -48,7 +48,7 @@ def keep_used(module: fx.GraphModule, first: int, count: int) -> list[int]:
 
 
 def simplify(module: fx.GraphModule) -> None:
-    """Leave out operators that change nothing, which the plain graph would run."""
+    """Remove operators without effect, which the plain graph would run."""
     for node in module.graph.nodes:
         if node.target in _SAME:
             before, after = (n.meta.get("val") for n in (node.args[0], node))

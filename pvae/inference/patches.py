@@ -22,7 +22,7 @@ from pvae.inference.untraceable import Untraceable
 
 @contextmanager
 def traceable(mode: Symbolic) -> Iterator[None]:
-    """Have Pyro not look at values: the eager run that a graph is compared with has looked."""
+    """Disable Pyro's checks of values, which the eager run for comparison makes."""
     begin: Callable[..., None] = Distribution.__init__
 
     def unchecked(self: Distribution, *args: Any, validate_args: Any = None, **kwargs: Any) -> None:
@@ -86,7 +86,7 @@ def traceable(mode: Symbolic) -> Iterator[None]:
 
 @contextmanager
 def _without_mkldnn() -> Iterator[None]:
-    """Have recurrent networks be the operators that they are made of, which can be traced."""
+    """Decompose recurrent networks into operators that can be traced."""
     before = torch._C._get_mkldnn_enabled()
     torch._C._set_mkldnn_enabled(False)
     try:

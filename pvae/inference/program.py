@@ -1,4 +1,4 @@
-"""The graph of a step's loss and gradients, made for arguments of one kind, and what runs it."""
+"""Compiled programs: the graph of loss and gradients for one kind of arguments, and its checks."""
 
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,13 +28,13 @@ TRIES = 3  # a discrete draw may fall on the other side of an edge by rounding, 
 
 
 class Program:
-    """The graph for one kind of arguments, and what it takes to run it.
+    """The graph for one kind of arguments, with the state needed to run it.
 
     Args:
         svi: the `CompiledSVI` whose programs these are.
         leaves: the arguments, flattened.
-        structure: how to put them together.
-        gradients: whether a step is to be taken, or the loss alone evaluated.
+        structure: the structure that rebuilds them.
+        gradients: whether to take a step, or only evaluate the loss.
         run: a run of the programs on such arguments.
         varying: values of which parts are to be inputs of the graph and not constants.
 
@@ -135,7 +135,7 @@ class Program:
         return loss
 
     def _leave(self, gradients: Sequence[tuple[Tensor, Tensor]]) -> None:
-        """Leave zeros behind, as SVI does, by which the momentum of other programs goes on."""
+        """Set gradients to zero, as SVI does, so that the momentum of other programs continues."""
         if not self.svi.update.leaves_zeros:
             for parameter, _ in gradients:
                 parameter.grad = None
@@ -195,7 +195,7 @@ class Program:
         return not failed
 
     def expect_equals(self) -> None:
-        """Have objects that were replaced by equal ones be replaced by others from now on."""
+        """Expect that objects that were replaced by equal ones will be replaced again."""
         known = {self.spot(one.place, one.key) for one in self.varying}
         for place, key in self.watch.replaced:
             _, structure = take_apart(place.get(key))

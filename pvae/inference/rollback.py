@@ -1,4 +1,4 @@
-"""Running a program and then having it not have been run."""
+"""Rollback: undoing all effects of a run of a program."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -20,11 +20,11 @@ from pvae.inference.untraceable import Untraceable
 def undone(
     leaves: Sequence[Tensor] = (), watch: Watch | None = None, record: bool = True
 ) -> Iterator[Callable[[Tensor], bool]]:
-    """Undo, on leaving, what was done to tensors, to gradients, to random states and in Python.
+    """On exit, undo changes of tensors, gradients, random states and Python state.
 
     Args:
-        leaves: tensors whose gradients are none while entered, and after as before.
-        watch: the Python state to put back, with the parameter store.
+        leaves: tensors whose gradients are None while entered, and restored on exit.
+        watch: the Python state to restore, with the parameter store.
         record: whether tensors are written to, as they are unless a run is traced.
 
     Yields:
@@ -71,7 +71,7 @@ def put_back(
 
 
 def is_plain(tensor: Tensor) -> bool:
-    """Whether a tensor is of numbers that lie in memory, as a graph takes them."""
+    """Whether a tensor is dense and in memory, as a graph needs it."""
     return tensor.layout is torch.strided and not tensor.is_meta and not tensor.is_quantized
 
 
@@ -92,7 +92,7 @@ def stored() -> Iterator[list[Change]]:
 
 @contextmanager
 def same_noise() -> Iterator[None]:
-    """Put all random states back on leaving, so that what follows draws the same numbers."""
+    """Restore all random states on exit, so that later code draws the same numbers."""
     state = noise()
     try:
         yield
@@ -101,13 +101,13 @@ def same_noise() -> Iterator[None]:
 
 
 def noise() -> tuple[dict, list[Tensor]]:
-    """All random states."""
+    """Return all random states."""
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
     return pyro.util.get_rng_state(), cuda
 
 
 def set_noise(state: tuple[dict, list[Tensor]]) -> None:
-    """Put all random states back."""
+    """Restore all random states."""
     host, cuda = state
     pyro.util.set_rng_state(host)
     if cuda:
@@ -115,9 +115,9 @@ def set_noise(state: tuple[dict, list[Tensor]]) -> None:
 
 
 class Record(TorchDispatchMode):
-    """Remembers tensors as they were before they are first written to.
+    """Saves tensors before they are first written to.
 
-    Tensors that are made meanwhile, such as parameters at their first use, are nothing to undo.
+    Tensors created meanwhile, such as parameters at their first use, need not be restored.
     """
 
     def __init__(self) -> None:
@@ -160,7 +160,7 @@ class Record(TorchDispatchMode):
         return [(tensor, tensor.clone()) for tensor, _ in self.before.values()]
 
     def restore(self) -> None:
-        """Write back what was there before."""
+        """Restore the saved values."""
         with torch.no_grad():
             for tensor, before in reversed(self.before.values()):
                 tensor.copy_(before)

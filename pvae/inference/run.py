@@ -1,4 +1,4 @@
-"""What an eager run of the programs used, and what they read from Python."""
+"""Records of eager runs: parameters, modules, code, and the Python state that they read."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,13 +14,13 @@ from pvae.inference.untraceable import Untraceable
 
 
 class Run:
-    """What a run of the programs used.
+    """The record of a run of the programs.
 
     Attributes:
         named: parameters by name.
-        modules: modules that were called.
-        executed: code of the user's own.
-        checks: what checks of values found.
+        modules: the modules that were called.
+        executed: the user's code.
+        checks: the results of checks.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class Run:
 
 @contextmanager
 def observed() -> Iterator[Run]:
-    """Observe a run of the programs."""
+    """Record a run of the programs."""
     run = Run()
     called: dict[int, nn.Module] = {}
 
@@ -51,7 +51,7 @@ def observed() -> Iterator[Run]:
 
 
 def watch_of(svi: Any, run: Run, constants: list, ignored: list) -> Watch:
-    """What the programs read from Python, as far as a run has told.
+    """Make a snapshot of the Python state that the programs read in a run.
 
     Raises:
         Untraceable: if there is more than can be followed, or undone.

@@ -1,4 +1,4 @@
-"""Numbers that a program computes from others, and what it decides by them."""
+"""Scalars that a program computes from varying numbers, and guards on decisions by them."""
 
 import re
 from collections.abc import Callable
@@ -13,7 +13,7 @@ _RANDOM = re.compile(r"rand|bernoulli|normal|multinomial|poisson|dropout|exponen
 
 @dataclass(frozen=True)
 class Scalar:
-    """A number as a function of others, to be computed anew when they change.
+    """A number as a function of others, recomputed when they change.
 
     Args:
         function: from numbers to a number.
@@ -33,7 +33,7 @@ class Scalar:
 
 @dataclass(frozen=True)
 class Guard:
-    """A decision that a graph takes for granted.
+    """A decision that a graph assumes.
 
     Args:
         scalar: what is decided by.

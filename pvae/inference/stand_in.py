@@ -1,4 +1,4 @@
-"""Tensors that stand in for Python values which change from step to step."""
+"""Tensor inputs of a graph in place of Python values that change from step to step."""
 
 from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
@@ -18,10 +18,10 @@ _NUMBERS = (float, int, np.float64, np.float32, np.int64)
 
 
 class Spot(NamedTuple):
-    """Where a value is that changes from step to step.
+    """The location of a value that changes from step to step.
 
     Attributes:
-        holder: what holds it; ``None`` for the arguments.
+        holder: the object that holds it; ``None`` for the arguments.
         kind: the kind of place that the holder is.
         key: by what name.
     """

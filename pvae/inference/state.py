@@ -1,4 +1,4 @@
-"""Places where Python keeps values, as they were, so that they can be compared and put back."""
+"""Snapshots of places where Python keeps values, for comparing and restoring them."""
 
 import types
 from collections import OrderedDict
@@ -15,7 +15,7 @@ _OF_NO_MATTER = {  # in a class
 
 
 class Change(NamedTuple):
-    """A name that no longer means what it meant."""
+    """A name whose value has changed."""
 
     place: "Place"
     key: Any
@@ -29,11 +29,11 @@ class Change(NamedTuple):
 
 
 class Place:
-    """Something that holds values by name or position, and what it held when this was made.
+    """An object that holds values by name or position, with a snapshot of them.
 
     Args:
-        holder: what holds them.
-        owner: what to call it.
+        holder: the object.
+        owner: its name in messages.
         named: whether only code that names a value reads it, as with a user's own attributes.
         library: whether the code of a library may change it for its own purposes.
     """
@@ -46,23 +46,23 @@ class Place:
         self.remember()
 
     def remember(self) -> None:
-        """Take what is there now for what was."""
+        """Take a new snapshot."""
         self.keys, self.values = self.read()
 
     def read(self) -> tuple[Sequence, list]:
-        """Keys and values as they are now."""
+        """The current keys and values."""
         raise NotImplementedError
 
     def get(self, key: Any) -> Any:
-        """A value as it is now."""
+        """The current value of a key."""
         return dict(zip(*self.read(), strict=True)).get(key, ABSENT)
 
     def write(self, key: Any, value: Any) -> None:
-        """Set a value, or remove what is to be absent."""
+        """Set a value, or remove it if it was absent."""
         raise NotImplementedError
 
     def same(self) -> bool:
-        """Whether all is as it was, by identity."""
+        """Whether nothing has changed, by identity."""
         keys, values = self.read()
         return (
             len(keys) == len(self.keys)
@@ -71,7 +71,7 @@ class Place:
         )
 
     def changes(self) -> Iterator[Change]:
-        """What is not as it was, by identity."""
+        """The changes, by identity."""
         before = dict(zip(self.keys, self.values, strict=True))
         now = dict(zip(*self.read(), strict=True))
         for key in {**before, **now}:
@@ -80,7 +80,7 @@ class Place:
                 yield Change(self, key, old, new)
 
     def restore(self) -> None:
-        """Put everything back."""
+        """Restore the snapshot."""
         for change in list(self.changes()):
             self.write(change.key, change.before)
 
@@ -89,27 +89,27 @@ class Entries(Place):
     """The entries of a dictionary, such as that of an object's attributes."""
 
     def read(self) -> tuple[Sequence, list]:
-        """Keys and values as they are now."""
+        """The current keys and values."""
         kind = OrderedDict if isinstance(self.holder, OrderedDict) else dict
         return list(kind.keys(self.holder)), list(kind.values(self.holder))
 
     def get(self, key: Any) -> Any:
-        """A value as it is now."""
+        """The current value of a key."""
         return dict.get(self.holder, key, ABSENT)
 
     def write(self, key: Any, value: Any) -> None:
-        """Set a value, or remove what is to be absent."""
+        """Set a value, or remove it if it was absent."""
         dict.pop(self.holder, key) if value is ABSENT else dict.__setitem__(self.holder, key, value)
 
     def restore(self) -> None:
-        """Put everything back."""
-        if not self.same():  # in their order
+        """Restore the snapshot."""
+        if not self.same():  # restores the order
             kind = OrderedDict if isinstance(self.holder, OrderedDict) else dict
             kind.clear(self.holder)
             kind.update(self.holder, zip(self.keys, self.values, strict=True))
 
     def changes(self) -> Iterator[Change]:
-        """What is not as it was."""
+        """The changes."""
         yield from super().changes()
         keys, _ = self.read()
         now, before = list(map(id, keys)), list(map(id, self.keys))
@@ -121,20 +121,20 @@ class Elements(Place):
     """The elements of a list, a deque or a set."""
 
     def read(self) -> tuple[Sequence, list]:
-        """Keys and values as they are now."""
+        """The current keys and values."""
         values = list(self.holder)
         return range(len(values)), values
 
     def write(self, key: Any, value: Any) -> None:
-        """Set a value, or remove what is to be absent."""
+        """Set a value, or remove it if it was absent."""
         self.holder[key] = value
 
     def same(self) -> bool:
-        """Whether all is as it was."""
+        """Whether nothing has changed."""
         return len(self.holder) == len(self.values) and all(map(is_, self.holder, self.values))
 
     def restore(self) -> None:
-        """Put everything back."""
+        """Restore the snapshot."""
         if not self.same():
             self.holder.clear()
             add = self.holder.update if isinstance(self.holder, set) else self.holder.extend
@@ -149,22 +149,22 @@ class Names(Place):
         super().__init__(holder, owner)
 
     def remember(self) -> None:
-        """Take what is there now for what was."""
+        """Take a new snapshot."""
         super().remember()
         self._absent = self.names.difference(self.keys)
         self._get = itemgetter(*self.keys) if self.keys else None
 
     def read(self) -> tuple[Sequence, list]:
-        """Keys and values as they are now."""
+        """The current keys and values."""
         keys = [name for name in self.names if name in self.holder]
         return keys, [self.holder[key] for key in keys]
 
     def write(self, key: Any, value: Any) -> None:
-        """Set a value, or remove what is to be absent."""
+        """Set a value, or remove it if it was absent."""
         self.holder.pop(key, None) if value is ABSENT else self.holder.__setitem__(key, value)
 
     def same(self) -> bool:
-        """Whether all is as it was."""
+        """Whether nothing has changed."""
         try:
             values = self._get(self.holder) if self._get else ()
         except KeyError:
@@ -177,23 +177,23 @@ class OfClass(Place):
     """The attributes of a class."""
 
     def read(self) -> tuple[Sequence, list]:
-        """Keys and values as they are now."""
+        """The current keys and values."""
         found = {k: v for k, v in vars(self.holder).items() if k not in _OF_NO_MATTER}
         return list(found), list(found.values())
 
     def remember(self) -> None:
-        """Take what is there now for what was."""
+        """Take a new snapshot."""
         super().remember()
         self._all = list(vars(self.holder).values())
 
     def same(self) -> bool:
-        """Whether all is as it was."""
+        """Whether nothing has changed."""
         now = vars(self.holder).values()
         same = len(now) == len(self._all) and all(map(is_, now, self._all))
         return same or super().same()
 
     def write(self, key: Any, value: Any) -> None:
-        """Set a value, or remove what is to be absent."""
+        """Set a value, or remove it if it was absent."""
         delattr(self.holder, key) if value is ABSENT else setattr(self.holder, key, value)
 
 
@@ -205,16 +205,16 @@ class Slots(Place):
         super().__init__(holder, owner, named)
 
     def read(self) -> tuple[Sequence, list]:
-        """Keys and values as they are now."""
+        """The current keys and values."""
         found = {n: getattr(self.holder, n, ABSENT) for n in self.names}
         return list(found), list(found.values())
 
     def same(self) -> bool:
-        """Whether all is as it was."""
+        """Whether nothing has changed."""
         return all(map(is_, self.read()[1], self.values))
 
     def write(self, key: Any, value: Any) -> None:
-        """Set a value, or remove what is to be absent."""
+        """Set a value, or remove it if it was absent."""
         if value is ABSENT:
             object.__delattr__(self.holder, key)
         else:
@@ -225,7 +225,7 @@ class Cells(Place):
     """The names that a function closes over."""
 
     def read(self) -> tuple[Sequence, list]:
-        """Keys and values as they are now."""
+        """The current keys and values."""
         found = {}
         for name, cell in zip(
             self.holder.__code__.co_freevars, self.holder.__closure__, strict=True
@@ -237,11 +237,11 @@ class Cells(Place):
         return list(found), list(found.values())
 
     def same(self) -> bool:
-        """Whether all is as it was."""
+        """Whether nothing has changed."""
         return all(map(is_, self.read()[1], self.values))
 
     def write(self, key: Any, value: Any) -> None:
-        """Set a value, or remove what is to be absent."""
+        """Set a value, or remove it if it was absent."""
         cell = self.holder.__closure__[self.holder.__code__.co_freevars.index(key)]
         if value is ABSENT:
             del cell.cell_contents
@@ -253,7 +253,7 @@ class Readable(Place):
     """Entries that are read here and written elsewhere, as of a read-only view."""
 
     def read(self) -> tuple[Sequence, list]:
-        """Keys and values as they are now."""
+        """The current keys and values."""
         return list(self.holder), [self.holder[key] for key in self.holder]
 
     def write(self, key: Any, value: Any) -> None:
@@ -265,7 +265,7 @@ class Content(Place):
 
     Args:
         holder: what has it.
-        owner: what to call it.
+        owner: its name in messages.
         copy: from the holder to a copy of its state.
         put: from the holder and such a copy to nothing.
         equal: whether two copies are equal.
@@ -283,20 +283,20 @@ class Content(Place):
         super().__init__(holder, owner)
 
     def read(self) -> tuple[Sequence, list]:
-        """Keys and values as they are now."""
+        """The current keys and values."""
         return (None,), [self._copy(self.holder)]
 
     def same(self) -> bool:
-        """Whether all is as it was."""
+        """Whether nothing has changed."""
         return self._equal(self._copy(self.holder), self.values[0])
 
     def changes(self) -> Iterator[Change]:
-        """What is not as it was."""
+        """The changes."""
         if not self.same():
             yield Change(self, None, self.values[0], self._copy(self.holder))
 
     def write(self, key: Any, value: Any) -> None:
-        """Set a value, or remove what is to be absent."""
+        """Set a value, or remove it if it was absent."""
         self._put(self.holder, value)
 
 

@@ -1,4 +1,4 @@
-"""Symbols in the place of tensors, while Pyro programs and objectives are traced."""
+"""Symbols that replace tensors while Pyro programs and objectives are traced."""
 
 import re
 import sys
@@ -39,26 +39,26 @@ MORE = "a value that changes at every step is more than computed with"
 
 
 class Symbolic(TorchFunctionMode):
-    """Have Pyro programs and objectives run on symbols.
+    """Run Pyro programs and objectives on symbols.
 
-    Wherever a tensor is met that has a symbol, in a module, in the parameter store or in a closure,
-    its symbol takes its place.
+    Every tensor with a symbol, in a module, in the parameter store or in a closure, is replaced by
+    its symbol.
 
     Args:
         parameters: the parameters.
         leaves: their symbols.
         known: other tensors that were there before.
         symbols: their symbols.
-        checks: what checks of values found in another run.
+        checks: the results of checks in another run.
         scalars: tensors that stand for numbers, and the numbers.
 
     Attributes:
         unknown: the other tensors that were met, and copies of the single numbers among them, which
             torch takes for constants and computes with.
-        surrogates: what is to be differentiated.
+        surrogates: the tensors to differentiate.
         read: tensors whose values were read.
         in_program: whether model or guide is running.
-        conditions: what was checked, and what the check is taken to find.
+        conditions: the checked conditions, with their assumed results.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class Symbolic(TorchFunctionMode):
     # What Python decides by numbers that vary holds as long as it would decide so again.
 
     def decide(self, tensor: Tensor, raises: bool = False) -> bool | None:
-        """The truth of a number that is computed from those that vary; else nothing."""
+        """The truth value of a number that is computed from varying ones; ``None`` for others."""
         found = self._scalars.get(id(self._symbol(tensor)))
         if found is None:
             return None
@@ -150,7 +150,7 @@ class Symbolic(TorchFunctionMode):
         return answer
 
     def _compute_scalar(self, function: Callable, args: tuple, kwargs: dict, result: Any) -> None:
-        """Note how a number is computed from those that vary, if it is."""
+        """Record how a number is computed from varying ones, if it is."""
         given = [x for x in pytree.tree_leaves((args, kwargs)) if torch.is_tensor(x)]
         found = [known for x in given if (known := self._scalars.get(id(x))) is not None]
         if not given or len(found) < len(given) or not torch.is_tensor(result):
@@ -165,7 +165,7 @@ class Symbolic(TorchFunctionMode):
         self._expect_no_error(function, result)
 
     def _expect_no_error(self, function: Callable, result: Tensor) -> None:
-        """Take for granted that Python computes a number as torch does, and raises no error."""
+        """Assume that Python computes a number like torch, and raises no error."""
         name = getattr(function, "__name__", "")
         whole = not result.is_floating_point() and name.strip("_").lstrip("r") in ("mul", "pow")
         if not whole and not _FAILING.fullmatch(name):
@@ -191,7 +191,7 @@ class Symbolic(TorchFunctionMode):
         return frozenset().union(*(origin for _, origin in filter(None, found)))
 
     def derive(self, value: Any, origin: frozenset) -> Any:
-        """Say what the tensors in a value depend on besides, and return it."""
+        """Add sites that the tensors in a value depend on, and return the value."""
         for x in pytree.tree_leaves(value) if origin else ():
             if torch.is_tensor(x):
                 self._origins[id(x)] = x, self.origin(x) | origin

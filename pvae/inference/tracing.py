@@ -1,4 +1,4 @@
-"""From a loss that runs two Pyro programs to a graph of torch operators."""
+"""Tracing of the loss of two Pyro programs to a graph of torch operators."""
 
 import random
 import sysconfig
@@ -82,9 +82,9 @@ def trace(
 ) -> Graph:
     """Trace a loss, and the gradients of whatever it calls ``backward`` on.
 
-    Any ELBO is traced by its own ``loss_and_grads``. Where it reads a number, ``loss.item()``, it
-    is given the tensor; where it calls ``surrogate.backward()``, the surrogate is kept, and
-    differentiated in the graph.
+    Any ELBO is traced by its own ``loss_and_grads``. When it calls ``loss.item()``, it gets the
+    tensor; when it calls ``surrogate.backward()``, the surrogate is recorded, and differentiated in
+    the graph.
 
     Args:
         call: ``loss_and_grads`` of the loss, or ``loss`` for no gradients.
@@ -128,7 +128,7 @@ def trace(
 
 
 def difference(graph: Graph, again: Graph) -> str | None:
-    """Say how the graphs of two runs differ, of a program whose operations are not the same."""
+    """Describe how the graphs of two runs of a program differ; ``None`` if they do not."""
     before, after = (g.module.code.splitlines() for g in (graph, again))
     for one, other in zip(before, after, strict=False):
         if one != other:
@@ -204,12 +204,12 @@ def _trace(
 
 
 def _drawn(now: Any, before: Any) -> bool:
-    """Whether NumPy's random state has moved on."""
+    """Whether NumPy's random state has advanced."""
     return now[2:] != before[2:] or bool((now[1] != before[1]).any())
 
 
 def _number(value: Any) -> Tensor:
-    """One number of a loss as a tensor."""
+    """Convert one number of a loss to a tensor."""
     return value.detach() if torch.is_tensor(value) else torch.tensor(float(value))
 
 

@@ -1,12 +1,12 @@
-"""What is raised where there is no graph, or a wrong one."""
+"""Exceptions for programs without a graph, or with a wrong one."""
 
 
 class Untraceable(Exception):
     """A program whose operations are not the same at every step.
 
     Attributes:
-        cause: what was met, as a clause.
-        place: where, as ``file:line: code``; empty where no line is to blame.
+        cause: the cause, as a clause.
+        place: its location, as ``file:line: code``; empty if unknown.
     """
 
     def __init__(self, cause: str, place: str = "") -> None:
@@ -16,13 +16,13 @@ class Untraceable(Exception):
 
 
 class Unmet(Exception):
-    """A step in which a check of values finds another answer than a graph takes for granted."""
+    """A step in which a check has another result than the graph assumes."""
 
 
 class Disagreement(Exception):
-    """A graph that computes something else than the eager program, on the same random numbers."""
+    """A graph with other results than the eager program, for the same random numbers."""
 
 
 def brief(error: BaseException) -> str:
-    """Say in one line what an error is."""
+    """Describe an error in one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

@@ -1,4 +1,4 @@
-"""What a compiled step does with its gradients: one torch optimizer over all parameters."""
+"""The optimizer update of a compiled step: one torch optimizer over all parameters."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,13 +14,13 @@ from pvae.inference.optimizer import FUSED, Optimizer, fit_states, forms, place_
 
 
 class Update:
-    """A Pyro optimizer as it is, called after the graph.
+    """The update of any Pyro optimizer, called after the graph.
 
     Args:
         optim: the optimizer.
 
     Attributes:
-        leaves_zeros: whether gradients are left zeros after a step, as SVI leaves them.
+        leaves_zeros: whether gradients are set to zero after a step, as SVI does.
     """
 
     leaves_zeros = True
@@ -45,13 +45,13 @@ class Update:
         return self._moved
 
     def prepare(self, parameters: Sequence[Tensor]) -> None:
-        """Get to know the parameters of a new graph."""
+        """Register the parameters of a new graph."""
 
     def refresh(self) -> None:
-        """Bring settings that were changed from outside to where they are read."""
+        """Apply settings that were changed from outside."""
 
     def fit(self) -> None:
-        """Have states follow parameters that were given another dtype, device or shape."""
+        """Convert states to the dtype, device and shape of their parameters."""
 
     def __call__(self, parameters: Sequence[Tensor]) -> None:
         """Update parameters by their gradients."""
@@ -71,21 +71,21 @@ class OwnUpdate(Update):
 
     @property
     def capturable(self) -> bool:
-        """Whether all of it is in a form that a CUDA graph can hold."""
+        """Whether a CUDA graph can capture it."""
         return _capturable(self.optim.torch_optimizer)
 
     @property
     def moved(self) -> int:
-        """How often its state has been replaced by another."""
+        """How often its state has been replaced."""
         return self.optim.moved
 
     def fit(self) -> None:
-        """Have states follow parameters that were given another dtype, device or shape."""
+        """Convert states to the dtype, device and shape of their parameters."""
         fit_states(self.optim.torch_optimizer)
         self.optim.reset()
 
     def prepare(self, parameters: Sequence[Tensor]) -> None:
-        """Get to know the parameters of a new graph."""
+        """Register the parameters of a new graph."""
         self.fit()
 
     def __call__(self, parameters: Sequence[Tensor]) -> None:
@@ -94,11 +94,10 @@ class OwnUpdate(Update):
 
 
 class FusedUpdate(Update):
-    """One torch optimizer that does the work of a `PyroOptim`, which keeps one per parameter.
+    """One torch optimizer equivalent to a `PyroOptim`, which keeps one per parameter.
 
-    Those remain, as the settings and states of their parameters: the states are shared, so that
-    saving, loading and learning-rate schedules go on working on the `PyroOptim`; parameters of
-    equal settings are updated together.
+    The states are shared with these optimizers, so that saving, loading and learning-rate schedules
+    still work on the `PyroOptim`; parameters of equal settings are updated together.
     """
 
     def __init__(self, optim: PyroOptim) -> None:
@@ -110,7 +109,7 @@ class FusedUpdate(Update):
 
     @property
     def capturable(self) -> bool:
-        """Whether all of it is in a form that a CUDA graph can hold."""
+        """Whether a CUDA graph can capture it."""
         return _capturable(self._prepared.optimizer)
 
     @property
@@ -119,13 +118,13 @@ class FusedUpdate(Update):
         return self._stepper
 
     def fit(self) -> None:
-        """Have states follow parameters that were given another dtype, device or shape."""
+        """Convert states to the dtype, device and shape of their parameters."""
         if self._stepper is not None:
             fit_states(self._stepper.optimizer)
             self._stepper.reset()
 
     def prepare(self, parameters: Sequence[Tensor]) -> None:
-        """Have the Pyro optimizer meet new parameters, and group all by their settings."""
+        """Register new parameters with the Pyro optimizer, and group all by their settings."""
         self.fit()
         optim = self.optim
         known = {id(p) for p in self.parameters}
@@ -148,7 +147,7 @@ class FusedUpdate(Update):
         self._group()
 
     def refresh(self) -> None:
-        """Take over what was changed, such as a learning rate by its schedule."""
+        """Apply changed settings, such as a learning rate changed by its schedule."""
         singles, optimizer = self.optim.optim_objs, self._prepared.optimizer
         if any(
             p not in singles or self._single(p).state[p] is not optimizer.state[p]
@@ -230,7 +229,7 @@ class FusedUpdate(Update):
 
 
 def update_of(optim: PyroOptim) -> Update:
-    """The fastest update that does what an optimizer does."""
+    """The fastest update that is equivalent to an optimizer."""
     if isinstance(optim, Optimizer):
         return OwnUpdate(optim)
     # A subclass, or an object given methods of its own, does more than what is done here.
@@ -245,7 +244,7 @@ def _capturable(optimizer: torch.optim.Optimizer) -> bool:
 
 
 def _asked(settings: dict) -> bool:
-    """Whether a form was asked for by the user."""
+    """Whether the user requested a form."""
     return any(settings.get(k) for k in ("foreach", "differentiable", "capturable")) or (
         settings.get("fused") is False
     )
