@@ -23,10 +23,8 @@ def of_generator(generator: Any, owner: str) -> Content:
     owner = f"the random state of {owner}"
     if isinstance(generator, random.Random):  # of more numbers than `equal` compares
         return Content(generator, owner, _state_of, random.Random.setstate, operator.eq)
-    if isinstance(generator, np.random.RandomState):
-        put = type(generator).set_state
-    else:
-        put = _put_state
+    legacy = isinstance(generator, np.random.RandomState)
+    put = np.random.RandomState.set_state if legacy else _put_state
     return Content(generator, owner, _state_of, put, equal)
 
 
