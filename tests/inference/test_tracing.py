@@ -1,3 +1,5 @@
+import random
+
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -43,7 +45,5 @@ def test_two_runs_may_differ():
 
 
 def test_random_numbers_of_python_are_refused():
-    import random
-
     with pytest.raises(Untraceable, match="by Python or NumPy"):
         traced(observing(random.random), torch.ones(()))
