@@ -533,7 +533,7 @@ def test_bad_arguments_are_refused(bad, message):
         CompiledSVI(model, guide, adam(), Trace_ELBO(), **bad)
 
 
-# Optimizers ---------------------------------------------------------------------------------------
+# Losses that are not numbers, and CUDA ------------------------------------------------------------
 
 
 def test_a_nan_is_told_as_by_svi():
