@@ -22,13 +22,11 @@ def of_array(values: np.ndarray | bytearray | array.array, owner: str) -> Conten
 def of_generator(generator: Any, owner: str) -> Content:
     """The state of a random generator of Python's or NumPy's."""
     owner = f"the random state of {owner}"
-    put: Callable[[Any, Any], None]
-    if isinstance(generator, random.Random):
-        put = random.Random.setstate
-    elif isinstance(generator, np.random.RandomState):
+    if isinstance(generator, random.Random):  # of more numbers than `equal` compares
+        return Content(generator, owner, _state_of, random.Random.setstate, operator.eq)
+    put: Callable[[Any, Any], None] = _put_state
+    if isinstance(generator, np.random.RandomState):
         put = type(generator).set_state
-    else:
-        put = _put_state
     return Content(generator, owner, _state_of, put, equal)
 
 
@@ -63,7 +61,10 @@ def _leave(thing: Any, copy: Any) -> None:
 
 
 def _value_of(variable: contextvars.ContextVar) -> Any:
-    return variable.get(ABSENT)
+    try:
+        return variable.get()  # or its default, to which an unset one is put back
+    except LookupError:
+        return ABSENT
 
 
 def _set_value(variable: contextvars.ContextVar, value: Any) -> None:

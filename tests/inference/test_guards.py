@@ -28,7 +28,6 @@ from pyro.infer import SVI, Trace_ELBO
 from torch import nn
 
 from pvae.inference import CompiledSVI
-from pvae.inference.executed import is_library
 from pvae.inference.guards import MOST_VALUES
 
 CASES = {}
@@ -674,15 +673,6 @@ def test_work_of_running_threads_is_run_eagerly(how):
         with pytest.warns(RuntimeWarning, match="hands work to other threads"):
             check(lambda x: observe(x, answer()), lambda v: level.__setitem__(0, v))
     given.put(None)
-
-
-def test_a_name_of_the_standard_library_may_become_a_users(monkeypatch):
-    """A package named as one of Python's that was not imported yet, such as `this`."""
-    assert is_library("this")
-    own = types.ModuleType("this")
-    own.__file__ = "/home/somebody/this/__init__.py"
-    monkeypatch.setitem(sys.modules, "this", own)
-    assert not is_library("this.models")
 
 
 def test_what_programs_do_not_read_needs_no_new_graph():

@@ -1,0 +1,47 @@
+"""What a graph can take, and for which arguments it is made."""
+
+import pyro
+import pytest
+import torch
+from pyro.infer import JitTrace_ELBO, Trace_ELBO
+
+from pvae.inference import CompiledSVI
+from pvae.inference.arguments import flatten, kind_of
+from tests.programs import score_function, vae
+
+
+def adam(lr=1e-2, **arguments):
+    return pyro.optim.Adam({"lr": lr} | arguments)
+
+
+def test_losses_that_make_their_own_graph():
+    model, guide, args = score_function()
+    svi = CompiledSVI(model, guide, adam(), JitTrace_ELBO(), compile=True, backend="graph")
+    with pytest.raises(ValueError, match="JitTrace_ELBO makes a graph of its own"):
+        svi.step(*args)
+
+
+def test_an_argument_that_requires_a_gradient_is_run_eagerly():
+    model, guide, (x,) = vae()
+    x = x.requires_grad_()
+    svi = CompiledSVI(model, guide, adam(), Trace_ELBO())
+    with pytest.warns(RuntimeWarning, match="requires a gradient"):
+        svi.step(x)
+    assert x.grad is not None
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        ((torch.ones(2, 3).T.contiguous().T, 1.0), True),
+        ((torch.ones(2, 3), 2.0), True),  # whose value is a constant of the graph
+        ((torch.ones(3, 2), 1.0), False),
+        ((torch.ones(2, 3).double(), 1.0), False),
+        ((torch.ones(2, 3), 1), False),
+    ],
+)
+def test_arguments_are_of_one_kind_by_shape_and_type(other, same):
+    one, two = (
+        kind_of(*flatten(args, {}), (), (adam,)) for args in [(torch.zeros(2, 3), 1.0), other]
+    )
+    assert (one == two) is same
