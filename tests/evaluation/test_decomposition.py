@@ -178,7 +178,7 @@ def test_labels_are_data_too():
     ("name", "says"),
     [
         ("Delta", "is a point mass"),
-        ("PlanarFlow", "scores its own draws"),
+        ("PlanarFlow", "can score only its own draws"),
         ("SylvesterFlow", "SylvesterFlow scores its"),
     ],
 )
