@@ -39,7 +39,7 @@ def folder(tmp_path, monkeypatch):
             pixels = rng.integers(0, 256, (size, size)).astype(np.uint8)
             Image.fromarray(pixels).save(tmp_path / name / f"{i}.png")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(gallery, "draw", lambda *args, **options: [])
+    monkeypatch.setattr(gallery, "plot", lambda *args, **options: [])
     return tmp_path
 
 

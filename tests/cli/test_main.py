@@ -379,7 +379,7 @@ def test_data_that_do_not_fit_are_refused_in_one_line(command, run, capsys, tmp_
         assert sentence in refused(argv, capsys)
     (tmp_path / "empty").mkdir()
     assert "no images" in refused([command, str(run), "--data", str(tmp_path / "empty")], capsys)
-    assert "no run folder" in refused([command, str(tmp_path / "empty")], capsys)
+    assert "not a run folder" in refused([command, str(tmp_path / "empty")], capsys)
 
 
 @pytest.mark.parametrize(

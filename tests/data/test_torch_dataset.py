@@ -94,7 +94,7 @@ def test_some_labels_missing(fails):
 
 
 def test_options_for_pictures_alone(fails):
-    with fails(ValueError, "not pictures"):
+    with fails(ValueError, "not images"):
         read_items(Listed([torch.zeros(2)]), size=(2, 2))
 
 

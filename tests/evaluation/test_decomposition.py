@@ -178,8 +178,8 @@ def test_labels_are_data_too():
     ("name", "says"),
     [
         ("Delta", "is a point mass"),
-        ("PlanarFlow", "scores its own draws"),
-        ("SylvesterFlow", "SylvesterFlow scores its"),
+        ("PlanarFlow", "can score only its own draws"),
+        ("SylvesterFlow", "SylvesterFlow can score only its"),
     ],
 )
 def test_what_has_no_decomposition_is_refused(name, says):

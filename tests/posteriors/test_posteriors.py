@@ -144,7 +144,7 @@ def test_flows_without_an_inverse_say_so(name):
     with pytest.raises(NotImplementedError, match="no inverse in closed form"):
         q.log_prob(torch.zeros(3, LATENT))
     z = q.sample()
-    with pytest.raises(NotImplementedError, match="only if drawn by rsample"):
+    with pytest.raises(NotImplementedError, match="only if it was drawn by rsample"):
         q.log_prob(z)
     with torch.no_grad():
         assert q.log_prob(q.sample()).shape == (3,)
