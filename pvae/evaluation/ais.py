@@ -211,6 +211,7 @@ def bidirectional(
     check_vae(vae)
     check_size("n", n)
     _check_sizes(num_chains, num_steps, num_leapfrog)
+    given = None
     if vae.labels is not None:
         given = vae.labels.check(y)
         if given.shape[:1] != (n,):
