@@ -158,7 +158,7 @@ def test_the_command_line(tmp_path, capsys):
     assert (run / "figures" / "plane.png").exists()
     capsys.readouterr()
     for argv, sentence in [
-        (["sample", str(run), "--label", "10"], "whole numbers from 0 to 9; these are not: shape"),
+        (["sample", str(run), "--label", "10"], "--label 10 is not a class of this run"),
     ]:
         with pytest.raises(SystemExit) as stopped:
             main(argv)

@@ -417,7 +417,7 @@ def load(run: str | Path, vae: VAE | None = None, trust: str | Iterable[str] | N
 
     Example:
         >>> import tempfile
-        >>> from pvae import __version__
+        >>> import pvae
         >>> data = pvae.data.load("digits")
         >>> vae = pvae.build(data.event_shape, latent_dim=2)
         >>> folder = tempfile.mkdtemp() + "/run"

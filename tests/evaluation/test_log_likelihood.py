@@ -1,3 +1,4 @@
+import importlib
 import math
 import threading
 from functools import partial
@@ -11,6 +12,7 @@ from pvae.evaluation.importance import effective_sample_size, log_mean, standard
 from tests.evidence_cases import Discrete, LinearGaussian
 
 QUIET = {"progress": False}
+MODULE = importlib.import_module("pvae.evaluation.log_likelihood")  # not its function
 
 
 def test_weights_by_hand():
@@ -161,7 +163,7 @@ def test_portions_are_scored_side_by_side(monkeypatch, request, three_threads, p
     arguments = {"num_samples": 500, "memory": 0.05, **QUIET}
     eager = log_likelihood(vae, x, **arguments)
     # Chunks of five data or of four, and a smaller one, which is scored as it is.
-    monkeypatch.setattr("pvae.evaluation.log_likelihood._PORTIONS", 10)
+    monkeypatch.setattr(MODULE, "_PORTIONS", 10)
     scorers, scored = request.getfixturevalue("compiled"), []
     alone = scoring._compute_alone
     monkeypatch.setattr(
@@ -213,7 +215,8 @@ def test_weights_are_held_within_the_memory(monkeypatch):
     x = vae.sample(4000, seed=0, draw=True)
     sizes = []
     monkeypatch.setattr(
-        "pvae.evaluation.log_likelihood.log_mean",
+        MODULE,
+        "log_mean",
         lambda w: (sizes.append(w.numel()), log_mean(w))[1],
     )
     log_likelihood(vae, x, num_samples=100, memory=0.5, **QUIET)
