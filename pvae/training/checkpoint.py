@@ -128,7 +128,7 @@ class Checkpoint:
             return Position(**position | {"rows": list(position["rows"])})
         except (KeyError, IndexError, TypeError, AttributeError, RuntimeError, ValueError) as error:
             raise ValueError(
-                f"{source} is not a checkpoint of this run: {brief(error, 180)}."
+                f"{source} is not a checkpoint of this run: {brief(error, 140)}."
             ) from error
 
     def save(self, run: Run, position: Position, stopped: str | None) -> None:

@@ -72,7 +72,7 @@ def check_saved(
         _check_moments(reference, state["optimizer"]["state"], position["step"])
     except (TypeError, KeyError, ValueError, RuntimeError) as error:
         raise ValueError(
-            f"{source} is not a checkpoint of this run: {brief(error, 180)}."
+            f"{source} is not a checkpoint of this run: {brief(error, 140)}."
         ) from error
 
 

@@ -346,6 +346,7 @@ def test_a_part_without_annotations_says_what_it_needs(tmp_path, monkeypatch, ca
 def test_ctrl_c_ends_cleanly_and_can_be_continued(tmp_path):
     run = tmp_path / "run"
     command = [sys.executable, "-m", "pvae", "train", *QUICK, "--epochs", "100000"]
+    command += ["--compile", "false"]  # whose first step would take as long as its compiler
     process = subprocess.Popen(
         [*command, "--run", str(run)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
