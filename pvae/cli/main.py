@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
 
 from pvae.annotations import KINDS
-from pvae.cli.parser_errors import as_options, explain
 
 PATH = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
 TRUST_HELP = "Module of your own from which a run or configuration may load parts; repeatable."
@@ -76,12 +75,16 @@ def _run(argv: list[str]) -> None:
                 command, arguments = _parse(argv, commands)
             command(**arguments)
     except ArgumentError as error:
+        from pvae.cli.parser_errors import explain
+
         _fail(explain(error, argv, commands))
     except (OSError, KeyboardInterrupt):
         raise
     except MemoryError as error:
         _fail(f"The memory is not enough ({brief(error)}): ask for less at a time.")
     except (ValueError, TypeError, RuntimeError, FloatingPointError) as error:
+        from pvae.cli.parser_errors import as_options
+
         if "can't allocate memory" in str(error) or "out of memory" in str(error):
             _fail("The memory is not enough: ask for less at a time, or for smaller networks.")
         _fail(as_options(one_line(error), argv, commands))

@@ -120,12 +120,7 @@ class Dataset:
         """
         if not isinstance(vae, Model):
             raise TypeError(f"vae is {kind_of(vae)}: give the VAE that the batch is for.")
-        domain_of(vae.likelihood)
-        if self.event_shape != tuple(vae.event_shape):
-            raise ValueError(
-                f"The data {self.name} have event shape {self.event_shape}, the VAE was made for "
-                f"{tuple(vae.event_shape)}: build it for the data, or load the data in its shape."
-            )
+        self.check_model(vae)
         held = self.part(part)
         if n is not None and not (is_whole(n) and n >= 1):
             raise ValueError(
@@ -135,6 +130,19 @@ class Dataset:
             raise ValueError(f"seed is {seed!r}: it must be a whole number from 0 to 2**63 - 1.")
         found = batches_for(vae, self, held).choose(n, seed)
         return found[0] if vae.labels is None else found
+
+    def check_model(self, vae: Model) -> None:
+        """Raise if these cannot be the data of a VAE.
+
+        Raises:
+            ValueError: if its likelihood does not declare a domain, or its event shape differs.
+        """
+        domain_of(vae.likelihood)
+        if self.event_shape != tuple(vae.event_shape):
+            raise ValueError(
+                f"The data {self.name} have event shape {self.event_shape}, the VAE was made for "
+                f"{tuple(vae.event_shape)}: build it for the data, or load the data in its shape."
+            )
 
     def label_sizes(self) -> dict[str, int | None]:
         """The number of classes, or of values in a label, as arguments of `pvae.build`.

@@ -10,7 +10,7 @@ from torch import Tensor
 from pvae.evaluation.batching import MEMORY, check_vae
 from pvae.evaluation.code_length import png
 from pvae.evaluation.log_likelihood import log_likelihood
-from pvae.evaluation.pareto import UNRELIABLE
+from pvae.evaluation.pareto import unreliable_share
 from pvae.evaluation.results import described
 from pvae.inputs import as_tensor
 from pvae.vae import VAE
@@ -35,7 +35,7 @@ class AnomalyScore(NamedTuple):
     @property
     def unreliable_share(self) -> float:
         """The share of the data whose k-hat is above 0.7."""
-        return (self.pareto_k > UNRELIABLE).double().mean().item()
+        return unreliable_share(self.pareto_k)
 
     def __repr__(self) -> str:
         return described(self)

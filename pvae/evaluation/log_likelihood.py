@@ -25,7 +25,7 @@ from pvae.evaluation.importance import (
     proposal_of,
     standard_error,
 )
-from pvae.evaluation.pareto import UNRELIABLE, pareto_tail
+from pvae.evaluation.pareto import UNRELIABLE, pareto_tail, unreliable_share
 from pvae.evaluation.results import described, estimate, unreliable_items
 from pvae.evaluation.scoring import Scorer
 from pvae.vae import VAE
@@ -63,7 +63,7 @@ class LogLikelihood(NamedTuple):
     @property
     def unreliable_share(self) -> float:
         """The share of the data whose k-hat is above 0.7."""
-        return (self.pareto_k > UNRELIABLE).double().mean().item()
+        return unreliable_share(self.pareto_k)
 
     @property
     def mean_error(self) -> float | None:

@@ -10,6 +10,11 @@ LEAST_SAMPLES = 25  # the largest fifth of them is a tail that can be fitted
 NEGLIGIBLE = 1e-12  # difference of weights, relative to the largest
 
 
+def unreliable_share(k: Tensor) -> float:
+    """The fraction of the data whose k-hat is above 0.7."""
+    return (k > UNRELIABLE).double().mean().item()
+
+
 def pareto_tail(log_w: Tensor) -> tuple[Tensor, Tensor]:
     r"""Fit a generalized Pareto distribution to the largest weights of each datum.
 

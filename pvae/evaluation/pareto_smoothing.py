@@ -10,7 +10,7 @@ from pvae.checks import check_size
 from pvae.evaluation.batching import MEMORY, per_datum
 from pvae.evaluation.importance import log_mean, proposal_of
 from pvae.evaluation.log_likelihood import weigher
-from pvae.evaluation.pareto import LEAST_SAMPLES, UNRELIABLE, pareto_tail
+from pvae.evaluation.pareto import LEAST_SAMPLES, pareto_tail, unreliable_share
 from pvae.evaluation.results import LOWER_BOUND, described
 from pvae.vae import VAE
 
@@ -35,7 +35,7 @@ class ParetoSmoothed(NamedTuple):
     @property
     def unreliable_share(self) -> float:
         """The share of the data whose k-hat is above 0.7."""
-        return (self.pareto_k > UNRELIABLE).double().mean().item()
+        return unreliable_share(self.pareto_k)
 
 
 def pareto_smoothed(

@@ -198,7 +198,7 @@ class CompiledSVI(SVI):
             if kind not in self._programs:
                 check_arguments(leaves, self.objective)
                 self._check_count()
-            program = self._program(kind, leaves, structure, gradients)
+            program = self._program(kind, leaves, inputs)
             if program is not None:
                 return program.run(inputs)
         except Unmet:  # the program raises, or takes its other branch
@@ -294,11 +294,8 @@ class CompiledSVI(SVI):
 
     # Graphs --------------------------------------------------------------------------------------
 
-    def _program(
-        self, kind: Hashable, leaves: list, structure: Any, gradients: bool
-    ) -> Program | None:
+    def _program(self, kind: Hashable, leaves: list, inputs: Sequence[Tensor]) -> Program | None:
         """The valid graph, if there is one, after a check if it is due."""
-        inputs = [leaf for leaf in leaves if torch.is_tensor(leaf)]
         try:
             program = self._find(self._programs.get(kind, []), leaves, inputs)
         except RecursionError as error:

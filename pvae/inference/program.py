@@ -21,6 +21,7 @@ from pvae.inference.rollback import put_back, same_noise, undone
 from pvae.inference.run import Run, observed, watch_of
 from pvae.inference.stand_in import Spot, StandIn
 from pvae.inference.state import Place
+from pvae.inference.symbolic import MORE
 from pvae.inference.tracing import Graph, difference, trace
 from pvae.inference.untraceable import Disagreement, Unmet, Untraceable, brief
 
@@ -288,7 +289,7 @@ class Program:
                 scalars,
             )
         if not {id(t) for t in varying} <= {id(t) for t in graph.live} | graph.decided:
-            raise Untraceable("a value that changes at every step is more than computed with")
+            raise Untraceable(MORE)
         return graph
 
     # Checking ------------------------------------------------------------------------------------

@@ -99,17 +99,11 @@ class StandIn:
 
     def _fits(self, i: int, part: Any) -> bool:
         before = self._parts[i]
-        if part is before:
-            return True
-        if i not in self.tensors:
-            return isinstance(part, (*ATOMS, np.ndarray)) and equal(part, before)
-        if type(part) is not type(before):
+        if i not in self.tensors or part is before:
+            return _alike(part, before)
+        if type(part) is not type(before) or not replaceable(part):
             return False
-        if i in self._numbers:
-            return replaceable(part)
-        if not replaceable(part):
-            return False
-        return _kind(_as_tensor(part)) == _kind(self.tensors[i])
+        return i in self._numbers or _kind(_as_tensor(part)) == _kind(self.tensors[i])
 
 
 def varying_parts(before: Any, now: Any) -> frozenset[int] | None:

@@ -78,9 +78,13 @@ def risen_after(objective: ELBO) -> int:
     return max((each.warmup_steps for each in _counting(objective)), default=0)
 
 
-def _counting(objective: ELBO | None) -> Iterator[Counting]:
-    """The counting objectives among an objective and those that it wraps."""
+def nested(objective: ELBO | None) -> Iterator[ELBO]:
+    """Yield an objective, and those that it wraps."""
     while objective is not None:
-        if isinstance(objective, Counting):
-            yield objective
+        yield objective
         objective = vars(objective).get("objective")
+
+
+def _counting(objective: ELBO) -> Iterator[Counting]:
+    """The counting objectives among an objective and those that it wraps."""
+    return (each for each in nested(objective) if isinstance(each, Counting))

@@ -11,7 +11,6 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from pvae.checks import check_size, is_real, is_whole
 from pvae.data.dataset import Dataset
-from pvae.data.domains import domain_of
 from pvae.inference.optimizer import Optimizer, check_closure
 from pvae.interfaces import option
 from pvae.messages import kind_of, shown
@@ -46,12 +45,7 @@ def check_data(
     Raises:
         ValueError: if they do not; the message has both shapes.
     """
-    domain_of(vae.likelihood)
-    if tuple(data.event_shape) != tuple(vae.event_shape):
-        raise ValueError(
-            f"The data {data.name} have event shape {tuple(data.event_shape)}, the VAE was made "
-            f"for {tuple(vae.event_shape)}: build it for the data, or load the data in its shape."
-        )
+    data.check_model(vae)
     levels = option(vae.likelihood, "levels")
     if levels is not None and data.levels not in (None, levels):
         raise ValueError(

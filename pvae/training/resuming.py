@@ -5,7 +5,7 @@ with a state that this run could have saved, and the next step is tried and undo
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from pvae.inference.optimizer import Optimizer
 from pvae.inference.rollback import undone
 from pvae.interfaces import option
 from pvae.messages import brief, shown
+from pvae.objectives.counting import nested
 from pvae.training import arguments
 from pvae.training.checkpoint import Checkpoint, Position, check_kinds, check_state
 from pvae.training.records import check_row
@@ -87,7 +88,7 @@ def rehearse(
     """
     vae, optim, objective = checkpoint.vae, checkpoint.optimizer, checkpoint.objective
     before = checkpoint.state(position)
-    attributes = [(one, dict(vars(one))) for one in _nested(objective)]
+    attributes = [(one, dict(vars(one))) for one in nested(objective)]
     optim.batch_size = len(minibatch[0])
     try:
         with undone(optim.parameters), pyro.validation_enabled(False):
@@ -130,9 +131,8 @@ def _check_position(state: dict[str, Any], source: Path, objective: ELBO, batche
             )
     if math.isnan(position.get("best", 0.0)):
         raise ValueError(f"{source} is damaged: position.best is nan.")
-    if (counted is None) != (option(objective, "step") is None) or (counted or 0) > position[
-        "step"
-    ]:
+    counts = option(objective, "step") is not None
+    if (counted is not None) != counts or (counted or 0) > position["step"]:
         raise ValueError(
             f"{source} is damaged: objective_step is {brief(counted, 30)} after "
             f"{position['step']} steps."
@@ -252,10 +252,3 @@ def _check_moment(name: str, own: Any, found: Any, steps: int, native: bool) -> 
         raise ValueError(f"{name} of the optimizer has numbers that are not finite")
     if native and name == "step" and not 0 <= found.item() <= steps:
         raise ValueError(f"the optimizer counts {found.item():g} steps, and the run {steps}")
-
-
-def _nested(objective: ELBO | None) -> Iterator[ELBO]:
-    """Yield an objective, and those that it wraps."""
-    while objective is not None:
-        yield objective
-        objective = vars(objective).get("objective")

@@ -15,7 +15,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pvae.data.batches import Batches, batches_for
 from pvae.data.dataset import Dataset
-from pvae.data.domains import domain_of
 from pvae.evaluation.summary import summarize
 from pvae.inference.backends import best_backend
 from pvae.inference.compiled import CompiledSVI
@@ -130,13 +129,10 @@ class Trainer:
         vae, data, settings = self.vae, self.data, self.settings
         self.device = choose_device(str(settings.device))
         vae.to(self.device)
-        labelled = vae.labels is not None
         if vae.labels is not None:
             vae.labels.name(data.classes)
         self.size = min(settings.batch_size, len(data.train))
-        self.train = Batches(
-            data, data.train, domain_of(vae.likelihood), self.size, self.device, vae.dtype, labelled
-        )
+        self.train = batches_for(vae, data, data.train, self.size)
         self.validation = monitored = None
         if data.validation:
             self.validation = batches_for(vae, data, data.validation)
