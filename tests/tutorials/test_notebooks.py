@@ -1,0 +1,53 @@
+"""Every notebook runs afresh at the reduced budget, and what its prose claims holds there too."""
+
+from pathlib import Path
+
+import matplotlib.pyplot
+import nbformat
+import pyro
+import pytest
+
+from tutorials.execute import MOST_BYTES, notebooks, read
+
+# Expressions in the names of the notebook, which hold after its last cell.
+CLAIMS: dict[str, list[str]] = {}
+
+
+def named(path: Path) -> str:
+    return path.stem
+
+
+@pytest.mark.parametrize("path", notebooks(), ids=named)
+def test_a_notebook_runs_and_its_claims_hold(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PVAE_TUTORIALS", "quick")
+    monkeypatch.setattr(matplotlib.pyplot, "show", lambda: None)
+    names = {"__name__": "__main__"}
+    for i, cell in enumerate(read(path).cells):
+        if cell.cell_type == "code":
+            exec(compile(cell.source, f"{path.stem}[{i}]", "exec"), names)
+    pyro.clear_param_store()
+    for claim in CLAIMS[path.stem]:
+        assert eval(claim, names), claim
+
+
+@pytest.mark.parametrize("path", notebooks(), ids=named)
+def test_a_notebook_is_executed_whole_and_light(path):
+    assert path.stat().st_size <= MOST_BYTES
+    notebook = nbformat.read(path, as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == [*range(1, len(code) + 1)]
+    outputs = [output for cell in code for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error"]
+    assert not [output for output in outputs if "Warning" in output.get("text", "")]
+
+
+@pytest.mark.parametrize("path", notebooks(), ids=named)
+def test_a_notebook_says_what_it_teaches_and_ends_with_exercises_and_the_next(path):
+    paths = notebooks()
+    first, *_, last = nbformat.read(path, as_version=4).cells
+    assert first.source.startswith("# ")
+    assert "you will be able to" in first.source
+    assert "## Exercises" in last.source
+    if path != paths[-1]:
+        assert f"]({paths[paths.index(path) + 1].name})" in last.source

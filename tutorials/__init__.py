@@ -1,0 +1,1 @@
+"""The tutorial notebooks, and the source of the documentation site."""
