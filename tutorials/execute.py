@@ -2,6 +2,7 @@
 
 `python -m tutorials.execute` executes all, `python -m tutorials.execute 03 07` those that begin
 with these numbers. Each runs in a kernel and a folder of its own.
+
 With PVAE_TUTORIALS=quick in the environment a notebook runs at the reduced budget that the tests
 use, and nothing is written: an entry ``quick`` in the metadata of a cell is code that follows it,
 and lowers the numbers the cell has just set.
