@@ -1,8 +1,8 @@
-"""Anomalies told by a VAE, missing pixels filled in, and posteriors held against exact ones.
+"""Anomaly detection, imputation of missing pixels, and posteriors compared with exact ones.
 
     PVAE_DATA=DIR python -m results.anomalies [digits mnist gibberish missing posteriors]
 
-DIR holds MNIST, or receives it; digits need neither.
+DIR holds MNIST, or it is downloaded there; digits needs no MNIST.
 
 ==========  ====================================================  ==================================
 part        model                                                 measured
@@ -11,7 +11,7 @@ digits      64-400-10, discretized logistic of 17 levels; 1,348   AUROC of each 
             images of 8 × 8 less one class, 100 epochs, batch     training, against the test images
             128                                                   of the others
 mnist       784-400-20 ReLU, Bernoulli; 30,000 images less one    the same of three classes, 1,000
-            class, 6 epochs, batch 100                            images of either kind
+            class, 6 epochs, batch 100                            images of each kind
 gibberish   both of these, of all classes                         AUROC of noise, permuted pixels,
                                                                   faint digits and a blank image
 missing     784-400-20, of all classes, 12 epochs                 right halves filled in, and grey
@@ -27,7 +27,7 @@ images with a fifth of the pixels of digits, a tenth of those of MNIST, replaced
 (Ren et al. 2019). AUROC is the probability that an anomaly has a higher score than a normal image.
 
 On one core (OMP_NUM_THREADS=1) all parts take eight minutes. Results are written to anomalies.json
-as they come, those of a part in place of its earlier ones.
+as they come; those of a part replace its earlier ones.
 """
 
 import statistics
@@ -64,7 +64,7 @@ REFERENCE = 1000
 MNIST_IMAGES = 30_000
 MNIST_CLASSES = (1, 4, 8)
 DRAWN_CLASSES = (1, 4, 8)
-MOST = 1000  # images of either kind that are scored
+MOST = 1000  # images of each kind that are scored
 SHOWN = 10
 GUIDE_DRAWS = 100_000
 PLANES = 4  # images whose posterior is sampled
@@ -108,7 +108,7 @@ PLANE = LONGER._replace(
 
 
 def load_digits() -> Dataset:
-    """Digits, a quarter of them for tests."""
+    """Digits, a quarter of them in the test part."""
     return pvae.data.load("digits", validation=0, test=0.25)
 
 
@@ -133,7 +133,7 @@ def train(kind: Kind, data: Dataset) -> pvae.VAE:
 
 
 def perturbed(data: Dataset, part: float) -> Dataset:
-    """Data with a part of their pixels replaced by any level."""
+    """Data with a part of their pixels replaced by random levels."""
     x, generator = data.train.x, torch.Generator().manual_seed(0)
     noise = torch.randint(data.levels, x.shape, generator=generator, dtype=torch.uint8)
     chosen = torch.rand(x.shape, generator=generator) < part
@@ -149,7 +149,7 @@ def converted(vae: pvae.VAE, data: Dataset, x: Tensor) -> Tensor:
 
 
 class Found(NamedTuple):
-    """How well each score tells anomalies from normal images, and log p(x) of either."""
+    """How well each score separates anomalies from normal images, and log p(x) of both."""
 
     curves: dict[str, ROC]
     normal: Tensor
@@ -219,7 +219,7 @@ def mnist(folder: Path) -> Rows:
 
 
 def gibberish(folder: Path) -> Rows:
-    """Digits of either data set against what is none."""
+    """Digits of both data sets against images that are not digits."""
     shown = {}
     for kind, data in ((DIGITS, load_digits()), (MNIST, load_mnist())):
         detector = Detector(kind, data)
@@ -232,7 +232,7 @@ def gibberish(folder: Path) -> Rows:
 
 
 def nonsense(x: Tensor, levels: int) -> dict[str, Tensor]:
-    """Images that are no digits, made of digits where they are made of any."""
+    """Images that are not digits, some of them made from digits."""
     generator = torch.Generator().manual_seed(0)
     order = torch.rand(x.flatten(1).shape, generator=generator).argsort(1)
     return {
@@ -315,7 +315,7 @@ def missing(folder: Path) -> Rows:
 
 
 def posteriors(folder: Path) -> Rows:
-    """Draws of NUTS beside the guide's, what a fine grid says of both, and the guide's ranks."""
+    """Draws of NUTS and of the guide, both compared with a fine grid, and the guide's ranks."""
     data = load_mnist()
     vae = train(PLANE, data)
     x = converted(vae, data, data.test.x[:PLANES])

@@ -3,13 +3,13 @@
     PVAE_DATA=DIR python -m results.burda --budget 0.01 [--rows VAE-1 IWAE-50] [--runs RUNS]
 
 The paper's protocol: 50 latents, two layers of 200 tanh units each way, stochastic binarization,
-Glorot's initialization, a decoder that begins at the mean of the data; minibatches of 20, Adam with
+Glorot's initialization, a decoder that starts at the mean of the data; minibatches of 20, Adam with
 epsilon 1e-4, and 3^i epochs at a rate of 1e-3 · 10^(-i/7) for i = 0 ... 7, 3,280 in all. The NLL is
 by 5,000 importance samples for each of the 10,000 test images, binarized once.
 
 A budget is a fraction of the schedule: at 0.01 each stage has a hundredth of its epochs, 33 in all,
 and an epoch has the rate of the stage that holds its middle. The table of a short run is not the
-paper's. A run that was cut off goes on where it was, and one that is done is not repeated.
+paper's. An interrupted run is resumed, and a finished one is not repeated.
 """
 
 import argparse
@@ -59,7 +59,7 @@ def _rate(epoch: int, epochs: int) -> float:
 
 
 def network(in_shape: Shape, out_shape: Shape) -> nn.Module:
-    """Two layers of 200 tanh units that begin as Glorot and Bengio (2010) say."""
+    """Two layers of 200 tanh units initialized as by Glorot and Bengio (2010)."""
     made = MLP(in_shape, out_shape, hidden=[200, 200], activation="tanh")
     for layer in made.modules():
         if isinstance(layer, nn.Linear):
@@ -69,7 +69,7 @@ def network(in_shape: Shape, out_shape: Shape) -> nn.Module:
 
 
 def train(name: str, epochs: int, seed: int, folder: Path, data: pvae.data.Dataset) -> pvae.VAE:
-    """Train a row's model, or go on with it."""
+    """Train a row's model, or resume its run."""
     vae = pvae.build(data.event_shape, 50, network=network, seed=seed)
     fit(
         vae,
@@ -133,7 +133,7 @@ def main() -> None:
             "paper_active_units": ROWS[name][2],
             "machine": machine(),
         }
-        # Read again: rows may be trained side by side.
+        # Read again: other rows may be trained at the same time.
         save(options.out, [*read(options.out, []), row])
     show(read(options.out, []))
 

@@ -2,7 +2,7 @@
 
     PVAE_DATA=DIR python -m results.comparisons priors posteriors likelihoods bounds
 
-DIR holds MNIST, or receives it. One or more of the four are named:
+DIR holds MNIST, or it is downloaded there. The comparisons:
 
 ===========  =========================================  ==================================
 comparison   model                                      training
@@ -10,7 +10,7 @@ comparison   model                                      training
 priors       784-400-20 ReLU, Bernoulli                 30,000 images, 12 epochs, batch 100
 posteriors   the same                                   the same
 likelihoods  196-400-20, 20-400-100-196 ReLU, of bytes  12,000 images, 10 epochs, batch 100
-bounds       784-200-200-50 tanh, Bernoulli             20,000 images, 15 epochs, batch 50
+bounds       784-200-200-50 tanh, Bernoulli             10,000 images, 15 epochs, batch 50
 ===========  =========================================  ==================================
 
 Adam runs at 1e-3, nothing is held out, and the weights are those of the last epoch. The test −ELBO
@@ -18,7 +18,7 @@ is of all test images with one sample of z; −log p(x) is bounded on the first 
 importance samples. Images are binarized dynamically, at test with the same draws for all. Only the
 likelihoods are of bytes, of images of 14 × 14 pixels, and their −ELBO is in bits per dimension.
 
-Rows are written to comparisons.json as they come: a second run goes on with those that are missing.
+Rows are written to comparisons.json as they come: a second run measures those that are missing.
 The figures are drawn from all rows.
 """
 
@@ -70,7 +70,7 @@ class Comparison(NamedTuple):
     metrics: Sequence[str] = ("neg_elbo", BOUND)
 
     def budget(self) -> dict[str, Any]:
-        """What every cell is given, as it is written beside the results."""
+        """The settings that all cells share, as written with the results."""
         images = min(self.images, IMPORTANCE_IMAGES)
         importance = {"importance_samples": IMPORTANCE_SAMPLES, "importance_images": images}
         return {
@@ -151,7 +151,7 @@ COMPARISONS = {
 
 
 def load(comparison: Comparison) -> pvae.data.Dataset:
-    """MNIST in the size of a comparison, at most so many images of each part as it takes."""
+    """MNIST in a comparison's size, cut to the number of images that it takes."""
     data = pvae.data.load("mnist", size=comparison.size, validation=0)
     return first_images(data, comparison.images, comparison.images)
 
@@ -275,8 +275,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("comparisons", nargs="+", choices=COMPARISONS)
     parser.add_argument("--seeds", type=int, default=3, help="how many seeds, from 0")
-    parser.add_argument("--epochs", type=int, help="in place of those of the budget")
-    parser.add_argument("--images", type=int, help="the most that are taken of each part")
+    parser.add_argument("--epochs", type=int, help="instead of those of the budget")
+    parser.add_argument("--images", type=int, help="maximum number of each part")
     parser.add_argument(
         "--out", type=Path, default=Path(__file__).parent, help="folder of JSON and figures"
     )
@@ -293,7 +293,7 @@ def main() -> None:
         entry = results.setdefault(name, {"budget": budget, "machine": machine(), "rows": []})
         if entry["budget"] != budget:
             parser.error(
-                f"{file} has {name} with the budget {entry['budget']}, and asked for is {budget}: "
+                f"{file} has {name} with the budget {entry['budget']}, not {budget}: "
                 "give another folder by --out."
             )
         rows, data = entry["rows"], load(comparison)

@@ -8,7 +8,6 @@ those of `tests/composition.py`, of which the tests run all pairs.
 """
 
 import argparse
-import json
 import multiprocessing
 import os
 import sys
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import torch
 
+from results.frame import save
 from results.machine import machine
 from tests.composition import KINDS, Cell, cells, check
 
@@ -26,7 +26,7 @@ OUT = Path(__file__).with_suffix(".json")
 
 
 def failures(part: list[Cell]) -> list[str]:
-    """Check cells, and say what fails; a warning is a failure as well."""
+    """Check cells, and describe failures; a warning is a failure as well."""
     torch.set_num_threads(1)
     found = []
     with warnings.catch_warnings():
@@ -45,7 +45,7 @@ def chunks(all_cells: list[Cell], size: int = 200) -> Iterable[list[Cell]]:
 
 
 def main() -> None:
-    """Run the matrix, print failures as they come, and write the count beside this file."""
+    """Run the matrix, print failures as they come, and write the count next to this file."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     every = list(cells())
     began = time.monotonic()
@@ -64,7 +64,7 @@ def main() -> None:
         "seconds": round(time.monotonic() - began),
         "machine": machine(),
     }
-    OUT.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    save(OUT, result)
     print(f"{len(every):,} cells, {len(found)} failures, {result['seconds']:,} s")
 
 

@@ -2,8 +2,8 @@
 
     PVAE_DATA=DIR python -m results.core [--frey freyfaces.npz] [--runs DIR]
 
-Each row is one `pvae train` command, run as a user would. DIR holds MNIST, or receives it; the
-Frey faces (1,965 images of 28 × 20, one array of bytes) are left out without their file.
+Each row is one `pvae train` command, run as a user would. DIR holds MNIST, or it is downloaded
+there; the Frey faces (1,965 images of 28 × 20, one array of bytes) are left out without their file.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+from results.frame import save
 from results.machine import machine
 
 OUT = Path(__file__).with_suffix(".json")
@@ -60,7 +61,7 @@ def main() -> None:
                 **evaluation,
             }
         )
-        OUT.write_text(json.dumps(results, indent=2) + "\n")
+        save(OUT, results)
     for row in results["rows"]:
         test = row["parts"]["test"]
         print(f"{row['name']:<28}{test['neg_elbo']:>10.2f} nats  {row['seconds']:>6.0f} s")

@@ -3,9 +3,9 @@
     PVAE_DATA=DIR python -m results.defaults [--frey FILE] [--cells FILE ...]
 
 Three questions, each on small data, of three seeds: does a warm-up of the KL keep latents in use;
-what do dropout and weight decay do to data sets that are learned by heart; how many epochs may pass
-without a better one before training stops. The last is read off the curves of the others, which are
-trained to their end and kept in the file. A run that is in the file is not run again. DIR holds
+what do dropout and weight decay change on data sets that are memorized; how many epochs may pass
+without improvement before training stops. The last is computed from the curves of the others, which
+are trained to their end and kept in the file. A run that is in the file is not run again. DIR holds
 MNIST; the Frey faces and single cells (AnnData files of counts, of which the 2,000 most variable
 genes are taken) are left out without their files. About 40 minutes of one core.
 """
@@ -62,7 +62,7 @@ def data_sets(options: argparse.Namespace) -> dict[str, tuple[Any, dict[str, Any
     try:
         x = pvae.data.load("mnist").train.x[:3000]
         held["MNIST, 3,000"] = (pvae.data.load(x), {"latent_dim": 20}, 60)
-    except (FileNotFoundError, OSError):
+    except OSError:
         print("MNIST is left out: PVAE_DATA does not hold it.")
     if options.frey:
         held["frey faces"] = (pvae.data.load(options.frey), gaussian | {"latent_dim": 20}, 60)
@@ -88,7 +88,7 @@ def cells(paths: list[Path]) -> np.ndarray:
 
 
 def runs(held: dict[str, tuple[Any, dict[str, Any], int]]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every run, the most telling first: its name, and what it differs in."""
+    """Every run, the most informative first: its name, and its settings."""
     for seed in SEEDS:
         for name in held:
             for share in SHARES:
@@ -105,7 +105,7 @@ def runs(held: dict[str, tuple[Any, dict[str, Any], int]]) -> Iterator[tuple[str
 
 
 def train(name: str, how: dict[str, Any], held: dict[str, Any]) -> dict[str, Any]:
-    """Train to the end; return what the best epoch gives, and how the figure went."""
+    """Train to the end; return the figures of the best epoch, and the curve of the monitor."""
     kind, data_name, part, *_ = name.split("/")
     data, sizes, epochs = held[data_name]
     epochs = how.get("epochs", epochs)
@@ -154,7 +154,7 @@ def train(name: str, how: dict[str, Any], held: dict[str, Any]) -> dict[str, Any
 
 
 def stopped(curve: list[float], patience: int, after: float) -> tuple[int, float]:
-    """The epochs that a patience takes, and how much worse than the best of all is the best."""
+    """The epochs run under a patience, and how much worse their best is than that of all epochs."""
     best, since = float("inf"), 0
     for epoch, value in enumerate(curve, 1):
         since = 0 if value < best else since + (epoch > after)
@@ -196,7 +196,7 @@ def main() -> None:
     parser.add_argument("--frey", type=Path, help="the Frey faces, an .npz file")
     parser.add_argument("--cells", type=Path, nargs="+", help="AnnData files of counts")
     parser.add_argument(
-        "--only", nargs="+", default=[""], help="runs whose names hold one of these"
+        "--only", nargs="+", default=[""], help="runs whose names contain one of these"
     )
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -1,28 +1,29 @@
-"""The evidence of one model by every estimator, and what else the estimators say of it.
+"""The evidence of one model by every estimator, and diagnostics of its posterior.
 
     PVAE_DATA=DIR python -m results.evidence [estimators sandwich diagnostics]
 
-DIR holds MNIST, or receives it. The model is that of the comparisons: 784-400-20 ReLU, Bernoulli,
-standard normal prior, diagonal normal posterior; 30,000 images, dynamically binarized, 12 epochs at
-batch 100, Adam at 1e-3, seed 0, the weights of the last epoch.
+DIR holds MNIST, or it is downloaded there. The model is that of the comparisons: 784-400-20 ReLU,
+Bernoulli, standard normal prior, diagonal normal posterior; 30,000 images, dynamically binarized,
+12 epochs at batch 100, Adam at 1e-3, seed 0, the weights of the last epoch.
 
 ===========  ======================================  ==============================================
 part         data                                    measured
 ===========  ======================================  ==============================================
 estimators   the first 100 test images               mean of log p(x), and the time it took
-sandwich     50 images drawn from the model          its bounds by 16 chains, and what importance
-                                                     sampling says of the same images, from the
-                                                     posterior and from the refined one
+sandwich     50 images drawn from the model          its bounds by 16 chains; importance sampling
+                                                     of the same images, from the posterior and
+                                                     from the refined one
 diagnostics  gaps: the same 100; KL, active units:   their parts, in nats
              all 10,000; calibration: 1,000 drawn
 ===========  ======================================  ==============================================
 
 Test images are binarized once, by seed 0, the same for all. Standard errors are of the mean over
-these images, by what is drawn in estimating, not by the choice of images; those of Pareto smoothing
-and of the refined posterior by the spread of three runs. Times are of the processor: on one core
-(OMP_NUM_THREADS=1) the parts take 8, 4 and 1 minutes, of which half a minute is training.
+these images, and cover the draws of the estimator, not the choice of images; those of Pareto
+smoothing and of the refined posterior are from the spread of three runs. Times are of the
+processor: on one core (OMP_NUM_THREADS=1) the parts take 8, 4 and 1 minutes, of which half a minute
+is training.
 
-Results are written to evidence.json as they come, those of a part in place of its earlier ones.
+Results are written to evidence.json as they come; those of a part replace its earlier ones.
 """
 
 import math
@@ -90,27 +91,27 @@ def train(data: pvae.data.Dataset) -> pvae.VAE:
 
 
 def by_elbo(vae: pvae.VAE, x: Tensor) -> dict[str, Any]:
-    """The ELBO, by many draws so that it has an error."""
+    """The ELBO, averaged over many draws so that it has an error."""
     with vae.evaluating(), seeded(0, vae.device):
         found = torch.stack([elbo(vae, x).elbo for _ in range(ELBO_DRAWS)])
     error = found.var(0).div(ELBO_DRAWS).sum().sqrt().item() / len(x)
     return {"mean": found.mean().item(), "standard_error": error, "draws": ELBO_DRAWS}
 
 
-def by_chance(estimate: Callable, vae: pvae.VAE, x: Tensor, **options: int) -> dict[str, Any]:
-    """What says its own error."""
+def with_error(estimate: Callable, vae: pvae.VAE, x: Tensor, **options: int) -> dict[str, Any]:
+    """One run of an estimator that reports its standard error."""
     found = estimate(vae, x, **options)
     return {
         "mean": found.log_prob.mean().item(),
-        # of those data whose error is known
+        # over the data whose error is known
         "standard_error": found.standard_error.nan_to_num().norm().item() / len(x),
         "effective_sample_size": found.effective_sample_size.median().item(),
         **({"acceptance": found.acceptance.mean().item()} if hasattr(found, "acceptance") else {}),
     }
 
 
-def by_runs(estimate: Callable, vae: pvae.VAE, x: Tensor, **options: int) -> dict[str, Any]:
-    """What does not: the mean over runs, the error of one of them by their spread."""
+def with_spread(estimate: Callable, vae: pvae.VAE, x: Tensor, **options: int) -> dict[str, Any]:
+    """Runs of one that does not: their mean, and the error of a single one from their spread."""
     runs = [estimate(vae, x, seed=seed, **options) for seed in range(RUNS)]
     means = [found.log_prob.mean().item() for found in runs]
     shares = [found.unreliable_share for found in runs if hasattr(found, "unreliable_share")]
@@ -124,15 +125,15 @@ def by_runs(estimate: Callable, vae: pvae.VAE, x: Tensor, **options: int) -> dic
 
 ESTIMATORS: dict[str, Callable[[pvae.VAE, Tensor], dict[str, Any]]] = {
     "ELBO": by_elbo,
-    "draws of the prior, 5,000": partial(by_chance, monte_carlo, num_samples=5000),
+    "draws of the prior, 5,000": partial(with_error, monte_carlo, num_samples=5000),
     **{
-        f"importance, {k:,}": partial(by_chance, log_likelihood, num_samples=k)
+        f"importance, {k:,}": partial(with_error, log_likelihood, num_samples=k)
         for k in (50, 500, 5000)
     },
-    "Pareto-smoothed, 1,000": partial(by_runs, pareto_smoothed, num_samples=1000),
-    "refined posterior, 1,000": partial(by_runs, inference_gap, num_samples=1000),
+    "Pareto-smoothed, 1,000": partial(with_spread, pareto_smoothed, num_samples=1000),
+    "refined posterior, 1,000": partial(with_spread, inference_gap, num_samples=1000),
     **{
-        f"AIS, {steps} steps": partial(by_chance, ais, num_chains=CHAINS, num_steps=steps)
+        f"AIS, {steps} steps": partial(with_error, ais, num_chains=CHAINS, num_steps=steps)
         for steps in AIS_STEPS
     },
 }
@@ -146,7 +147,7 @@ def estimators(vae: pvae.VAE, data: pvae.data.Dataset) -> Iterator[tuple[str, di
 
 
 def sandwich(vae: pvae.VAE, data: pvae.data.Dataset) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Both bounds on data drawn from the model, and what others say of the same data."""
+    """Both bounds on data drawn from the model, and other estimates of the same data."""
     for steps in SANDWICH_STEPS:
         # A seed draws the same data whatever the number of steps.
         both, seconds = timed(
@@ -168,7 +169,7 @@ def sandwich(vae: pvae.VAE, data: pvae.data.Dataset) -> Iterator[tuple[str, dict
 
 
 def diagnostics(vae: pvae.VAE, data: pvae.data.Dataset) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What the estimators say of the posterior and the latents."""
+    """Diagnostics of the posterior and the latents."""
     x = test_images(vae, data, IMAGES)
     gap, seconds = timed(lambda: inference_gap(vae, x))
     means = {name: part.mean().item() for name, part in gap._asdict().items()}
@@ -206,7 +207,7 @@ PARTS = {"estimators": estimators, "sandwich": sandwich, "diagnostics": diagnost
 
 
 def timed_estimate(name: str, vae: pvae.VAE, x: Tensor) -> dict[str, Any]:
-    """What an estimator says of the data, and the seconds that one run of it takes."""
+    """An estimate for the data, and the seconds that one run of it takes."""
     found, seconds = timed(lambda: ESTIMATORS[name](vae, x))
     return {**found, "seconds": seconds / found.get("runs", 1)}
 
@@ -230,7 +231,7 @@ def show(results: Mapping[str, Any]) -> None:
 def draw(results: Mapping[str, Any]) -> Figure:
     """Estimates over the time they took, and the bounds between which log p(x) lies.
 
-    Draws of the prior are too far below to be drawn: an arrow tells where they are.
+    The estimate by draws of the prior is too low to be shown: an arrow points to it.
     """
     figure = Figure(figsize=(WIDTH, 4), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1.5, 1))
@@ -288,7 +289,7 @@ def draw(results: Mapping[str, Any]) -> Figure:
 
 
 def note(axes: Axes, text: str, x: float, y: float, colour: str, side: int = -1) -> None:
-    """Write beside a point, below it or above."""
+    """Annotate a point, below or above it."""
     axes.annotate(
         text,
         (x, y),

@@ -35,7 +35,7 @@ def fit(
 
 
 def first_images(data: pvae.data.Dataset, train: int, test: int | None = None) -> pvae.data.Dataset:
-    """Data cut to their first images, to at most so many of each part."""
+    """Data cut to the first images of each part."""
     parts = {"train": train} if test is None else {"train": train, "test": test}
     cut = {p: (part := getattr(data, p)).subset(range(min(n, len(part)))) for p, n in parts.items()}
     return replace(data, **cut)
@@ -71,14 +71,14 @@ def options_of(doc: str, parts: Iterable[str], folder: Path) -> argparse.Namespa
 
 
 def read(file: Path, default: Any = None) -> Any:
-    """What earlier runs wrote."""
+    """Read what earlier runs wrote."""
     if file.exists():
         return json.loads(file.read_text())
     return {} if default is None else default
 
 
 def save(file: Path, results: Any) -> None:
-    """Write results, all of them at once."""
+    """Write results, replacing the file in one step."""
     write(file, (json.dumps(results, indent=2, ensure_ascii=False) + "\n").encode())
 
 
@@ -94,7 +94,7 @@ def run(
 
 
 def rounded(value: Any) -> Any:
-    """To six digits, whatever the size: p-values may be tiny."""
+    """Round floats to six significant digits: p-values may be tiny."""
     if isinstance(value, Mapping):
         return {key: rounded(one) for key, one in value.items()}
     if isinstance(value, list):

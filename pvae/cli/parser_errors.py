@@ -87,7 +87,8 @@ def _unrecognized(token: str, command: str | None, commands: Commands) -> str:
 
 def _refused_value(text: str, argv: Sequence[str], command: Callable[..., None]) -> str:
     """Explain a rejected value or option."""
-    keys = []
+    keys: list[str] = []
+    classes: list[str] = []
     while found := re.search(r'Parser key "([\w.]+)": ', text):
         keys.append(found[1])
         # Of alternatives, the first is what the option is for; the others are null.

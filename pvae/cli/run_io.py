@@ -36,7 +36,7 @@ def open_run(
     parts of the VAE in ``seen_by`` sees labels.
     """
     from pvae.training import rebuild
-    from pvae.training.arguments import check_data
+    from pvae.training.arguments import check_dataset
 
     opened, vae = open_model(run, device)
     if data is None:
@@ -57,7 +57,7 @@ def open_run(
     classes = opened.info["data"].get("classes")
     if data is not None and labelled and classes is not None:
         dataset = dataset.with_classes(classes, labelled)
-    check_data(vae, dataset, labelled)
+    check_dataset(vae, dataset, labelled)
     return opened, vae, dataset, asked[-1]
 
 

@@ -93,6 +93,7 @@ def read_folder(
             channels = channels or (1 if all(grey for _, grey in heads) else 3)
 
     found = [image for image in found if image.path not in broken]
+    x: Tensor | ImageFiles = torch.empty(0)  # if no image can be read, which is an error below
     # Both are known by now, unless no image could be read.
     if found and size is not None and channels is not None:
         x, unreadable = decode(ImageFiles([i.path for i in found], size, crop, channels))

@@ -29,7 +29,7 @@ class AffineAutoregressive(transforms.AffineAutoregressive):
 
     def _inverse(self, y: Tensor) -> Tensor:
         place = self.arn.permutation.argsort()
-        x = torch.zeros_like(y)
+        x = log_scale = torch.zeros_like(y)
         for i in range(y.shape[-1]):
             mean, log_scale = self.arn(x)
             log_scale = clamp_preserve_gradients(

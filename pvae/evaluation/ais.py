@@ -12,7 +12,7 @@ from pvae.checks import check_size
 from pvae.evaluation.batching import (
     MEMORY,
     Count,
-    check_data,
+    check_batch,
     check_vae,
     counted,
     per_datum,
@@ -230,7 +230,7 @@ def bidirectional(
             base = latents(vae, labels)
             u = base.sample(torch.Size([size]))
             x = vae.decode(base.z(u), labels).sample()
-            check_data(vae, x, labels)
+            check_batch(vae, x, labels)
             # The model is the one that x was drawn from, whatever total x has.
             path = Path(vae, x, labels, None, num_steps, num_leapfrog)
             chains = list(portions(num_chains, rows // size))

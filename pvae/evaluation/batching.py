@@ -68,7 +68,7 @@ def per_datum(
     if seconds is not None:
         check_seconds(seconds)
     most = rows_within(vae, memory)
-    x, y = check_data(vae, x, y, most)
+    x, y = check_batch(vae, x, y, most)
     chunks = split(at_once or max(1, most // rows), x, y, *others)
     # Results are written to one preallocated tensor: allocated one by one between the temporary
     # tensors of chunks, they would fragment memory.
@@ -97,7 +97,7 @@ def split(at_once: int, x: Tensor, y: Tensor | None, *others: Tensor) -> Iterato
     return zip(x.split(at_once), labels, *(o.split(at_once) for o in others), strict=False)
 
 
-def check_data(
+def check_batch(
     vae: VAE, x: Tensor, y: object = None, at_once: int | None = None
 ) -> tuple[Tensor, Tensor | None]:
     r"""Check that the VAE has a density for data and labels, and return them as tensors.

@@ -22,7 +22,7 @@ from pvae.distributions.rotated_normal import RotatedNormal
 from pvae.evaluation.batching import (
     MEMORY,
     as_batch,
-    check_data,
+    check_batch,
     counted,
     per_datum,
     portions,
@@ -121,7 +121,7 @@ def kl_decomposition(
         >>> bool(parts.mutual_information.abs() < 1e-5)  # five data that are the same
         True
     """
-    x, y = check_data(vae, x, y)
+    x, y = check_batch(vae, x, y)
     if "prior" in vae.conditional:
         raise ValueError(
             "The prior sees the labels, so there is no one p(z) to compare q(z) with: decompose "
@@ -279,10 +279,12 @@ def _aggregate(posteriors: Sequence[Distribution], z: Tensor) -> tuple[Tensor, T
         # Not every flow broadcasts its context.
         pairs = z.unsqueeze(1).expand(-1, *q.batch_shape, -1)
         single = _marginals(q)
-        if single is not None:
+        if single is None:
+            log_q = q.log_prob(pairs)
+        else:
             table = single.log_prob(pairs)
             each.append(table.logsumexp(1))
-        log_q = table.sum(-1) if isinstance(q, INDEPENDENT) else q.log_prob(pairs)
+            log_q = table.sum(-1) if isinstance(q, INDEPENDENT) else q.log_prob(pairs)
         joint.append(log_q.logsumexp(1))
     log_n = math.log(sum(q.batch_shape.numel() for q in posteriors))
     log_q = torch.stack(joint).logsumexp(0) - log_n

@@ -323,10 +323,10 @@ class CompiledSVI(SVI):
         """The valid graph among those of one kind."""
         for program in programs:
             holds = program.take(leaves) and program.watch.same() and program.registered(inputs)
-            if holds and program.decides_alike():
+            if holds and program.same_decisions():
                 return program
         for program in list(programs):
-            if program.watch.changed() is None and program.decides_alike():
+            if program.watch.changed() is None and program.same_decisions():
                 if program.registered(inputs):
                     program.expect_equals()
                     return program
@@ -342,11 +342,11 @@ class CompiledSVI(SVI):
         if len(programs) >= MOST_PROGRAMS:
             what = programs[-1].watch.changed()
             if what is None:
-                decided = not programs[-1].decides_alike()
+                decided = not programs[-1].same_decisions()
                 what = "a number that Python decides by" if decided else "what Python reads"
             raise Untraceable(
-                f"{what} changes again and again; what is to change from "
-                "step to step must be a tensor that is changed in place"
+                f"{what} changes again and again; values that change from "
+                "step to step must be tensors that are changed in place"
             )
         # No limit with compile=True, or without a first step of SVI.
         patient = self.strict or not self.warm_up

@@ -22,7 +22,7 @@ def of_array(values: np.ndarray | bytearray | array.array, owner: str) -> Conten
 def of_generator(generator: Any, owner: str) -> Content:
     """The state of a random generator of Python's or NumPy's."""
     owner = f"the random state of {owner}"
-    if isinstance(generator, random.Random):  # of more numbers than `equal` compares
+    if isinstance(generator, random.Random):  # has more numbers than `equal` compares
         return Content(generator, owner, _state_of, random.Random.setstate, operator.eq)
     put: Callable[[Any, Any], None] = _put_state
     if isinstance(generator, np.random.RandomState):
@@ -62,7 +62,7 @@ def _leave(thing: Any, copy: Any) -> None:
 
 def _value_of(variable: contextvars.ContextVar) -> Any:
     try:
-        return variable.get()  # or its default, to which an unset one is put back
+        return variable.get()  # or its default, which an unset variable is restored to
     except LookupError:
         return ABSENT
 

@@ -21,13 +21,13 @@ LIBRARIES = {
 } - {"__main__"}
 # Packages that hand work to other threads, or to other processes.
 THREADED = {"concurrent", "multiprocessing", "queue", "_queue", "asyncio"}
-# Code that names one of these, or loads one of the others, may read attributes that it names not.
+# Code that names one of these, or loads one of the others, may read attributes without naming them.
 _REFLECTION = {"__dict__", "__getattribute__", "asdict", "astuple", "deepcopy", "getmembers"}
 _REFLECTING = {"vars", "eval", "exec", "replace", "fields", "copy"}
 _IMPORTING = {"modules", "import_module"}
 _STDLIB = sysconfig.get_path("stdlib")
 _CALLS = ("PRECALL", "CALL", "LOAD_CONST")
-# Code that loads one of these may treat a tensor in another way than a number or an array.
+# Code that loads one of these may treat a tensor differently from a number or an array.
 _TYPES = {"isinstance", "type", "issubclass", "callable", "id"}
 
 
@@ -40,7 +40,7 @@ class Executed:
         names: names of attributes, and strings that may be such names.
         modules: names of imported modules.
         reflection: whether attributes may be read by computed names.
-        asks_types: whether it may look what kind of a value it has been given.
+        asks_types: whether it may check the type of a value.
         reads_clock: whether it may read the time.
         threads: whether code may have been executed by threads that ran before.
         unknown: whether code may have been executed without being recorded.
@@ -91,7 +91,7 @@ class Executed:
                 self.names.update(re.findall(r"\w+", constant) if "{" in constant else ())
                 if constant.isidentifier():
                     self.names.add(constant)
-            elif isinstance(constant, tuple):  # as of patterns that are matched
+            elif isinstance(constant, tuple):  # as in the patterns of match
                 self._add_strings(constant)
 
 
@@ -120,12 +120,12 @@ def recorded() -> Iterator[Executed]:
     """Record the user's code that is executed while entered."""
     executed = Executed()
     met: dict[types.CodeType, dict[str, Any]] = {}
-    if sys.getprofile() is not None:  # a profiler is at work, which cannot be put back
+    if sys.getprofile() is not None:  # a profiler is running, which could not be restored
         executed.unknown = True
         yield executed
         return
 
-    imports = 0  # under way, whose code belongs to nobody's program
+    imports = 0  # in progress, whose code is not part of the program
 
     def note(frame: types.FrameType, event: str, _: object) -> None:
         nonlocal imports
@@ -137,7 +137,7 @@ def recorded() -> Iterator[Executed]:
                 executed.threads = True
 
     collecting = gc.isenabled()
-    gc.disable()  # what is called back by it belongs to no program either
+    gc.disable()  # what it calls is not part of the program either
     sys.setprofile(note)
     threading.setprofile(note)
     try:
@@ -168,9 +168,9 @@ def is_library(module: Any) -> bool:
 
 
 def _is_itself(top: str) -> bool:
-    """Whether a name of the standard library stands for that, and for no module of the user's."""
+    """Whether a name of the standard library means that library, and not the user's module."""
     if top not in sys.stdlib_module_names:
         return True
-    # A module of the user's may be imported later, under a name that nobody had before.
+    # A user's module may be imported later, under a name that was not in use before.
     file = getattr(sys.modules.get(top), "__file__", None)
     return file is None or file.startswith(_STDLIB)

@@ -44,13 +44,13 @@ MOST_BYTES = 2**20  # maximum size of arrays that are compared at every step
 _VALUES = (*ATOMS, list, dict, tuple, set)
 # Modules of the standard library whose objects hold what their user puts there.
 _CONTAINERS = {"argparse", "types", "collections", "functools", "os"}
-# Modules of whose objects the attributes are their state, and others that have one of their own.
+# Modules whose objects hold their state in attributes, and those whose objects hold it elsewhere.
 _FOLLOWED = {*_CONTAINERS, "torch", "pyro", "pvae", "scipy", "sklearn", "configparser"}
 _FOLLOWED |= {"weakref", "_weakrefset", "numpy", "statistics", "string"}
 _OPAQUE = {"ctypes", "_ctypes", "mmap", "sqlite3", "_io", "io", "shelve", "dbm"}
-# Whose objects threads share: to put them back would take them from the threads that wait.
+# Threads share these objects: to restore them would take them from the threads that wait.
 _OPAQUE |= {"threading", *THREADED}
-# Classes that read no attributes but those that they define themselves.
+# Classes that read only attributes that they define themselves.
 _GENERIC = {"object", "Module", "PyroModule", "ABC", "Generic", "Protocol", "Namespace"}
 _GENERIC |= {"SimpleNamespace", "PyroOptim"}
 _EXTENDED = (*ATOMS, list, dict, tuple, set, frozenset, deque, np.ndarray, partial)
@@ -62,10 +62,10 @@ _READ_BY_LIBRARIES = {*vars(nn.Module()), "forward", "model", "guide"}
 class Watch:
     """A snapshot of the Python state that programs read.
 
-    A graph holds Python's values as constants, and tensors by identity: where a name means another
-    value, tensor, module or function than before, it is the graph of another program. Attributes,
-    elements, closures, defaults, classes and globals are followed from the programs on. Of a user's
-    own objects and modules only that matters which some executed code names.
+    A graph holds Python's values as constants, and tensors by identity: once a name means another
+    value, tensor, module or function, the graph is no longer that of the program. Attributes,
+    elements, closures, defaults, classes and globals are followed, starting at the programs. In the
+    user's objects and modules, only what executed code names matters.
 
     Args:
         roots: the objects that programs start from, such as themselves, by their names in messages.
@@ -74,7 +74,7 @@ class Watch:
 
     Attributes:
         tensors: the reachable tensors.
-        replaced: what was last found to be replaced by what is equal: the places, and the names.
+        replaced: the places and names of objects last found to be replaced by equal ones.
 
     Raises:
         Untraceable: if there is more than can be compared at every step.
@@ -84,7 +84,7 @@ class Watch:
         self, roots: Mapping[str, Any], executed: Executed, ignored: Iterable[Any] = ()
     ) -> None:
         if executed.unknown:
-            raise Untraceable("a profiler is at work, which hides what code is executed")
+            raise Untraceable("a profiler is running, which hides what code is executed")
         if executed.reads_clock:
             raise Untraceable("it may read a clock, by the module time or datetime")
         if executed.threads:
@@ -99,11 +99,11 @@ class Watch:
 
     # Tensors -----------------------------------------------------------------------------------
 
-    def lay(self, tensors: Iterable[Tensor]) -> None:
+    def watch_memory(self, tensors: Iterable[Tensor]) -> None:
         """Watch the memory of tensors, and whether they require gradients."""
         self._layouts = [(tensor, _layout(tensor)) for tensor in tensors]
 
-    def read(self, tensors: Iterable[Tensor]) -> None:
+    def watch_values(self, tensors: Iterable[Tensor]) -> None:
         """Watch the values of tensors that Python has read."""
         self._read = [(tensor, tensor._version, tensor.clone()) for tensor in tensors]
 
@@ -120,7 +120,7 @@ class Watch:
         )
 
     def changed(self) -> str | None:
-        """Say what is not as it was, or nothing. What is equal is taken for what was."""
+        """Name a change, or return ``None``. Equal objects are accepted for the old ones."""
         found = self._changed_tensor()
         if found is not None:
             return found
@@ -134,23 +134,23 @@ class Watch:
             for place in stale:
                 place.remember()
             self._arrange()
-        else:  # equal, but other objects, which are watched from now on
+        else:  # equal but different objects, which are watched from now on
             self._find()
         places = [(self._where.get(_key(c.place)), c.key) for c in changes]
         self.replaced = [(found[0], key) for found, key in places if found]
         return None
 
     def changes(self) -> list[Change]:
-        """All that is not as it was and matters, where no tensor has changed."""
+        """All changes that matter, if no tensor has changed."""
         changes = [c for p in self.places if not p.same() for c in p.changes()]
         return [c for c in changes if self._matters(c) and not equal(c.now, c.before)]
 
     def place(self, holder: Any, kind: type[Place]) -> Place:
-        """The place that something holds its values in."""
+        """The place where an object holds its values."""
         return self._where[id(holder), kind][0]
 
     def accept(self, place: Place, key: Any, value: Any) -> None:
-        """Take a value that is there now for what was."""
+        """Accept the value that is there now as unchanged."""
         place, start = self._where[_key(place)]
         index = list(place.keys).index(key)
         place.values[index] = value
@@ -160,7 +160,7 @@ class Watch:
     def restore(self) -> list[Change]:
         """Restore everything after a run, and return what the run has changed.
 
-        What the code of a library keeps for itself is put back, and is no change.
+        The internal state of libraries is restored as well, but is not a change.
         """
         found = []
         for place in self.places:
@@ -185,7 +185,7 @@ class Watch:
         key, executed = change.key, self.executed
         if not change.place.named or executed.reflection or key in executed.names:
             return True
-        # What is read without being named.
+        # Attributes that are read without being named.
         return not isinstance(key, str) or (
             key in _READ_BY_LIBRARIES or key.startswith(("__", "_pyro", "the order"))
         )
@@ -200,25 +200,25 @@ class Watch:
         """Find all places that are reachable from the roots."""
         known = -1
         while known < (count := len(self.executed.names) + len(self.executed.reads)):
-            known = count  # they grow by what is found
+            known = count  # the search adds to them
             self._find_by_names()
         self._arrange()
 
     def _arrange(self) -> None:
-        """Lay out what is compared: dictionaries and lists, which most places are, all at once."""
+        """Arrange the comparison: dictionaries and lists, which most places are, all at once."""
         quick = [p for p in self.places if type(p) in (Entries, Elements)]
         self._others = [p for p in self.places if type(p) not in (Entries, Elements)]
         self._empty = [p.holder for p in quick if not p.values]
         filled = [p for p in quick if p.values]
         self._filled = [p.holder for p in filled]
         self._sizes = list(map(len, self._filled))
-        # Attributes of a library's objects have the names that they have.
+        # The names of the attributes of a library's objects do not change.
         listed = [p for p in filled if type(p) is Elements or not p.library]
         entries = [p for p in filled if type(p) is Entries]
         self._listed = [p.holder for p in listed]
         self._dicts = [p.holder for p in entries]
         self._expected = list(self._flat())
-        # Where the values of each place are among those expected.
+        # The position of each place's values among those expected.
         self._where: dict[tuple[int, type], tuple[Place, int | None]]
         self._where = {_key(place): (place, None) for place in self.places}
         start = 0
@@ -229,7 +229,7 @@ class Watch:
     def _find_by_names(self) -> None:
         self.places: list[Place] = []
         self.tensors: list[Tensor] = []
-        # It keeps them, so that no other object has their identity.
+        # It keeps the objects alive, so that no other object gets their identity.
         self._seen: dict[int, Any] = {id(thing): thing for thing in self.ignored}
         self._globals: dict[int, tuple[dict, set[str], str]] = {}
         self._modules: dict[int, types.ModuleType] = {}
@@ -260,7 +260,7 @@ class Watch:
                 continue
             self._seen[id(thing)] = thing
             if isinstance(thing, _EXTENDED):
-                if own:  # which may have attributes besides
+                if own:  # which may have attributes as well
                     self._visit_object(thing, owner)
                 if isinstance(thing, ATOMS):
                     continue
@@ -292,9 +292,9 @@ class Watch:
         elif isinstance(thing, contextvars.ContextVar):
             self.places.append(contents.of_variable(thing, owner))
         elif isinstance(thing, Iterator):
-            raise Untraceable(f"{owner} is a {type(thing).__name__}, which no run can turn back")
+            raise Untraceable(f"{owner} is a {type(thing).__name__}, which no run can rewind")
         elif isinstance(thing, _CACHED):
-            # What it has cached already it has not executed now.
+            # A call that the cache answers executes no code.
             function = thing.__wrapped__
             if isinstance(function, types.FunctionType) and function.__code__ not in (
                 self.executed.reads
@@ -330,7 +330,7 @@ class Watch:
         self._count += len(place.values)
         if self._count > MOST_VALUES:
             raise Untraceable(
-                f"it reaches more than {MOST_VALUES:,} Python values, the last of them by "
+                f"it reaches more than {MOST_VALUES:,} Python values, the last of them in "
                 f"{place.owner}, too many to compare at every step: hold them in a tensor"
             )
         if isinstance(place, Entries):

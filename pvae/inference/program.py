@@ -37,7 +37,7 @@ class Program:
         structure: the structure that rebuilds them.
         gradients: whether to take a step, or only evaluate the loss.
         run: a run of the programs on such arguments.
-        varying: values of which parts are to be inputs of the graph and not constants.
+        varying: the values that change, and which of their parts become inputs of the graph.
 
     Raises:
         Untraceable: if the programs have no graph.
@@ -68,7 +68,7 @@ class Program:
             raise Untraceable("it has no parameters")
         self.constraints = {name: pyro.get_param_store()._constraints[name] for name in run.named}
         self.owns: bool | None = None
-        # Arrays among the arguments are compared with nothing where they are inputs.
+        # Arrays among the arguments are not compared if they are inputs.
         arrays = [leaves[spot.key] for spot in varying if spot.holder is None]
         arrays = [x for x in arrays if isinstance(x, np.ndarray)]
         self.watch = watch_of(svi, run, self.constants, arrays)
@@ -78,8 +78,8 @@ class Program:
             for (h, kind, key), which in varying.items()
         ]
         self.graph = self._trace(inputs)
-        self.watch.read(self.graph.read)
-        self.watch.lay([*self.parameters, *self.graph.live])
+        self.watch.watch_values(self.graph.read)
+        self.watch.watch_memory([*self.parameters, *self.graph.live])
         device = next((t.device for t in (*self.parameters, *inputs)), torch.device("cpu"))
         backend = best_backend(device) if svi.backend == "auto" else svi.backend
         order = [*self.parameters, *inputs, *self.graph.live]
@@ -101,8 +101,10 @@ class Program:
         """Take a step, or evaluate the loss, and return the loss.
 
         Raises:
-            Untraceable: if the graph cannot be run; nothing has then been updated.
-            Unmet: if a check of values finds what it did not find before; likewise.
+            Untraceable: if the graph cannot be run.
+            Unmet: if a check of values has another result than before.
+
+        After either, nothing has been updated.
         """
         self.steps += 1
         if self.captured is not None:
@@ -128,7 +130,7 @@ class Program:
         if self.gradients:
             for parameter, gradient in gradients:
                 before = parameter.grad
-                if before is not None and not self._is_zero(parameter):  # somebody's own
+                if before is not None and not self._is_zero(parameter):  # the user's own
                     gradient = gradient + before
                 parameter.grad = gradient
             self.svi.update(self.parameters)
@@ -149,7 +151,7 @@ class Program:
                 self.zeros[id(parameter)] = parameter.grad, parameter.grad._version
 
     def _is_zero(self, parameter: Tensor) -> bool:
-        """Whether a gradient is still what a step has left."""
+        """Whether a gradient is still the zero that a step left."""
         left, version = self.zeros.get(id(parameter), (None, 0))
         return left is not None and left is parameter.grad and left._version == version
 
@@ -167,15 +169,15 @@ class Program:
         gradients = list(zip(self.reached, values[first:last], strict=True))
         return values[:first], gradients, values[last:]
 
-    # Whether it still holds ----------------------------------------------------------------------
+    # Validity ----------------------------------------------------------------------------------
 
     @property
     def is_due(self) -> bool:
-        """Whether the next run is to be compared with the eager program: the 2nd, 4th, 8th, ..."""
+        """Whether to compare the next run with the eager program: the 2nd, 4th, 8th, ..."""
         return self.steps & (self.steps + 1) == 0 and self.steps > 0
 
     def take(self, leaves: list) -> bool:
-        """Take over the arguments that are no tensors, and what varies, if that is possible."""
+        """Take over arguments that are not tensors, and varying values, if possible."""
         for place, leaf in enumerate(leaves):
             old = self.constants[place]
             if torch.is_tensor(leaf) or leaf is old:
@@ -184,11 +186,11 @@ class Program:
                 self.constants[place] = leaf
         return all([one.take(self.watch) for one in self.varying])
 
-    def decides_alike(self) -> bool:
-        """Whether Python decides by the numbers that vary as it did when this was traced.
+    def same_decisions(self) -> bool:
+        """Whether Python decides by the varying numbers as it did when this was traced.
 
         Raises:
-            Unmet: if the program raises an error where it does not.
+            Unmet: if the program would raise an error that the graph would not.
         """
         failed = [guard for guard in self.graph.guards if not guard.holds()]
         if any(guard.raises for guard in failed):
@@ -208,10 +210,10 @@ class Program:
         return Spot(None if place.holder is self.constants else place.holder, type(place), key)
 
     def registered(self, inputs: Sequence[Tensor]) -> bool:
-        """Whether the program's parameters are in the store, or are its own to put there again.
+        """Whether the program's parameters are in the store, or will be as soon as it runs.
 
-        Two models whose parameters have the same names take turns in the store, where each puts its
-        own when it is run. Whether this one does, an eager run tells, once.
+        Two models whose parameters have the same names take turns in the store: each registers its
+        own when it runs. One eager run finds out whether this program does.
         """
         store = pyro.get_param_store()
         lost = [(n, p) for n, p in self.named.items() if store._params.get(n) is not p]
@@ -256,7 +258,7 @@ class Program:
 
     @contextmanager
     def _with_tensors(self) -> Iterator[None]:
-        """With tensors in the place of what varies."""
+        """Replace varying values by tensors while entered."""
         before = [(one, one.value()) for one in self.varying]
         try:
             for one in self.varying:
@@ -299,16 +301,17 @@ class Program:
 
         Raises:
             Disagreement: if they differ by more than rounding.
-            Exception: whatever the eager program raises, such as on values that Pyro refuses.
+            Exception: whatever the eager program raises, such as for values that Pyro rejects.
         """
         with same_noise():
-            for attempt in range(TRIES):
-                if attempt:
-                    pyro.set_rng_seed(attempt)
-                found = self._compare(inputs)
+            found = self._compare(inputs)
+            for attempt in range(1, TRIES):
                 if found is None:
                     return
-        raise Disagreement(found)
+                pyro.set_rng_seed(attempt)
+                found = self._compare(inputs)
+        if found is not None:
+            raise Disagreement(found)
 
     def _check_new(self, inputs: Sequence[Tensor], backend: str) -> None:
         try:

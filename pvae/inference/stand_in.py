@@ -46,7 +46,7 @@ class StandIn:
         place: what holds the value.
         key: by what name.
         which: which parts of the value the tensors stand for.
-        tensors: tensors that the value is computed with, of whose precision and device it is.
+        tensors: tensors that the value is computed with; it takes their precision and device.
 
     Attributes:
         tensors: the tensors, by part.
@@ -82,7 +82,7 @@ class StandIn:
         return put_together(self._structure, parts)
 
     def take(self, watch: Watch) -> bool:
-        """Take over the value that is there now, if it is one of the same kind."""
+        """Take over the value that is there now, if it has the same structure."""
         value = self.value()
         parts, structure = take_apart(value)
         if structure != self._structure or not all(map(self._fits, range(len(parts)), parts)):
@@ -109,7 +109,7 @@ class StandIn:
 def varying_parts(before: Any, now: Any) -> frozenset[int] | None:
     """The parts of a value that tensors can stand in for where it changed.
 
-    ``None`` where there is more to it than that.
+    ``None`` if anything else has changed.
     """
     (old, structure), (new, other) = map(take_apart, (before, now))
     if structure != other:
@@ -127,7 +127,7 @@ def data_parts(value: Any) -> frozenset[int]:
 
 
 def are_tensors(value: Any, which: Collection[int]) -> bool:
-    """Whether parts of a value are tensors already, as which their types stay."""
+    """Whether parts of a value are already tensors, so that their types stay."""
     parts, _ = take_apart(value)
     return all(torch.is_tensor(parts[i]) for i in which)
 
@@ -138,7 +138,7 @@ def replaceable(value: Any) -> bool:
         return is_plain(value) and not value.requires_grad
     if isinstance(value, np.ndarray):
         return value.dtype.kind in "biuf" and value.dtype.isnative and value.flags.writeable
-    # Whole numbers as large as doubles hold them, of which guards are computed.
+    # Guards are computed in doubles, which hold whole numbers up to this size.
     return type(value) in _NUMBERS and (
         isinstance(value, float | np.floating) or abs(int(value)) < 2**53
     )

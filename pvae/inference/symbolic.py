@@ -29,13 +29,13 @@ _READS = {
     torch.Tensor.__index__,
 }
 _SHOWS = {torch.Tensor.__repr__, torch.Tensor.__format__, torch.Tensor.__complex__}
-# Functions at whose results numbers raise errors where tensors are infinite, or not numbers.
+# Functions by which numbers raise errors where tensors become infinite or NaN.
 _FAILING = re.compile(
     r"_*r?(true|floor)?_?div(ide)?_*|_*r?(mod|pow|remainder)_*|exp(m1)?|log(1p)?|sqrt"
 )
-_EXACT = 2**53  # up to which doubles hold all whole numbers, and 64 bits their sums
+_EXACT = 2**53  # doubles hold all whole numbers up to this, and 64-bit integers their sums
 _IN_PLACE = re.compile(r"[a-z]\w*[a-z0-9]_|__i(add|sub|mul|truediv|floordiv|mod|pow|and|or|xor)__")
-MORE = "a value that changes at every step is more than computed with"
+MORE = "a value that changes at every step is used for more than computing"
 
 
 class Symbolic(TorchFunctionMode):
@@ -47,14 +47,14 @@ class Symbolic(TorchFunctionMode):
     Args:
         parameters: the parameters.
         leaves: their symbols.
-        known: other tensors that were there before.
+        known: other tensors that existed before.
         symbols: their symbols.
         checks: the results of checks in another run.
         scalars: tensors that stand for numbers, and the numbers.
 
     Attributes:
-        unknown: the other tensors that were met, and copies of the single numbers among them, which
-            torch takes for constants and computes with.
+        unknown: the other tensors that occurred, with copies of those that hold one number, which
+            torch computes with as constants.
         surrogates: the tensors to differentiate.
         read: tensors whose values were read.
         in_program: whether model or guide is running.
@@ -74,7 +74,7 @@ class Symbolic(TorchFunctionMode):
         self.numbers = {id(tensor): scalar for tensor, scalar in scalars}
         self.guards: list[Guard] = []
         self.decided: set[int] = set()
-        # Of tensors that are computed from such numbers alone: how, and from which of them.
+        # For tensors that are computed from such numbers alone: how, and from which of them.
         self._scalars: dict[int, tuple[Tensor, Scalar, frozenset[int]]] = {}
         self.checks = checks
         pairs = zip((*parameters, *known), (*leaves, *symbols), strict=True)
@@ -92,7 +92,7 @@ class Symbolic(TorchFunctionMode):
     ) -> Any:
         given = args
         if kwargs and kwargs.get("generator") is not None:
-            raise Untraceable("it draws from a torch.Generator of its own")
+            raise Untraceable("it draws from its own torch.Generator")
         if self.numbers and function is torch.Tensor.__bool__:
             answer = self.decide(given[0])
             if answer is not None:
@@ -129,13 +129,13 @@ class Symbolic(TorchFunctionMode):
         if self._scalars:
             self._compute_scalar(function, args, kwargs, result)
         if _IN_PLACE.fullmatch(getattr(function, "__name__", "")):
-            # `count += 1` names the tensor anew, which must not come to be called a symbol.
+            # `count += 1` assigns the tensor to its name again: it must not assign a symbol.
             self.unreadable.add(id(given[0]))
             self._scalars.pop(id(args[0]), None)
             return given[0]
         return result
 
-    # What Python decides by numbers that vary holds as long as it would decide so again.
+    # What Python decides by varying numbers holds as long as it would decide the same again.
 
     def decide(self, tensor: Tensor, raises: bool = False) -> bool | None:
         """The truth value of a number that is computed from varying ones; ``None`` for others."""
@@ -174,12 +174,12 @@ class Symbolic(TorchFunctionMode):
         fine = Scalar(_is_exact if whole else torch.isfinite, (scalar,))
         with torch._C.DisableTorchFunction(), _disable_current_modes():
             if not fine.value():
-                raise Untraceable("Python computes a number there that torch has no equal of")
+                raise Untraceable("Python computes a number there that torch cannot represent")
         self.guards.append(Guard(fine, True, raises=True))
         self.decided |= of
 
     def varies(self, tensor: Tensor) -> bool:
-        """Whether a tensor stands for a number that varies, or is computed from such."""
+        """Whether a tensor stands for a number that varies, or is computed from one."""
         symbol = self.symbols.get(id(tensor), tensor)
         return id(tensor) in self.numbers or id(symbol) in self._scalars
 
@@ -198,7 +198,7 @@ class Symbolic(TorchFunctionMode):
         return value
 
     def _can_read(self, tensor: Tensor) -> bool:
-        """Whether a tensor has a value, which is that before the run."""
+        """Whether a tensor has a value, and still the one from before the run."""
         return not isinstance(tensor, FakeTensor) and id(tensor) not in self.unreadable
 
     def _symbol(self, tensor: Tensor) -> Tensor:
@@ -220,13 +220,13 @@ class Symbolic(TorchFunctionMode):
         return symbol
 
     def program(self, program: Callable) -> Callable:
-        """Mark what runs inside a program, which may not take numbers for tensors."""
+        """Mark what runs inside a program, where `item` must not return a tensor."""
         return marked(self, program)
 
 
 def marked(mode: Any, program: Callable) -> Callable:
-    """A program that says to a mode, by its attribute ``in_program``, when it is running."""
-    # In the form of Pyro's handlers, for objectives that look what kind of a guide it is.
+    """A program that sets the attribute ``in_program`` of a mode while it runs."""
+    # In the form of Pyro's handlers, for objectives that check the type of the guide.
     return partial(_run_inside, mode, program)
 
 
@@ -239,5 +239,5 @@ def _run_inside(mode: Any, program: Callable, *args: Any, **kwargs: Any) -> Any:
 
 
 def _is_exact(number: Tensor) -> bool:
-    """Whether a number is a whole one that 64 bits hold, as an integer of Python is."""
+    """Whether a number is whole and fits into 64 bits, so that it equals Python's integer."""
     return bool(number == number.floor()) and bool(number.abs() < _EXACT)

@@ -32,7 +32,7 @@ def check_vae(vae: object) -> None:
         raise TypeError(f"vae is {kind_of(vae)}: it must be a VAE, as pvae.build(...) returns.")
 
 
-def check_data(
+def check_dataset(
     vae: VAE, data: Dataset, labelled: Sequence[str] = ("train", "validation", "test")
 ) -> None:
     """Raise if data do not have the event shape, domain, levels and labels of a VAE.

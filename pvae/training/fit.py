@@ -9,7 +9,7 @@ from pyro.infer import ELBO
 from torch.optim.lr_scheduler import LRScheduler
 
 from pvae.data.loading import load
-from pvae.training.arguments import check_data, check_places, check_vae
+from pvae.training.arguments import check_dataset, check_places, check_vae
 from pvae.training.history import History
 from pvae.training.selection import Figure, Keep
 from pvae.training.settings import Settings
@@ -133,7 +133,7 @@ def fit(
     if resume and run is None:
         raise ValueError("resume needs the run folder to continue: pass run=.")
     data = load(data)
-    check_data(vae, data)
+    check_dataset(vae, data)
 
     trainer = Trainer(vae, data, settings)
     if resume and run is not None:

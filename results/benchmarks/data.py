@@ -28,14 +28,14 @@ OUT = Path(__file__).with_suffix(".json")
 
 
 def now() -> float:
-    """The time, once the device has done all that it was given."""
+    """The time, once the device has finished its work."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter()
 
 
 def main() -> None:
-    """Measure, print, and write the JSON beside this file."""
+    """Measure, print, and write the JSON next to this file."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     data = pvae.data.load("mnist")

@@ -1,16 +1,16 @@
-"""What log p(x) by 5,000 importance samples costs, beside its matrix products and pythae's get_nll.
+"""The cost of log p(x) by 5,000 importance samples, its matrix products and pythae's get_nll.
 
     PVAE_DATA=DIR python -m results.benchmarks.likelihood [--images 10000]
 
 The model is that of Burda et al. (2016), 784-200-200-50 with tanh, of binarized test images of
 MNIST, or without DIR of random ones: time does not depend on the values. The matrix products are
-the three of the decoder, 5,000 rows for each image, by `torch.mm` into memory that is there
-already, in parts of as many rows as is fastest; half of them are timed before and half after pvae,
+the three of the decoder, 5,000 rows for each image, by `torch.mm` into preallocated
+memory, in parts of as many rows as is fastest; half of them are timed before and half after pvae,
 whose time includes compiling. pythae, by `pip install pvae[bench]`, estimates 100 images with the
 same weights, and the estimates must agree. The peak of memory is that of the process.
 """
 
-# Threads that wait by spinning keep all cores busy, for which virtual ones are slowed down.
+# Threads that spin while they wait keep all cores busy, and virtual cores then slow down.
 import os
 
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
@@ -37,8 +37,8 @@ OUT = Path(__file__).with_suffix(".json")
 NUM_SAMPLES = 5000
 SIZES = (50, 200, 200, 784)
 ROWS = (200, 250, 500, 1000, 2500)  # in a part
-TRIED = 10  # images that the number of rows is chosen by
-RIVAL_IMAGES = 100
+TRIED = 10  # images by which the number of rows is chosen
+PYTHAE_IMAGES = 100
 
 
 class Products:
@@ -87,7 +87,7 @@ def measure(vae: pvae.VAE, x: Tensor, products: Products) -> tuple[dict, Tensor]
     }, found.log_prob
 
 
-def rival(vae: pvae.VAE, x: Tensor, log_prob: Tensor, seconds_each: float) -> dict:
+def time_pythae(vae: pvae.VAE, x: Tensor, log_prob: Tensor, seconds_each: float) -> dict:
     """Time pythae's estimator on some images, with the same networks."""
     from pythae.models import VAE, VAEConfig
     from pythae.models.base.base_utils import ModelOutput
@@ -112,7 +112,7 @@ def rival(vae: pvae.VAE, x: Tensor, log_prob: Tensor, seconds_each: float) -> di
 
     config = VAEConfig((1, 28, 28), SIZES[0], reconstruction_loss="bce")
     model = VAE(config, Encoder(), Decoder()).to(vae.device)
-    x = x[:RIVAL_IMAGES].to(vae.device)
+    x = x[:PYTHAE_IMAGES].to(vae.device)
     began = time.perf_counter()
     with torch.no_grad():
         estimate = model.get_nll(x, n_samples=NUM_SAMPLES, batch_size=500)
@@ -130,13 +130,13 @@ def rival(vae: pvae.VAE, x: Tensor, log_prob: Tensor, seconds_each: float) -> di
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait for what is under way."""
+    """Wait until the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def main() -> None:
-    """Measure, print, and write the JSON beside this file."""
+    """Measure, print, and write the JSON next to this file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -154,7 +154,7 @@ def main() -> None:
     figures, log_prob = measure(vae, x, fastest(vae.device))
     result = {"machine": machine(), "num_samples": NUM_SAMPLES, "pvae": figures}
     if importlib.util.find_spec("pythae"):
-        result["pythae"] = rival(vae, x, log_prob, figures["pvae_s"] / len(x))
+        result["pythae"] = time_pythae(vae, x, log_prob, figures["pvae_s"] / len(x))
     text = json.dumps(result, indent=2) + "\n"
     print(text)
     options.out.write_text(text)

@@ -1,4 +1,4 @@
-"""What starting costs: importing the package beside importing Pyro, and the command line's help.
+"""What starting costs: importing the package, compared with Pyro, and the command line's help.
 
     python -m results.benchmarks.startup
 
@@ -29,7 +29,7 @@ PROGRAMS = {
 
 
 def main() -> None:
-    """Measure, print, and write the JSON beside this file."""
+    """Measure, print, and write the JSON next to this file."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     seconds: dict[str, list[float]] = {name: [] for name in PROGRAMS}
     for _ in range(ROUNDS):

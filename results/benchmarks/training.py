@@ -1,4 +1,4 @@
-"""What a training step costs: pvae beside Pyro, plain PyTorch, NumPyro and pythae.
+"""What a training step costs: pvae compared with Pyro, plain PyTorch, NumPyro and pythae.
 
     PVAE_DATA=DIR python -m results.benchmarks.training
 
@@ -8,7 +8,7 @@ data included, are timed where DIR holds it; NumPyro and pythae where they are i
 `pip install pvae[bench]`.
 """
 
-# Threads that wait by spinning keep all cores busy, for which virtual ones are slowed down; so they
+# Threads that spin while they wait keep all cores busy, and virtual cores then slow down; so they
 # spin for a short while only, in all of the methods. OpenMP reads this when torch is imported.
 import os
 
@@ -47,7 +47,7 @@ from pvae.training.device import choose_device
 from results.frame import AS_MEASURED
 from results.machine import machine
 
-POOL = 32  # minibatches that are gone through over and over
+POOL = 32  # minibatches, in a cycle
 EPOCHS = 2
 OUT = Path(__file__).with_suffix(".json")
 FIGURE = Path(__file__).parents[1] / "figures" / "training-speed.png"
@@ -74,7 +74,7 @@ WORKLOADS = {
 
 
 class Method(NamedTuple):
-    """A way to train: takes so many steps when run, and learns so many numbers."""
+    """A way to train: what takes a number of steps, and how many parameters it trains."""
 
     run: Callable[[int], object]
     learned: int
@@ -86,12 +86,12 @@ def networks(vae: pvae.VAE) -> tuple[nn.Sequential, nn.Sequential]:
 
 
 def count(parameters: Iterable[Any]) -> int:
-    """How many numbers there are in tensors or arrays."""
+    """The number of elements of tensors or arrays."""
     return sum(int(np.prod(p.shape)) for p in parameters)
 
 
 def repeat(step: Callable[[Tensor], object], batches: Tensor) -> Callable[[int], None]:
-    """Take so many steps, each on the minibatch that is next."""
+    """Take a number of steps, each on the next minibatch."""
     draw = itertools.cycle(batches)
 
     def run(steps: int) -> None:
@@ -105,7 +105,7 @@ def repeat(step: Callable[[Tensor], object], batches: Tensor) -> Callable[[int],
 
 
 def pyro_svi(vae: pvae.VAE, batches: Tensor, samples: int) -> Method:
-    """The way of Pyro's example: modules registered by name, pixels by their probabilities."""
+    """As in Pyro's example: modules registered by name, pixels by their probabilities."""
     learned = count(p for network in networks(vae) for p in network.parameters())
     return Method(repeat(pyro_step(vae, samples), batches), learned)
 
@@ -173,7 +173,7 @@ def pytorch(vae: pvae.VAE, batches: Tensor, samples: int, compiled: bool) -> Met
 
 
 def ours(vae: pvae.VAE, batches: Tensor, samples: int, compiled: bool) -> Method:
-    """The step of `pvae.fit`: the programs have been looked at, and are not checked again."""
+    """The step of `pvae.fit`: the programs have been checked before, and are not again."""
     optim = pvae.inference.Optimizer(vae.parameters(), torch.optim.Adam)
     optim.batch_size = batches.shape[1]
     inference = pvae.inference.CompiledSVI if compiled else SVI
@@ -310,7 +310,7 @@ def in_jax(network: nn.Sequential) -> tuple[list[list[Any]], Callable]:
 
 
 def matrix_products(vae: pvae.VAE, batches: Tensor, samples: int) -> Method:
-    """The products, or convolutions, that no step of these networks can do without."""
+    """The products, or convolutions, that every step of these networks needs."""
     layers: list[tuple[nn.Module, Tensor, Tensor]] = []
 
     def record(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
@@ -391,7 +391,7 @@ def installed(device: torch.device) -> list[str]:
 
 
 def now(device: torch.device) -> float:
-    """The time, once the device has done all that it was given."""
+    """The time, once the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
@@ -400,7 +400,7 @@ def now(device: torch.device) -> float:
 def make(
     workload: str, names: Iterable[str], device: torch.device
 ) -> tuple[pvae.VAE, dict[str, Method]]:
-    """A VAE, and methods to train it, each with a copy of its own."""
+    """A VAE, and methods to train it, each with its own copy."""
     torch.compiler.reset()
     pyro.clear_param_store()
     pyro.set_rng_seed(0)
@@ -469,9 +469,9 @@ def first_steps(workload: str, names: Iterable[str], device: torch.device) -> di
 def measure_epochs(names: Iterable[str], device: torch.device) -> dict[str, Any]:
     """Time whole epochs of MNIST, of the model of the workload mlp.
 
-    An epoch of `pvae.fit` is what passes between the ends of two: the loop in Pyro only trains,
-    while `fit` evaluates and keeps the best weights as well. Its first, with all that is compiled
-    in it, is left out; so is the first of the loop.
+    An epoch of `pvae.fit` is the time between the ends of two: the loop in Pyro only trains,
+    while `fit` evaluates and keeps the best weights as well. The first epoch,
+    in which `fit` compiles, is left out for both.
     """
     data = pvae.data.load("mnist")
     ways = {
@@ -496,7 +496,7 @@ def measure_epochs(names: Iterable[str], device: torch.device) -> dict[str, Any]
 def our_epochs(
     vae: pvae.VAE, data: pvae.data.Dataset, device: torch.device, compiled: bool
 ) -> list[float]:
-    """Seconds of each epoch of `pvae.fit` but the first."""
+    """Seconds of each epoch of `pvae.fit` except the first."""
     history = pvae.fit(
         vae,
         data,
@@ -511,7 +511,7 @@ def our_epochs(
 
 
 def pyro_epochs(vae: pvae.VAE, data: pvae.data.Dataset, device: torch.device) -> list[float]:
-    """Seconds of each epoch but the first of a loop over torchvision's MNIST, as is common."""
+    """Seconds of each epoch, except the first, of the usual loop over torchvision's MNIST."""
     from torchvision.datasets import MNIST
     from torchvision.transforms import ToTensor
 
@@ -569,7 +569,7 @@ def draw(workloads: dict[str, dict[str, Any]]) -> Figure:
 
 
 def main() -> None:
-    """Measure, print, and write the JSON beside this file and the figure."""
+    """Measure, print, and write the JSON next to this file and the figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     kinds = [*WORKLOADS, "epoch"]
     parser.add_argument("--workloads", nargs="+", choices=kinds, default=kinds)

@@ -2,10 +2,10 @@
 
     python -m results.reliability [NAME ...] [--count N]
 
-Every attack has a number, which is its seed, and runs in a process of its own under limits of time
-and memory. It holds if the result is that of the undamaged, or the refusal is one sentence of a
-documented type; a hang, a traceback, foreign code that ran or a silently different result is a
-failure. The tests run a few of each.
+Every attack has a number, which is its seed, and runs in a separate process under limits of time
+and memory. It counts as held if the result is that of the undamaged input, or if an error of a
+documented type says in one sentence what is wrong; a hang, a traceback, executed foreign code or a
+silently different result is a failure. The tests run a few of each.
 """
 
 import os

@@ -1,6 +1,6 @@
 """Runs the campaigns, prints a row of each, and writes results/reliability.json.
 
-python -m results.reliability [NAME ...] [--count N] [--anew]
+python -m results.reliability [NAME ...] [--count N] [--restart]
 """
 
 import argparse
@@ -19,8 +19,8 @@ def main() -> None:
     """Run, print and write."""
     parser = argparse.ArgumentParser(prog="python -m results.reliability")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(CAMPAIGNS)}")
-    parser.add_argument("--count", type=int, help="attacks of each; all that it takes otherwise")
-    parser.add_argument("--anew", action="store_true", help="begin anew, rather than go on")
+    parser.add_argument("--count", type=int, help="attacks of each; by default those of a full run")
+    parser.add_argument("--restart", action="store_true", help="begin at 0, do not resume")
     options = parser.parse_args()
     unknown = set(options.names) - CAMPAIGNS.keys()
     if unknown:
@@ -28,7 +28,7 @@ def main() -> None:
     print(f"{'campaign':<10}{'trials':>7}{'held':>8}{'failed':>8}{'time':>11}  outcomes")
     for name in options.names or CAMPAIGNS:
         chosen = CAMPAIGNS[name]
-        row = campaign.Row() if options.anew else campaign.read().get(name, campaign.Row())
+        row = campaign.Row() if options.restart else campaign.read().get(name, campaign.Row())
         for _ in campaign.run(chosen, options.count or chosen.count, row):
             campaign.write(name, row, machine())
             print(f"\r{campaign.show(name, row)}", end="", flush=True)

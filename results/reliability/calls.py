@@ -1,4 +1,4 @@
-"""Wrong calls: each argument of what pvae offers, in Python and as a command, of a wrong kind."""
+"""Wrong calls: of functions and commands of pvae, with one argument of a wrong type."""
 
 import inspect
 import random
@@ -64,8 +64,8 @@ WRONG: dict[str, Any] = {
     "a device": torch.device("meta"),
 }
 VARIADIC = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-ON_THE_LINE = ("-1", "0", "2.5", "nan", "inf", "1e400", "9" * 30, "", "text", "[]", "[1,2]", "null")
-ON_THE_LINE += ("{}", "{a: 1}", "true", "a.b.C", "os.system", "../x", "\x00", "ä", "x" * 5000, "--")
+TYPED = ("-1", "0", "2.5", "nan", "inf", "1e400", "9" * 30, "", "text", "[]", "[1,2]", "null")
+TYPED += ("{}", "{a: 1}", "true", "a.b.C", "os.system", "../x", "\x00", "ä", "x" * 5000, "--")
 
 
 def _vae(**options: Any) -> pvae.VAE:
@@ -82,8 +82,8 @@ def _x() -> torch.Tensor:
     return torch.ones(4, 1, 8, 8)
 
 
-def _sound() -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
-    """Calls that are right: each is made wrong in one argument."""
+def _valid_calls() -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
+    """Valid calls, of which one argument will be replaced."""
     evaluation, vae, x = pvae.evaluation, _vae(), _x()
     labelled = _vae(conditional=True, classes=10)
     fast = {"epochs": 1, "compile": False, "device": "cpu", "progress": False}
@@ -154,16 +154,16 @@ class Calls:
         self.run = folder / "run"
         options = "--latent_dim 2 --epochs 1 --compile false --device cpu --run"
         command("train", *options.split(), str(self.run))
-        self.calls = [*_sound()]
+        self.calls = [*_valid_calls()]
 
     def attack(self, number: int, folder: Path) -> tuple[str, Outcome]:
-        """Make one call that is wrong in one argument: of every third number, a command."""
+        """Make one call with one wrong argument; every third number is a command."""
         rng = random.Random(number)
         if number % 3 == 2:
             argv = _wrong_command(rng, str(self.run))
             return f"pvae {' '.join(argv)}"[:120], attempt(partial(command, *argv), folder)
         name = self.calls[number % len(self.calls)]
-        function, arguments = _sound()[name]
+        function, arguments = _valid_calls()[name]
         parameters = inspect.signature(function).parameters.values()
         wrong = rng.choice([p.name for p in parameters if p.kind not in VARIADIC])
         what = rng.choice([*WRONG])
@@ -183,4 +183,4 @@ def _wrong_command(rng: random.Random, run: str) -> list[str]:
     argv = [chosen.__name__, *([] if chosen.__name__ == "train" else [run])]
     argv += quick.get(chosen.__name__, [])
     option = rng.choice([*inspect.signature(chosen).parameters])
-    return [*argv, f"--{option}", rng.choice(ON_THE_LINE)]
+    return [*argv, f"--{option}", rng.choice(TYPED)]

@@ -1,4 +1,4 @@
-"""Campaigns: many attacks, numbered, each the same whenever its number comes up."""
+"""Campaigns: many attacks, each determined by its number."""
 
 import json
 import multiprocessing
@@ -23,7 +23,7 @@ class Campaign(Protocol):
     """A kind of attack.
 
     Attributes:
-        name: what the command line calls it.
+        name: its name on the command line.
         count: attacks of a full run.
     """
 
@@ -31,13 +31,13 @@ class Campaign(Protocol):
     count: int
 
     def prepare(self, folder: Path) -> None:
-        """Make what all attacks start from, in a folder of their own.
+        """Prepare what all attacks share, in a folder that only they use.
 
-        What is imported and cached here, in the process that they are forked from, is there.
+        Attacks are forked from this process, so they have what it imports and caches here.
         """
 
     def attack(self, number: int, folder: Path) -> tuple[str, Outcome]:
-        """Attack once, with the number as the seed: what was done, and the outcome."""
+        """Attack once, with the number as the seed; return what was done, and the outcome."""
 
 
 @dataclass
@@ -67,7 +67,7 @@ class Row:
 
 
 def run(campaign: Campaign, count: int, row: Row) -> Iterator[Row]:
-    """Attack until there have been so many, from where the row stands."""
+    """Continue a row until it has this number of attacks."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as base:
         campaign.prepare(Path(base))

@@ -1,4 +1,4 @@
-"""Data sets that are malformed, hostile or merely odd, through `pvae.data.load` and one epoch."""
+"""Data sets that are malformed, malicious or unusual: loaded, and trained on for one epoch."""
 
 import io
 import os
@@ -25,7 +25,7 @@ LIKELIHOODS = {"binary": pvae.likelihoods.Bernoulli, "counts": pvae.likelihoods.
 
 @dataclass
 class Case:
-    """What to load, and what must come of it.
+    """What to load, and the expected result.
 
     Attributes:
         data: what `pvae.data.load` is given.
@@ -54,9 +54,9 @@ class Data:
         case = make(np.random.default_rng(number), folder)
         outcome = attempt(partial(load_and_fit, case), folder)
         if outcome.kind == "returned" and case.items is None:
-            outcome.kind = "accepted what is malformed"
+            outcome.kind = "accepted malformed data"
         elif outcome.kind == "refused" and case.items is not None and case.items is not ...:
-            outcome.kind = "turned away what is sound"
+            outcome.kind = "rejected valid data"
         elif outcome.kind == "returned" and outcome.said != "equal":
             outcome.kind = "silently different"
         return make.__name__, outcome
@@ -93,14 +93,14 @@ def case(make: Make) -> Make:
 
 
 def reals(rng: np.random.Generator) -> np.ndarray:
-    """Sound items, of one dimension or as images."""
+    """Valid items, of one dimension or as images."""
     n = int(rng.integers(12, 40))
     shape = [(n, 5), (n, 1, 4, 3), (n, 3, 4, 4)][rng.integers(3)]
     return rng.normal(size=shape).round(3).astype(np.float32)
 
 
 def counts(rng: np.random.Generator) -> np.ndarray:
-    """Sound items of whole numbers."""
+    """Valid items of whole numbers."""
     return rng.integers(0, 100, size=(int(rng.integers(12, 40)), 5))
 
 
@@ -109,7 +109,7 @@ def pick(rng: np.random.Generator, *options: Any) -> Any:
     return options[rng.integers(len(options))]
 
 
-# Arrays that are odd and sound --------------------------------------------------------------------
+# Arrays that are unusual but valid ----------------------------------------------------------------
 
 
 @case
@@ -219,7 +219,7 @@ def whole_numbers_beyond_int64(rng: np.random.Generator, folder: Path) -> Case:
 
 
 @case
-def no_real_numbers(rng: np.random.Generator, folder: Path) -> Case:
+def not_real_numbers(rng: np.random.Generator, folder: Path) -> Case:
     x = reals(rng)
     return Case(
         pick(
@@ -238,7 +238,7 @@ def no_real_numbers(rng: np.random.Generator, folder: Path) -> Case:
 
 
 @case
-def no_plain_tensor(rng: np.random.Generator, folder: Path) -> Case:
+def unusual_tensors(rng: np.random.Generator, folder: Path) -> Case:
     x = torch.from_numpy(reals(rng))
     return Case(
         pick(
@@ -321,7 +321,7 @@ def odd_names(rng: np.random.Generator, folder: Path) -> Case:
 
 
 @case
-def sound_labels(rng: np.random.Generator, folder: Path) -> Case:
+def valid_labels(rng: np.random.Generator, folder: Path) -> Case:
     x = reals(rng)
     labels = (
         ["a", "b"] * len(x),
@@ -540,7 +540,7 @@ def damaged_pt(rng: np.random.Generator, folder: Path) -> Case:
 
 
 @case
-def sound_tables(rng: np.random.Generator, folder: Path) -> Case:
+def valid_tables(rng: np.random.Generator, folder: Path) -> Case:
     x = rng.normal(size=(15, 3)).round(2)
     lines = [",".join(map(str, row)) for row in x]
     quoted = [",".join(f'"{value}"' for value in row) for row in x]
@@ -597,11 +597,11 @@ def tables_of_bytes(rng: np.random.Generator, folder: Path) -> Case:
     return Case(folder / "x.csv")
 
 
-# Paths that are no files --------------------------------------------------------------------------
+# Paths that are not files -------------------------------------------------------------------------
 
 
 @case
-def no_regular_file(rng: np.random.Generator, folder: Path) -> Case:
+def not_a_regular_file(rng: np.random.Generator, folder: Path) -> Case:
     file = folder / f"x{pick(rng, '.npy', '.npz', '.pt', '.csv')}"
     makes = (
         lambda: os.mkfifo(file),
@@ -654,7 +654,7 @@ def _png(width: int, height: int, content: bytes) -> bytes:
 
 
 @case
-def sound_images(rng: np.random.Generator, folder: Path) -> Case:
+def valid_images(rng: np.random.Generator, folder: Path) -> Case:
     pictures = folder / "pictures"
     pictures.mkdir()
     x = _images(rng, pictures)
@@ -768,7 +768,7 @@ class _Stream(torch_data.IterableDataset):
 
 
 @case
-def sound_items(rng: np.random.Generator, folder: Path) -> Case:
+def valid_items(rng: np.random.Generator, folder: Path) -> Case:
     x = reals(rng)
     sets = (
         torch_data.TensorDataset(torch.from_numpy(x)),

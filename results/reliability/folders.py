@@ -1,4 +1,4 @@
-"""Run folders that are damaged, or made by somebody else, through load, evaluate and resume."""
+"""Damaged and forged run folders: loaded, checked, evaluated and resumed."""
 
 import hashlib
 import io
@@ -23,7 +23,15 @@ import pvae
 from pvae.cli import gallery
 from pvae.storage import tensors
 from pvae.training import records
-from results.reliability.watch import CANARY, SECONDS, Outcome, Refused, attempt, command, standing
+from results.reliability.watch import (
+    CANARY,
+    SECONDS,
+    Outcome,
+    Refused,
+    attempt,
+    command,
+    working_in,
+)
 
 QUICK = "--latent_dim 2 --epochs 2 --compile false --device cpu --network.hidden [8]"
 RUNS = {
@@ -43,10 +51,10 @@ Damage = Callable[[random.Random, Path], None]
 
 
 class Folders:
-    """The campaign: one damaged folder, through everything that reads one.
+    """The campaign: one damaged folder, read in every way.
 
     Args:
-        names: the runs that are damaged, all of them otherwise.
+        names: the runs that are damaged, by default all.
     """
 
     name = "folders"
@@ -56,23 +64,23 @@ class Folders:
         self.runs = {name: RUNS[name] for name in names or RUNS}
 
     def prepare(self, folder: Path) -> None:
-        """Train the runs, and keep what reading them undamaged gives."""
+        """Train the runs, and keep what reading gives without damage."""
         gallery.plot = lambda *_, **__: []  # pictures only take time
         self.base = folder
         self.expected = {}
         for name, options in (self.runs | {"other": OTHER}).items():
             (folder / name).mkdir()
-            with standing(folder / name):
+            with working_in(folder / name):
                 command("train", *options.split(), "--run", "run")
             spare = folder / f"{name} read"
             shutil.copytree(folder / name, spare)
-            with standing(spare):
+            with working_in(spare):
                 self.expected[name] = {reader: call() for reader, call in READERS.items()}
 
     def attack(self, number: int, folder: Path) -> tuple[str, Outcome]:
         """Damage one folder and read it in every way; the first failure is the outcome.
 
-        Every other has its checksums made anew, as somebody who means harm would.
+        In half of them the checksums are computed again, as a forger would.
         """
         rng = random.Random(number)
         damage = DAMAGES[number % len(DAMAGES)]
@@ -82,15 +90,15 @@ class Folders:
         damage(rng, folder)
         forged = rng.random() < 0.5 and _forge(folder / "run")
         found = []
-        readers = ANEW if damage is modules_in_place else READERS
+        readers = IN_NEW_PROCESS if damage is modules_in_place else READERS
         for reader, call in readers.items():
             before = _tree(folder / "run")
-            outcome = attempt(call, folder, 120 if readers is ANEW else SECONDS)
+            outcome = attempt(call, folder, 120 if readers is IN_NEW_PROCESS else SECONDS)
             if outcome.kind == "refused" and _tree(folder / "run") != before:
                 outcome.kind = "changed a folder that it refused"
             expected = self.expected[base].get(reader, outcome.said)
             if outcome.kind == "returned" and outcome.said != expected:
-                # Checksums tell damage, not who wrote a folder: what a forger writes is his own.
+                # Checksums detect damage, not who wrote a folder: it is what the forger meant.
                 outcome.kind = "returned what was forged" if forged else "silently different"
             found.append((reader, outcome))
         worst = max(found, key=lambda f: (not f[1].held, f[1].kind == "refused", f[1].kind))
@@ -106,13 +114,13 @@ def load() -> str:
     return _digest(pvae.load("run").state_dict())
 
 
-def look() -> Any:
+def check() -> Any:
     """Check the folder, and read configuration, history and names."""
     run = pvae.training.Run("run")
     run.check()
-    # The data may have moved; whether they are the same is asked when they are loaded.
+    # The data may have moved; they are compared when they are loaded.
     config = {k: v for k, v in run.config.items() if k not in ("data", "labels", "root")}
-    _ = run.snapshots  # of which fewer may be kept
+    _ = run.snapshots  # some may have been removed
     return _hash(repr((config, run.history.rows)).encode())
 
 
@@ -129,10 +137,10 @@ def resume() -> str:
     return _digest(load_file("run/last.safetensors")) + _hash(repr(figures).encode())
 
 
-READERS = {"load": load, "look": look, "evaluate": evaluate, "resume": resume}
+READERS = {"load": load, "check": check, "evaluate": evaluate, "resume": resume}
 
 
-def _anew(*argv: str) -> None:
+def _in_new_process(*argv: str) -> None:
     """Run a command in a fresh interpreter, as its script would."""
     Path("pvae-script").write_text(SCRIPT)
     interpreter = [sys.executable, "pvae-script", *argv]
@@ -141,16 +149,18 @@ def _anew(*argv: str) -> None:
         raise Refused(done.stderr.strip())
 
 
-# What pip installs: it stands in another folder than the current one.
+# The script that pip installs, outside the current folder.
 SCRIPT = f"import sys\nsys.path[:1] = [{str(Path(pvae.__file__).parents[1])!r}]\n"
 SCRIPT += "from pvae.cli.main import main\nmain()\n"
-ANEW = {
-    "evaluate anew": partial(_anew, "evaluate", "run", "--estimator", "elbo"),
-    "resume anew": partial(_anew, "train", "--resume", "run", "--epochs", "3"),
+IN_NEW_PROCESS = {
+    "evaluate in a new process": partial(_in_new_process, "evaluate", "run", "--estimator", "elbo"),
+    "resume in a new process": partial(
+        _in_new_process, "train", "--resume", "run", "--epochs", "3"
+    ),
 }
 
 
-# What happens to them: any file -------------------------------------------------------------------
+# Damage to any file -------------------------------------------------------------------------------
 
 
 def _file(rng: random.Random, folder: Path) -> Path:
@@ -158,7 +168,7 @@ def _file(rng: random.Random, folder: Path) -> Path:
 
 
 def flip_a_bit(rng: random.Random, folder: Path) -> None:
-    """As a bad disk does."""
+    """One bit, as a bad disk does."""
     file = _file(rng, folder)
     content = bytearray(file.read_bytes())
     content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
@@ -166,7 +176,7 @@ def flip_a_bit(rng: random.Random, folder: Path) -> None:
 
 
 def flip_many_bits(rng: random.Random, folder: Path) -> None:
-    """As a worse one does."""
+    """Many bits."""
     file = _file(rng, folder)
     content = bytearray(file.read_bytes())
     for _ in range(rng.randrange(2, 200)):
@@ -175,13 +185,13 @@ def flip_many_bits(rng: random.Random, folder: Path) -> None:
 
 
 def truncate(rng: random.Random, folder: Path) -> None:
-    """As a copy that was broken off."""
+    """Cut a file, as an interrupted copy does."""
     file = _file(rng, folder)
     file.write_bytes(file.read_bytes()[: rng.randrange(file.stat().st_size)])
 
 
 def lengthen(rng: random.Random, folder: Path) -> None:
-    """Append what does not belong there."""
+    """Append random bytes."""
     file = _file(rng, folder)
     file.write_bytes(file.read_bytes() + rng.randbytes(rng.randrange(1, 1000)))
 
@@ -196,12 +206,12 @@ def blank(rng: random.Random, folder: Path) -> None:
 
 
 def junk(rng: random.Random, folder: Path) -> None:
-    """Other bytes altogether."""
+    """Replace the content by random bytes."""
     _file(rng, folder).write_bytes(rng.randbytes(rng.choice((0, 1, 7, 8, 9, 100, 100_000))))
 
 
 def remove(rng: random.Random, folder: Path) -> None:
-    """A file less."""
+    """Remove a file."""
     _file(rng, folder).unlink()
 
 
@@ -213,21 +223,21 @@ def directory_in_place(rng: random.Random, folder: Path) -> None:
 
 
 def link_in_place(rng: random.Random, folder: Path) -> None:
-    """A link to itself, to nothing, to an endless device, or to a file that is none of its own."""
+    """A link to itself, to nothing, to an endless device, or to a file outside the run."""
     file = _file(rng, folder)
     file.unlink()
     file.symlink_to(rng.choice((file.name, "nowhere", "/dev/zero", "/dev/urandom", "/etc/passwd")))
 
 
 def pipe_in_place(rng: random.Random, folder: Path) -> None:
-    """A pipe, which blocks whoever opens it."""
+    """A pipe, which blocks on opening."""
     file = _file(rng, folder)
     file.unlink()
     os.mkfifo(file)
 
 
 def swap_two(rng: random.Random, folder: Path) -> None:
-    """Two files of one run, each under the name of the other."""
+    """Swap two files of one run."""
     one, other = (folder / "run" / name for name in rng.sample(BINARY + TEXTS, 2))
     content = one.read_bytes()
     one.write_bytes(other.read_bytes())
@@ -260,7 +270,7 @@ class _Evil:
 
 
 def change_tensors(rng: random.Random, folder: Path) -> None:
-    """Whole safetensors of other dtypes, shapes, names or values."""
+    """Valid safetensors with another dtype, shape, name or value."""
     file = folder / "run" / rng.choice(WEIGHTS)
     tensors = load_file(file)
     name = rng.choice([n for n, w in tensors.items() if w.is_floating_point()])
@@ -291,7 +301,7 @@ def lying_header(rng: random.Random, folder: Path) -> None:
 
 
 def change_state(rng: random.Random, folder: Path) -> None:
-    """A whole checkpoint with one entry gone, or of another kind."""
+    """A valid checkpoint with one entry removed, or of another type."""
     file = folder / "run" / "state.pt"
     state = torch.load(file, weights_only=True)
     holder, key = rng.choice(_places(state))
@@ -329,7 +339,7 @@ ODD: tuple[Any, ...] = (
 
 
 def change_lines(rng: random.Random, folder: Path) -> None:
-    """A line less, twice, in another place, or of other characters."""
+    """A line that is missing, repeated, moved or replaced."""
     file = folder / "run" / rng.choice(TEXTS)
     lines = file.read_bytes().splitlines(keepends=True)
     at = rng.randrange(len(lines))
@@ -341,7 +351,7 @@ def change_lines(rng: random.Random, folder: Path) -> None:
 
 
 def odd_value(rng: random.Random, folder: Path) -> None:
-    """A value of another kind, or an entry less, in any of the texts."""
+    """A value of another type, or a missing entry, in a text file."""
     name = rng.choice(TEXTS)
     file = folder / "run" / name
     content = _parse(name, file.read_text())
@@ -354,7 +364,7 @@ def odd_value(rng: random.Random, folder: Path) -> None:
 
 
 def more_entries(rng: random.Random, folder: Path) -> None:
-    """An entry that nobody knows."""
+    """An unknown entry."""
     name = rng.choice(("config.yaml", "run.json"))
     file = folder / "run" / name
     content = _parse(name, file.read_text())
@@ -388,7 +398,7 @@ def bomb(rng: random.Random, folder: Path) -> None:
 
 
 def foreign_class(rng: random.Random, folder: Path) -> None:
-    """A part that names code which is not a part, or lies beside the run, or in it."""
+    """A class path of code that is not a part, or that lies next to the run or in it."""
     evil = f"open({str(folder / CANARY)!r}, 'w')\nimport torch\nclass X(torch.nn.Module): pass\n"
     for place in (folder, folder / "run"):
         (place / "evil_module.py").write_text(evil)
@@ -437,14 +447,14 @@ def foreign_class(rng: random.Random, folder: Path) -> None:
 
 
 def yaml_tag(rng: random.Random, folder: Path) -> None:
-    """YAML that calls."""
+    """YAML with a tag that calls a function."""
     tag = rng.choice(("object/apply:builtins.open", "object/new:builtins.open", "name:os.system"))
     with (folder / "run" / rng.choice(("config.yaml", "run.json"))).open("a") as file:
         file.write(f"more: !!python/{tag} [{CANARY}, w]\n")
 
 
 def data_elsewhere(rng: random.Random, folder: Path) -> None:
-    """Data that are not there, never end, run code, or are others."""
+    """Data that are missing, endless, malicious or different."""
     (folder / "evil.pt").write_bytes(pickle.dumps(_Evil(folder)))
     torch.save(_Evil(folder), folder / "evil2.pt")
     os.mkfifo(folder / "pipe.npy")
@@ -463,7 +473,7 @@ def data_elsewhere(rng: random.Random, folder: Path) -> None:
 
 
 def odd_folder(rng: random.Random, folder: Path) -> None:
-    """The folder itself is another kind of thing, or holds what does not belong there."""
+    """The run is not a folder, or has unexpected entries."""
     run = folder / "run"
 
     def replaced(make: Callable[[Path], Any]) -> Callable[[], Any]:
@@ -497,7 +507,7 @@ def odd_folder(rng: random.Random, folder: Path) -> None:
 
 
 def modules_in_place(rng: random.Random, folder: Path) -> None:
-    """Modules named as those that a command imports late, where it is called."""
+    """Modules in the current folder, named like those that a command imports late."""
     late = ("sklearn", "matplotlib", "torchvision", "PIL", "scipy", "tqdm", "torch", "yaml", "json")
     for place in (folder, folder / "run"):
         for name in late:
@@ -535,7 +545,7 @@ DAMAGES: tuple[Damage, ...] = (
 )
 
 
-# Behind the scenes --------------------------------------------------------------------------------
+# Helpers ------------------------------------------------------------------------------------------
 
 
 def _places(content: Any) -> list[tuple[Any, Any]]:
@@ -561,9 +571,9 @@ def _write(name: str, content: Any) -> str:
 
 
 def _forge(run: Path) -> bool:
-    """Give the files the checksums that they now have, where run.json can still be read."""
+    """Record the present checksums of the files, if run.json can still be read."""
     record = run / "run.json"
-    if not record.is_file() or "/dev" in os.path.realpath(record):  # a pipe would be waited for
+    if not record.is_file() or "/dev" in os.path.realpath(record):  # reading a pipe would block
         return False
     try:
         info = json.loads(record.read_bytes())

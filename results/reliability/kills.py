@@ -26,11 +26,11 @@ import pvae
 from pvae import objectives
 from pvae.data.image_folder import RESIDENT_LIMIT
 from pvae.training import Run, writer
-from results.reliability.watch import Outcome, attempt, silence, standing
+from results.reliability.watch import Outcome, attempt, silence, working_in
 
 KILLS = 4  # of each run
 SIGNALS = (*[signal.SIGKILL] * 8, signal.SIGINT, signal.SIGTERM)
-BETWEEN_CHECKPOINTS = 0.02  # seconds: so often that many kills meet one that is being written
+BETWEEN_CHECKPOINTS = 0.02  # seconds: so short that many kills interrupt one
 LONGEST = 120.0  # seconds until a run hangs
 
 
@@ -44,7 +44,7 @@ class Configuration:
         data: of `pvae.data.load`.
         objective: called without arguments.
         streamed: whether the data are images that are decoded as they are drawn.
-        waiting: whether the run folder is there before, empty.
+        waiting: whether an empty run folder exists before.
     """
 
     parts: dict[str, Any] = field(default_factory=dict)
@@ -92,7 +92,7 @@ class Kills:
     """The campaign: one run, killed several times.
 
     Args:
-        names: the configurations, all of them otherwise.
+        names: the configurations, by default all.
     """
 
     name = "kills"
@@ -111,13 +111,13 @@ class Kills:
         self.expected, self.seconds = {}, {}
         for name, configuration in self.configurations.items():
             (folder / name).mkdir()
-            with standing(folder / name):
+            with working_in(folder / name):
                 began = time.monotonic()
                 self.expected[name] = self._whole(configuration)
                 self.seconds[name] = time.monotonic() - began
 
     def attack(self, number: int, folder: Path) -> tuple[str, Outcome]:
-        """Train one configuration, kill it until that was done often enough, and compare."""
+        """Train one configuration, kill it several times, and compare."""
         rng = random.Random(number)
         name = list(self.configurations)[number % len(self.configurations)]
         configuration = self.configurations[name]
@@ -128,7 +128,7 @@ class Kills:
                 run.mkdir()
             if self._killed(name, folder, rng):
                 left -= 1
-            elif left:  # it came to its end: once more
+            elif left:  # it finished: train again
                 outcome = self._compare(name, configuration, folder)
                 if not outcome.held:
                     break
@@ -139,7 +139,7 @@ class Kills:
         return name, outcome
 
     def _compare(self, name: str, configuration: Configuration, folder: Path) -> Outcome:
-        """Let a run come to its end: is it that of a run without a kill?"""
+        """Finish a run, and compare it with one that was never killed."""
         outcome = attempt(partial(self._whole, configuration), folder, LONGEST)
         if outcome.kind == "returned":
             different = [k for k, v in self.expected[name].items() if outcome.said.get(k) != v]
@@ -147,11 +147,11 @@ class Kills:
             kinds = {"": "returned equal bits", "left over": "left files behind"}
             outcome.kind = kinds.get(outcome.said, "silently different")
         elif outcome.kind == "refused":
-            outcome.kind = "could not go on"
+            outcome.kind = "could not resume"
         return outcome
 
     def _killed(self, name: str, folder: Path, rng: random.Random) -> bool:
-        """Train, or go on, and kill it at a moment or as it writes a file, if it lasts so long."""
+        """Train or resume, and kill it at a random moment or write, unless it ends before."""
         kind, writes = rng.choice(SIGNALS), rng.choice((None, "fsync", "replace"))
         moment, write = rng.uniform(0, self.seconds[name]), rng.randrange(80)
         child = os.fork()
@@ -186,7 +186,7 @@ class Kills:
         return found
 
     def _train(self, configuration: Configuration) -> None:
-        """Train in the folder ``run``, or go on if a run was begun there."""
+        """Train in the folder ``run``, or resume a run that was begun there."""
         limit = 0 if configuration.streamed else RESIDENT_LIMIT
         with patch.object(pvae.data.image_folder, "RESIDENT_LIMIT", limit):
             named = "digits", {"test": 0.8, **configuration.data}
@@ -208,7 +208,7 @@ class Kills:
 
 
 def _deadly(function: str, number: int, kind: signal.Signals) -> Iterator[int]:
-    """Have a signal sent to this process before a function of `os` is called for such a time."""
+    """Send a signal to this process just before one call of a function of `os`."""
     original, calls = getattr(os, function), itertools.count()
 
     def deadly(*arguments: Any) -> None:

@@ -1,4 +1,4 @@
-"""One attack in a process of its own, under limits: what came of it."""
+"""Running one attack in a separate process, under limits, and judging its outcome."""
 
 import ast
 import contextlib
@@ -25,24 +25,24 @@ import pvae
 CHECKED = tuple(str(Path(package.__file__).parent) for package in (pvae, pyro, torch))
 DOCUMENTED = (TypeError, ValueError, OSError, FloatingPointError, NotImplementedError)
 LONGEST = 300  # characters of an error message
-SECONDS = 20.0  # that a call may compute, or sleep at a stretch
-PATIENCE = 0.5  # seconds between two looks at it
+SECONDS = 20.0  # that a call may compute, or sleep without a break
+PATIENCE = 0.5  # seconds between two checks of the child
 MEGABYTES = 500.0  # that refusing something may take
-CANARY = "canary"  # a file that only the code of an attacker makes
-MOST = 3000  # megabytes after which the machine is protected
+CANARY = "canary"  # a file that only an attacker's code creates
+MOST = 3000  # megabytes that an attack may allocate, to protect the machine
 HELD = ("returned", "refused")
 
 
 @dataclass
 class Outcome:
-    """What came of one attack.
+    """The outcome of one attack.
 
     Attributes:
         kind: ``returned``, ``refused`` in one sentence, or what went wrong.
         said: the value returned, as JSON holds it, or what the error said.
         seconds: processor time.
         megabytes: memory beyond what the parent holds.
-        attacks: how many attacks this stands for.
+        attacks: the number of attacks that it counts for.
     """
 
     kind: str
@@ -53,7 +53,7 @@ class Outcome:
 
     @property
     def held(self) -> bool:
-        """Whether it is one of the outcomes that may be."""
+        """Whether pvae withstood the attack."""
         return self.kind.startswith(HELD)
 
 
@@ -62,12 +62,12 @@ class Refused(Exception):
 
 
 def attempt(call: Callable[[], Any], folder: Path, seconds: float = SECONDS) -> Outcome:
-    """Call something in a forked process that stands in a folder, and tell what came of it.
+    """Call something in a forked process, and return the outcome.
 
     Args:
         call: returns what JSON can hold.
-        folder: where it stands.
-        seconds: how long it may compute, or sleep at a stretch.
+        folder: its working directory.
+        seconds: how long it may compute, or sleep without a break.
     """
     sys.stdout.flush()
     before = _resident()
@@ -98,8 +98,8 @@ def attempt(call: Callable[[], Any], folder: Path, seconds: float = SECONDS) -> 
 
 
 @contextlib.contextmanager
-def standing(folder: Path) -> Iterator[None]:
-    """Stand in a folder."""
+def working_in(folder: Path) -> Iterator[None]:
+    """Change the working directory while entered."""
     before = Path.cwd()
     os.chdir(folder)
     try:
@@ -131,7 +131,7 @@ def command(*argv: str) -> str:
 
 
 def silence(folder: Path) -> None:
-    """Stand in a folder, and neither read nor print: of a forked process."""
+    """Change the working directory of a forked process, and close its input and output."""
     os.chdir(folder)
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in range(3):
@@ -155,7 +155,7 @@ def _run(call: Callable[[], Any], folder: Path, sender: int) -> None:
 
 
 def _judge(error: BaseException) -> dict[str, str]:
-    """Whether an error is a refusal: of a documented type, one sentence, said on purpose."""
+    """Whether an error is a refusal: one sentence, of a documented type, raised on purpose."""
     said, name = str(error), type(error).__name__
     where = traceback.extract_tb(error.__traceback__)[-1]
     told = f"{name}: {said[:400]} [{Path(where.filename).name}:{where.lineno}]"
@@ -169,7 +169,7 @@ def _judge(error: BaseException) -> dict[str, str]:
 
 
 def _on_purpose(error: BaseException) -> bool:
-    """Whether a ``raise`` said it, or Python, where arguments do not bind."""
+    """Whether a ``raise`` of the package raised it, or Python because arguments do not bind."""
     if isinstance(error, OSError) and error.filename is not None:
         return True
     last: TracebackType | None = error.__traceback__

@@ -7,7 +7,7 @@ from torch import Tensor
 
 import pvae
 from pvae.evaluation import elbo
-from pvae.evaluation.batching import check_data, per_datum, portions, rows_within
+from pvae.evaluation.batching import check_batch, per_datum, portions, rows_within
 from tests.evidence_cases import Discrete, LinearGaussian
 
 
@@ -66,25 +66,25 @@ def test_chunks_are_put_together_in_order():
 
 
 def test_what_has_no_density_is_refused(vae, x):
-    assert check_data(vae, x)[0] is x
+    assert check_batch(vae, x)[0] is x
     for wrong, expected in ((x[0], "n"), (x[:0], "n"), (x.flatten(1), r"\*batch")):
         with pytest.raises(ValueError, match=rf"x has shape .*expected .*\({expected}, 1, 8, 8\)"):
-            check_data(vae, wrong)
-    assert torch.equal(check_data(vae, x.numpy())[0], x)
+            check_batch(vae, wrong)
+    assert torch.equal(check_batch(vae, x.numpy())[0], x)
     grey = x.clone()
     grey[3, 0, 0, 0] = 0.5
     with pytest.raises(ValueError, match=r"x holds 0\.5, .* Bernoulli is over binary"):
-        check_data(vae, grey)
+        check_batch(vae, grey)
     with pytest.raises(ValueError, match="x holds nan"):
-        check_data(vae, x * torch.nan)
+        check_batch(vae, x * torch.nan)
     relaxed = pvae.build((1, 8, 8), 2, likelihood=partial(pvae.likelihoods.Bernoulli, relaxed=True))
     with pytest.raises(ValueError, match=r"reconstruction loss and no density"):
-        check_data(relaxed, x)
+        check_batch(relaxed, x)
     labelled = pvae.build((1, 8, 8), 2, conditional=True, classes=3)
     with pytest.raises(ValueError, match="conditional: give its labels y"):
-        check_data(labelled, x)
+        check_batch(labelled, x)
     with pytest.raises(ValueError, match=r"y has shape \(2,\) for 6 data"):
-        check_data(labelled, x, torch.tensor([0, 1]))
+        check_batch(labelled, x, torch.tensor([0, 1]))
     with pytest.raises(ValueError, match="memory is 0"):
         rows_within(vae, 0)
     with pytest.raises(ValueError, match="num_samples is 0"):

@@ -441,7 +441,7 @@ def test_numbers_that_choose_may_not_change_for_ever():
         (lambda x: observe(x, torch.manual_seed(1) and 0.0), "seeds torch"),
         (
             lambda x: observe(x + torch.rand((), generator=torch.Generator()), 0.0),
-            "a torch.Generator of its own",
+            "its own torch.Generator",
         ),
     ],
 )

@@ -711,7 +711,7 @@ def starting():
 COLD = {
     "counter": (lambda: (counting(), nothing, lambda: ONE, Trace_ELBO()), "at each run"),
     "list": (lambda: (listing(), nothing, lambda: ONE, Trace_ELBO()), "at each run"),
-    "iterator": (lambda: (iterating(), nothing, lambda: ONE, Trace_ELBO()), "turn back"),
+    "iterator": (lambda: (iterating(), nothing, lambda: ONE, Trace_ELBO()), "rewind"),
     "first time": (lambda: (starting(), nothing, lambda: ONE, Trace_ELBO()), None),
     "lazy parameter": (lambda: (lazy, nothing, partial(tensors, 4, 3), Trace_ELBO()), None),
     "hook on a gradient": PROGRAMS["hook_on_a_gradient"],

@@ -599,7 +599,7 @@ def check(model, change):
 @pytest.mark.parametrize(
     ("held", "cause"),
     [
-        (lambda: iter([float(i) for i in range(9)]), "list_iterator, which no run can turn back"),
+        (lambda: iter([float(i) for i in range(9)]), "list_iterator, which no run can rewind"),
         (lambda: collections.deque(range(MOST_VALUES + 1)), "more than 20,000 Python values"),
         (lambda: np.zeros(2**18), "an array of 2,097,152 bytes, too many to compare"),
     ],

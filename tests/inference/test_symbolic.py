@@ -24,7 +24,7 @@ def test_decisions_by_a_number_that_varies_become_guards():
 @pytest.mark.parametrize("read", [Tensor.item, Tensor.__int__, repr, "{:.1f}".format])
 def test_other_readings_of_it_are_refused(read):
     number, mode = with_number(2.0)
-    with mode, pytest.raises(Untraceable, match="more than computed with"):
+    with mode, pytest.raises(Untraceable, match="used for more than computing"):
         read(number)
 
 
