@@ -16,8 +16,8 @@ extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
-    "sphinx.ext.mathjax",
     "sphinx_design",
+    "tutorials.pages.equations",
 ]
 root_doc = "index"
 exclude_patterns = ["pages", "_generated/fragments", "**/.ipynb_checkpoints"]
@@ -39,6 +39,7 @@ napoleon_custom_sections = [("Shape", "params_style")]
 python_maximum_signature_line_length = 88
 add_module_names = False
 
+html_math_renderer = "mathtext"
 html_theme = "pydata_sphinx_theme"
 html_title = "pvae"
 html_static_path = ["_static"]
