@@ -23,6 +23,7 @@ import torch
 
 import pvae
 from pvae import likelihoods, objectives, posteriors, priors
+from pvae.data.batches import batches_for
 from results.frame import read, save
 from results.machine import machine
 
@@ -133,9 +134,7 @@ def train(name: str, how: dict[str, Any], held: dict[str, Any]) -> dict[str, Any
         seed=seed,
         progress=False,
     )
-    x = pvae.data.Batches(
-        data, data.test, vae.likelihood.domain, len(data.test), labels=bool(vae.labels)
-    ).first(1000)
+    x = batches_for(vae, data, data.test).first(1000)
     try:
         active = pvae.evaluation.active_units(vae, *x, progress=False).count
     except (ValueError, NotImplementedError):

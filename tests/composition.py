@@ -1,4 +1,4 @@
-"""Every part with every other: which go together, and what must hold where they do.
+"""Every part with every other: which are compatible, and what must hold for those.
 
 The parts are the first case of each class in `*_cases.py`.
 """
@@ -44,7 +44,7 @@ KINDS = {
 
 
 def space(p: pyro.distributions.TorchDistribution) -> constraints.Constraint:
-    """Where the density of a distribution is, to be compared with that of another."""
+    """The support of a distribution's density, comparable with that of another."""
     support = p.support
     return support.base_constraint if isinstance(support, constraints.independent) else support
 

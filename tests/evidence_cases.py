@@ -1,4 +1,4 @@
-"""VAEs about which everything is known: evidence, posterior, and how far q is from it."""
+"""VAEs whose evidence, posterior and KL from q to it are known exactly."""
 
 from functools import partial
 

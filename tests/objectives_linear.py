@@ -1,4 +1,4 @@
-"""A linear VAE of one number with normal distributions: everything about it is known."""
+"""A linear VAE of one number with normal distributions: all its densities are known."""
 
 import pyro
 import pyro.distributions as dist
@@ -69,7 +69,7 @@ def number(value):
 
 def gradients(objective, vae, x, seed=0):
     """Loss and gradients by name, from given noise."""
-    objective.loss(vae.model, vae.guide, x)  # finds the plates, by a draw of its own
+    objective.loss(vae.model, vae.guide, x)  # finds the plates, by a separate draw
     vae.zero_grad()
     torch.manual_seed(seed)
     loss = objective.loss_and_grads(vae.model, vae.guide, x)

@@ -32,7 +32,7 @@ from pvae.objectives import BetaELBO
 
 
 class Regression(PyroModule):
-    """Bayesian linear regression, its weights and noise with priors of their own."""
+    """Bayesian linear regression, with priors over its weights and noise."""
 
     def __init__(self, features):
         super().__init__()
@@ -91,7 +91,7 @@ def amortized_assignments():
 
 
 def score_function():
-    """Discrete latents without enumeration: a Poisson rate chosen by a coin for each datum."""
+    """Discrete latents without enumeration: a Bernoulli variable chooses the rate of each datum."""
     x = torch.tensor([0.0, 1.0, 2.0, 8.0, 9.0, 12.0])
 
     def model(x):
@@ -109,7 +109,7 @@ def score_function():
 
 
 def hierarchical():
-    """Eight groups with means of their own; each step sees a subsample of the data of each."""
+    """Eight groups, each with its own mean; each step sees a subsample of the data of each."""
     y = torch.randn(40, 8) + torch.arange(8.0)
 
     def model(y):

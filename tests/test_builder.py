@@ -21,7 +21,7 @@ def test_defaults():
     assert vae.prior().event_shape == (3,)
 
 
-def test_a_part_keeps_the_network_of_its_own():
+def test_a_part_keeps_its_own_network():
     vae = pvae.build(
         (1, 8, 8),
         2,
@@ -36,7 +36,7 @@ def test_a_part_keeps_the_network_of_its_own():
     )
 
 
-def test_a_module_of_ones_own_is_a_network():
+def test_a_users_module_is_a_network():
     decoder = nn.Sequential(nn.Linear(2, 64), nn.Unflatten(1, (1, 8, 8)))
     vae = pvae.build((1, 8, 8), 2, likelihood=partial(Bernoulli, network=decoder))
     assert vae.likelihood.network is decoder
@@ -108,7 +108,7 @@ def dropouts(vae):
 
 
 @pytest.mark.parametrize("likelihood", [NegativeBinomial, partial(Poisson)])
-def test_counts_are_not_learned_by_heart(likelihood):
+def test_counts_are_not_memorized(likelihood):
     assert dropouts(pvae.build((20,), 2, likelihood=likelihood)) == [0.3, 0.3]
     for network in (partial(MLP, dropout=0.0), partial(MLP, dropout=0.0, hidden=[5])):
         assert dropouts(pvae.build((20,), 2, likelihood=likelihood, network=network)) == []

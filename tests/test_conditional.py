@@ -55,7 +55,7 @@ def test_labels_are_appended(batch):
 
 
 def test_threes_are_drawn_when_asked_for(trained, digits):
-    """Samples of each class are nearest, of all class means, to that of their own."""
+    """Of all class means, that of its own class is nearest to each sample."""
     x = digits.train.x.float() / 16
     means = torch.stack([x[digits.train.y == k].mean(0) for k in range(10)]).flatten(1)
     for k in range(10):
@@ -66,7 +66,7 @@ def test_threes_are_drawn_when_asked_for(trained, digits):
     assert (torch.cdist(mixed, means).argmin(1) == torch.arange(10)).float().mean() >= 0.8
 
 
-def test_labels_are_worth_what_the_latents_need_not_say(trained, digits):
+def test_labels_save_information_in_the_latents(trained, digits):
     pyro.set_rng_seed(0)
     plain = pvae.build(digits.event_shape, 2, network=NETWORK)
     rate = partial(torch.optim.Adam, lr=3e-3)
@@ -76,7 +76,7 @@ def test_labels_are_worth_what_the_latents_need_not_say(trained, digits):
     assert given["neg_elbo"] < alone["neg_elbo"] - 1
 
 
-def test_a_label_is_heeded_by_the_parts_that_see_it():
+def test_a_label_affects_the_parts_that_see_it():
     x, y, z = torch.rand(6, 1, 8, 8).round(), torch.arange(6), torch.randn(6, 2)
     parts = ("prior", "likelihood", "posterior")
     for seen in [("prior",), ("likelihood",), ("posterior",), parts]:
@@ -112,7 +112,7 @@ def test_the_elbo_by_hand():
 
 @pytest.mark.parametrize("seen", [True, ["prior", "posterior"]])
 def test_continuous_labels(seen, tmp_path):
-    """Rows whose level is the label, which the VAE need not find out."""
+    """Rows whose level is the label, which the VAE need not encode."""
     generator = torch.Generator().manual_seed(0)
     y = 20 + 5 * torch.randn(400, 1, generator=generator)
     x = y + 0.1 * torch.randn(400, 6, generator=generator)

@@ -56,11 +56,11 @@ def test_parts_are_added_in_two_files_and_a_line_of_a_test(tmp_path):
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
 
 
-def test_parts_of_ones_own_are_trained_by_the_command_line(tmp_path):
+def test_a_users_parts_are_trained_by_the_command_line(tmp_path):
     (tmp_path / "my_module.py").write_text(PRIOR + LIKELIHOOD)
     np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(60, 3)))
     parts = ["--prior", "my_module.Cauchy", "--likelihood", "my_module.Logistic"]
-    command = Path(sys.executable).with_name("pvae")  # beside which the module lies, not on a path
+    command = Path(sys.executable).with_name("pvae")  # the module lies in the current folder
     for argv in (
         ["train", "--data", "x.npy", *parts, "--epochs", "1", "--run", "run"],
         ["sample", "run", "--trust", "my_module"],
@@ -68,7 +68,7 @@ def test_parts_of_ones_own_are_trained_by_the_command_line(tmp_path):
         subprocess.run([command, *argv], cwd=tmp_path, check=True, capture_output=True)
 
 
-def test_parts_of_ones_own_are_built_and_fitted():
+def test_a_users_parts_are_built_and_fitted():
     known = {"__name__": "my_parts"}
     exec(PRIOR + LIKELIHOOD, known)
     data = pvae.data.load(torch.randn(40, 3))

@@ -101,7 +101,7 @@ def test_a_part_without_options_has_the_defaults():
         option(object(), "colour")
 
 
-def test_a_vae_is_a_model_and_its_class_is_none():
+def test_a_vae_is_a_model_and_its_class_is_not():
     vae = pvae.build(SHAPE, LATENT, network=NETWORKS["MLP"])
     assert isinstance(vae, Model)
     assert not isinstance(pvae.VAE, Model)

@@ -96,7 +96,7 @@ def refusal(call, *kinds):
 
 @pytest.mark.parametrize("wrong", WRONG_DATA)
 @pytest.mark.parametrize("call", [*METHODS, *PER_DATUM])
-def test_what_is_no_batch(vae, data, call, wrong):
+def test_values_that_are_not_batches(vae, data, call, wrong):
     if wrong == "NaN" and call == "impute":
         return  # all is observed, but nothing needs to be
     x = WRONG_DATA[wrong](data)
@@ -109,7 +109,7 @@ def test_what_is_no_batch(vae, data, call, wrong):
 
 @pytest.mark.parametrize("wrong", ["runs/digits", None, X, pvae.VAE, 3])
 @pytest.mark.parametrize("call", PER_DATUM)
-def test_what_is_no_vae(data, call, wrong):
+def test_values_that_are_not_vaes(data, call, wrong):
     assert "expected a VAE" in refusal(lambda: PER_DATUM[call](wrong, X), TypeError)
 
 
@@ -117,7 +117,7 @@ def test_what_is_no_vae(data, call, wrong):
 @pytest.mark.parametrize(
     "call", ["evaluate", "compression", "representation", "sample_quality", "vae"]
 )
-def test_what_is_no_data_set(vae, data, call, wrong):
+def test_values_that_are_not_data_sets(vae, data, call, wrong):
     if call == "vae":
         assert "VAE" in refusal(lambda: data.batch(wrong), TypeError)
     else:

@@ -50,7 +50,7 @@ def test_the_python_blocks_run_in_order(folder, monkeypatch):
     for block in BLOCKS:
         exec(block.replace("num_samples=5000", "num_samples=25"), known)
     assert (folder / "runs" / "my-digits" / "weights.safetensors").exists()
-    # What is made of one's own goes into a VAE.
+    # A VAE takes the user's parts.
     data = pvae.data.load(np.random.default_rng(0).normal(size=(40, 3)))
     own = {"prior": known["Cauchy"], "likelihood": known["Laplace"]}
     vae = pvae.build(data.event_shape, latent_dim=2, **own)
@@ -82,7 +82,7 @@ def test_what_is_linked_exists(path):
     assert (ROOT / path).exists()
 
 
-def test_fits_a_newcomers_patience():
+def test_is_short_enough_for_a_newcomer():
     assert len(README.splitlines()) < 200
 
 

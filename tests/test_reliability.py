@@ -28,7 +28,7 @@ for chosen, count in (
 
 
 def test_attacks_hold():
-    # A process of its own: the attacks are forked from it.
+    # A separate process, from which the attacks are forked.
     done = subprocess.run(
         [sys.executable, "-c", FEW], cwd=ROOT, capture_output=True, text=True, check=False
     )

@@ -190,7 +190,7 @@ def test_interpolate_ends_at_the_reconstructions(vae, x, spherical):
     assert vae.interpolate(x[0], x[1], spherical=spherical).shape == (10, 1, 8, 8)
 
 
-def test_asking_leaves_the_mode_and_dropout_off():
+def test_queries_run_without_dropout_and_leave_the_mode():
     vae = pvae.build((1, 8, 8), 2, network=partial(MLP, hidden=[16], dropout=0.5))
     vae.posterior.eval()
     x = torch.ones(1, 1, 8, 8)
@@ -201,7 +201,7 @@ def test_asking_leaves_the_mode_and_dropout_off():
 
 
 class Uniform(nn.Module):
-    """Parts of a user's own, that inherit nothing from the package."""
+    """A user's parts, which inherit nothing from the package."""
 
     def __init__(self, d):
         super().__init__()
@@ -211,7 +211,7 @@ class Uniform(nn.Module):
         return dist.Uniform(self.low, -self.low).to_event(1)
 
 
-def test_parts_of_ones_own():
+def test_a_users_parts():
     class Line(nn.Module):
         def __init__(self):
             super().__init__()

@@ -478,7 +478,7 @@ EVIL = "import os, sys\nopen(os.path.join(os.path.dirname(__file__), 'ran'), 'w'
 @pytest.mark.parametrize(
     "name", ["evil.X", "got.evil.X", "torch.os.system", "pvae.cli.main.sys.exit"]
 )
-def test_code_beside_a_run_is_not_run(run, part, name, capsys, monkeypatch, tmp_path):
+def test_code_next_to_a_run_is_not_run(run, part, name, capsys, monkeypatch, tmp_path):
     got = shutil.copytree(run, tmp_path / "got")
     (got / "evil.py").write_text(EVIL)
     config = yaml.safe_load((got / "config.yaml").read_text())
@@ -518,7 +518,7 @@ def test_modules_in_the_current_folder_are_not_run(run, tmp_path):
     assert not (got / "ran").exists()
 
 
-def test_processes_that_are_started_look_elsewhere_too(monkeypatch):
+def test_child_processes_do_not_import_from_the_current_folder(monkeypatch):
     seen = []
     monkeypatch.setattr(
         "pvae.cli.main._run", lambda argv: seen.append(os.environ["PYTHONSAFEPATH"])
@@ -544,7 +544,7 @@ def test_ctrl_c_while_modules_are_imported(seconds, tmp_path):
     assert (process.returncode, err) == (130, "")
 
 
-def test_a_pipe_that_is_closed_and_a_terminal_of_few_letters(run):
+def test_a_closed_pipe_and_a_terminal_of_few_characters(run):
     command = [sys.executable, "-m", "pvae", "evaluate", str(run), "--estimator", "elbo"]
     env = os.environ | {"PYTHONIOENCODING": "ascii"}
     done = subprocess.run(command, capture_output=True, text=True, env=env, check=True)
@@ -556,11 +556,11 @@ def test_a_pipe_that_is_closed_and_a_terminal_of_few_letters(run):
     assert process.wait() == 128 + signal.SIGPIPE
 
 
-def test_letters_that_a_terminal_lacks():
+def test_characters_that_a_terminal_lacks():
     assert "−ELBO ± β, Σ … 日".encode("ascii", "pvae.plain") == b"-ELBO +/- beta, Sigma ... \\u65e5"
 
 
-def test_a_mistake_in_a_part_of_ones_own_says_where(monkeypatch, capsys):
+def test_an_error_in_a_users_part_says_where(monkeypatch, capsys):
     def broken(argv, commands):
         return {}["key"]
 

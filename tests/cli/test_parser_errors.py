@@ -6,7 +6,7 @@ from pvae.cli.parser_errors import as_options
 
 MANY = "choose what pvae train --scheduler.help lists, or the import path of a class of your own."
 REFUSED = {
-    # What is not known: the nearest name is said.
+    # Unknown names: the nearest one is suggested.
     "trian": "There is no command 'trian' (did you mean train?): choose train, evaluate,",
     "--trust x": "A command is missing: choose train,",
     "train --latent-dim 3": "has no option --latent-dim (did you mean --latent_dim?): pvae",
@@ -46,7 +46,7 @@ REFUSED = {
     "you mean learned?): it must be a number, learned, element, predicted or optimal.",
     "train --objective Denoising --objective.objective BetaELBO --objective.objective.beta x": "--"
     "objective.objective.beta is x: it must be a number.",
-    # What the package says, in options.
+    # Errors of the package, in terms of options.
     "train --clip_norm 0": "--clip_norm is 0.0: it must be a positive number, or null.",
     "train --seed -99999999999999999999": "--seed is -99999999999999999999: it must be a whole",
     "train --device gpu": "use --device cpu or 'auto'.",
@@ -60,7 +60,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("line", REFUSED)
-def test_mistakes_are_said_in_the_words_of_the_options(line, capsys, monkeypatch, tmp_path):
+def test_errors_are_in_terms_of_the_options(line, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as raised:
         main(line.split())

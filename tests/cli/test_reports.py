@@ -174,7 +174,7 @@ def test_all_items_where_there_are_fewer(runs, capsys, tmp_path):
     assert "log p(x), 7 items, 5 importance samples" in outs[0]
 
 
-def test_errors_that_one_item_or_sample_cannot_tell_are_left_out(runs, capsys):
+def test_errors_unknown_from_one_item_or_sample_are_left_out(runs, capsys):
     run = runs("binary")
     out = called(capsys, "evaluate", run, "--items", "1", "--num_samples", "1")
     importance, ais = (record_of(run)["evidence"][key] for key in ("importance", "ais"))
@@ -220,7 +220,7 @@ def test_draws_of_a_point_mass_cannot_be_weighed(runs, capsys):
     assert "Delta" in refused(capsys, "score", run)
 
 
-def test_what_is_no_density_has_no_evidence(runs, capsys):
+def test_without_a_density_there_is_no_evidence(runs, capsys):
     run = runs("relaxed")
     out = called(capsys, "evaluate", run, *FEW)
     assert out.count("Bernoulli(relaxed=True) is a reconstruction loss and no density") == 2
@@ -280,7 +280,7 @@ def test_importance_sampling_is_compared_given_the_same_total_alone():
 # Labels -------------------------------------------------------------------------------------------
 
 
-def test_a_conditional_run_through_all_three(runs, capsys, tmp_path):
+def test_a_conditional_run_in_all_three_commands(runs, capsys, tmp_path):
     run = runs("labelled")
     called(capsys, "evaluate", run, *FEW)
     record, vae, data = record_of(run), pvae.load(run), pvae.data.load("digits")
@@ -376,7 +376,7 @@ def test_another_run_as_background(runs, capsys):
     assert "no run folder nowhere" in refused(capsys, "score", runs("binary"), *nowhere)
 
 
-def test_anomalies_are_told_from_the_others(runs, capsys):
+def test_anomalies_are_separated_from_normal_data(runs, capsys):
     run = runs("binary")
     out = called(capsys, "score", run, "--num_samples", "5", "--anomalous", "[0, 3]")
     rows = rows_of(run / "scores.csv")
@@ -413,7 +413,7 @@ def test_scores_of_other_data_leave_those_of_the_run(runs, capsys, tmp_path):
         ("[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]", "180 of the 180 items are anomalous"),
     ],
 )
-def test_anomalies_that_cannot_be_told_are_refused_before_anything(runs, capsys, labels, sentence):
+def test_impossible_anomalies_are_refused_before_anything(runs, capsys, labels, sentence):
     run = runs("binary")
     held = [path.stat().st_mtime_ns for path in sorted(run.rglob("*"))]
     assert sentence in refused(capsys, "score", run, "--anomalous", labels)
@@ -538,7 +538,7 @@ def test_samples_are_named_by_their_class(tissues, capsys, monkeypatch):
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["a", ""]
 
 
-def test_labels_are_asked_for_only_where_they_are_seen(tissues, capsys, tmp_path):
+def test_labels_are_required_only_if_a_part_sees_them(tissues, capsys, tmp_path):
     for name in ("others.npz", "none.npy"):
         given = ["--data", tissues / name, "--out", tmp_path / "z.npz"]
         called(capsys, "encode", tissues / "run", *given)
@@ -546,7 +546,7 @@ def test_labels_are_asked_for_only_where_they_are_seen(tissues, capsys, tmp_path
         said = refused(capsys, "encode", tissues / "seen", *given)
         assert ("class 'healthy'" if name == "others.npz" else "labels") in said
         assert refused(capsys, "score", tissues / "run", "--data", tissues / name)
-    # The labels of a part that is not asked are not looked at.
+    # The labels of a part that is not used are not checked.
     x = np.random.default_rng(0).random((6, 8, 8))
     y = {"y_train": ["ill"] * 6, "y_test": ["malignant", "benign"] * 3}
     np.savez(tmp_path / "parts.npz", x_train=x, x_test=x, **y)
@@ -564,7 +564,7 @@ def test_pictures_of_other_data_have_their_own_folder(tissues, capsys):
     assert {p: p.read_bytes() for p in before} == before
 
 
-# Errors that are none, and time ------------------------------------------------------------------
+# Missing errors, and time -------------------------------------------------------------------------
 
 
 def test_where_k_hat_fails_there_is_no_error_and_the_sandwich_leads(tmp_path, capsys):
@@ -599,7 +599,7 @@ def test_bounds_that_cross_are_equal_within_error():
     assert "bounds equal within error" in repr(found)
 
 
-def test_what_there_is_no_time_for_is_said(runs, capsys, monkeypatch):
+def test_estimates_omitted_for_lack_of_time_are_named(runs, capsys, monkeypatch):
     run = runs("binary")
     monkeypatch.setattr(evidence, "PLANS", [(2, 2, 3)])
     with monkeypatch.context() as patched:
@@ -628,7 +628,7 @@ def test_the_best_estimate_is_named_at_the_end(runs, capsys):
     assert "log_prob" not in chosen
 
 
-def test_the_first_data_in_the_time(vae, x, monkeypatch):
+def test_a_time_limit_scores_the_first_data(vae, x, monkeypatch):
     module = importlib.import_module("pvae.evaluation.log_likelihood")  # not its function
     monkeypatch.setattr(module, "_CACHED", 1e-6)  # a datum at a time
     found = log_likelihood(vae, x, num_samples=10, seconds=1e-9)

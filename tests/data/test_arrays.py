@@ -90,13 +90,13 @@ def test_arrays_that_torch_cannot_share_are_copied():
         torch.zeros(2, 2, dtype=torch.complex64),
     ],
 )
-def test_dtypes_that_are_no_real_numbers(x, fails):
+def test_dtypes_that_are_not_real_numbers(x, fails):
     with fails(ValueError, str(x.dtype), "expected real numbers"):
         as_items(x)
 
 
 @pytest.mark.parametrize("shape", [(), (5,)])
-def test_items_need_a_dimension_of_their_own(shape, fails):
+def test_items_need_their_own_dimension(shape, fails):
     with fails(ValueError, str(shape), "(N, D)"):
         as_items(np.zeros(shape))
 
@@ -142,7 +142,7 @@ def test_labels_must_be_as_many_as_items(fails):
         (torch.zeros(3, 2, dtype=torch.complex64), "expected real numbers"),
     ],
 )
-def test_what_is_no_array_of_plain_numbers(x, sentence, fails):
+def test_values_that_are_not_arrays_of_numbers(x, sentence, fails):
     with fails(ValueError, sentence):
         as_items(x)
 

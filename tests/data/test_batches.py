@@ -148,7 +148,7 @@ def test_an_interrupted_epoch_can_be_resumed(streamed, kind, domain, monkeypatch
     drawn = batches(streamed[kind], domain, 2)
     state = torch.get_rng_state()
     whole = list(drawn.epoch(order, seed=7))
-    for start in (0, 2, 8, 11):  # in the midst of what is converted at a time, and at its edge
+    for start in (0, 2, 8, 11):  # inside a chunk that is converted, and at its edge
         resumed = list(drawn.epoch(order, start, seed=7))
         assert all(torch.equal(a, b) for a, b in zip(whole[start:], resumed, strict=True))
     assert torch.equal(torch.get_rng_state(), state)

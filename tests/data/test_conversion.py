@@ -35,7 +35,7 @@ def levels(high, repeats):
 
 @pytest.mark.parametrize("domain_to", DOMAINS)
 @pytest.mark.parametrize("domain_from", DOMAINS)
-def test_converts_what_is_honest_and_refuses_the_rest(domain_from, domain_to, fails):
+def test_valid_conversions_are_made_and_others_refused(domain_from, domain_to, fails):
     x, value_range = SAMPLES[domain_from]
     if domain_from in POSSIBLE[domain_to]:
         check(domain_from, value_range, domain_to)
@@ -90,7 +90,7 @@ def test_dynamic_binarization_of_bytes_has_the_exact_probabilities(high):
     assert ones[-1] == repeats
     deviation = (ones - repeats * p) / (repeats * p * (1 - p)).clamp(min=1).sqrt()
     assert deviation.abs().max() < 5
-    # All levels together tell x / high from x / (high + 1).
+    # All levels together distinguish x / high from x / (high + 1).
     variance = (repeats * p * (1 - p)).sum()
     assert (ones.sum() - repeats * p.sum()).abs() < 5 * variance.sqrt() + 1
 
@@ -113,7 +113,7 @@ def test_dynamic_binarization_of_the_unit_interval():
 
 
 @pytest.mark.parametrize("high", [16, 255])
-def test_threshold_asks_whether_more_than_half(high):
+def test_the_threshold_is_one_half(high):
     x = levels(high, 1)
     expected = (x.double() / high > 0.5).float()
     assert torch.equal(convert(x, "bytes", (0, high), "binary", "threshold"), expected)

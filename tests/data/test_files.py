@@ -194,7 +194,7 @@ def header(shape, descr="<f8"):
     ],
 )
 @pytest.mark.parametrize("suffix", [".npy", ".npz"])
-def test_headers_that_lie(tmp_path, content, suffix, fails):
+def test_false_headers(tmp_path, content, suffix, fails):
     path = tmp_path / f"a{suffix}"
     content += X.tobytes()[:50]
     if suffix == ".npy":
@@ -206,7 +206,7 @@ def test_headers_that_lie(tmp_path, content, suffix, fails):
         read_file(path)
 
 
-def test_a_bomb_is_refused_and_not_read_beside_a_good_array(tmp_path, fails, monkeypatch):
+def test_a_bomb_next_to_a_valid_array_is_refused_and_not_read(tmp_path, fails, monkeypatch):
     path, size = tmp_path / "a.npz", 2**24
     monkeypatch.setattr(archives, "_SMALL", size - 1)
     np.savez(path, x=X, y=Y)
@@ -220,7 +220,7 @@ def test_a_bomb_is_refused_and_not_read_beside_a_good_array(tmp_path, fails, mon
         read_file(path, "bomb")
 
 
-def test_other_entries_of_an_archive_are_no_arrays(tmp_path):
+def test_other_entries_of_an_archive_are_not_arrays(tmp_path):
     np.savez(tmp_path / "a.npz", x=X)
     with zipfile.ZipFile(tmp_path / "a.npz", "a") as archive:
         archive.writestr("notes.txt", "nothing")
@@ -265,7 +265,7 @@ def test_a_compressed_torch_file(tmp_path, fails):
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".pt", ".csv"])
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
-def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path, suffix, kind, fails):
+def test_special_files_are_refused_without_waiting(tmp_path, suffix, kind, fails):
     path = tmp_path / f"a{suffix}"
     {
         "pipe": os.mkfifo,

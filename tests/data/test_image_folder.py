@@ -66,7 +66,7 @@ def test_parts_need_no_classes(tmp_path, save_image):
     assert dataset.train.y is None
 
 
-def test_images_beside_parts_belong_to_none(tmp_path, save_image, fails):
+def test_images_next_to_parts_belong_to_none(tmp_path, save_image, fails):
     for name in ("train/1.png", "test/2.png", "3.png"):
         save_image(tmp_path / name)
     with fails(ValueError, "beside its folders test, train"):
@@ -99,7 +99,7 @@ def test_no_images(tmp_path, fails):
 
 @pytest.fixture
 def broken(tmp_path, save_image):
-    """A folder with one sound image, one that is cut short and one that is none."""
+    """A folder with one valid image, one truncated, and one that is not an image."""
     save_image(tmp_path / "a.png", (64, 64))
     save_image(tmp_path / "b.png", (64, 64))
     save_image(tmp_path / "d.png", (64, 64))
@@ -183,7 +183,7 @@ def test_a_file_that_breaks_later_is_named(tmp_path, save_image, fails):
         ({"test/all": "/"}, "leads to a folder around"),
     ],
 )
-def test_links_by_which_an_image_would_be_met_twice(tmp_path, save_image, fails, links, sentence):
+def test_links_by_which_an_image_would_be_read_twice(tmp_path, save_image, fails, links, sentence):
     for name in ("train/a.png", "test/a.png"):
         save_image(tmp_path / name)
     for link, target in links.items():
@@ -233,7 +233,7 @@ def test_images_that_would_expand_are_broken(tmp_path, fails, size, side):
         read_folder(tmp_path, size)
 
 
-def test_what_is_no_image_file_is_broken(tmp_path, save_image, fails):
+def test_files_that_are_not_images_are_broken(tmp_path, save_image, fails):
     save_image(tmp_path / "c.png")
     os.mkfifo(tmp_path / "a.png")
     (tmp_path / "b.png").symlink_to("/dev/zero")

@@ -29,7 +29,7 @@ def test_truth_values_are_numbers():
 
 
 @pytest.mark.parametrize("dtype", [None, object])
-def test_names_are_numbered_alike_in_all_parts(dtype):
+def test_names_have_the_same_numbers_in_all_parts(dtype):
     (train, test), classes = encode([np.array(["b", "a", "b"], dtype), np.array(["c"], dtype)])
     assert classes == ("a", "b", "c")
     assert train.tolist() == [1, 0, 1]
@@ -80,7 +80,7 @@ def test_labels_that_are_too_large_to_tell_apart(labels, fails):
 
 
 @pytest.mark.parametrize("labels", [[[1], [1, 2]], torch.eye(2).to_sparse()])
-def test_labels_that_are_no_array(labels, fails):
+def test_labels_that_are_not_an_array(labels, fails):
     with fails(ValueError, "The labels"):
         encode([labels])
 

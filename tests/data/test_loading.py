@@ -251,7 +251,7 @@ def test_everything_public_is_there():
 
 
 @pytest.mark.parametrize("path", ["x" * 5000 + ".npy", "x" * 5000, "a\0b", "~nobody-here/x.npy"])
-def test_paths_that_are_none(path):
+def test_impossible_paths(path):
     with pytest.raises((ValueError, FileNotFoundError)) as raised:
         load(path)
     assert len(str(raised.value)) < 300

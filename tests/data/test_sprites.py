@@ -40,7 +40,7 @@ def test_each_factor_does_what_it_is_called(drawn):
     assert (ellipse.any(0).sum(), ellipse.any(1).sum()) == (18, 8)
     assert torch.equal(heart[:, :18], heart[:, :18].flip(-1))  # centred 9 pixels from the left
     rows = heart.sum(-1)[heart.any(-1)]
-    assert rows[-1] < rows[0]  # it stands on its tip
+    assert rows[-1] < rows[0]  # its tip points down
 
 
 def test_a_turn_is_counterclockwise(drawn):

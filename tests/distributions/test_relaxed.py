@@ -16,7 +16,7 @@ def one_hot_vertices():
     return torch.stack([torch.cat(v) for v in itertools.product(eye, repeat=GROUPS)])
 
 
-def coin_vertices():
+def binary_vertices():
     return torch.tensor(list(itertools.product([0.0, 1.0], repeat=D)), dtype=torch.float64)
 
 
@@ -28,7 +28,7 @@ def coins(*batch, **options):
     return RelaxedBernoulli(torch.randn(*batch, D, dtype=torch.float64), **options)
 
 
-FAMILIES = [(categories, one_hot_vertices()), (coins, coin_vertices())]
+FAMILIES = [(categories, one_hot_vertices()), (coins, binary_vertices())]
 
 
 @pytest.mark.parametrize(("make", "vertices"), FAMILIES)

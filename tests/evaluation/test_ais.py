@@ -18,7 +18,7 @@ QUICK = {"num_steps": 30, "num_leapfrog": 3, "progress": False}
 
 
 def sharpened(vae):
-    """A decoder that says something of x, untrained as it is."""
+    """A decoder under which x depends on z, although it is untrained."""
     for p in vae.likelihood.parameters():
         p.data.mul_(2)
     return vae.double()
@@ -137,7 +137,7 @@ def test_transitions_keep_their_distribution(t):
     whitened = (there.u[:, 0] - mean) @ torch.linalg.cholesky(precision)
     torch.testing.assert_close(whitened.mean(0), torch.zeros(2).double(), atol=0.03, rtol=0)
     torch.testing.assert_close(whitened.T.cov(), torch.eye(2).double(), atol=0.04, rtol=0)
-    # What is carried along is what would be computed.
+    # The values carried along equal those computed again.
     for kept, computed in zip(there, path.point(there.u), strict=True):
         torch.testing.assert_close(kept, computed)
 
@@ -226,7 +226,7 @@ def test_given_labels(seen):
     drawn = bidirectional(vae, 4, y, num_chains=16, **QUICK)
     found = ais(vae, drawn.x, y, num_chains=16, **QUICK)
     agree(found, vae, drawn.x, y)
-    # Each datum is told its own label, however the data are split.
+    # Each datum gets its own label, however the data are split.
     split = ais(vae, drawn.x, y, num_chains=16, memory=0.05, **QUICK)
     agree(split, vae, drawn.x, y)
     split = bidirectional(vae, 4, y, num_chains=16, memory=0.02, **QUICK)

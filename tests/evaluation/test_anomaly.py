@@ -63,7 +63,7 @@ def test_a_background_takes_out_what_is_common(case):
     torch.testing.assert_close(found.score, expected)
 
 
-def test_background_and_complexity_mend_that_constant_images_are_likely():
+def test_background_and_complexity_correct_the_likelihood_of_constant_images():
     g = torch.Generator().manual_seed(0)
     shape = (1, 16, 16)
     # Normal are noisy images, dark on average; the anomalies are black.
@@ -135,7 +135,7 @@ def test_two_normals_have_the_area_of_their_distance():
     assert area == pytest.approx(torch.special.ndtr(torch.tensor(0.5**0.5)).item(), abs=0.01)
 
 
-def test_what_is_missing_is_said(case):
+def test_missing_arguments_are_named(case):
     x = case.sample(3)
     for options, sentence in (
         (

@@ -16,7 +16,7 @@ class Found(NamedTuple):
     draws: Tensor
 
 
-def test_the_cases_are_what_they_say():
+def test_the_cases_are_exact():
     case = LinearGaussian()
     x = case.sample(2_000)
     torch.testing.assert_close(case.vae.encode(x).loc, case.posterior(x).loc)
@@ -65,7 +65,7 @@ def test_chunks_are_put_together_in_order():
     assert list(portions(3, 0)) == [1, 1, 1]
 
 
-def test_what_has_no_density_is_refused(vae, x):
+def test_data_without_a_density_are_refused(vae, x):
     assert check_batch(vae, x)[0] is x
     for wrong, expected in ((x[0], "n"), (x[:0], "n"), (x.flatten(1), r"\*batch")):
         with pytest.raises(ValueError, match=rf"x has shape .*expected .*\({expected}, 1, 8, 8\)"):

@@ -26,7 +26,7 @@ def test_an_exact_posterior_is_calibrated(seed, num_samples):
 @pytest.mark.parametrize(
     ("wrong", "middle"), [({"scale": 0.7}, 0.4), ({"scale": 1.4}, 0.6), ({"shift": 0.3}, None)]
 )
-def test_another_is_not(wrong, middle):
+def test_a_wrong_posterior_is_not_calibrated(wrong, middle):
     found = simulation_based_calibration(LinearGaussian(**wrong).vae, **QUIET)
     assert found.p_value.max() < 1e-6
     inside = ((found.ranks >= 25) & (found.ranks < 75)).double().mean(0)

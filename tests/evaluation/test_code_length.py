@@ -123,7 +123,7 @@ def test_levels_that_are_no_power_of_two_are_recovered(digits):
     assert found.gzip.bits == 8 * len(_gzip(digits.test.x.numpy(), binary=False)) / 180
 
 
-def test_what_is_no_image_has_no_png():
+def test_only_images_have_a_png():
     data = pvae.data.load("digits", event_shape=(64,))
     found = compression(build((64,)), data)
     assert (found.png, found.png_files) == (None, None)

@@ -15,20 +15,20 @@ QUIET = {"progress": False}
 SCORED = [name for name in POSTERIORS if name not in {"Delta", *ONLY_OWN_DRAWS}]
 
 
-class Told(nn.Module):
+class Copy(nn.Module):
     """A posterior network that returns the data themselves."""
 
     def forward(self, x):
         return x
 
 
-def told(posterior, numbers, latent_dim):
+def vae_of_outputs(posterior, numbers, latent_dim):
     """A VAE whose data are what the posterior's network returns."""
     return pvae.build(
         (numbers,),
         latent_dim,
         likelihood=pvae.likelihoods.Gaussian,
-        posterior=partial(posterior, network=Told()),
+        posterior=partial(posterior, network=Copy()),
     ).double()
 
 
@@ -42,7 +42,7 @@ def test_few_data():
     case = LinearGaussian()
     for n in (1, 2):
         found = kl_decomposition(case.vae, case.sample(n), **QUIET)
-        # Posteriors so far from each other tell all of log n.
+        # Posteriors so far from each other carry all of log n.
         assert found.mutual_information.item() == pytest.approx(math.log(n), abs=0.01)
         parts = found.total_correlation + found.dimension_wise.sum()
         assert parts.item() == pytest.approx(found.marginal_kl.item())
@@ -70,7 +70,7 @@ def test_a_correlated_aggregate_has_the_total_correlation_of_its_normal():
     factor = torch.linalg.cholesky(covariance - 0.2 * torch.eye(2, dtype=torch.float64))
     mean = shift + torch.randn(4000, 2, generator=g, dtype=torch.float64) @ factor.T
     scale = torch.full_like(mean, 0.2).sqrt().log()
-    vae = told(pvae.posteriors.DiagonalNormal, 4, 2)
+    vae = vae_of_outputs(pvae.posteriors.DiagonalNormal, 4, 2)
     found = kl_decomposition(vae, torch.cat([mean, scale], -1), **QUIET)
     aggregate = MultivariateNormal(shift, covariance)
     single = Normal(shift, covariance.diagonal().sqrt())
@@ -98,10 +98,10 @@ def test_one_draw_is_enough_where_all_data_are_one():
     vae, x = small("FullNormal")
     found = kl_decomposition(vae, x[:1].expand(20, -1), **QUIET)
     assert found.mutual_information.abs() < 1e-9
-    apart = told(pvae.posteriors.DiagonalNormal, 4, 2)
+    apart = vae_of_outputs(pvae.posteriors.DiagonalNormal, 4, 2)
     far = torch.arange(20.0, dtype=torch.float64).unsqueeze(1) * torch.tensor([100.0, 100, 0, 0])
     found = kl_decomposition(apart, far, **QUIET)
-    # Posteriors that do not overlap tell which of the n data it is, and nothing more.
+    # Posteriors that do not overlap identify which of the n data it is, and no more.
     assert found.mutual_information.item() == pytest.approx(torch.tensor(20.0).log().item())
     assert found.total_correlation.item() == pytest.approx(torch.tensor(20.0).log().item())
 
@@ -189,7 +189,7 @@ def test_what_has_no_decomposition_is_refused(name, says):
 
 
 def test_a_latent_is_active_where_its_mean_varies():
-    vae = told(pvae.posteriors.DiagonalNormal, 6, 3)
+    vae = vae_of_outputs(pvae.posteriors.DiagonalNormal, 6, 3)
     g = torch.Generator().manual_seed(0)
     x = torch.zeros(500, 6, dtype=torch.float64)
     x[:, :3] = torch.randn(500, 3, generator=g, dtype=torch.float64) * torch.tensor([1, 0.05, 0])
@@ -203,7 +203,7 @@ def test_a_latent_is_active_where_its_mean_varies():
 
 
 def test_draws_that_vary_make_no_latent_active():
-    # A flow that does not look at the data: its mean is estimated, and is the same for all.
+    # A flow that ignores the data: its mean is estimated, and is the same for all.
     vae, x = small("InverseAutoregressiveFlow")
     for p in vae.posterior.parameters():
         p.data.zero_()

@@ -32,7 +32,7 @@ def test_what_codes_score(metric, perfect, factors, codes, noise):
     assert metric(codes, factors) == pytest.approx(perfect)
     moved = codes[:, [2, 0, 1]] * torch.tensor([-2.0, 0.1, 30.0]) + 5
     assert metric(moved, factors) == pytest.approx(perfect)
-    # A latent that knows nothing takes nothing away.
+    # A latent without information lowers no score.
     assert metric(torch.cat([codes, noise[:, :1]], 1), factors) == pytest.approx(perfect, abs=0.06)
 
     mixture = torch.eye(3).double() - 2 / 3
@@ -84,7 +84,7 @@ def test_mig_is_what_counting_gives(factors, codes, noise):
 
 
 def test_sap_is_balanced():
-    # 90 zeros and 10 ones, of which the first latent tells 5: by chance it is half.
+    # 90 zeros and 10 ones, of which the first latent detects 5; by chance it is half.
     v = torch.arange(100)[:, None] >= 90
     z = torch.stack([torch.arange(100) >= 95, torch.arange(100) % 10 == 0], 1).double()
     assert sap(z, v) == pytest.approx(0.75 - 0.5)

@@ -9,7 +9,7 @@ from pvae.evaluation.batching import OutOfTime
 
 
 class Clock:
-    """A time that only the work of a machine of some speed moves on."""
+    """A clock that advances only by work, on a machine of some speed."""
 
     def __init__(self, speed, gap, monkeypatch):
         self.now, self.speed, self.gap, self.done, self.ends = 0.0, speed, gap, [], math.inf

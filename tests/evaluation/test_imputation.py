@@ -129,7 +129,7 @@ def test_two_modes_are_both_found():
     assert found.draws[:, 0, 1].abs().sub(1.5).abs().max() < 1
 
 
-def test_noise_is_taken_off_by_the_posterior_mean():
+def test_noise_is_removed_by_the_posterior_mean():
     case = LinearGaussian(scale=1.3, shift=0.2)
     x = case.sample(20)
     mean = case.posterior(x).mean @ case.weight.T + case.bias
@@ -219,7 +219,7 @@ def test_labels_say_what_to_fill_in():
         impute(vae, x, mask, **quiet)
 
 
-def test_what_cannot_be_imputed_is_said(vae, x):
+def test_what_cannot_be_imputed_is_refused(vae, x):
     mask = torch.ones(8, 8)
     for wrong, sentence in (
         (torch.ones(7, 8), r"mask has shape \(7, 8\): it must broadcast .* \(6, 1, 8, 8\)"),

@@ -98,7 +98,7 @@ def test_encodings_are_made_once_per_datum(vae, x, monkeypatch):
         vae.posterior, "forward", lambda x, f=vae.posterior.forward: (rows.append(len(x)), f(x))[1]
     )
     log_likelihood(vae, x, num_samples=50, memory=0.01, **QUIET)
-    # Once more to look at the data's support, and a few data to see what a draw takes.
+    # Once more to look at the data's support, and for a few data to measure a draw.
     assert 2 * len(x) <= sum(rows) <= 2 * len(x) + 4
 
 
@@ -157,7 +157,7 @@ def test_compiled_scores_are_the_eager_ones(request, likelihood, event_shape, la
 @pytest.mark.parametrize(
     "prior", [pvae.priors.StandardNormal, partial(pvae.priors.Nested, hidden=[8])]
 )
-def test_portions_are_scored_side_by_side(monkeypatch, request, three_threads, prior):
+def test_portions_are_scored_in_parallel(monkeypatch, request, three_threads, prior):
     vae = pvae.build((7,), 2, prior=prior, network=partial(pvae.networks.MLP, hidden=[16]))
     x = vae.sample(6, seed=1, draw=True)
     arguments = {"num_samples": 500, "memory": 0.05, **QUIET}
@@ -220,7 +220,7 @@ def test_weights_are_held_within_the_memory(monkeypatch):
         lambda w: (sizes.append(w.numel()), log_mean(w))[1],
     )
     log_likelihood(vae, x, num_samples=100, memory=0.5, **QUIET)
-    assert 4 * max(sizes) < 0.5 * 2**20 / 6  # beside their copies
+    assert 4 * max(sizes) < 0.5 * 2**20 / 6  # in addition to their copies
 
 
 def test_what_cannot_be_compiled_is_run_as_it_is(monkeypatch, vae, x):

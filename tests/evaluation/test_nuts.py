@@ -76,7 +76,7 @@ def test_any_continuous_prior(kind):
 
 
 def test_modes_that_one_chain_does_not_reach():
-    """Two modes far from each other: chains from the prior find both, and r-hat tells."""
+    """Two modes far from each other: chains from the prior find both, and r-hat shows it."""
 
     class Square(torch.nn.Module):
         domain = "reals"

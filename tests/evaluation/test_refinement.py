@@ -59,10 +59,10 @@ def test_refinement_finds_the_best_of_the_family():
     assert excess.mean() < 0.015
 
 
-def test_what_was_best_stays():
+def test_the_best_is_kept():
     case = LinearGaussian(family=pvae.posteriors.DiagonalNormal)
     x = case.sample(200)
-    # One step at this rate leads astray, wherever it goes.
+    # One step at this rate lowers the ELBO in every direction.
     q = refine(case.vae, x, steps=1, lr=1.0, **QUIET)
     torch.testing.assert_close(q.mean, case.vae.encode(x).mean.detach())
 
@@ -103,7 +103,7 @@ def test_labels():
 
 
 class Fixed(nn.Module):
-    """A posterior that does not look at x."""
+    """A posterior that ignores x."""
 
     def __init__(self, network=None):
         super().__init__()

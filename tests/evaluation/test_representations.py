@@ -21,7 +21,7 @@ def blobs(n, seed=0, distance=10.0):
     return torch.randn(n, 3, generator=g) + distance * torch.eye(3)[y], y
 
 
-def test_what_is_apart_is_told_apart():
+def test_separate_clusters_are_recognized():
     train, test = blobs(90), blobs(60, seed=1)
     assert knn_accuracy(*train, *test) == 1
     assert linear_probe_accuracy(*train, *test) == 1
@@ -49,7 +49,7 @@ def test_the_nearest_neighbours_vote():
     assert knn_accuracy(z, y, test, answers, k=3) == pytest.approx(1 / 3 + 1 / 3)
 
 
-def test_a_probe_is_linear_and_does_not_mind_units():
+def test_a_probe_is_linear_and_independent_of_units():
     g = torch.Generator().manual_seed(0)
     z = torch.randn(500, 2, generator=g)
     line, ring = (z[:, 0] > 0).long(), (z.norm(dim=1) > 1).long()

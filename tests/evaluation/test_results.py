@@ -1,4 +1,4 @@
-"""What results say of themselves."""
+"""How results describe themselves."""
 
 import inspect
 

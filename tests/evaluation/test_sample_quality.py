@@ -55,7 +55,7 @@ def test_sets_far_apart_share_nothing():
     assert precision_recall(x, x + 50) == PrecisionRecall(0, 0, 0, 0)
 
 
-def test_a_mode_that_is_missing_is_missed():
+def test_a_missing_mode_is_detected():
     near, far = normal(100), normal(100, seed=1) + 50
     fake = normal(200, seed=2)
     both = torch.cat([near, far])
@@ -111,7 +111,7 @@ def test_frechet_distance_of_a_set_to_itself(n):
     assert frechet_distance(x, x + 2) == pytest.approx(40)
 
 
-def test_learned_features_tell_digits_from_noise(digits, features):
+def test_learned_features_distinguish_digits_from_noise(digits, features):
     real, other = features(digits.test.x), features(digits.validation.x)
     assert real.shape == (180, 64)
     assert not real.requires_grad
@@ -179,7 +179,7 @@ def test_a_conditional_vae_is_given_the_labels_of_the_data(digits, monkeypatch):
         vae, "sample", lambda n, y, **options: given.append(y.flatten()) or sample(n, y, **options)
     )
     sample_quality(vae, digits, "validation")
-    drawn = torch.cat([y for y in given if len(y) > 1])  # one alone tells what a draw takes
+    drawn = torch.cat([y for y in given if len(y) > 1])  # a single one measures memory
     assert torch.equal(drawn.bincount(), digits.validation.y.bincount())
 
 

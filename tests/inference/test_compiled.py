@@ -166,7 +166,7 @@ def test_parameters_stay_in_the_store(guide_of):
     assert svi.evaluate_loss(*args) == pytest.approx(before, rel=1e-4)
 
 
-def test_a_cleared_store_begins_anew():
+def test_a_cleared_store_starts_over():
     model, guide, args = score_function()
     svi = CompiledSVI(model, guide, adam(0.1), Trace_ELBO(), compile=True, backend="graph")
     for _ in range(20):
@@ -418,7 +418,7 @@ def test_arguments_may_be_one_tensor_or_several():
         assert svi.evaluate_loss(x, y) == pytest.approx(eager.evaluate_loss(x, y))
 
 
-def test_numbers_that_choose_may_not_change_for_ever():
+def test_numbers_that_choose_may_not_keep_changing():
     """Python rounds the value, which so has a graph for each."""
 
     def model(x, beta):
@@ -476,7 +476,7 @@ def test_frozen_parameters_and_other_optimizers():
     torch.testing.assert_close(*ended, rtol=1e-3, atol=1e-4)
 
 
-def test_a_copy_goes_on_alone():
+def test_a_copy_is_trained_independently():
     model, guide, args = score_function()
     svi = CompiledSVI(model, guide, adam(), Trace_ELBO(), compile=True, backend="graph")
     svi.step(*args)
@@ -512,7 +512,7 @@ def test_parameters_may_change_dtype_and_shape():
     assert all(not torch.equal(a, b) for a, b in changed)
 
 
-def test_handlers_around_a_step_are_heeded():
+def test_handlers_around_a_step_take_effect():
     model, guide, args = score_function()
     svi = CompiledSVI(model, guide, adam(), Trace_ELBO(), compile=True, backend="graph")
     svi.step(*args)
@@ -536,7 +536,7 @@ def test_bad_arguments_are_refused(bad, message):
 # Losses that are not numbers, and CUDA ------------------------------------------------------------
 
 
-def test_a_nan_is_told_as_by_svi():
+def test_a_nan_warns_as_with_svi():
     model, guide, (x,) = vae()
     svi = CompiledSVI(model, guide, adam(), Trace_ELBO(), compile=True, backend="graph")
     svi.step(x)

@@ -545,7 +545,7 @@ Pair = collections.namedtuple("Pair", "x scale")
 READINGS = {  # of a number v and a whole number n: what no arithmetic of tensors shows
     "in a set": lambda v, n: 2.0 if v in {1.0, 3.0, 5.0} else 0.5,
     "in a frozen set": lambda v, n: 2.0 if n in frozenset((1, 3, 5)) else 0.5,
-    "in a set made anew": lambda v, n: 0.1 * len({v, 3.0, 4.0}),
+    "in a new set": lambda v, n: 0.1 * len({v, 3.0, 4.0}),
     "key": lambda v, n: {1.0: 0.1, 3.0: 0.3}.get(v, 0.7),
     "hash": lambda v, n: float(hash(v) == hash(3.0)),
     "identity": lambda v, n: 0.1 * len({id(v), id(2.5)}),
@@ -856,7 +856,7 @@ OPTIMIZERS = {
 
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_an_optimizer_may_be_shared_and_be_of_a_class_of_ones_own(name, shared):
+def test_an_optimizer_may_be_shared_and_be_of_a_users_class(name, shared):
     def other(x):
         pyro.sample("y", dist.Normal(pyro.param("q", torch.zeros(())) * 2, 1.0), obs=x)
 

@@ -1,6 +1,6 @@
 """The bookkeeping of captured steps, on stand-ins for CUDA's streams and graphs.
 
-That real ones replay a step is tested beside `CompiledSVI`, where there is a GPU.
+That real ones replay a step is tested with `CompiledSVI`, where there is a GPU.
 """
 
 from contextlib import contextmanager, nullcontext
@@ -52,11 +52,11 @@ def test_a_graph_is_captured_after_some_steps_and_replayed(cuda):
     for i in range(WARM_UP + 4):
         results += step([torch.full((3,), float(i))])
         assert Graph.captures == (i >= WARM_UP)
-    # Each result is a tensor of its own, which the next replay leaves alone.
+    # Each result is a new tensor, which the next replay leaves alone.
     assert [r[0].item() for r in results] == [2.0 * i for i in range(WARM_UP + 4)]
 
 
-def test_moved_tensors_are_captured_anew(cuda):
+def test_moved_tensors_are_captured_again(cuda):
     step, update = captured(lambda inputs: [inputs[0] + 1])
     for _ in range(WARM_UP + 1):
         step([torch.zeros(3)])

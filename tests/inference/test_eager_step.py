@@ -13,7 +13,7 @@ def model(x):
 
 
 @pytest.mark.parametrize("gradients", [True, False])
-def test_a_step_that_is_put_off_is_svis(gradients):
+def test_a_postponed_step_is_svis(gradients):
     ended = []
     for put_off in (False, True):
         pyro.clear_param_store()

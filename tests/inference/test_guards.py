@@ -1,4 +1,4 @@
-"""Python state that programs read and somebody changes: the loss must follow it at every step."""
+"""Python state that programs read and that changes: the loss must follow it at every step."""
 
 import argparse
 import array

@@ -15,5 +15,5 @@ def test_patches_are_in_place_only_while_tracing():
     with traceable(mode):
         assert math.exp(torch.zeros(2)).shape == (2,)
         assert torch.tensor(torch.ones(2)).shape == (2,)
-        dist.Normal(0.0, torch.tensor(-1.0), validate_args=True)  # whose values nobody may read
+        dist.Normal(0.0, torch.tensor(-1.0), validate_args=True)  # its values must not be read
     assert [dict(vars(thing)) for thing in things] == before

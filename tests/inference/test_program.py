@@ -1,4 +1,4 @@
-"""The graph of one program, and the run that tells whose parameters are in the store."""
+"""The graph of one program, and the run that finds out whose parameters are in the store."""
 
 import pyro
 import pyro.distributions as dist

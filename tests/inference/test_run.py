@@ -7,7 +7,7 @@ from pvae.inference.run import observed, watch_of
 from pvae.inference.untraceable import Untraceable
 
 
-def test_a_run_tells_its_parameters_modules_and_checks():
+def test_a_run_records_its_parameters_modules_and_checks():
     net = nn.Sequential(nn.Linear(2, 2))
     with observed() as run:
         net(torch.ones(2))

@@ -6,7 +6,7 @@ import torch
 from pvae.inference.scalars import Guard, Scalar, is_random
 
 
-def test_a_decision_is_made_anew_when_its_number_changes():
+def test_a_decision_is_made_again_when_its_number_changes():
     number = torch.tensor(1.0)
     half = Scalar(torch.mul, (Scalar(number.clone), 0.5))
     guard = Guard(Scalar(operator.gt, (half, 1.0)), answer=False)

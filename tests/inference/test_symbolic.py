@@ -28,7 +28,7 @@ def test_other_readings_of_it_are_refused(read):
         read(number)
 
 
-def test_the_origin_of_tensors_is_told():
+def test_the_origin_of_tensors_is_known():
     mode = Symbolic([], [], [], [], None)
     one = mode.derive(torch.ones(()), frozenset("z"))
     assert mode.origin([one, 1.0]) == {"z"}

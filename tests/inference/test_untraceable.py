@@ -41,7 +41,7 @@ def selecting(x):
     pyro.sample("x", dist.Normal(few.sum() if len(few) > 3 else z.sum(), 1.0), obs=x)
 
 
-def coin_of_python(x):
+def random_branch_of_python(x):
     z = pyro.sample("z", dist.Normal(pyro.param("loc", torch.zeros(())), 1.0))
     pyro.sample("x", dist.Normal(z * random.random(), 1.0), obs=x)
 
@@ -60,7 +60,7 @@ def wide_guide(x):
         (branching, r"value of a tensor.*test_untraceable.py:\d+: if z > 0"),
         (selecting, r"value of a tensor.*test_untraceable.py:\d+: .*len\(few\) > 3"),
         (random_structure, "random numbers by Python or NumPy"),
-        (coin_of_python, "random numbers by Python or NumPy"),
+        (random_branch_of_python, "random numbers by Python or NumPy"),
         (growing, "state of growing is given another value at each run"),
     ],
 )

@@ -155,7 +155,7 @@ def test_multinomial_samples_have_their_totals_and_moments():
 
 
 @pytest.mark.parametrize("make", [*COUNTS, Multinomial])
-def test_what_is_no_count_is_refused(make):
+def test_values_that_are_not_counts_are_refused(make):
     for bad in (-1.0, 0.5):
         with pytest.raises(ValueError, match="support"):
             make(2, (3,))(torch.zeros(2)).log_prob(torch.tensor([1.0, 2.0, bad]))

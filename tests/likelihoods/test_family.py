@@ -19,11 +19,11 @@ from tests.likelihoods_cases import LIKELIHOODS
 
 EVENT, LATENT = (2, 3, 2), 3
 SMALL = partial(MLP, hidden=[6])
-RELAXED = "Bernoulli, relaxed"  # no distribution of what it is asked about
+RELAXED = "Bernoulli, relaxed"  # not a density of the data that it is given
 COMPILED = [
     *{case.partition(",")[0]: case for case in LIKELIHOODS if "exposure None" not in case}.values()
 ]  # one of each class, Gaussian with its optimal scale
-MULTINOMIAL = "Multinomial"  # each total is a distribution of its own
+MULTINOMIAL = "Multinomial"  # each total has its own distribution
 
 
 def make(name, event=EVENT, network=SMALL):
@@ -76,7 +76,7 @@ def test_expands_and_takes_sample_dimensions(name):
     assert q.event_shape == EVENT
     x = q.sample((2,))
     assert x.shape == (2, 3, 4, *EVENT)
-    if name != "Gaussian, scale optimal":  # which is of all that it is asked about
+    if name != "Gaussian, scale optimal":  # its scale is that of all data given at once
         torch.testing.assert_close(q.log_prob(x), p.log_prob(x))
 
 

@@ -61,7 +61,7 @@ def test_mmd_by_hand(kernel):
 
 
 class Fixed:
-    """A posterior that does not look at x, and a model of which only the latent counts."""
+    """A posterior that ignores x, and a model of which only the latent matters."""
 
     def __init__(self, q, p):
         self.q, self.p = q, p
@@ -97,7 +97,7 @@ def test_the_discrepancy_is_zero_only_where_z_lies_as_the_prior(kernel):
 
 
 def test_the_kernel_is_as_wide_as_the_prior():
-    # Ten times as far apart in all directions, the points are no other than before.
+    # Ten times as far apart in all directions, the points have the same discrepancy.
     q, p = (dist.Normal(torch.full((2,), m), 1.0).to_event(1) for m in (1.0, 0.0))
     wide_q, wide_p = (dist.Normal(torch.full((2,), m), 10.0).to_event(1) for m in (10.0, 0.0))
     found = []

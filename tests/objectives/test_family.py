@@ -49,7 +49,7 @@ def test_compiled_equals_eager(name):
         pyro.clear_param_store()
         pyro.set_rng_seed(3)
         vae, objective = small().double(), OBJECTIVES[name]()
-        objective.loss(vae.model, vae.guide, x)  # finds the plates, by a draw of its own
+        objective.loss(vae.model, vae.guide, x)  # finds the plates, by a separate draw
         svi = inference(vae.model, vae.guide, optimizer(), objective)
         found = []
         for seed in range(3):

@@ -69,7 +69,7 @@ def test_renyi_divergences_of_pyro(vae, x):
 
 
 @pytest.mark.parametrize("gradient", ["plain", "stl", "dreg"])
-def test_model_and_posterior_learn_from_bounds_of_their_own(vae, x, gradient):
+def test_model_and_posterior_learn_from_their_own_bounds(vae, x, gradient):
     loss, found = gradients(PIWAE(3, 4, gradient), vae, x)
     check_same((loss, found), gradients(ImportanceWeighted(12), vae, x), ["decoder"])
     check_same_gradients(found, gradients(MIWAE(3, 4, gradient), vae, x)[1], ["encoder"])
@@ -130,7 +130,7 @@ def moments(objective, vae, x, repeats=80):
     ],
 )
 @pytest.mark.parametrize("make", [LinearVAE, TwoLevels])
-def test_gradients_agree_on_average_and_are_quieter(plain, other, make):
+def test_gradients_agree_on_average_and_vary_less(plain, other, make):
     vae = make()
     x = torch.linspace(-2, 3, 5, dtype=torch.float64).unsqueeze(-1).repeat(40, 1)
     expected, found = (moments(objective, vae, x) for objective in (plain, other))

@@ -70,7 +70,7 @@ def test_the_weight_is_that_of_the_kl(vae, x, elbo):
     assert loss == pytest.approx(float(by_hand), rel=1e-5)
 
 
-def test_on_its_way_the_elbo_is_that_with_a_beta(vae, x):
+def test_during_the_warm_up_the_elbo_is_that_with_a_beta(vae, x):
     check_same(
         gradients(at(1, Warmup(TraceMeanField_ELBO(), 4)), vae, x),
         gradients(BetaELBO(0.25), vae, x),
@@ -148,7 +148,7 @@ def test_what_is_warmed_up_by_default(objective, can):
     assert can_warm_up(objective) == can
 
 
-def test_what_rises_is_found_below_a_wrapper():
+def test_a_schedule_is_found_inside_a_wrapper():
     inner = BetaELBO(4.0, warmup_steps=8)
     objective = Denoising(objective=inner)
     assert risen_after(objective) == 8

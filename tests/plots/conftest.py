@@ -1,4 +1,4 @@
-"""What every picture is held to: it leaves matplotlib as it was."""
+"""Every picture must leave matplotlib as it was."""
 
 import sys
 

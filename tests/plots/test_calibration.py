@@ -80,7 +80,7 @@ def test_into_a_subfigure(render):
 
 
 @pytest.mark.parametrize("wrong", [RANKS - 1, RANKS + 1.0, RANKS + 0.5])
-def test_what_is_no_rank_is_refused(wrong):
+def test_values_that_are_not_ranks_are_refused(wrong):
     with pytest.raises(ValueError, match="ranks must be whole numbers from 0 to num_samples"):
         rank_histograms(wrong, 99)
 

@@ -66,7 +66,7 @@ def test_nothing_holds_on_to_a_figure():
     assert reference() is None
 
 
-def test_many_figures_are_no_matter_to_pyplot():
+def test_pyplot_does_not_count_figures():
     import matplotlib.pyplot as plt
 
     figures = [plots.samples(np.zeros((1, 1, 2, 2))) for _ in range(30)]

@@ -1,4 +1,4 @@
-"""What is peculiar to single families."""
+"""What is specific to single families."""
 
 import math
 

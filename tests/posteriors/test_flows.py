@@ -98,7 +98,7 @@ def test_inverse(make, latent_dim):
 
 
 @pytest.mark.parametrize("make", [flow for flow in FLOWS if flow is not HouseholderFlow])
-def test_scoring_the_latest_draw_computes_nothing_anew(make, monkeypatch):
+def test_scoring_the_latest_draw_computes_nothing_again(make, monkeypatch):
     posterior, x = posterior_of(make)
     q = posterior(x)
     z = q.rsample((7,))

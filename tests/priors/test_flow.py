@@ -34,7 +34,7 @@ def test_inverts(flow):
     torch.testing.assert_close(z, x)
 
 
-def test_density_does_not_rest_on_what_was_remembered(flow):
+def test_density_does_not_depend_on_the_cache(flow):
     p = flow()
     with torch.no_grad():
         z = p.rsample((5,))

@@ -135,7 +135,7 @@ def test_support(name):
 def test_gradients_reach_every_parameter(name):
     prior = make(name)
     p = prior()
-    log_prob = p.log_prob(p.sample((200,)))  # a draw of its own hides nothing
+    log_prob = p.log_prob(p.sample((200,)))  # a remembered draw must not hide parameters
     if log_prob.requires_grad:
         log_prob.sum().backward()
     for parameter in prior.parameters():

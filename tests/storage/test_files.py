@@ -32,7 +32,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
 
 
 def test_a_disk_that_fills_up(tmp_path):
-    """A real one, as far as a limit on file sizes makes it."""
+    """It is simulated by a limit on file sizes."""
     code = f"""
 import resource, signal
 from pathlib import Path

@@ -39,7 +39,7 @@ def test_a_second_writer_is_refused_until_the_first_has_died(tmp_path, holder):
     assert not (tmp_path / NAME).exists()
 
 
-def test_a_lock_that_workers_of_a_dead_process_hold_still(tmp_path):
+def test_a_lock_that_workers_of_a_dead_process_still_hold(tmp_path):
     with lock(tmp_path):
         name = (tmp_path / NAME).read_text().split()[1]
         (tmp_path / NAME).write_text(f"{2**22 + 1} {name}")
@@ -70,7 +70,7 @@ def test_what_is_in_the_place_of_a_lock_is_left_alone(tmp_path, place):
     assert sorted(os.listdir(tmp_path)) == ["run", "victim"]
 
 
-def test_a_folder_that_vanishes_is_let_go(tmp_path):
+def test_the_lock_of_a_removed_folder_is_released(tmp_path):
     (tmp_path / "run").mkdir()
     with lock(tmp_path / "run"):
         (tmp_path / "run" / NAME).unlink()

@@ -281,7 +281,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(digits, tmp_path):
 
         def loss_and_grads(self, *args):
             self.steps += 1
-            if self.steps in (7, 20):  # in the midst of the first and second epoch
+            if self.steps in (7, 20):  # during the first and second epoch
                 signal.raise_signal(signal.SIGINT)
             return super().loss_and_grads(*args)
 

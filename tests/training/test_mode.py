@@ -35,12 +35,12 @@ def train():
         (100, 3000, best_backend(torch.device("cpu"))),
     ],
 )
-def test_what_repays_is_chosen(monkeypatch, vae, train, milliseconds, steps, chosen):
+def test_the_faster_mode_is_chosen(monkeypatch, vae, train, milliseconds, steps, chosen):
     monkeypatch.setattr(mode, "_measure", lambda *_: milliseconds / 1000)
     assert mode.choose_mode(vae, Trace_ELBO(), train, steps) == chosen
 
 
-def test_a_step_is_measured_and_forgotten(vae, train):
+def test_a_step_is_measured_and_undone(vae, train):
     objective = BetaELBO(warmup_steps=10)
     objective.loss_and_grads(vae.model, vae.guide, train.head(128))
     vae.zero_grad()

@@ -49,5 +49,5 @@ def test_a_bar_and_curves_in_a_notebook():
     shown = "".join(output.get("text", "") for output in bar.outputs)
     assert "Warning" not in shown
     widget = "application/vnd.jupyter.widget-view+json"
-    assert sum(widget in output.get("data", {}) for output in bar.outputs) == 1  # beside notes
+    assert sum(widget in output.get("data", {}) for output in bar.outputs) == 1  # besides notes
     assert ["image/png" in output.get("data", {}) for output in curves.outputs] == [True]

@@ -31,7 +31,7 @@ def once(digits):
 
 @pytest.fixture
 def trained(digits, once):
-    """One of its own for each test."""
+    """A separate copy for each test."""
     vae = pvae.build(digits.event_shape, 2, network=NETWORK)
     vae.load_state_dict(once)
     return vae.eval()
@@ -81,7 +81,7 @@ def test_what_cannot_be_refitted(trained, digits):
 
 
 class _Sphere(nn.Module):
-    """Learns, over a space of its own."""
+    """A prior with parameters, over another space."""
 
     def __init__(self, latent_dim):
         super().__init__()

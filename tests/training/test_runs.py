@@ -91,7 +91,7 @@ class Squeeze(nn.Module):
         return self.layers(x)
 
 
-def test_a_part_of_ones_own_comes_back(tmp_path, monkeypatch):
+def test_a_users_part_is_restored(tmp_path, monkeypatch):
     data = pvae.data.load("digits")
     vae = pvae.build(data.event_shape, 2, network=Squeeze)
     pvae.fit(vae, data, epochs=1, run=tmp_path / "run", progress=False)
@@ -180,7 +180,7 @@ def test_weights_of_another_model_change_nothing(run):
 
 
 def forget(run):
-    """Take the checksums out, as who forges a run can, and as earlier versions wrote it."""
+    """Remove the checksums, as a forger can, and as earlier versions wrote runs."""
     info = json.loads((run / "run.json").read_text())
     del info["checksums"], info["dtype"]
     (run / "run.json").write_text(json.dumps(info))
@@ -325,7 +325,7 @@ def test_weights_of_another_dtype_are_refused_and_not_cast(run):
         pvae.load(run)
 
 
-def test_weights_that_change_places_are_found(run):
+def test_swapped_weights_are_found(run):
     first, second = (run / f"snapshots/epoch-00000{i}.safetensors" for i in (1, 2))
     content = first.read_bytes(), second.read_bytes()
     first.write_bytes(content[1])
@@ -409,7 +409,7 @@ def test_states_of_another_kind(run, change):
 
 
 def test_a_next_step_that_fails_is_rehearsed(run):
-    """Moments that are finite, and of the right shapes, but of no run that went well."""
+    """Moments that are finite, and of the right shapes, but that no valid run has."""
 
     def huge(state):
         for moments in state["optimizer"]["state"].values():

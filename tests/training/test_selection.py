@@ -111,7 +111,7 @@ def test_the_last_epoch_can_be_kept(digits, tmp_path):
 
 
 def test_evaluating_the_objective_leaves_training_as_it_was(digits):
-    """The same steps as with an objective that needs no evaluation of its own."""
+    """The same steps as with an objective that needs no separate evaluation."""
 
     class Same(Trace_ELBO):
         """Not known to be the ELBO."""
@@ -153,7 +153,7 @@ def test_a_warm_up_stays_what_it_was_when_the_run_began(digits, tmp_path):
             fit(build(), digits, epochs=9, run=tmp_path / "run", resume=True, **change)
 
 
-def test_a_run_of_an_older_version_goes_on_as_it_began(digits, tmp_path):
+def test_a_run_of_an_older_version_is_resumed_as_it_began(digits, tmp_path):
     arguments = {"objective": BetaELBO(0.2), "patience": None}
     old = {"warmup": 0, "monitor": "neg_elbo"}
     whole = build()

@@ -26,7 +26,7 @@ def test_as_many_as_pay_off(operations, threads):
     assert torch.get_num_threads() == 4
 
 
-def test_they_are_put_back_after_an_error():
+def test_they_are_restored_after_an_error():
     with pytest.raises(KeyError), threads_for(1):
         raise KeyError
     assert torch.get_num_threads() == 4
