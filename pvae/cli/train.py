@@ -55,6 +55,7 @@ def train(
     device: str = "auto",
     seed: int = 0,
     run: str | None = None,
+    snapshots: bool = True,
     resume: str | None = None,
 ) -> None:
     """Train a VAE and save a run folder with its weights, metrics and pictures.
@@ -99,6 +100,8 @@ def train(
         device: auto, cpu, cuda, cuda:1, ...
         seed: of all randomness, in initial weights and training.
         run: new folder for the run; by default runs/ and the name of the data.
+        snapshots: keep about 30 copies of the weights over training, at most 128 MiB in all, for
+            training.gif and epochs.png.
         resume: run folder to continue; all arguments are taken from there, except --epochs,
             --patience, --compile and --device if they are given.
     """
@@ -144,6 +147,7 @@ def train(
         device=device,
         seed=seed,
         run=folder,
+        snapshots=snapshots,
         resume=resume is not None,
     )
     needed = "".join(f" --trust {module}" for module in trust.outside(config))
