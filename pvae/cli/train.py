@@ -6,6 +6,7 @@ runs, so that help is printed at once.
 
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, Literal
 
 import pvae
@@ -113,7 +114,7 @@ def train(
     import torch
     from torch.optim.lr_scheduler import LRScheduler
 
-    from pvae.cli import gallery, reports
+    from pvae.cli import film, gallery, reports
     from pvae.data.loading import load
     from pvae.factories import restore
     from pvae.storage import files, trust
@@ -160,6 +161,8 @@ def train(
     print(reports.bounds_table(record))
     try:
         pictures = gallery.plot(opened, vae, dataset)
+        with suppress(film.TooShort):  # for example, as snapshots are false
+            pictures += film.plot(opened, vae, dataset)
         print(f"\nPictures: {', '.join(path.name for path in pictures)}")
     except ValueError as error:  # for example, a likelihood without a mean
         print(f"\nNo pictures: {error}")
