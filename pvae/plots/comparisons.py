@@ -18,7 +18,11 @@ from pvae.storage.files import write
 _MOST_COLUMNS = 4
 _TITLE = 0.25  # inches
 _FRAME_HEIGHT = 5.0  # inches
-_LAST_FRAMES = 3  # how many frames' time the last one is shown
+_TINT = 16  # a pixel whose channels differ by no more is grey
+_LAST_FRAMES = 3  # how many frames' time the last one is shown, but at least
+_LAST_SECONDS = 2.0
+_MOST_BYTES = 3_000_000
+_COLOURS = (256, 128, 64, 32)  # as many as make a film of at most so many bytes
 
 
 @style()
@@ -75,19 +79,21 @@ def animate(
 ) -> None:
     """Write several pictures as the frames of a looping GIF, each under its title.
 
-    The last frame is shown three times as long as the others. The file appears, or replaces an
-    earlier one, only when it is complete.
+    The last frame is shown three times as long as the others, and at least two seconds. A film
+    above 3 MB is written in 128, 64 or 32 colours, of which a quarter are greys, instead of 256.
+    The file appears, or replaces an earlier one, only when it is complete.
 
     Args:
-        pictures: for each frame a function that plots it into the subfigure it is given.
+        pictures: for each of two or more frames a function that plots it into the subfigure it is
+            given.
         titles: the title of each.
         path: where to, with suffix ``.gif``; its folder is made if need be.
         seconds_per_frame: how long a frame is shown.
         aspect: width over height of each picture: about 1 of most, 2 of :func:`latent_plane`.
 
     Raises:
-        ValueError: if there is nothing to plot, the numbers of pictures and titles differ, the
-            suffix is another, or ``seconds_per_frame`` or ``aspect`` is not positive.
+        ValueError: if there are fewer than two frames, the numbers of pictures and titles differ,
+            the suffix is another, or ``seconds_per_frame`` or ``aspect`` is not positive.
         OSError: if the file cannot be written.
 
     Example:
@@ -101,6 +107,11 @@ def animate(
         ...     plots.animate(pictures, titles, f"{folder}/samples.gif")
     """
     _check(pictures, titles, aspect)
+    if len(pictures) < 2:
+        raise ValueError(
+            "A film needs at least 2 frames, but there is one picture: plot it into a figure, and "
+            "save that as .png."
+        )
     path = Path(path)
     if path.suffix.lower() != ".gif":
         raise ValueError(f"An animation is saved as .gif, but the path is {path}.")
@@ -108,24 +119,51 @@ def animate(
     if not seconds_per_frame >= 0.02:
         raise ValueError(f"seconds_per_frame must be at least 0.02, but it is {seconds_per_frame}.")
     frames = [_frame(plot, title, aspect) for plot, title in zip(pictures, titles, strict=True)]
-    # One palette for all frames, so that unchanged parts do not flicker; and one that covers all
-    # colours, however few pixels have them, so that classes can be told apart.
-    film = Image.fromarray(np.concatenate(frames)).quantize(method=Image.Quantize.MAXCOVERAGE)
-    height, width, _ = frames[0].shape
-    first, *rest = (
-        film.crop((0, top, width, top + height)) for top in range(0, film.height, height)
-    )
+    film = np.stack(frames)
+    for colours in _COLOURS:
+        content = _as_gif(film, colours, seconds_per_frame)
+        if len(content) <= _MOST_BYTES:
+            break
+    write(path, content)
+
+
+def _as_gif(film: np.ndarray, colours: int, seconds_per_frame: float) -> bytes:
+    """A looping GIF of frames ``(k, height, width, 3)`` in so many colours."""
+    k, height, width, _ = film.shape
+    whole = Image.fromarray(film.reshape(k * height, width, 3))
+    # Dithering would make grain of flat areas, which flickers and takes many bytes.
+    whole = whole.quantize(palette=_palette(film, colours), dither=Image.Dither.NONE)
+    first, *rest = (whole.crop((0, i * height, width, (i + 1) * height)) for i in range(k))
     duration = 10 * round(100 * seconds_per_frame)
+    last = max(_LAST_FRAMES * duration, round(1000 * _LAST_SECONDS))
     buffer = io.BytesIO()
     first.save(
         buffer,
         "GIF",
         save_all=True,
         append_images=rest,
-        duration=[duration] * len(rest) + [_LAST_FRAMES * duration],
+        duration=[duration] * len(rest) + [last],
         loop=0,
     )
-    write(path, buffer.getvalue())
+    return buffer.getvalue()
+
+
+def _palette(film: np.ndarray, colours: int) -> Image.Image:
+    """A palette for all frames, so that unchanged parts do not flicker.
+
+    A quarter are greys, so that no grey picture is tinted. The others cover all colours, however
+    few pixels have them, so that classes can be told apart.
+    """
+    greys = np.linspace(0, 255, colours // 4).round().astype(np.uint8)
+    entries = np.repeat(greys, 3)
+    coloured = film[film.max(-1) - film.min(-1) > _TINT]
+    if len(coloured):
+        method = Image.Quantize.MAXCOVERAGE
+        others = Image.fromarray(coloured[None]).quantize(colours - len(greys), method)
+        entries = np.concatenate([entries, np.array(others.getpalette(), np.uint8)])
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(entries.tolist())
+    return palette
 
 
 def _frame(plot: Callable[[SubFigure], Any], title: str, aspect: float) -> np.ndarray:
