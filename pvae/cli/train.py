@@ -7,9 +7,8 @@ runs, so that help is printed at once.
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any, Literal
+from typing import Literal
 
-import pvae
 from pvae.annotations import (
     Likelihood,
     NetworkFactory,
@@ -110,47 +109,14 @@ def train(
 
     from pathlib import Path
 
-    import pyro
-    import torch
-    from torch.optim.lr_scheduler import LRScheduler
-
     from pvae.cli import film, gallery, reports
-    from pvae.data.loading import load
-    from pvae.factories import restore
     from pvae.storage import files, trust
-    from pvae.training import Run, rebuild
-    from pvae.training.arguments import check_numbers
+    from pvae.training import Run
+    from pvae.training.configured import build_configured, fit_configured
 
-    if data is None:
-        raise ValueError("This run was started on data given by value: continue it from Python.")
-    dataset = load(**rebuild.select(config, load))
-    check_numbers(epochs=epochs, batch_size=batch_size, clip_norm=clip_norm, seed=seed)
-    pyro.set_rng_seed(seed)
-    sizes: dict[str, Any] = {"event_shape": dataset.event_shape}
-    if conditional:
-        sizes |= dataset.label_sizes()
-    vae = rebuild.build_from(config | sizes)
+    vae, dataset = build_configured(config)
     folder = resume or run or files.free(Path("runs") / dataset.name)
-    history = pvae.fit(
-        vae,
-        dataset,
-        objective=restore("objective", objective, pyro.infer.ELBO)(),
-        optimizer=restore("optimizer", optimizer, torch.optim.Optimizer),
-        scheduler=scheduler and restore("scheduler", scheduler, LRScheduler),
-        epochs=epochs,
-        batch_size=batch_size,
-        clip_norm=clip_norm,
-        warmup=warmup,
-        monitor=monitor,
-        keep=keep,
-        patience=patience,
-        compile=compile,
-        device=device,
-        seed=seed,
-        run=folder,
-        snapshots=snapshots,
-        resume=resume is not None,
-    )
+    history = fit_configured(vae, dataset, config, folder, resume is not None)
     needed = "".join(f" --trust {module}" for module in trust.outside(config))
     if history.stopped == "interrupted":
         print(f"Interrupted; everything is saved. Continue: pvae train --resume {folder}{needed}")
