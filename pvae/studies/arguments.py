@@ -1,0 +1,125 @@
+"""The arguments of a run in a study: those of `pvae train`, in the form of a configuration."""
+
+import difflib
+import inspect
+import math
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pyro.infer import ELBO
+
+from pvae import factories
+from pvae.annotations import KINDS
+from pvae.builder import build
+from pvae.data.loading import load
+from pvae.messages import shorten, shown
+from pvae.training.fit import fit
+
+# They belong to each run, which the study gives its own.
+RESERVED = {"run", "resume", "progress", "seed", "vae", "classes", "label_dim"}
+FIRST = {"data": "digits", "latent_dim": 10, "objective": "Trace_ELBO"}
+
+
+@cache
+def defaults() -> dict[str, Any]:
+    """Every argument of a run with its default, as `pvae train` has it."""
+    found: dict[str, Any] = {}
+    for function in (load, build, fit):
+        for name, parameter in inspect.signature(function).parameters.items():
+            if name not in RESERVED:
+                found.setdefault(name, parameter.default)
+    return {name: described(name, value) for name, value in (found | FIRST).items()}
+
+
+def described(name: str, value: Any) -> Any:
+    """The value of an argument in the form of a configuration.
+
+    Args:
+        name: the argument.
+        value: for a part its name, a class, a `functools.partial` of one, an objective, or a
+            mapping of ``class_path`` and ``init_args``; for other arguments a plain value.
+
+    Raises:
+        ValueError: if it is no argument of a run, or the value cannot be written down.
+    """
+    check_name(name)
+    if name in KINDS and value is not None:
+        return _part(name, value)
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, tuple | list):
+        return [described(name, each) for each in value]
+    if hasattr(value, "item") and not isinstance(value, str) and getattr(value, "ndim", 1) == 0:
+        value = value.item()  # a number of NumPy or torch
+    plain = value is None or isinstance(value, bool | int | float | str)
+    if not plain or (isinstance(value, float) and not math.isfinite(value)):
+        raise ValueError(
+            f"{name} is {shown(value)}: a study needs what a file can hold, a finite number, a "
+            "name, a list, or for data a path."
+        )
+    return value
+
+
+def check_name(name: str) -> None:
+    """Raise if there is no such argument of a run.
+
+    Raises:
+        ValueError: with the nearest one.
+    """
+    known = {
+        n
+        for function in (load, build, fit)
+        for n in inspect.signature(function).parameters
+        if n not in RESERVED
+    }
+    if name == "seed":
+        raise ValueError("seed is not varied by itself: give the number of seeds, seeds=3.")
+    if name not in known:
+        near = difflib.get_close_matches(str(name), known, 1, 0.4)
+        hint = f": did you mean {near[0]}?" if near else f": it is one of {', '.join(sorted(known))}."
+        raise ValueError(shorten(f"{shown(name)} is no argument of a run{hint}"))
+
+
+def _part(name: str, value: Any) -> dict[str, Any]:
+    kind = KINDS[name]
+    if isinstance(value, str):
+        value = {"class_path": value}
+    if isinstance(value, ELBO):
+        return factories.describe_instance(name, value)
+    if callable(value):
+        return factories.describe(name, value)
+    if not isinstance(value, Mapping) or not isinstance(value.get("class_path"), str):
+        raise ValueError(
+            f"The {name} is {shown(value)}: give a name, a class, a functools.partial of one, or "
+            "class_path and init_args."
+        )
+    extra = set(value) - {"class_path", "init_args"}
+    if extra:
+        raise ValueError(
+            f"The {name} has an entry {shown(min(map(str, extra)))}: its arguments are entries of "
+            "init_args."
+        )
+    path, arguments = value["class_path"], dict(value.get("init_args") or {})
+    if "." not in path:
+        known = {c.__name__: c for c in kind.__subclasses__()}
+        if path not in known:
+            near = difflib.get_close_matches(path, known, 1, 0.4)
+            hint = f": did you mean {near[0]}?" if near else ": give its import path."
+            raise ValueError(f"There is no {name} {shown(path)}{hint}")
+        path = factories.describe(name, known[path])["class_path"]
+    return {"class_path": path, "init_args": arguments}
+
+
+def label(value: Any) -> str:
+    """A short name of a value, for tables: a part by its class and arguments."""
+    if isinstance(value, Mapping) and "class_path" in value:
+        given = value.get("init_args") or {}
+        inner = ", ".join(f"{k}={label(v)}" for k, v in given.items())
+        return value["class_path"].rpartition(".")[2] + (f"({inner})" if inner else "")
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k}={label(v)}" for k, v in value.items())
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(label, value)) + "]"
+    return "none" if value is None else str(value)

@@ -1,0 +1,151 @@
+"""A job: one run of a study, trained and measured by the process that calls `run_job`.
+
+Jobs and their results are plain values, so that they can be sent to another process or machine.
+"""
+
+import contextlib
+import hashlib
+import io
+import json
+import tempfile
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pvae.messages import one_line
+from pvae.seeds import seeded
+from pvae.storage import files, trust
+from pvae.studies.metrics import Measures, measure
+from pvae.training.configured import build_configured, fit_configured
+from pvae.training.runs import Run
+
+ITEMS = "items.npz"  # the measures of each item, in the run folder
+NUMBERS = "measures.json"  # and those of the run
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a study.
+
+    Attributes:
+        cell: the name of its cell.
+        seed: the seed of the run.
+        config: the arguments of the run, as `build_configured` takes them.
+        measures: what to measure.
+        study: path of the study folder.
+        place: path of the run folder within the study folder.
+        token: the content of a file in the study folder, by which a worker recognizes it.
+        threads: threads of the run.
+        trusted: modules of the user's own that its parts may be imported from.
+        budget: limits besides epochs: ``seconds``.
+    """
+
+    cell: str
+    seed: int
+    config: Mapping[str, Any]
+    measures: Measures
+    study: str
+    place: str
+    token: str
+    threads: int
+    trusted: tuple[str, ...]
+
+    def as_json(self) -> str:
+        """One line of JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, line: str) -> "Job":
+        """Read a line that `as_json` wrote."""
+        fields = json.loads(line)
+        fields["measures"] = Measures(**fields["measures"])
+        return cls(**fields | {"trusted": tuple(fields["trusted"])})
+
+
+def run_job(job: Job) -> dict[str, Any]:
+    """Train and measure a run, or finish one that was cut off.
+
+    The run folder is written in the study folder if this machine sees it, and is otherwise part of
+    the result, as the content of its files with their SHA-256.
+
+    Returns:
+        ``status``, which is ``"finished"`` or ``"failed"``; a ``sentence`` that says why if it
+        failed; and ``files`` of a run made elsewhere.
+    """
+    torch.set_num_threads(job.threads)
+    here = Path(job.study)
+    token = here / "study.token"
+    if token.is_file() and token.read_text(encoding="utf-8") == job.token:
+        return _run(job, here / job.place)
+    with tempfile.TemporaryDirectory() as folder:
+        result = _run(job, Path(folder) / "run")
+        return result | {"files": pack(Path(folder) / "run")}
+
+
+def _run(job: Job, folder: Path) -> dict[str, Any]:
+    log = io.StringIO()
+    try:
+        with trust.trusting(job.trusted), contextlib.redirect_stderr(log):
+            _train(job, folder)
+    except (ValueError, TypeError, RuntimeError, FloatingPointError, MemoryError) as error:
+        return {"status": "failed", "sentence": one_line(error)}
+    except OSError:
+        raise  # of this machine, not of the run: another may do it
+    except Exception as error:  # a part of the user's own may raise anything
+        *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+        where = f"{frame.f_code.co_filename}:{line}"
+        return {"status": "failed", "sentence": f"{type(error).__name__}: {one_line(error)} ({where})"}
+    return {"status": "finished"}
+
+
+def _train(job: Job, folder: Path) -> None:
+    config = {**job.config, "seed": job.seed}
+    begun = (folder / "run.json").exists()
+    vae, data = build_configured(config)
+    history = fit_configured(vae, data, config, folder, resume=begun)
+    run = Run(folder, trust=job.trusted)
+    began = time.monotonic()
+    with seeded(job.seed, vae.device):
+        items, numbers = measure(vae, data, job.measures)
+    last = history.rows[-1] if history.rows else {}
+    numbers |= {
+        "parameters": sum(p.numel() for p in vae.parameters()),
+        "epochs": last.get("epoch", 0),
+        "steps": last.get("step", 0),
+        "train_seconds": last.get("seconds", 0.0),
+        "measure_seconds": round(time.monotonic() - began, 3),
+    }
+    buffer = io.BytesIO()
+    np.savez(buffer, **items)
+    files.write(run.place(ITEMS), buffer.getvalue())
+    run.write(NUMBERS, {"measures": asdict(job.measures), "numbers": numbers})
+
+
+def pack(folder: Path) -> dict[str, tuple[bytes, str]]:
+    """The files of a run folder: content and SHA-256 by path."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    contents = {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+    return {name: (data, hashlib.sha256(data).hexdigest()) for name, data in contents.items()}
+
+
+def unpack(packed: Mapping[str, tuple[bytes, str]], folder: Path) -> None:
+    """Write the files of a run folder that another machine made.
+
+    Raises:
+        ValueError: if a file did not arrive as it was sent, or would lie outside of the folder.
+    """
+    for name, (data, sha) in packed.items():
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise ValueError(f"The worker sent a file {name!r}, outside of the run folder.")
+        if hashlib.sha256(data).hexdigest() != sha:
+            raise ValueError(f"{name} did not arrive as it was sent: the run is repeated.")
+    for name, (data, _) in packed.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write(path, data)

@@ -1,0 +1,132 @@
+"""What a study measures of a trained VAE, item by item where there is a value of each."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pvae.data.batches import batches_for
+from pvae.data.dataset import Dataset
+from pvae.data.domains import DEQUANTIZED
+from pvae.evaluation.ais import ais
+from pvae.evaluation.batching import per_datum
+from pvae.evaluation.decomposition import active_units
+from pvae.evaluation.elbo import elbo
+from pvae.evaluation.log_likelihood import log_likelihood
+from pvae.vae import VAE
+
+
+class Metric(NamedTuple):
+    """A figure of a study.
+
+    Attributes:
+        title: how tables call it.
+        unit: its unit, empty for a number without one.
+        lower_is_better: ``None`` if neither direction is better.
+        digits: decimals in tables.
+    """
+
+    title: str
+    unit: str
+    lower_is_better: bool | None
+    digits: int
+
+
+METRICS: dict[str, Metric] = {
+    "neg_elbo": Metric("test −ELBO", "nats", True, 2),
+    "reconstruction": Metric("E[log p(x|z)]", "nats", None, 2),
+    "kl": Metric("KL", "nats", None, 2),
+    "log_prob": Metric("log p(x)", "nats", False, 2),
+    "bits_per_dim": Metric("bits per dimension", "bits", True, 3),
+    "active_units": Metric("active units", "", None, 1),
+}
+"""The metrics by name; all but active_units have a value for each item."""
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What to measure.
+
+    Attributes:
+        metrics: names of `METRICS`.
+        num_samples: importance samples for ``log_prob``.
+        items: items of the test part that are measured; 0 for all.
+        ais_items: of these, items for which AIS checks ``log_prob``; 0 for none.
+        seed: of the random draws, the same for every run, so that values are paired.
+    """
+
+    metrics: tuple[str, ...] = ("neg_elbo", "reconstruction", "kl", "log_prob", "active_units")
+    num_samples: int = 500
+    items: int = 1000
+    ais_items: int = 0
+    seed: int = 0
+
+
+def measure(
+    vae: VAE, data: Dataset, measures: Measures
+) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """Measure a trained VAE on the test part, or the last part if there is no test part.
+
+    Returns:
+        Arrays of one value an item, by metric, with ``pareto_k`` and ``standard_error`` next to
+        ``log_prob``, and ``ais`` for the first items; and the numbers of the whole run.
+
+    Raises:
+        ValueError: if a metric does not apply to this VAE, such as an evidence of a point mass.
+    """
+    part = [*data.parts.values()][-1]
+    wanted = set(measures.metrics)
+    n = min(measures.items or len(part), len(part))
+    x, *labels = batches_for(vae, data, part).choose(n, measures.seed)
+    y = labels[0] if labels else None
+    found: dict[str, Tensor] = {}
+    numbers: dict[str, float] = {"items": n}
+    with vae.evaluating():
+        bound = per_datum(lambda x, y: elbo(vae, x, y), vae, x, y)
+    found["neg_elbo"], found["reconstruction"] = -bound.elbo, bound.log_likelihood
+    found["kl"] = bound.kl
+    if wanted & {"log_prob", "bits_per_dim"}:
+        estimate = log_likelihood(
+            vae, x, y, num_samples=measures.num_samples, seed=measures.seed, progress=False
+        )
+        found["log_prob"] = estimate.log_prob
+        found["pareto_k"], found["standard_error"] = estimate.pareto_k, estimate.standard_error
+        numbers["unreliable_share"] = estimate.unreliable_share
+    if measures.ais_items:
+        first = slice(0, measures.ais_items)
+        found["ais"] = ais(
+            vae,
+            x[first],
+            None if y is None else y[first],
+            num_chains=8,
+            num_steps=200,
+            seed=measures.seed,
+            progress=False,
+        ).log_prob
+    if "bits_per_dim" in wanted:
+        if vae.likelihood.domain not in DEQUANTIZED and vae.likelihood.domain != "bytes":
+            raise ValueError(
+                "bits_per_dim does not apply: the likelihood is not one of bytes; leave it out."
+            )
+        found["bits_per_dim"] = -found["log_prob"] / (math.log(2) * vae.event_shape.numel())
+    if "active_units" in wanted:
+        numbers["active_units"] = float(active_units(vae, x, y).count)
+    kept = wanted | {"pareto_k", "standard_error", "ais"}
+    arrays = {name: v.double().cpu().numpy() for name, v in found.items() if name in kept}
+    return arrays, numbers
+
+
+def check_metrics(names: Mapping[str, object] | tuple[str, ...] | list[str]) -> tuple[str, ...]:
+    """Return names of metrics as a tuple.
+
+    Raises:
+        ValueError: if there is no such metric.
+    """
+    for name in names:
+        if name not in METRICS:
+            raise ValueError(f"There is no metric {name!r}: choose from {', '.join(METRICS)}.")
+    return tuple(dict.fromkeys(names))
