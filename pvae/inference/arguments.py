@@ -33,7 +33,7 @@ class _Identity:
         return isinstance(other, _Identity) and self.thing is other.thing
 
 
-def flatten(args: tuple, kwargs: dict) -> tuple[list, Any]:
+def flatten_arguments(args: tuple, kwargs: dict) -> tuple[list, Any]:
     """Flatten arguments to a list and a structure; dense tensors are made contiguous."""
     leaves, structure = pytree.tree_flatten((args, kwargs))
     plain = (torch.is_tensor(leaf) and is_plain(leaf) for leaf in leaves)

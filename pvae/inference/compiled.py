@@ -13,7 +13,7 @@ from pyro.optim import PyroOptim
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from pvae.inference.arguments import check_arguments, check_kept, flatten, kind_of
+from pvae.inference.arguments import check_arguments, check_kept, flatten_arguments, kind_of
 from pvae.inference.backends import Backend
 from pvae.inference.eager_step import EagerStep
 from pvae.inference.program import Program
@@ -168,7 +168,7 @@ class CompiledSVI(SVI):
             RuntimeError: if graph and eager program disagree.
             ValueError: if a value is outside of its support, as SVI raises it.
         """
-        leaves, structure = flatten(args, kwargs)
+        leaves, structure = flatten_arguments(args, kwargs)
         programs = self._programs.get(self._kind(leaves, structure, True), [])
         inputs = [leaf for leaf in leaves if torch.is_tensor(leaf)]
         with pyro.validation_enabled(True):
@@ -189,7 +189,7 @@ class CompiledSVI(SVI):
         if self.optim is not self.update.optim:  # it was replaced
             self.update = update_of(self.optim)
             self._programs.clear()
-        leaves, structure = flatten(args, kwargs)
+        leaves, structure = flatten_arguments(args, kwargs)
         kind = self._kind(leaves, structure, gradients)
         if kind in self._eager:
             return self._run_eagerly(args, kwargs, gradients)
