@@ -18,7 +18,7 @@ from pvae.inference.cuda_graph import CapturedStep
 from pvae.inference.equality import ATOMS, equal
 from pvae.inference.flattening import LEAF, flatten
 from pvae.inference.rollback import put_back, same_noise, undone
-from pvae.inference.run import Run, observed, watch_of
+from pvae.inference.run import RunRecord, observed, watch_of
 from pvae.inference.stand_in import Spot, StandIn
 from pvae.inference.state import Place
 from pvae.inference.symbolic import MORE
@@ -50,7 +50,7 @@ class Program:
         leaves: list,
         structure: Any,
         gradients: bool,
-        run: Run,
+        run: RunRecord,
         varying: Mapping[Spot, frozenset[int]] = types.MappingProxyType({}),
     ) -> None:
         self.svi = svi

@@ -114,7 +114,7 @@ def _rehearse(name: str, run: Callable[[], None]) -> None:
         run()
     except TypeError as error:
         raise TypeError(_failed(name, error)) from error
-    except Exception as error:  # foreign code may raise anything
+    except Exception as error:  # a user's code may raise anything
         raise ValueError(_failed(name, error)) from error
 
 

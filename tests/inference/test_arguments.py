@@ -17,7 +17,7 @@ def adam(lr=1e-2, **arguments):
 def test_losses_that_make_their_own_graph():
     model, guide, args = score_function()
     svi = CompiledSVI(model, guide, adam(), JitTrace_ELBO(), compile=True, backend="graph")
-    with pytest.raises(ValueError, match="JitTrace_ELBO makes a graph of its own"):
+    with pytest.raises(ValueError, match="JitTrace_ELBO makes its own graph"):
         svi.step(*args)
 
 
