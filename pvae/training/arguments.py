@@ -13,16 +13,6 @@ from pvae.messages import kind_of, shown
 from pvae.vae import VAE
 
 
-def check_vae(vae: object) -> None:
-    """Raise if this is not a VAE.
-
-    Raises:
-        TypeError: if it is a class, or an object of another type.
-    """
-    if not isinstance(vae, VAE):
-        raise TypeError(f"vae is {kind_of(vae)}: it must be a VAE, as pvae.build(...) returns.")
-
-
 def check_dataset(
     vae: VAE, data: Dataset, labelled: Sequence[str] = ("train", "validation", "test")
 ) -> None:
