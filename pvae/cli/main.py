@@ -102,7 +102,7 @@ def _parse(
     _list_parts(argv)
     # The parser reads YAML, which writes null for the None of Python and our documentation.
     argv = [re.sub(r"^((?:--[\w.]+=)?)None$", r"\1null", argument) for argument in argv]
-    parsed = _parsed(_parser(commands), argv)
+    parsed = _parsed(make_parser(commands), argv)
     arguments = parsed[parsed.command].as_dict()
     empty = [option for option, value in arguments.items() if value == ""]
     if empty:
@@ -121,7 +121,8 @@ def _parse(
     return commands[parsed.command], arguments
 
 
-def _parser(commands: dict[str, Callable[..., None]]) -> "ArgumentParser":
+def make_parser(commands: dict[str, Callable[..., None]]) -> "ArgumentParser":
+    """Make the parser of the command line from the signatures of the commands."""
     from jsonargparse import ActionConfigFile, ArgumentParser
 
     import pvae

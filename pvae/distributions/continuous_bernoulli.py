@@ -19,8 +19,8 @@ class ContinuousBernoulli(dist.TorchDistribution):
         \qquad \ell = \operatorname{logit} p
 
     torch's distribution of this name clamps p to within the precision of its dtype of 0 and 1, so
-    that from |logit| = 16 on in float32 its density does not integrate to one and its mean stays
-    above 1/16. This one has no such limit.
+    that in float32, from logits of ±16 on, its density does not integrate to one and its mean
+    stays above 1/16. This one has no such limit.
 
     Args:
         logits: the logit of p, of any shape.

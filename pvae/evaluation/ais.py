@@ -56,14 +56,14 @@ class AIS(NamedTuple):
 
 
 class Bidirectional(NamedTuple):
-    """Bounds of the evidence of data drawn from the model, in nats.
+    r"""Bounds of the evidence of data drawn from the model, in nats.
 
     Attributes:
         lower: stochastic lower bound of log p(x), by annealing from the prior, shape (n,).
         upper: stochastic upper bound of log p(x), by annealing from the exact posterior sample,
             shape (n,).
         gap: upper - lower, shape (n,); its mean bounds the mean error of either.
-        x: the data drawn, shape (n, *event_shape).
+        x: the data drawn, shape (n, \*event_shape).
     """
 
     lower: Tensor

@@ -60,7 +60,7 @@ class Denoised(NamedTuple):
     r"""Data without the noise of the likelihood.
 
     Attributes:
-        x: E[x'|x] for another x' of the same z, shape (n, \*event_shape).
+        x: the mean, given x, of another draw from p(x|z), shape (n, \*event_shape).
         effective_sample_size: the equivalent number of independent draws of p(z|x), shape (n,).
     """
 

@@ -10,7 +10,10 @@ SMALLEST_MEAN = 1e-3
 
 
 class Bernoulli(Conditional):
-    r"""Independent binary pixels: log p(x|z) = sum_i x_i log p_i(z) + (1 - x_i) log(1 - p_i(z)).
+    r"""Independent binary pixels.
+
+    .. math::
+        \log p(x|z) = \sum_i x_i \log p_i(z) + (1 - x_i) \log (1 - p_i(z))
 
     The network returns the logit of p for each element. Values are 0 or 1; grey images are first
     binarized (see `pvae.data`).

@@ -14,7 +14,10 @@ MOMENTUM = 0.1
 
 
 class Gaussian(LocationScale):
-    r"""Independent real values: p(x|z) = prod_i N(x_i; mu_i(z), sigma_i^2).
+    r"""Independent real values.
+
+    .. math::
+        p(x|z) = \prod_i N(x_i; \mu_i(z), \sigma_i^2)
 
     The scale sigma is one of five:
 

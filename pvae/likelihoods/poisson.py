@@ -10,7 +10,10 @@ from pvae.likelihoods.counts import Counts
 
 
 class Poisson(Counts):
-    r"""Independent counts: P(x|z) = prod_i mu_i(z)^x_i exp(-mu_i(z)) / x_i!.
+    r"""Independent counts.
+
+    .. math::
+        P(x|z) = \prod_i \frac{\mu_i(z)^{x_i} e^{-\mu_i(z)}}{x_i!}
 
     The network returns r, and the rates mu are one of three (McCullagh and Nelder 1989; Lopez et
     al. 2018 for the last):

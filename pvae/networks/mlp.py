@@ -13,7 +13,10 @@ from pvae.networks.shapes import batched
 
 
 class MLP(nn.Module):
-    """A multilayer perceptron from one event shape to another.
+    r"""A multilayer perceptron from one event shape to another.
+
+    .. math::
+        h_0 = x, \quad h_l = a(W_l h_{l-1} + b_l), \quad f(x) = W_L h_{L-1} + b_L
 
     The input is flattened and passes through hidden layers, each linear, activation and dropout,
     and a last linear layer whose output is reshaped to the output shape.
@@ -27,7 +30,7 @@ class MLP(nn.Module):
             default of `pvae.build` for the kind of data.
 
     Shape:
-        (\\*batch, \\*in_shape) to (\\*batch, \\*out_shape), with any batch dimensions.
+        (\*batch, \*in_shape) to (\*batch, \*out_shape), with any batch dimensions.
 
     Raises:
         ValueError: if a size is below 1, the activation unknown, or dropout outside [0, 1).
@@ -70,5 +73,5 @@ class MLP(nn.Module):
         return self.layers[-2].get_parameter("bias")
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (\\*batch, \\*in_shape) to (\\*batch, \\*out_shape)."""
+        r"""Map (\*batch, \*in_shape) to (\*batch, \*out_shape)."""
         return batched(self.layers, x, len(self.in_shape))

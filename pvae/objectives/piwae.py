@@ -10,6 +10,10 @@ from pvae.objectives.miwae import MIWAE
 class PIWAE(MIWAE):
     r"""Different bounds for training model and posterior (Rainforth et al. 2018).
 
+    .. math::
+        \theta: E \log \frac{1}{MK} \sum_{m,k} w_{mk}, \qquad
+        \phi: E \frac{1}{M} \sum_m \log \frac{1}{K} \sum_k w_{mk}
+
     The model p(x, z) is trained by the importance-weighted bound of all M K draws, the tightest;
     the posterior q(z|x) by `MIWAE`, the average of M bounds of K draws each, whose gradient has
     less noise. The reported loss is that of the first.

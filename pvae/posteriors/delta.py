@@ -10,6 +10,9 @@ from pvae.conditional import Conditional
 class Delta(Conditional):
     r"""A point mass at the network's output z(x): the plain autoencoder.
 
+    .. math::
+        q(z|x) = \delta(z - z(x))
+
     The ELBO becomes log p(x, z(x)), without an entropy: not a bound of log p(x), but the objective
     of an autoencoder whose codes are regularized by the prior. With the prior's term weighted by 0
     (`pvae.objectives.BetaELBO`) it is the autoencoder of Hinton and Salakhutdinov (2006).

@@ -8,7 +8,10 @@ from pvae.conditional import Conditional
 
 
 class DiagonalNormal(Conditional):
-    r"""The posterior of Kingma and Welling (2014): q(z|x) = N(mu(x), diag sigma(x)^2).
+    r"""The diagonal normal posterior of Kingma and Welling (2014).
+
+    .. math::
+        q(z|x) = N(z; \mu(x), \mathrm{diag}\, \sigma(x)^2)
 
     The network returns mu and log sigma for each latent.
 

@@ -8,7 +8,10 @@ from pvae.conditional import Conditional
 
 
 class Laplace(Conditional):
-    r"""Independent Laplace latents: log q = -sum_i |z_i - mu_i(x)| / b_i(x) + log 2 b_i(x).
+    r"""Independent Laplace latents.
+
+    .. math::
+        q(z|x) = \prod_i \frac{1}{2 b_i(x)} \exp\left(-\frac{|z_i - \mu_i(x)|}{b_i(x)}\right)
 
     Its tails are heavier than the normal's and its peak is sharp, which suits sparse priors. The
     network returns mu and log b for each latent. The KL to independent normals or Laplaces is in

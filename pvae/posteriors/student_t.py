@@ -10,7 +10,10 @@ from pvae.conditional import Conditional
 
 
 class StudentT(Conditional):
-    r"""Independent latents of Student's t: z_i = mu_i(x) + sigma_i(x) t_i, with t_i ~ t(nu).
+    r"""Independent latents of Student's t.
+
+    .. math::
+        z_i = \mu_i(x) + \sigma_i(x)\, t_i, \qquad t_i \sim t_\nu
 
     The fewer degrees of freedom nu, the heavier its tails; importance weights can stay bounded when
     those of a normal do not. The network returns mu and log sigma for each latent. The KL to

@@ -11,7 +11,10 @@ from pvae.distributions.relaxed_bernoulli import RelaxedBernoulli
 
 
 class Bernoulli(nn.Module):
-    r"""Independent binary latents: p(z) = prod_i p^{z_i} (1 - p)^{1 - z_i}.
+    r"""Independent binary latents.
+
+    .. math::
+        p(z) = \prod_i p^{z_i} (1 - p)^{1 - z_i}
 
     Use it with a posterior over binary latents, such as those of Maddison et al. (2017); see
     `pvae.distributions.RelaxedBernoulli` for its density at relaxed values between 0 and 1.

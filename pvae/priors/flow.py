@@ -35,7 +35,7 @@ class Flow(nn.Module):
     ==========================  ================================  ========  ========
 
     Training a VAE takes densities of the posterior's samples, so an inverse autoregressive flow is
-    slow as a prior and meant for comparison. Splines are the identity beyond |z| = 5. A flow
+    slow as a prior and meant for comparison. Splines are the identity outside of [-5, 5]. A flow
     prior makes the variational lossy autoencoder of Chen et al. (2017).
 
     Args:

@@ -9,7 +9,10 @@ from pvae.distributions.hyperspherical_uniform import HypersphericalUniform
 
 
 class Hyperspherical(nn.Module):
-    r"""The prior of Davidson et al. (2018): uniform on the unit sphere S^{d-1}.
+    r"""The uniform prior on the unit sphere S^{d-1} (Davidson et al. 2018).
+
+    .. math::
+        p(z) = \frac{\Gamma(d / 2)}{2 \pi^{d/2}}, \qquad \|z\| = 1
 
     Use it with a posterior on the sphere. It prefers no direction and, unlike N(0, I) in few
     dimensions, has no centre to which data are drawn.

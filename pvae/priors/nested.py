@@ -12,7 +12,10 @@ from pvae.vae import VAE
 
 
 class Nested(VAE):
-    r"""A hierarchical prior: p(z) = ∫ p(u) p(z|u) du, itself a VAE over z.
+    r"""A hierarchical prior, itself a VAE over z.
+
+    .. math::
+        p(z) = \int p(u)\, p(z|u)\, du
 
     A VAE with this prior has two levels and the bottom-up posterior q(z|x) q(u|z); with a nested
     `Nested`, three, and so on (Rezende, Mohamed, Wierstra 2014; Tomczak and Welling 2018).

@@ -6,7 +6,10 @@ from pvae.priors.location_scale import LocationScale
 
 
 class Normal(LocationScale):
-    r"""Independent normal latents: p(z) = prod_i N(z_i; mu_i, sigma_i^2), with mu, sigma learned.
+    r"""Independent normal latents, with mu and sigma learned.
+
+    .. math::
+        p(z) = \prod_i N(z_i; \mu_i, \sigma_i^2)
 
     It is initialized to N(0, I). The networks of a diagonal normal posterior can shift and rescale
     the latents as well, so a learned mean and scale matter only if they cannot: for posteriors of

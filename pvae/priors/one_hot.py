@@ -9,9 +9,12 @@ from pvae.distributions.relaxed_one_hot import RelaxedOneHot
 
 
 class OneHot(nn.Module):
-    r"""Uniform one-hot latents: p(z) = K^{-groups} at each of the K^groups vertices.
+    r"""Uniform one-hot latents, in G groups of K categories.
 
-    The d latents are ``groups`` one-hot variables of K = d / groups categories each, flattened
+    .. math::
+        p(z) = K^{-G} \quad \text{at each of the } K^G \text{ vertices}
+
+    The d latents are G = ``groups`` one-hot variables of K = d / groups categories each, flattened
     (Jang et al. 2017). Use it with a posterior over the same groups; see
     `pvae.distributions.RelaxedOneHot` for its density at relaxed values between the vertices.
 

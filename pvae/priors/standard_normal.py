@@ -8,7 +8,10 @@ from pvae.checks import check_size
 
 
 class StandardNormal(nn.Module):
-    r"""The prior of Kingma and Welling (2014): p(z) = N(0, I).
+    r"""The standard normal prior of Kingma and Welling (2014).
+
+    .. math::
+        p(z) = N(z; 0, I)
 
     Args:
         latent_dim: the number of latents d.

@@ -76,12 +76,12 @@ class VampPrior(nn.Module):
         self._posterior: tuple[nn.Module, ...] = ()
 
     def connect(self, posterior: nn.Module) -> None:
-        """Set the posterior whose mixture this is.
+        r"""Set the posterior whose mixture this is.
 
         Existing pseudo-inputs of the right shape are kept.
 
         Args:
-            posterior: called with pseudo-inputs of shape (components, *posterior.context_shape).
+            posterior: called with pseudo-inputs of shape (components, \*posterior.context_shape).
         """
         context_shape = option(posterior, "context_shape")
         if context_shape is None:
@@ -106,10 +106,10 @@ class VampPrior(nn.Module):
             self.raw_inputs = nn.Parameter(torch.rand(shape, **zeros).logit(eps=MARGIN))
 
     def initialize(self, x: Tensor) -> None:
-        """Initialize the pseudo-inputs to data, drawn without replacement.
+        r"""Initialize the pseudo-inputs to data, drawn without replacement.
 
         Args:
-            x: shape (n, *event_shape), with n at least the number of components.
+            x: shape (n, \*event_shape), with n at least the number of components.
         """
         _, raw_inputs = self._connected()
         if x.shape[1:] != raw_inputs.shape[1:]:
@@ -135,7 +135,7 @@ class VampPrior(nn.Module):
 
     @property
     def pseudo_inputs(self) -> Tensor:
-        """The pseudo-inputs u, shape (components, *event_shape)."""
+        r"""The pseudo-inputs u, shape (components, \*event_shape)."""
         _, raw_inputs = self._connected()
         return self.low + self.width * raw_inputs.sigmoid()
 
