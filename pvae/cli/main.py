@@ -175,7 +175,7 @@ def _take_trust(argv: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _named(argv: Sequence[str]) -> list[str]:
-    """The import paths of parts on the command line, which the user thereby trusts."""
+    """The import paths of parts on the command line, which the user trusts by naming them."""
     named, part = [], False
     for argument in argv:
         option, _, value = argument.partition("=")

@@ -107,7 +107,7 @@ def from_arrays(
         if kind != kinds["train"]:
             raise ValueError(
                 f"The {part} items have shape {kind[0]} and dtype {kind[1]} but the train items "
-                f"{kinds['train'][0]} and {kinds['train'][1]}; give all parts alike."
+                f"{kinds['train'][0]} and {kinds['train'][1]}; give all parts the same."
             )
     domain, value_range = detect(torch.cat([*items.values()]) if len(items) > 1 else items["train"])
 

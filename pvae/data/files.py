@@ -124,7 +124,7 @@ def _choose(
             if other or (name in known and f"x_{name[2:]}" not in arrays):
                 raise ValueError(
                     f"{path} holds {brief(name, 40)}, which is not the name of a part; expected "
-                    f"{', '.join(known)}, and labels only beside their values."
+                    f"{', '.join(known)}, and labels only together with their values."
                 )
         return {
             part: Arrays(take(f"x_{part}"), take(f"y_{part}") if f"y_{part}" in arrays else None)

@@ -187,7 +187,7 @@ def _find(folder: Path) -> list[_Found]:
             raise ValueError(f"There are no images in {folder / name}; fill or remove that part.")
     if in_parts and any(len(image.parts) == 1 for image in images):
         raise ValueError(
-            f"{folder} has images beside its folders {', '.join(sorted(tops))}; "
+            f"{folder} has images next to its folders {', '.join(sorted(tops))}; "
             f"move them into one of these."
         )
     found = []

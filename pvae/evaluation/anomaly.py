@@ -9,8 +9,8 @@ from torch import Tensor
 
 from pvae.evaluation.batching import MEMORY, check_vae
 from pvae.evaluation.code_length import png
+from pvae.evaluation.k_hat import unreliable_share
 from pvae.evaluation.log_likelihood import log_likelihood
-from pvae.evaluation.pareto import unreliable_share
 from pvae.evaluation.results import described
 from pvae.inputs import as_tensor
 from pvae.vae import VAE

@@ -111,7 +111,7 @@ def kl_decomposition(
 
     Raises:
         ValueError: if x or y is invalid for the VAE, num_samples is below 1, the prior sees the
-            labels, or the posterior is a point mass or cannot score foreign points.
+            labels, or the posterior is a point mass or cannot score points that it did not draw.
 
     Example:
         >>> import torch
@@ -178,7 +178,7 @@ class ActiveUnits(NamedTuple):
 
     variance: Tensor
     active: Tensor
-    count: int  # type: ignore[assignment]  # nobody counts the entries of this tuple
+    count: int  # type: ignore[assignment]  # it hides the method of tuples
 
     def __repr__(self) -> str:
         return described(self)
@@ -326,7 +326,7 @@ def _average(values: Tensor, found: Tensor, expected: Tensor) -> Tensor:
     finfo = torch.finfo(error.dtype)
     control = control - level * (level @ control) / (level @ level).clamp_min(finfo.tiny)
     # With few draws it may consist of rounding errors only: the latents then share the error.
-    told = control @ control > (1e3 * finfo.eps) ** 2 * (error @ error) + finfo.tiny
-    slope = torch.tensordot(control, values, 1) / torch.where(told, control @ control, 1)
-    slope = torch.where(told, slope, 1 / values.shape[-1])
+    usable = control @ control > (1e3 * finfo.eps) ** 2 * (error @ error) + finfo.tiny
+    slope = torch.tensordot(control, values, 1) / torch.where(usable, control @ control, 1)
+    slope = torch.where(usable, slope, 1 / values.shape[-1])
     return values.mean(0) - slope * error.mean()

@@ -25,7 +25,7 @@ from pvae.evaluation.importance import (
     proposal_of,
     standard_error,
 )
-from pvae.evaluation.pareto import UNRELIABLE, pareto_tail, unreliable_share
+from pvae.evaluation.k_hat import UNRELIABLE, pareto_tail, unreliable_share
 from pvae.evaluation.results import described, estimate, unreliable_items
 from pvae.evaluation.scoring import Scorer
 from pvae.vae import VAE

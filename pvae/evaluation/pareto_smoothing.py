@@ -9,8 +9,8 @@ from torch import Tensor
 from pvae.checks import check_size
 from pvae.evaluation.batching import MEMORY, per_datum
 from pvae.evaluation.importance import log_mean, proposal_of
+from pvae.evaluation.k_hat import LEAST_SAMPLES, pareto_tail, unreliable_share
 from pvae.evaluation.log_likelihood import weigher
-from pvae.evaluation.pareto import LEAST_SAMPLES, pareto_tail, unreliable_share
 from pvae.evaluation.results import LOWER_BOUND, described
 from pvae.vae import VAE
 

@@ -33,7 +33,7 @@ class _Identity:
         return isinstance(other, _Identity) and self.thing is other.thing
 
 
-def flatten(args: tuple, kwargs: dict) -> tuple[list, Any]:
+def flatten_arguments(args: tuple, kwargs: dict) -> tuple[list, Any]:
     """Flatten arguments to a list and a structure; dense tensors are made contiguous."""
     leaves, structure = pytree.tree_flatten((args, kwargs))
     plain = (torch.is_tensor(leaf) and is_plain(leaf) for leaf in leaves)
@@ -51,9 +51,9 @@ def check_kept(args: tuple, kwargs: dict, given: list) -> None:
 def check_arguments(leaves: list, objective: ELBO | Callable) -> None:
     """Raise if no graph can be made for these arguments or this objective."""
     if isinstance(objective, WITH_GRAPHS):
-        raise Untraceable(f"{type(objective).__name__} makes a graph of its own")
+        raise Untraceable(f"{type(objective).__name__} makes its own graph")
     if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
-        raise Untraceable("autocast is on, under which numbers have no type of their own")
+        raise Untraceable("autocast is on, which changes the types of numbers")
     for leaf in leaves:
         if torch.is_tensor(leaf) and leaf.requires_grad:
             raise Untraceable("an argument requires a gradient, which only an eager step gives")

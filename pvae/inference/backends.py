@@ -71,9 +71,9 @@ def compile_graph(
 def _quietly() -> Iterator[None]:
     """Silence messages of Inductor about torch that no user can act on.
 
-    Imported beside a CUDA toolkit and no GPU, it says that it cannot build extensions for CUDA; of
-    operators that its wrapper in C++ calls in a roundabout way, it names each; and it calls
-    functions that torch itself has deprecated.
+    With a CUDA toolkit but no GPU, it says that it cannot build extensions for CUDA; it names
+    each operator that its wrapper in C++ calls indirectly; and it calls functions that torch
+    itself has deprecated.
     """
     quiet = ["torch._inductor.ir"]
     if not torch.cuda.is_available():

@@ -13,12 +13,12 @@ from pyro.optim import PyroOptim
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from pvae.inference.arguments import check_arguments, check_kept, flatten, kind_of
+from pvae.inference.arguments import check_arguments, check_kept, flatten_arguments, kind_of
 from pvae.inference.backends import Backend
 from pvae.inference.eager_step import EagerStep
 from pvae.inference.program import Program
 from pvae.inference.rollback import undone
-from pvae.inference.run import Run, observed, watch_of
+from pvae.inference.run import RunRecord, observed, watch_of
 from pvae.inference.stand_in import Spot, are_tensors, data_parts, varying_parts
 from pvae.inference.state import Elements
 from pvae.inference.untraceable import Disagreement, Unmet, Untraceable, brief
@@ -168,7 +168,7 @@ class CompiledSVI(SVI):
             RuntimeError: if graph and eager program disagree.
             ValueError: if a value is outside of its support, as SVI raises it.
         """
-        leaves, structure = flatten(args, kwargs)
+        leaves, structure = flatten_arguments(args, kwargs)
         programs = self._programs.get(self._kind(leaves, structure, True), [])
         inputs = [leaf for leaf in leaves if torch.is_tensor(leaf)]
         with pyro.validation_enabled(True):
@@ -189,7 +189,7 @@ class CompiledSVI(SVI):
         if self.optim is not self.update.optim:  # it was replaced
             self.update = update_of(self.optim)
             self._programs.clear()
-        leaves, structure = flatten(args, kwargs)
+        leaves, structure = flatten_arguments(args, kwargs)
         kind = self._kind(leaves, structure, gradients)
         if kind in self._eager:
             return self._run_eagerly(args, kwargs, gradients)
@@ -256,7 +256,7 @@ class CompiledSVI(SVI):
         if len(self._programs) >= MOST_KINDS:
             raise Untraceable(
                 f"its arguments are of more than {MOST_KINDS} kinds (shapes and types), of which "
-                "each needs a graph of its own"
+                "each needs its own graph"
             )
 
     def _kind(self, leaves: list, structure: Any, gradients: bool) -> Hashable:
@@ -334,7 +334,7 @@ class CompiledSVI(SVI):
         return None
 
     def _make(
-        self, kind: Hashable, leaves: list, structure: Any, gradients: bool, run: Run
+        self, kind: Hashable, leaves: list, structure: Any, gradients: bool, run: RunRecord
     ) -> Program:
         """Make a graph: trace, compile and check it."""
         programs = self._programs.setdefault(kind, [])
@@ -373,7 +373,7 @@ class CompiledSVI(SVI):
         return program
 
     def _varying(
-        self, programs: list[Program], leaves: list, structure: Any, gradients: bool, run: Run
+        self, programs: list[Program], leaves: list, structure: Any, gradients: bool, run: RunRecord
     ) -> Program | None:
         """A graph with changing values as inputs, if tensors can stand in for all of them."""
         places: dict[Spot, frozenset[int]] = {}

@@ -65,7 +65,7 @@ class LeanAdam:
         )
 
     def step(self) -> bool:
-        """Update by the gradients; or tell that this is not the update that it was made for.
+        """Update by the gradients; return False if this is not the update that it was made for.
 
         Other parameters may have gradients than before, and other optimizers may have taken over
         the counts of steps, where a Pyro optimizer is shared.

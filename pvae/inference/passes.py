@@ -17,7 +17,7 @@ def lift(module: fx.GraphModule) -> list[Tensor]:
     lifted: dict[str, fx.Node] = {}
     held: list[Tensor] = []
     last = [node for node in module.graph.nodes if node.op == "placeholder"][-1:]
-    # No operator runs on a literal until it is copied, and many copies are of nobody's use.
+    # No operator runs on a literal until it is copied, and many copies are not used.
     module.graph.eliminate_dead_code()
     for node in list(module.graph.nodes):
         if node.op != "get_attr":
@@ -64,5 +64,5 @@ def _same_layout(one: Tensor, other: Tensor) -> bool:
     if one.dtype != other.dtype:
         return False
     pairs = ((*one.shape, *one.stride()), (*other.shape, *other.stride()))
-    # Sizes that only a run can tell cannot be compared.
+    # Sizes that are known only in a run cannot be compared.
     return all(isinstance(n, int) for sizes in pairs for n in sizes) and pairs[0] == pairs[1]

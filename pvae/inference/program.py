@@ -16,9 +16,9 @@ from pvae.inference.agreement import Terms, close, close_or_none, size
 from pvae.inference.backends import best_backend, compile_graph
 from pvae.inference.cuda_graph import CapturedStep
 from pvae.inference.equality import ATOMS, equal
-from pvae.inference.parts import LEAF, take_apart
+from pvae.inference.flattening import LEAF, flatten
 from pvae.inference.rollback import put_back, same_noise, undone
-from pvae.inference.run import Run, observed, watch_of
+from pvae.inference.run import RunRecord, observed, watch_of
 from pvae.inference.stand_in import Spot, StandIn
 from pvae.inference.state import Place
 from pvae.inference.symbolic import MORE
@@ -50,7 +50,7 @@ class Program:
         leaves: list,
         structure: Any,
         gradients: bool,
-        run: Run,
+        run: RunRecord,
         varying: Mapping[Spot, frozenset[int]] = types.MappingProxyType({}),
     ) -> None:
         self.svi = svi
@@ -201,7 +201,7 @@ class Program:
         """Expect that objects that were replaced by equal ones will be replaced again."""
         known = {self.spot(one.place, one.key) for one in self.varying}
         for place, key in self.watch.replaced:
-            _, structure = take_apart(place.get(key))
+            _, structure = flatten(place.get(key))
             if structure is not LEAF and self.spot(place, key) not in known:
                 self.varying.append(StandIn(place, key, (), ()))
 
@@ -336,7 +336,7 @@ class Program:
             scale = 1.0 if self.scale is None else self.scale  # without gradients there is none
             eager = [None if p.grad is None else p.grad * scale for p in self.parameters]
             changing = [t for t in (*self.graph.live, *self.parameters) if written(t)]
-            replaced = [part for one in self.varying for part in take_apart(one.value())[0]]
+            replaced = [part for one in self.varying for part in flatten(one.value())[0]]
             if any(written(x) for x in (*inputs, *filter(torch.is_tensor, replaced))):
                 raise Untraceable("it changes an argument in place")
             after = [t.clone() for t in changing]

@@ -38,8 +38,8 @@ def undone(
         yield wrote
     if changes:
         raise Untraceable(
-            f"{changes[0]} is given another value at each run; what is to change from step to "
-            "step must be a tensor that is changed in place"
+            f"{changes[0]} is given another value at each run; values that change from "
+            "step to step must be tensors that are changed in place"
         )
 
 

@@ -13,7 +13,7 @@ from pvae.inference.guards import Watch
 from pvae.inference.untraceable import Untraceable
 
 
-class Run:
+class RunRecord:
     """The record of a run of the programs.
 
     Attributes:
@@ -31,9 +31,9 @@ class Run:
 
 
 @contextmanager
-def observed() -> Iterator[Run]:
+def observed() -> Iterator[RunRecord]:
     """Record a run of the programs."""
-    run = Run()
+    run = RunRecord()
     called: dict[int, nn.Module] = {}
 
     def note(module: nn.Module, _: object) -> None:
@@ -50,7 +50,7 @@ def observed() -> Iterator[Run]:
     run.named = {name: site["value"].unconstrained() for name, site in sites.items()}
 
 
-def watch_of(svi: Any, run: Run, constants: list, ignored: list) -> Watch:
+def watch_of(svi: Any, run: RunRecord, constants: list, ignored: list) -> Watch:
     """Make a snapshot of the Python state that the programs read in a run.
 
     Raises:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from pvae.inference.equality import ATOMS, equal
+from pvae.inference.flattening import flatten, unflatten
 from pvae.inference.guards import Watch
-from pvae.inference.parts import put_together, take_apart
 from pvae.inference.rollback import is_plain
 from pvae.inference.scalars import Scalar
 from pvae.inference.state import Place
@@ -59,7 +59,7 @@ class StandIn:
         self.place = place
         self.key = key
         self.original = place.get(key)  # the watch follows what is inside
-        self._parts, self._structure = take_apart(self.original)
+        self._parts, self._structure = flatten(self.original)
         self.tensors: dict[int, Tensor] = {}
         self.scalars: list[tuple[Tensor, Scalar]] = []
         self._numbers: dict[int, Tensor] = {}  # on the host, in double precision
@@ -79,12 +79,12 @@ class StandIn:
     def with_tensors(self) -> Any:
         """The value with the tensors in it."""
         parts = [self.tensors.get(i, part) for i, part in enumerate(self._parts)]
-        return put_together(self._structure, parts)
+        return unflatten(self._structure, parts)
 
     def take(self, watch: Watch) -> bool:
         """Take over the value that is there now, if it has the same structure."""
         value = self.value()
-        parts, structure = take_apart(value)
+        parts, structure = flatten(value)
         if structure != self._structure or not all(map(self._fits, range(len(parts)), parts)):
             watch.accept(self.place, self.key, self.original)
             return False
@@ -111,7 +111,7 @@ def varying_parts(before: Any, now: Any) -> frozenset[int] | None:
 
     ``None`` if anything else has changed.
     """
-    (old, structure), (new, other) = map(take_apart, (before, now))
+    (old, structure), (new, other) = map(flatten, (before, now))
     if structure != other:
         return None
     changed = [i for i, (a, b) in enumerate(zip(old, new, strict=True)) if not _alike(a, b)]
@@ -122,13 +122,13 @@ def varying_parts(before: Any, now: Any) -> frozenset[int] | None:
 
 def data_parts(value: Any) -> frozenset[int]:
     """The parts of a value that are data: arrays and tensors."""
-    parts = enumerate(take_apart(value)[0])
+    parts = enumerate(flatten(value)[0])
     return frozenset(i for i, part in parts if _is_data(part) and replaceable(part))
 
 
 def are_tensors(value: Any, which: Collection[int]) -> bool:
     """Whether parts of a value are already tensors, so that their types stay."""
-    parts, _ = take_apart(value)
+    parts, _ = flatten(value)
     return all(torch.is_tensor(parts[i]) for i in which)
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 ABSENT = type("Absent", (), {"__repr__": lambda self: "nothing"})()
 
-_OF_NO_MATTER = {  # in a class
+_IGNORED = {  # in a class
     *("__doc__", "__annotations__", "__annotate__", "__annotations_cache__", "__module__"),
     *("__dict__", "__weakref__", "__abstractmethods__", "_abc_impl"),
 }
@@ -178,7 +178,7 @@ class OfClass(Place):
 
     def read(self) -> tuple[Sequence, list]:
         """The current keys and values."""
-        found = {k: v for k, v in vars(self.holder).items() if k not in _OF_NO_MATTER}
+        found = {k: v for k, v in vars(self.holder).items() if k not in _IGNORED}
         return list(found), list(found.values())
 
     def remember(self) -> None:

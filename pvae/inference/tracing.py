@@ -223,11 +223,11 @@ def _like(parameter: Tensor, gradient: Tensor) -> Tensor:
 def _cause(error: Exception) -> str:
     said = " ".join(str(error).split())
     if "data-dependent" in said.lower() or "DataDependent" in type(error).__name__:
-        return "Python asks for the value of a tensor there, which only a run can tell"
+        return "Python asks for the value of a tensor there, which is known only in a run"
     if "value out of a tracing tensor" in said:
-        return "Python asks for the value of a tensor there, which only a run can tell"
+        return "Python asks for the value of a tensor there, which is known only in a run"
     if "DynamicOutputShape" in type(error).__name__:
-        return "the shape of a tensor depends on values there, which only a run can tell"
+        return "the shape of a tensor depends on values there, which are known only in a run"
     return f"it raises an error when traced, {brief(error)}"
 
 

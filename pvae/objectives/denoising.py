@@ -46,8 +46,8 @@ class Denoising(Wrapper):
         elbo: arguments of that `pyro.infer.Trace_ELBO`, such as ``num_particles``.
 
     Raises:
-        TypeError: if the objective is not an instance of a Pyro ELBO, or is given beside arguments
-            of Trace_ELBO.
+        TypeError: if the objective is not an instance of a Pyro ELBO, or is given together with
+            arguments of Trace_ELBO.
         ValueError: if the kind is unknown, or noise out of range.
 
     Example:

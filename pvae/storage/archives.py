@@ -124,7 +124,7 @@ def read_array(stream: IO[bytes], size: int) -> np.ndarray:
     count, left = prod(shape), size - stream.tell()
     if min(shape, default=0) < 0 or dtype.itemsize == 0 or count * dtype.itemsize > left:
         raise ValueError(
-            f"its header tells of shape {brief(shape, 60)} and {dtype}, and {left:,} bytes follow"
+            f"its header names shape {brief(shape, 60)} and {dtype}, and {left:,} bytes follow"
         )
     memory.check("its array", count * dtype.itemsize)
     x = np.empty(count, dtype)

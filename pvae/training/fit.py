@@ -9,7 +9,8 @@ from pyro.infer import ELBO
 from torch.optim.lr_scheduler import LRScheduler
 
 from pvae.data.loading import load
-from pvae.training.arguments import check_dataset, check_places, check_vae
+from pvae.evaluation.batching import check_vae
+from pvae.training.arguments import check_dataset, check_places
 from pvae.training.history import History
 from pvae.training.selection import Figure, Keep
 from pvae.training.settings import Settings

@@ -20,7 +20,7 @@ from pvae.inference.rollback import undone
 from pvae.interfaces import option
 from pvae.messages import brief, shown
 from pvae.objectives.counting import nested
-from pvae.training import arguments
+from pvae.training import optimization
 from pvae.training.checkpoint import Checkpoint, Position, check_kinds, check_state
 from pvae.training.records import check_row
 
@@ -67,7 +67,7 @@ def check_saved(
         reference.step()
         if schedule:
             for row in position["rows"]:
-                arguments.step(schedule, row[followed])
+                optimization.step(schedule, row[followed])
             _check_schedule(schedule, state["scheduler"])
         _check_groups(reference, state["optimizer"]["param_groups"])
         _check_moments(reference, state["optimizer"]["state"], position["step"])

@@ -13,7 +13,8 @@ from pvae import factories
 from pvae.data.dataset import Dataset
 from pvae.messages import shown
 from pvae.objectives.wrapper import check_objective
-from pvae.training.arguments import check_auto, check_factory, check_numbers
+from pvae.training.arguments import check_auto, check_numbers
+from pvae.training.optimization import check_factory
 from pvae.training.runs import Run
 from pvae.training.selection import check_monitor, choose_patience, choose_warmup
 from pvae.vae import VAE

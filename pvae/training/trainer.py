@@ -22,13 +22,13 @@ from pvae.interfaces import option
 from pvae.objectives.counting import risen_after
 from pvae.objectives.warmup import Warmup
 from pvae.seeds import seeded
-from pvae.training.arguments import make_optimizer, make_schedule, step
 from pvae.training.checkpoint import Checkpoint, Position, weights_of
 from pvae.training.device import choose_device, deterministic
 from pvae.training.history import History
 from pvae.training.indexed import Drawn
 from pvae.training.interrupt import Interrupt
 from pvae.training.mode import Mode, choose_mode
+from pvae.training.optimization import make_optimizer, make_schedule, step
 from pvae.training.progress import Report, kept_note, planned_notes, say
 from pvae.training.resuming import check_saved, rehearse
 from pvae.training.runs import Run

@@ -124,7 +124,7 @@ def test_parts_share_domain_and_classes():
 
 def test_parts_must_be_alike(fails):
     for other in (np.zeros((2, 4)), np.zeros((2, 3), np.uint8)):
-        with fails(ValueError, "The test items", "give all parts alike"):
+        with fails(ValueError, "The test items", "give all parts the same"):
             from_arrays("pairs", {"train": Arrays(np.ones((2, 3))), "test": Arrays(other)})
 
 

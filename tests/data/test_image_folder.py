@@ -69,7 +69,7 @@ def test_parts_need_no_classes(tmp_path, save_image):
 def test_images_next_to_parts_belong_to_none(tmp_path, save_image, fails):
     for name in ("train/1.png", "test/2.png", "3.png"):
         save_image(tmp_path / name)
-    with fails(ValueError, "beside its folders test, train"):
+    with fails(ValueError, "next to its folders test, train"):
         read_folder(tmp_path)
 
 

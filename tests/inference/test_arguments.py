@@ -6,7 +6,7 @@ import torch
 from pyro.infer import JitTrace_ELBO, Trace_ELBO
 
 from pvae.inference import CompiledSVI
-from pvae.inference.arguments import flatten, kind_of
+from pvae.inference.arguments import flatten_arguments, kind_of
 from tests.programs import score_function, vae
 
 
@@ -17,7 +17,7 @@ def adam(lr=1e-2, **arguments):
 def test_losses_that_make_their_own_graph():
     model, guide, args = score_function()
     svi = CompiledSVI(model, guide, adam(), JitTrace_ELBO(), compile=True, backend="graph")
-    with pytest.raises(ValueError, match="JitTrace_ELBO makes a graph of its own"):
+    with pytest.raises(ValueError, match="JitTrace_ELBO makes its own graph"):
         svi.step(*args)
 
 
@@ -42,6 +42,7 @@ def test_an_argument_that_requires_a_gradient_is_run_eagerly():
 )
 def test_arguments_are_of_one_kind_by_shape_and_type(other, same):
     one, two = (
-        kind_of(*flatten(args, {}), (), (adam,)) for args in [(torch.zeros(2, 3), 1.0), other]
+        kind_of(*flatten_arguments(args, {}), (), (adam,))
+        for args in [(torch.zeros(2, 3), 1.0), other]
     )
     assert (one == two) is same

@@ -267,7 +267,7 @@ def test_recurrent_networks(cell):
     check(make, None)
 
 
-@program("value of a tensor there, which only a run can tell")
+@program("value of a tensor there, which is known only in a run")
 def shape_that_depends_on_values():
     def model(x):
         x = x[x[:, 0] > 0].view(-1, 3)

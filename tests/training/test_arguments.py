@@ -12,7 +12,7 @@ from torch.optim import lr_scheduler
 
 import pvae
 from pvae.inference.optimizer import Optimizer
-from pvae.training.arguments import make_schedule
+from pvae.training.optimization import make_schedule
 
 NETWORK = partial(pvae.networks.MLP, hidden=[8])
 OWN = nn.Parameter(torch.zeros(2))

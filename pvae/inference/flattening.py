@@ -13,26 +13,26 @@ from pvae.inference.equality import ATOMS
 from pvae.inference.executed import is_library
 from pvae.inference.state import slots
 
-MOST_PARTS = 300
+MOST_LEAVES = 300
 LEAF = None  # the structure of a single value
 
 
-def take_apart(value: Any) -> tuple[list, Any]:
+def flatten(value: Any) -> tuple[list, Any]:
     """Flatten lists, tuples, dictionaries and plain objects to values and a structure."""
     leaves: list = []
-    structure = _take_apart(value, leaves, ())
-    return (leaves, structure) if len(leaves) <= MOST_PARTS else ([value], LEAF)
+    structure = _flatten(value, leaves, ())
+    return (leaves, structure) if len(leaves) <= MOST_LEAVES else ([value], LEAF)
 
 
-def put_together(structure: Any, leaves: Sequence) -> Any:
+def unflatten(structure: Any, leaves: Sequence) -> Any:
     """Rebuild a value from a structure and its leaves."""
-    return _put_together(structure, iter(leaves))
+    return _unflatten(structure, iter(leaves))
 
 
-def _take_apart(value: Any, leaves: list, around: tuple[int, ...]) -> Any:
+def _flatten(value: Any, leaves: list, around: tuple[int, ...]) -> Any:
     kind = type(value)
     keys: tuple = ()
-    if id(value) in around or len(leaves) > MOST_PARTS:  # recursive, or too large
+    if id(value) in around or len(leaves) > MOST_LEAVES:  # recursive, or too large
         inner = None
     elif kind in (list, tuple) or (issubclass(kind, tuple) and hasattr(kind, "_fields")):
         inner = list(value)
@@ -47,7 +47,7 @@ def _take_apart(value: Any, leaves: list, around: tuple[int, ...]) -> Any:
     if inner is None or not all(isinstance(key, ATOMS) for key in keys):
         leaves.append(value)
         return LEAF
-    return kind, keys, tuple(_take_apart(v, leaves, (*around, id(value))) for v in inner)
+    return kind, keys, tuple(_flatten(v, leaves, (*around, id(value))) for v in inner)
 
 
 def _is_plain(value: Any) -> bool:
@@ -64,11 +64,11 @@ def _is_plain(value: Any) -> bool:
     )
 
 
-def _put_together(structure: Any, leaves: Any) -> Any:
+def _unflatten(structure: Any, leaves: Any) -> Any:
     if structure is LEAF:
         return next(leaves)
     kind, keys, inner = structure
-    values = [_put_together(one, leaves) for one in inner]
+    values = [_unflatten(one, leaves) for one in inner]
     if kind in (list, tuple):
         return kind(values)
     if issubclass(kind, tuple):
