@@ -78,7 +78,8 @@ def check_name(name: str) -> None:
         raise ValueError("seed is not varied by itself: give the number of seeds, seeds=3.")
     if name not in known:
         near = difflib.get_close_matches(str(name), known, 1, 0.4)
-        hint = f": did you mean {near[0]}?" if near else f": it is one of {', '.join(sorted(known))}."
+        listed = ", ".join(sorted(known))
+        hint = f": did you mean {near[0]}?" if near else f": it is one of {listed}."
         raise ValueError(shorten(f"{shown(name)} is no argument of a run{hint}"))
 
 

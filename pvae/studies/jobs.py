@@ -3,7 +3,6 @@
 Jobs and their results are plain values, so that they can be sent to another process or machine.
 """
 
-import contextlib
 import hashlib
 import io
 import json
@@ -26,6 +25,7 @@ from pvae.training.configured import build_configured, fit_configured
 from pvae.training.runs import Run
 
 ITEMS = "items.npz"  # the measures of each item, in the run folder
+COMPILED = 10_000  # planned steps from which compile="auto" is left to `fit`
 NUMBERS = "measures.json"  # and those of the run
 
 
@@ -43,7 +43,6 @@ class Job:
         token: the content of a file in the study folder, by which a worker recognizes it.
         threads: threads of the run.
         trusted: modules of the user's own that its parts may be imported from.
-        budget: limits besides epochs: ``seconds``.
     """
 
     cell: str
@@ -89,9 +88,8 @@ def run_job(job: Job) -> dict[str, Any]:
 
 
 def _run(job: Job, folder: Path) -> dict[str, Any]:
-    log = io.StringIO()
     try:
-        with trust.trusting(job.trusted), contextlib.redirect_stderr(log):
+        with trust.trusting(job.trusted):
             _train(job, folder)
     except (ValueError, TypeError, RuntimeError, FloatingPointError, MemoryError) as error:
         return {"status": "failed", "sentence": one_line(error)}
@@ -100,21 +98,25 @@ def _run(job: Job, folder: Path) -> dict[str, Any]:
     except Exception as error:  # a part of the user's own may raise anything
         *_, (frame, line) = traceback.walk_tb(error.__traceback__)
         where = f"{frame.f_code.co_filename}:{line}"
-        return {"status": "failed", "sentence": f"{type(error).__name__}: {one_line(error)} ({where})"}
+        sentence = f"{type(error).__name__}: {one_line(error)} ({where})"
+        return {"status": "failed", "sentence": sentence}
     return {"status": "finished"}
 
 
 def _train(job: Job, folder: Path) -> None:
     config = {**job.config, "seed": job.seed}
-    begun = (folder / "run.json").exists()
     vae, data = build_configured(config)
+    steps = config["epochs"] * -(-len(data.train) // config["batch_size"])
+    if config["compile"] == "auto" and steps < COMPILED:
+        config["compile"] = False  # "auto" would decide by measured times, and round accordingly
+    begun = (folder / "run.json").exists()
     history = fit_configured(vae, data, config, folder, resume=begun)
     run = Run(folder, trust=job.trusted)
     began = time.monotonic()
     with seeded(job.seed, vae.device):
-        items, numbers = measure(vae, data, job.measures)
+        measured = measure(vae, data, job.measures)
     last = history.rows[-1] if history.rows else {}
-    numbers |= {
+    numbers = measured.numbers | {
         "parameters": sum(p.numel() for p in vae.parameters()),
         "epochs": last.get("epoch", 0),
         "steps": last.get("step", 0),
@@ -122,9 +124,10 @@ def _train(job: Job, folder: Path) -> None:
         "measure_seconds": round(time.monotonic() - began, 3),
     }
     buffer = io.BytesIO()
-    np.savez(buffer, **items)
+    np.savez(buffer, **measured.items)
     files.write(run.place(ITEMS), buffer.getvalue())
-    run.write(NUMBERS, {"measures": asdict(job.measures), "numbers": numbers})
+    record = {"measures": asdict(job.measures), "numbers": numbers}
+    run.write(NUMBERS, record | {"data": measured.data, "values": measured.values})
 
 
 def pack(folder: Path) -> dict[str, tuple[bytes, str]]:

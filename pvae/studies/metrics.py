@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from pvae.data.batches import batches_for
@@ -17,6 +16,7 @@ from pvae.evaluation.batching import per_datum
 from pvae.evaluation.decomposition import active_units
 from pvae.evaluation.elbo import elbo
 from pvae.evaluation.log_likelihood import log_likelihood
+from pvae.interfaces import option
 from pvae.vae import VAE
 
 
@@ -66,14 +66,25 @@ class Measures:
     seed: int = 0
 
 
-def measure(
-    vae: VAE, data: Dataset, measures: Measures
-) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-    """Measure a trained VAE on the test part, or the last part if there is no test part.
+class Measured(NamedTuple):
+    """The measures of a run.
 
-    Returns:
-        Arrays of one value an item, by metric, with ``pareto_k`` and ``standard_error`` next to
-        ``log_prob``, and ``ais`` for the first items; and the numbers of the whole run.
+    Attributes:
+        items: one value an item, by metric, with ``pareto_k`` and ``standard_error`` of
+            ``log_prob``, and ``ais`` for the first items.
+        numbers: of the whole run.
+        data: of what data they are.
+        values: of what values of these data: only measures of equal values compare.
+    """
+
+    items: dict[str, np.ndarray]
+    numbers: dict[str, float]
+    data: str
+    values: str
+
+
+def measure(vae: VAE, data: Dataset, measures: Measures) -> Measured:
+    """Measure a trained VAE on the test part, or the last part if there is no test part.
 
     Raises:
         ValueError: if a metric does not apply to this VAE, such as an evidence of a point mass.
@@ -85,8 +96,7 @@ def measure(
     y = labels[0] if labels else None
     found: dict[str, Tensor] = {}
     numbers: dict[str, float] = {"items": n}
-    with vae.evaluating():
-        bound = per_datum(lambda x, y: elbo(vae, x, y), vae, x, y)
+    bound = per_datum(lambda x, y: elbo(vae, x, y), vae, x, y, seed=measures.seed, progress=False)
     found["neg_elbo"], found["reconstruction"] = -bound.elbo, bound.log_likelihood
     found["kl"] = bound.kl
     if wanted & {"log_prob", "bits_per_dim"}:
@@ -108,16 +118,33 @@ def measure(
             progress=False,
         ).log_prob
     if "bits_per_dim" in wanted:
-        if vae.likelihood.domain not in DEQUANTIZED and vae.likelihood.domain != "bytes":
+        nats = -found["log_prob"] / vae.event_shape.numel()
+        if data.levels is None or vae.likelihood.domain not in ("bytes", *DEQUANTIZED):
             raise ValueError(
-                "bits_per_dim does not apply: the likelihood is not one of bytes; leave it out."
+                "bits_per_dim does not apply: it needs data that are bytes, and a likelihood of "
+                "bytes or a density; leave it out."
             )
-        found["bits_per_dim"] = -found["log_prob"] / (math.log(2) * vae.event_shape.numel())
+        if vae.likelihood.domain in DEQUANTIZED:
+            nats = nats + math.log(data.levels)
+        found["bits_per_dim"] = nats / math.log(2)
     if "active_units" in wanted:
         numbers["active_units"] = float(active_units(vae, x, y).count)
     kept = wanted | {"pareto_k", "standard_error", "ais"}
     arrays = {name: v.double().cpu().numpy() for name, v in found.items() if name in kept}
-    return arrays, numbers
+    described = f"{data.name}, {n:,} of {len(part):,} items {tuple(vae.event_shape)}"
+    return Measured(arrays, numbers, described, values_of(vae, data))
+
+
+def values_of(vae: VAE, data: Dataset) -> str:
+    """The values that a likelihood has a density or mass of, in words."""
+    domain = str(vae.likelihood.domain)
+    if option(vae.likelihood, "relaxed"):
+        return "grey values under a reconstruction loss, which is no density"
+    if domain == "binary":
+        return f"binary values, {data.binarization} binarization"
+    if domain in DEQUANTIZED and data.levels is not None:
+        return f"densities of dequantized bytes ({domain})"
+    return {"bytes": "bytes", "counts": "counts"}.get(domain, f"densities ({domain})")
 
 
 def check_metrics(names: Mapping[str, object] | tuple[str, ...] | list[str]) -> tuple[str, ...]:

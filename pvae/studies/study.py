@@ -1,0 +1,317 @@
+"""A study: the runs of every cell and seed, in one folder that resumes.
+
+::
+
+    study.yaml     what varies, over what base, with how many seeds, and what is measured
+    study.json     the results
+    runs/          a run folder for each cell and seed
+    table.md, table.tex, table.csv, figures/
+"""
+
+import concurrent.futures
+import hashlib
+import json
+import re
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from pvae.checks import check_size, is_whole
+from pvae.messages import one_line, shown
+from pvae.storage import configuration, files
+from pvae.storage.lock import lock
+from pvae.studies import arguments
+from pvae.studies.cells import MOST_RUNS, Cell, make_cells
+from pvae.studies.jobs import ITEMS, NUMBERS, Job, unpack
+from pvae.studies.metrics import Measured, Measures
+from pvae.studies.progress import Progress
+from pvae.studies.worker import WORKERS, WorkerDied, run_on_worker
+
+ATTEMPTS = 4  # at a run whose worker was killed
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a study compares.
+
+    Attributes:
+        base: arguments of every run, in the form of a configuration.
+        cells: the cells.
+        seeds: the seeds of the runs of each cell.
+        measures: what is measured.
+        baseline: the name of the cell that others are compared with, ``None`` for the best.
+        trusted: modules of the user's own that parts may be imported from.
+        threads: threads of each run, however many run at a time, so that its bits do not depend
+            on that.
+    """
+
+    base: Mapping[str, Any]
+    cells: tuple[Cell, ...]
+    seeds: tuple[int, ...]
+    measures: Measures = field(default_factory=Measures)
+    baseline: str | None = None
+    trusted: tuple[str, ...] = ()
+    threads: int = 1
+
+    @classmethod
+    def make(
+        cls,
+        base: Mapping[str, Any],
+        vary: Mapping[str, Any],
+        seeds: int | Sequence[int],
+        many: bool = False,
+        **others: Any,
+    ) -> "Plan":
+        """Make a plan from arguments as a user writes them.
+
+        Args:
+            base: arguments of `pvae train` that differ from its defaults.
+            vary: the axes, as `make_cells` takes them.
+            seeds: the number of seeds, from 0, or the seeds.
+            many: whether more than 10,000 runs are meant.
+            **others: further attributes of the plan.
+
+        Raises:
+            TypeError: if an argument has another type.
+            ValueError: if there is no such argument, fewer than two cells, more runs than
+                meant, or no cell of the name of the baseline.
+        """
+        given = {name: arguments.described(name, value) for name, value in base.items()}
+        cells = make_cells(vary)
+        if len(cells) == 1:
+            raise ValueError(
+                f"There is one cell only, {cells[0].name}: give at least two values to compare."
+            )
+        if isinstance(seeds, Sequence) and not isinstance(seeds, str):
+            numbers = tuple(seeds)
+            if not all(is_whole(seed) and 0 <= seed < 2**32 for seed in numbers):
+                raise ValueError(
+                    f"seeds is {shown(seeds)}: seeds are whole numbers from 0 to 4294967295."
+                )
+        else:
+            numbers = tuple(range(check_size("seeds", seeds)))
+        if not numbers or len(set(numbers)) < len(numbers):
+            raise ValueError(f"seeds is {shown(seeds)}: give a number, or seeds that differ.")
+        if len(cells) * len(numbers) > MOST_RUNS and not many:
+            raise ValueError(
+                f"The grid has {len(cells):,} cells and {len(numbers)} seeds, "
+                f"{len(cells) * len(numbers):,} runs: give many=True (--many true) if so many are "
+                "meant."
+            )
+        plan = cls(arguments.defaults() | given, tuple(cells), numbers, **others)
+        names = [cell.name for cell in cells]
+        if plan.baseline is not None and plan.baseline not in names:
+            raise ValueError(
+                f"There is no cell {shown(plan.baseline)} for the baseline: it is one of "
+                f"{', '.join(names[:20])}."
+            )
+        return plan
+
+    def config(self, cell: Cell) -> dict[str, Any]:
+        """The arguments of the runs of a cell."""
+        return {**self.base, **cell.changes}
+
+    def describe(self) -> dict[str, Any]:
+        """The plan as a YAML file holds it."""
+        return {
+            "base": dict(self.base),
+            "cells": {cell.name: dict(cell.changes) for cell in self.cells},
+            "seeds": list(self.seeds),
+            "measures": asdict(self.measures) | {"metrics": list(self.measures.metrics)},
+            "baseline": self.baseline,
+            "trusted": list(self.trusted),
+            "threads": self.threads,
+        }
+
+    @classmethod
+    def from_description(cls, description: Mapping[str, Any]) -> "Plan":
+        """Read what `describe` wrote."""
+        fields = dict(description)
+        fields["cells"] = tuple(Cell(name, c) for name, c in fields["cells"].items())
+        measures = dict(fields["measures"])
+        fields["measures"] = Measures(**measures | {"metrics": tuple(measures["metrics"])})
+        return cls(**fields | {k: tuple(fields[k]) for k in ("seeds", "trusted")})
+
+
+class Study:
+    """A study folder.
+
+    Args:
+        path: the folder.
+        plan: what it compares; ``None`` to read it from the folder.
+
+    Raises:
+        FileNotFoundError: if there is no plan and no study in the folder.
+        FileExistsError: if the folder holds something else, or a study without a run in common.
+        ValueError: if its files are damaged.
+    """
+
+    def __init__(self, path: str | Path, plan: Plan | None = None) -> None:
+        self.path = Path(path)
+        saved = self.path / "study.yaml"
+        before = Plan.from_description(configuration.read(saved)) if saved.exists() else None
+        if plan is None and before is None:
+            raise FileNotFoundError(f"There is no study in {self.path}: it has no study.yaml.")
+        self.plan = before if plan is None else plan
+        if before is None and self.path.exists() and any(self.path.iterdir()):
+            raise FileExistsError(
+                f"{self.path} exists and is not a study: choose another folder, --study NAME."
+            )
+        self.notes: list[str] = []
+        if before is not None and plan is not None and before != plan:
+            self._note_changes(before)
+
+    def _note_changes(self, before: Plan) -> None:
+        old = {self.place(before, cell) for cell in before.cells}
+        new = {self.place(self.plan, cell) for cell in self.plan.cells}
+        if not old & new:
+            raise FileExistsError(
+                f"{self.path} holds another study, with no cell in common: choose another folder, "
+                "--study NAME."
+            )
+        if old != new:
+            self.notes.append(
+                f"The study has changed: {len(new & old)} of {len(new)} cells stay as they were, "
+                f"{len(new - old)} are new, and {len(old - new)} are no longer part of it (their "
+                "runs are kept)."
+            )
+
+    @staticmethod
+    def place(plan: Plan, cell: Cell) -> str:
+        """The folder of the runs of a cell: its name, and a hash of all arguments."""
+        content = json.dumps([plan.config(cell), plan.threads], sort_keys=True)
+        slug = re.sub(r"[^\w.=]+", "-", cell.name).strip("-.")[:60]
+        return f"runs/{slug}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
+
+    def jobs(self) -> list[Job]:
+        """The jobs of all runs: every cell of the first seed, then of the next."""
+        plan, token = self.plan, self._token()
+        return [
+            Job(
+                cell=cell.name,
+                seed=seed,
+                config=plan.config(cell),
+                measures=plan.measures,
+                study=str(self.path.resolve()),
+                place=f"{self.place(plan, cell)}/seed-{seed}",
+                token=token,
+                threads=plan.threads,
+                trusted=plan.trusted,
+            )
+            for seed in plan.seeds
+            for cell in plan.cells
+        ]
+
+    def _token(self) -> str:
+        path = self.path / "study.token"
+        return path.read_text(encoding="utf-8") if path.exists() else ""
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            with lock(self.path):
+                if not self._token():
+                    files.write(self.path / "study.token", secrets.token_hex(16).encode())
+                text = yaml.safe_dump(self.plan.describe(), sort_keys=False, allow_unicode=True)
+                files.write(self.path / "study.yaml", text.encode())
+                yield
+        except BlockingIOError as error:
+            raise BlockingIOError(
+                error.errno, f"Another process runs the study in {self.path}: wait until it ends."
+            ) from error
+
+    def run(
+        self, executor: concurrent.futures.Executor | None = None, jobs: int = 1, show: bool = True
+    ) -> None:
+        """Run what is not finished.
+
+        Args:
+            executor: where; ``None`` for processes of this machine.
+            jobs: how many at a time on this machine.
+            show: whether to show progress.
+
+        Raises:
+            BlockingIOError: if another process runs the study.
+            KeyboardInterrupt: on Ctrl-C; runs continue later where they were.
+        """
+        with self._writing():
+            waiting = [job for job in self.jobs() if not self.finished(job)]
+            local = executor is None
+            pool = executor or concurrent.futures.ThreadPoolExecutor(check_size("jobs", jobs))
+            try:
+                self._run(pool, waiting, Progress(self.path, len(self.jobs()), len(waiting), show))
+            finally:
+                if local:
+                    WORKERS.close()  # first, so that its threads end
+                    pool.shutdown(cancel_futures=True)
+
+    def _run(
+        self, pool: concurrent.futures.Executor, waiting: Sequence[Job], progress: Progress
+    ) -> None:
+        attempts: dict[str, int] = {}
+        running = {pool.submit(run_on_worker, job): job for job in waiting}
+        with progress:
+            while running:
+                done, _ = concurrent.futures.wait(
+                    running, timeout=0.5, return_when=concurrent.futures.FIRST_COMPLETED
+                )
+                for future in done:
+                    job = running.pop(future)
+                    try:
+                        self._keep(job, future.result())
+                        progress.finished(job, self.failure(job))
+                    except (WorkerDied, OSError, ValueError) as error:
+                        attempts[job.place] = attempts.get(job.place, 1) + 1
+                        if attempts[job.place] <= ATTEMPTS:
+                            running[pool.submit(run_on_worker, job)] = job
+                        else:
+                            self._fail(job, f"{one_line(error)} It was tried {ATTEMPTS} times.")
+                progress.update(running.values())
+
+    def _keep(self, job: Job, result: Mapping[str, Any]) -> None:
+        """Keep the result of a job: the files of a run made elsewhere, and why it failed."""
+        folder = self.path / job.place
+        if result.get("files"):
+            unpack(result["files"], folder)
+        if result["status"] == "failed":
+            self._fail(job, result["sentence"])
+        else:
+            self._failure(job).unlink(missing_ok=True)
+
+    def _failure(self, job: Job) -> Path:
+        return (self.path / job.place).with_suffix(".failed")
+
+    def _fail(self, job: Job, sentence: str) -> None:
+        path = self._failure(job)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write(path, sentence.encode())
+
+    def finished(self, job: Job) -> bool:
+        """Whether a run is trained and measured as planned, or has failed."""
+        return self._failure(job).exists() or self.measured(job) is not None
+
+    def failure(self, job: Job) -> str | None:
+        """Why a run failed, if it did."""
+        path = self._failure(job)
+        return path.read_text(encoding="utf-8") if path.exists() else None
+
+    def measured(self, job: Job) -> Measured | None:
+        """The measures of a run, if it has those of the plan."""
+        folder = self.path / job.place
+        if not (folder / NUMBERS).exists() or not (folder / ITEMS).exists():
+            return None
+        record = json.loads((folder / NUMBERS).read_text(encoding="utf-8"))
+        wanted = asdict(job.measures)
+        wanted["metrics"] = list(wanted["metrics"])
+        if record["measures"] != wanted:
+            return None
+        with np.load(folder / ITEMS, allow_pickle=False) as arrays:
+            items = {name: arrays[name] for name in arrays.files}
+        return Measured(items, record["numbers"], record["data"], record["values"])

@@ -1,0 +1,228 @@
+"""A worker: a process that imports torch once, and runs each job in a fork of its own.
+
+So every run starts from the same state, wherever and after whatever it runs, without the seconds
+that importing takes. `Worker` is the side of the caller; the process is
+``python -m pvae.studies.worker``, which reads a job a line and answers with a result a line.
+"""
+
+import base64
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from pvae.studies.jobs import Job, run_job
+
+WATCH = 1.0  # seconds between looks at whether the worker still runs
+
+
+class WorkerDied(RuntimeError):
+    """The process that ran a job ended without a result, for example by SIGKILL."""
+
+
+class Worker:
+    """A worker process, started when the first job is sent.
+
+    Args:
+        environment: variables that it gets besides those of this process, such as
+            ``CUDA_VISIBLE_DEVICES``.
+    """
+
+    def __init__(self, environment: dict[str, str] | None = None) -> None:
+        self.environment = environment or {}
+        self.process: subprocess.Popen[str] | None = None
+
+    def run(self, job: Job) -> dict[str, Any]:
+        """Run a job and return its result, as `run_job` does.
+
+        Raises:
+            WorkerDied: if the process ended without a result.
+        """
+        if self.process is None or self.process.poll() is not None:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "pvae.studies.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env=os.environ | self.environment | {"PYTHONPATH": os.pathsep.join(sys.path)},
+            )
+        process = self.process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(job.as_json() + "\n")
+            process.stdin.flush()
+            answer = process.stdout.readline()
+        except BrokenPipeError:
+            answer = ""
+        if not answer:
+            self.close()
+            raise WorkerDied(f"The process that ran {job.cell}, seed {job.seed}, was killed.")
+        result = json.loads(answer)
+        if result["status"] == "killed":
+            raise WorkerDied(
+                f"The run of {job.cell}, seed {job.seed}, ended by signal {result['signal']}."
+            )
+        return _decoded(result)
+
+    def close(self) -> None:
+        """End the process, and the job that it runs."""
+        process, self.process = self.process, None
+        if process is None:
+            return
+        with contextlib.suppress(OSError):
+            process.kill()
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+        process.wait()
+
+
+def _decoded(result: dict[str, Any]) -> dict[str, Any]:
+    packed = result.get("files")
+    if packed is not None:
+        result["files"] = {n: (base64.b64decode(data), sha) for n, (data, sha) in packed.items()}
+    return result
+
+
+def _encoded(result: dict[str, Any]) -> str:
+    packed = result.get("files")
+    if packed is not None:
+        files = {n: (base64.b64encode(data).decode(), sha) for n, (data, sha) in packed.items()}
+        result = result | {"files": files}
+    return json.dumps(result)
+
+
+def serve(jobs: IO[str], answers: IO[str]) -> None:
+    """Run each job in a fork, and answer with its result, until the caller is gone."""
+    for line in jobs:
+        job = Job.from_json(line)
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(reader)
+            _work(job, writer)
+        os.close(writer)
+        with open(reader, encoding="utf-8") as pipe:
+            answer = pipe.read()
+        _, status = os.waitpid(child, 0)
+        if not answer:
+            number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+            answer = json.dumps({"status": "killed", "signal": number})
+        answers.write(answer + "\n")
+        answers.flush()
+
+
+def _work(job: Job, writer: int) -> None:
+    """Run a job in this fork, write its result to a pipe, and end the process."""
+    code = 1
+    try:
+        end_with_caller()
+        folder = Path(job.study) / job.place
+        log = open(os.devnull, "w")  # noqa: SIM115  (the process ends with it)
+        with contextlib.suppress(OSError):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            log = open(folder.with_suffix(".log"), "a", encoding="utf-8", buffering=1)  # noqa: SIM115
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+        with open(writer, "w", encoding="utf-8") as pipe:
+            pipe.write(_encoded(run_job(job)))
+        code = 0
+    except BaseException as error:  # a fork must never return to the loop of its parent
+        with contextlib.suppress(BaseException):
+            print(f"{type(error).__name__}: {error}", file=sys.stderr)
+    finally:
+        os._exit(code)
+
+
+def end_with_caller() -> None:
+    """End this fork soon after the worker process, or the process that sends it jobs, has ended.
+
+    The end of the caller, however it was killed, closes its end of standard input.
+    """
+    server = os.getppid()
+    hung_up = select.poll()
+    hung_up.register(0, 0)
+
+    def watch() -> None:
+        while os.getppid() == server and not hung_up.poll(1000 * WATCH):
+            pass
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+class Workers:
+    """The worker processes of this process, kept between jobs: as many as run at a time."""
+
+    def __init__(self) -> None:
+        self.all: list[Worker] = []
+        self.idle: list[Worker] = []
+        self.guard = threading.Lock()
+
+    def run(self, job: Job) -> dict[str, Any]:
+        """Run a job on an idle worker, or a new one.
+
+        Raises:
+            WorkerDied: as `Worker.run`.
+        """
+        with self.guard:
+            if not self.idle:
+                self.idle.append(Worker(_environment(len(self.all))))
+                self.all.append(self.idle[-1])
+            worker = self.idle.pop()
+        try:
+            return worker.run(job)
+        finally:
+            with self.guard:
+                self.idle.append(worker)
+
+    def close(self) -> None:
+        """End all processes, and the jobs that they run."""
+        for worker in self.all:
+            worker.close()
+        self.all, self.idle = [], []
+
+
+def _environment(number: int) -> dict[str, str]:
+    """Variables of a worker: no threads before the fork, and one GPU if there are several."""
+    found = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    gpus = torch.cuda.device_count()
+    if gpus > 1 and "CUDA_VISIBLE_DEVICES" not in os.environ:
+        found["CUDA_VISIBLE_DEVICES"] = str(number % gpus)
+    return found
+
+
+WORKERS = Workers()
+
+
+def run_on_worker(job: Job) -> dict[str, Any]:
+    """Run a job in a worker process of this process: what a study submits to its executor.
+
+    Raises:
+        WorkerDied: if the process that ran it was killed.
+    """
+    return WORKERS.run(job)
+
+
+def main() -> None:
+    """Serve the jobs on standard input."""
+    # Answers have a stream of their own: what libraries print goes to standard error.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the study decides what Ctrl-C ends
+    with contextlib.suppress(BrokenPipeError):  # the caller is gone
+        serve(sys.stdin, answers)
+
+
+if __name__ == "__main__":
+    main()
