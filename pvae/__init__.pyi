@@ -8,6 +8,7 @@ from . import objectives as objectives
 from . import plots as plots
 from . import posteriors as posteriors
 from . import priors as priors
+from . import studies as studies
 from . import training as training
 from .builder import build as build
 from .labels import Labels as Labels

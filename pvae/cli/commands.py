@@ -1,7 +1,19 @@
 """The commands of the command line, in the order of its help."""
 
+from pvae.cli.compare import compare
 from pvae.cli.evaluate import compress, evaluate, score
 from pvae.cli.query import encode, interpolate, plot, reconstruct, sample
 from pvae.cli.train import train
 
-COMMANDS = (train, evaluate, score, compress, sample, reconstruct, interpolate, encode, plot)
+COMMANDS = (
+    train,
+    evaluate,
+    compare,
+    score,
+    compress,
+    sample,
+    reconstruct,
+    interpolate,
+    encode,
+    plot,
+)

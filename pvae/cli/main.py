@@ -6,6 +6,7 @@ Nothing slow is imported before `main` is entered, so that Ctrl-C ends it cleanl
 import codecs
 import errno
 import importlib.util
+import inspect
 import os
 import re
 import signal
@@ -102,6 +103,8 @@ def _parse(
     _list_parts(argv)
     # The parser reads YAML, which writes null for the None of Python and our documentation.
     argv = [re.sub(r"^((?:--[\w.]+=)?)None$", r"\1null", argument) for argument in argv]
+    if argv[:1] == ["compare"]:  # where an address is meant, not a learning-rate schedule
+        argv = [*_with_cluster(argv)]
     parsed = _parsed(make_parser(commands), argv)
     arguments = parsed[parsed.command].as_dict()
     empty = [option for option, value in arguments.items() if value == ""]
@@ -116,9 +119,22 @@ def _parse(
         saved = Run(arguments["resume"]).config
         named = {k: v for k, v in arguments.items() if f"--{k}" in given}
         arguments = {k: saved[k] for k in arguments if k in saved} | named
-    for option in ("config", "trust"):
-        arguments.pop(option, None)
+    arguments.pop("config", None)
+    trusted = arguments.pop("trust", None)
+    if parsed.command == "compare":
+        own = inspect.signature(commands["compare"]).parameters
+        base = {k: arguments.pop(k) for k in [*arguments] if k not in own}
+        arguments |= {"base": base, "trust": trusted}
     return commands[parsed.command], arguments
+
+
+def _with_cluster(argv: list[str]) -> Iterator[str]:
+    """Arguments with --scheduler ADDRESS as --cluster ADDRESS."""
+    for argument, following in zip(argv, [*argv[1:], ""], strict=True):
+        option, _, value = argument.partition("=")
+        if option == "--scheduler" and "://" in (value or following):
+            argument = argument.replace("--scheduler", "--cluster", 1)
+        yield argument
 
 
 def make_parser(commands: dict[str, Callable[..., None]]) -> "ArgumentParser":
@@ -149,9 +165,14 @@ def make_parser(commands: dict[str, Callable[..., None]]) -> "ArgumentParser":
     for name, command in commands.items():
         summary = (command.__doc__ or name).splitlines()[0]
         subparser = ArgumentParser(exit_on_error=False, allow_abbrev=False, description=summary)
-        if name == "train":
+        if name in ("train", "compare"):
             subparser.add_argument("--config", action=CheckedConfig, help="YAML file of arguments.")
-        subparser.add_function_arguments(command, as_positional=True)
+        if name == "compare":  # the base of its runs has the options of one
+            subparser.add_function_arguments(command, skip={"base", "trust"})
+            each = {"run", "resume", "seed", "snapshots"}
+            subparser.add_function_arguments(commands["train"], skip=each)
+        else:
+            subparser.add_function_arguments(command, as_positional=True)
         subparser.add_argument("--trust", type=str, help=TRUST_HELP)
         subcommands.add_subcommand(name, subparser, help=summary)
     return parser
@@ -180,7 +201,7 @@ def _named(argv: Sequence[str]) -> list[str]:
     for argument in argv:
         option, _, value = argument.partition("=")
         if option.startswith("--"):
-            part = option[2:].partition(".")[0] in KINDS
+            part = option[2:].partition(".")[0] in {*KINDS, "vary"}
         else:
             value = argument
         if part and value:

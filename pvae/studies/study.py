@@ -13,9 +13,9 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,8 @@ class Plan:
         seeds: the seeds of the runs of each cell.
         measures: what is measured.
         baseline: the name of the cell that others are compared with, ``None`` for the best.
-        trusted: modules of the user's own that parts may be imported from.
+        trusted: modules of the user's own that parts may be imported from; a study folder does
+            not name them, since it may come from elsewhere.
         threads: threads of each run, however many run at a time, so that its bits do not depend
             on that.
     """
@@ -113,6 +114,10 @@ class Plan:
             )
         return plan
 
+    def trusting(self, modules: Iterable[str]) -> "Plan":
+        """The plan with modules that parts may be imported from."""
+        return replace(self, trusted=tuple(sorted(set(modules))))
+
     def config(self, cell: Cell) -> dict[str, Any]:
         """The arguments of the runs of a cell."""
         return {**self.base, **cell.changes}
@@ -125,7 +130,6 @@ class Plan:
             "seeds": list(self.seeds),
             "measures": asdict(self.measures) | {"metrics": list(self.measures.metrics)},
             "baseline": self.baseline,
-            "trusted": list(self.trusted),
             "threads": self.threads,
         }
 
@@ -136,7 +140,7 @@ class Plan:
         fields["cells"] = tuple(Cell(name, c) for name, c in fields["cells"].items())
         measures = dict(fields["measures"])
         fields["measures"] = Measures(**measures | {"metrics": tuple(measures["metrics"])})
-        return cls(**fields | {k: tuple(fields[k]) for k in ("seeds", "trusted")})
+        return cls(**fields | {"seeds": tuple(fields["seeds"])})
 
 
 class Study:
@@ -164,7 +168,7 @@ class Study:
                 f"{self.path} exists and is not a study: choose another folder, --study NAME."
             )
         self.notes: list[str] = []
-        if before is not None and plan is not None and before != plan:
+        if before is not None and plan is not None and before.describe() != plan.describe():
             self._note_changes(before)
 
     def _note_changes(self, before: Plan) -> None:

@@ -1,0 +1,67 @@
+"""`pvae compare`: the command that compares parts, or any other arguments of training."""
+
+from typing import Any
+
+
+def compare(
+    study: str,
+    vary: dict[str, Any] | None = None,
+    seeds: int | list[int] = 3,
+    baseline: str | None = None,
+    metrics: list[str] | None = None,
+    num_samples: int = 500,
+    items: int = 1000,
+    ais_items: int = 0,
+    jobs: int = 1,
+    threads: int = 1,
+    cluster: str | None = None,
+    many: bool = False,
+    base: dict[str, Any] | None = None,
+    trust: str | None = None,
+) -> None:
+    """Train every combination of what varies, with several seeds, and compare them.
+
+    The options of pvae train set what all runs share. --vary.prior '[StandardNormal, Flow]' varies
+    an option over a list; several such options form a grid.
+
+    Args:
+        study: the study folder, new, or one to continue.
+        vary: options of train with a list of values each, or named values; options that vary
+            together are joined by a comma.
+        seeds: number of seeds, or the seeds.
+        baseline: name of the cell that others are compared with; by default the best.
+        metrics: neg_elbo, reconstruction, kl, log_prob, bits_per_dim, active_units; all but
+            bits_per_dim by default.
+        num_samples: importance samples for log_prob.
+        items: items of the test part that are measured; 0 for all.
+        ais_items: of these, items on which annealed importance sampling checks log_prob.
+        jobs: runs at a time on this machine.
+        threads: threads of each run.
+        cluster: address of a Dask scheduler, such as tcp://host:8786, whose workers run instead;
+            --scheduler with such an address is the same.
+        many: true if more than 10,000 runs are meant.
+    """
+    from pvae import studies
+    from pvae.studies import tables
+    from pvae.studies.cluster import connected
+
+    options: dict[str, Any] = {} if metrics is None else {"metrics": metrics}
+    with connected(cluster) as executor:
+        results = studies.compare(
+            study,
+            None if vary is None else base,
+            vary,
+            seeds,
+            baseline=baseline,
+            num_samples=num_samples,
+            items=items,
+            ais_items=ais_items,
+            jobs=jobs,
+            executor=executor,
+            threads=threads,
+            many=many,
+            trust=trust,
+            **options,
+        )
+    print(tables.markdown(results))
+    print(f"Study folder: {study}")

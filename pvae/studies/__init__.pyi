@@ -1,0 +1,12 @@
+from .cells import Cell as Cell
+from .compare import compare as compare
+from .metrics import METRICS as METRICS
+from .metrics import Measures as Measures
+from .results import CellResult as CellResult
+from .results import Comparison as Comparison
+from .results import Results as Results
+from .results import collect as collect
+from .statistics import Difference as Difference
+from .statistics import Interval as Interval
+from .study import Plan as Plan
+from .study import Study as Study

@@ -1,0 +1,110 @@
+"""`compare`: a study in one call."""
+
+import concurrent.futures
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pvae.checks import check_size
+from pvae.storage import trust as trusted_modules
+from pvae.studies.metrics import Measures, check_metrics
+from pvae.studies.results import Results, collect
+from pvae.studies.study import Plan, Study
+
+
+def compare(
+    study: str | Path,
+    base: Mapping[str, Any] | None = None,
+    vary: Mapping[str, Any] | None = None,
+    seeds: int | Sequence[int] = 3,
+    *,
+    baseline: str | None = None,
+    metrics: Sequence[str] = Measures().metrics,
+    num_samples: int = Measures().num_samples,
+    items: int = Measures().items,
+    ais_items: int = Measures().ais_items,
+    jobs: int = 1,
+    executor: concurrent.futures.Executor | None = None,
+    threads: int = 1,
+    many: bool = False,
+    trust: str | Iterable[str] | None = None,
+    progress: bool = True,
+) -> Results:
+    """Train every combination of what varies with every seed, and compare them.
+
+    Each run is an ordinary run folder in the study folder, which `pvae.load` and `pvae evaluate`
+    read. All runs of a seed have the same data parts, minibatches and binarization, and are
+    measured on the same items with the same draws, so that differences are paired. A study that
+    was stopped continues where it was; if its arguments changed, only changed cells are trained.
+
+    Args:
+        study: the study folder.
+        base: arguments of every run, those of `pvae train` that differ from its defaults; parts as
+            factories, objectives, names, or ``class_path`` and ``init_args``.
+        vary: what varies, as `pvae.studies.cells.make_cells` takes it: lists of values form a grid.
+            ``None`` to continue the study in the folder.
+        seeds: their number, or the seeds.
+        baseline: the name of the cell that others are compared with; ``None`` for the best.
+        metrics: names of `pvae.studies.METRICS`.
+        num_samples: importance samples for log p(x).
+        items: items of the test part that are measured; 0 for all.
+        ais_items: of these, items on which annealed importance sampling checks log p(x).
+        jobs: runs at a time, as processes of this machine.
+        executor: runs on its workers instead, such as Dask's.
+        threads: threads of each run. The bits of a run depend on it, and not on ``jobs``.
+        many: whether more than 10,000 runs are meant.
+        trust: modules of your own that parts may be imported from, besides those of the given
+            classes.
+        progress: whether to show progress.
+
+    Returns:
+        The results; a run that failed is part of them.
+
+    Raises:
+        TypeError: if an argument has another type.
+        ValueError: if there is no such argument or metric, or fewer than two cells.
+        FileExistsError: if the folder holds something else.
+        BlockingIOError: if another process runs the study.
+
+    Example:
+        >>> import tempfile
+        >>> import pvae
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     found = pvae.studies.compare(
+        ...         f"{folder}/latents",
+        ...         {"epochs": 1, "network": {"class_path": "MLP", "init_args": {"hidden": [8]}}},
+        ...         {"latent_dim": [2, 4]},
+        ...         seeds=2,
+        ...         metrics=["neg_elbo"],
+        ...         items=20,
+        ...         progress=False,
+        ...     )
+        >>> [cell.name for cell in found.cells]
+        ['latent_dim=2', 'latent_dim=4']
+    """
+    given = [trust] if isinstance(trust, str) else [*(trust or ())]
+    if vary is None:
+        if base is not None:
+            raise ValueError("base without vary: say what varies, or leave both out to continue.")
+        opened = Study(study)
+        opened.plan = opened.plan.trusting(given)
+    else:
+        measures = Measures(
+            metrics=check_metrics(metrics),
+            num_samples=check_size("num_samples", num_samples),
+            items=items and check_size("items", items),
+            ais_items=ais_items and check_size("ais_items", ais_items),
+        )
+        plan = Plan.make(
+            {} if base is None else base,
+            vary,
+            seeds,
+            many,
+            measures=measures,
+            baseline=baseline,
+            threads=check_size("threads", threads),
+        )
+        named = {m for cell in plan.cells for m in trusted_modules.outside(plan.config(cell))}
+        opened = Study(study, plan.trusting([*named, *given]))
+    opened.run(executor, jobs, progress)
+    return collect(opened)

@@ -1,0 +1,5 @@
+"""placeholder"""
+
+
+def markdown(results):
+    return str(results.as_dict())
