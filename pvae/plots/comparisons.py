@@ -22,8 +22,8 @@ _TINT = 16  # a pixel whose channels differ by no more is grey
 _LAST_FRAMES = 3  # how many frames' time the last one is shown, but at least
 _LAST_SECONDS = 2.0
 _MOST_BYTES = 1_500_000
-_GREYS = (64, 32, 16, 8)  # as many as make a film of at most so many bytes
-_COLOURS = 160  # beside the greys
+# Greys and colours, as many as make a film of at most so many bytes.
+_PALETTES = ((64, 160), (32, 160), (16, 160), (8, 56), (4, 28))
 
 
 @style()
@@ -81,7 +81,7 @@ def animate(
     """Write several pictures as the frames of a looping GIF, each under its title.
 
     The last frame is shown three times as long as the others, and at least two seconds. A film
-    above 1.5 MB is written in 32, 16 or 8 greys beside its colours, instead of 64.
+    above 1.5 MB is written in fewer greys, and if that is not enough in fewer colours.
     The file appears, or replaces an earlier one, only when it is complete.
 
     Args:
@@ -121,16 +121,16 @@ def animate(
         raise ValueError(f"seconds_per_frame must be at least 0.02, but it is {seconds_per_frame}.")
     frames = [_frame(plot, title, aspect) for plot, title in zip(pictures, titles, strict=True)]
     film = np.stack(frames)
-    for greys in _GREYS:
-        content = _as_gif(film, greys, seconds_per_frame)
+    for greys, colours in _PALETTES:
+        content = _as_gif(film, greys, colours, seconds_per_frame)
         if len(content) <= _MOST_BYTES:
             break
     write(path, content)
 
 
-def _as_gif(film: np.ndarray, greys: int, seconds_per_frame: float) -> bytes:
-    """A looping GIF of frames ``(k, height, width, 3)`` in so many greys, and colours."""
-    first, *rest = _quantized(film, greys)
+def _as_gif(film: np.ndarray, greys: int, colours: int, seconds_per_frame: float) -> bytes:
+    """A looping GIF of frames ``(k, height, width, 3)`` in so many greys and colours."""
+    first, *rest = _quantized(film, greys, colours)
     duration = 10 * round(100 * seconds_per_frame)
     last = max(_LAST_FRAMES * duration, round(1000 * _LAST_SECONDS))
     buffer = io.BytesIO()
@@ -145,7 +145,7 @@ def _as_gif(film: np.ndarray, greys: int, seconds_per_frame: float) -> bytes:
     return buffer.getvalue()
 
 
-def _quantized(film: np.ndarray, greys: int) -> list[Image.Image]:
+def _quantized(film: np.ndarray, greys: int, colours: int) -> list[Image.Image]:
     """The frames in one palette for all, so that unchanged parts do not flicker.
 
     Greys are apart, so that no grey picture is tinted and white stays white. The colours cover all
@@ -156,7 +156,7 @@ def _quantized(film: np.ndarray, greys: int) -> list[Image.Image]:
     coloured = film.max(-1) - film.min(-1) > _TINT
     if coloured.any():
         pixels = Image.fromarray(film[coloured][None])
-        found = pixels.quantize(_COLOURS, Image.Quantize.MAXCOVERAGE)
+        found = pixels.quantize(colours, Image.Quantize.MAXCOVERAGE)
         palette = np.concatenate([palette, np.array(found.getpalette(), np.uint8)])
         indices[coloured] = greys + np.asarray(found)[0]
     frames = [Image.fromarray(frame) for frame in indices]
