@@ -430,7 +430,7 @@ def test_a_next_step_that_fails_is_rehearsed(run):
     [
         ("evaluation.json", "a file is expected"),
         ("figures/loss.png", "a file is expected"),
-        ("snapshots/step-0000004.safetensors", "a file is expected"),
+        ("snapshots/step-0000016.safetensors", "a file is expected"),
     ],
 )
 def test_a_folder_in_the_place_of_a_file_is_refused_at_once(run, name, sentence):

@@ -1,3 +1,4 @@
+import itertools
 from functools import partial
 
 import pytest
@@ -26,7 +27,7 @@ def test_small_weights_are_kept_at_each_power_of_the_root_of_two():
     steps = sorted(snapshot_steps(100_000))
     assert steps[:10] == [0, 1, 2, 3, 4, 6, 8, 11, 16, 23]
     assert len(steps) == 41
-    assert max(b / a for a, b in zip(steps[5:], steps[6:], strict=False)) < 1.5
+    assert max(b / a for a, b in itertools.pairwise(steps[5:])) < 1.5
     assert sum(step <= 14_000 for step in steps) == 28
 
 
