@@ -154,6 +154,7 @@ class Moments:
         drawn = gallery.samples(self.vae, self.data, DRAWN)
         names = gallery.named(self.vae, DRAWN)
         plots.samples(drawn, **names, value_range=self.limits, figure=below)
+        below.supylabel("prior samples", fontsize="small")
 
 
 def _row(moments: Moments) -> FigureBase:
@@ -172,7 +173,7 @@ def _row(moments: Moments) -> FigureBase:
     means = moments.means[few, :EMBEDDED]
     n = means.shape[1]
     maps = plots.tsne_maps(means) if n >= LEAST else plots.pca_maps(means)
-    what = "t-SNE" if n >= LEAST else "Principal components"
+    what = "t-SNE" if n >= LEAST else "principal components"
     labels = None if members[0] is None else members[0][:EMBEDDED]
     reconstructions = [partial(moments.reconstructions, i) for i in few]
     return plots.over_training(
@@ -195,7 +196,13 @@ def _frames(moments: Moments) -> list[Callable[[SubFigure], None]]:
     if moments.latents < 2:
         return decoded
     classes = moments.data.classes if moments.labels is not None else None
-    return plots.frames(plots.pca_maps(moments.means), decoded, moments.labels, classes)
+    return plots.frames(
+        plots.pca_maps(moments.means),
+        decoded,
+        moments.labels,
+        classes,
+        map_label=f"principal components of {moments.means.shape[1]:,} means",
+    )
 
 
 def _title(step: int, steps_per_epoch: int | None) -> str:

@@ -21,8 +21,9 @@ _FRAME_HEIGHT = 5.0  # inches
 _TINT = 16  # a pixel whose channels differ by no more is grey
 _LAST_FRAMES = 3  # how many frames' time the last one is shown, but at least
 _LAST_SECONDS = 2.0
-_MOST_BYTES = 3_000_000
-_COLOURS = (256, 128, 64, 32)  # as many as make a film of at most so many bytes
+_MOST_BYTES = 1_500_000
+# Greys and colours, as many as make a film of at most so many bytes.
+_PALETTES = ((64, 160), (32, 160), (16, 160), (8, 56), (4, 28))
 
 
 @style()
@@ -80,7 +81,7 @@ def animate(
     """Write several pictures as the frames of a looping GIF, each under its title.
 
     The last frame is shown three times as long as the others, and at least two seconds. A film
-    above 3 MB is written in 128, 64 or 32 colours, of which a quarter are greys, instead of 256.
+    above 1.5 MB is written in fewer greys, and if that is not enough in fewer colours.
     The file appears, or replaces an earlier one, only when it is complete.
 
     Args:
@@ -120,20 +121,16 @@ def animate(
         raise ValueError(f"seconds_per_frame must be at least 0.02, but it is {seconds_per_frame}.")
     frames = [_frame(plot, title, aspect) for plot, title in zip(pictures, titles, strict=True)]
     film = np.stack(frames)
-    for colours in _COLOURS:
-        content = _as_gif(film, colours, seconds_per_frame)
+    for greys, colours in _PALETTES:
+        content = _as_gif(film, greys, colours, seconds_per_frame)
         if len(content) <= _MOST_BYTES:
             break
     write(path, content)
 
 
-def _as_gif(film: np.ndarray, colours: int, seconds_per_frame: float) -> bytes:
-    """A looping GIF of frames ``(k, height, width, 3)`` in so many colours."""
-    k, height, width, _ = film.shape
-    whole = Image.fromarray(film.reshape(k * height, width, 3))
-    # Dithering would make grain of flat areas, which flickers and takes many bytes.
-    whole = whole.quantize(palette=_palette(film, colours), dither=Image.Dither.NONE)
-    first, *rest = (whole.crop((0, i * height, width, (i + 1) * height)) for i in range(k))
+def _as_gif(film: np.ndarray, greys: int, colours: int, seconds_per_frame: float) -> bytes:
+    """A looping GIF of frames ``(k, height, width, 3)`` in so many greys and colours."""
+    first, *rest = _quantized(film, greys, colours)
     duration = 10 * round(100 * seconds_per_frame)
     last = max(_LAST_FRAMES * duration, round(1000 * _LAST_SECONDS))
     buffer = io.BytesIO()
@@ -148,22 +145,24 @@ def _as_gif(film: np.ndarray, colours: int, seconds_per_frame: float) -> bytes:
     return buffer.getvalue()
 
 
-def _palette(film: np.ndarray, colours: int) -> Image.Image:
-    """A palette for all frames, so that unchanged parts do not flicker.
+def _quantized(film: np.ndarray, greys: int, colours: int) -> list[Image.Image]:
+    """The frames in one palette for all, so that unchanged parts do not flicker.
 
-    A quarter are greys, so that no grey picture is tinted. The others cover all colours, however
-    few pixels have them, so that classes can be told apart.
+    Greys are apart, so that no grey picture is tinted and white stays white. The colours cover all
+    that there are, however few pixels have them, so that classes can be told apart.
     """
-    greys = np.linspace(0, 255, colours // 4).round().astype(np.uint8)
-    entries = np.repeat(greys, 3)
-    coloured = film[film.max(-1) - film.min(-1) > _TINT]
-    if len(coloured):
-        method = Image.Quantize.MAXCOVERAGE
-        others = Image.fromarray(coloured[None]).quantize(colours - len(greys), method)
-        entries = np.concatenate([entries, np.array(others.getpalette(), np.uint8)])
-    palette = Image.new("P", (1, 1))
-    palette.putpalette(entries.tolist())
-    return palette
+    palette = np.repeat(np.linspace(0, 255, greys).round().astype(np.uint8), 3)
+    indices = (film[..., 1] * ((greys - 1) / 255)).round().astype(np.uint8)
+    coloured = film.max(-1) - film.min(-1) > _TINT
+    if coloured.any():
+        pixels = Image.fromarray(film[coloured][None])
+        found = pixels.quantize(colours, Image.Quantize.MAXCOVERAGE)
+        palette = np.concatenate([palette, np.array(found.getpalette(), np.uint8)])
+        indices[coloured] = greys + np.asarray(found)[0]
+    frames = [Image.fromarray(frame) for frame in indices]
+    for frame in frames:
+        frame.putpalette(palette.tolist())
+    return frames
 
 
 def _frame(plot: Callable[[SubFigure], Any], title: str, aspect: float) -> np.ndarray:

@@ -75,8 +75,9 @@ def tsne(
 def tsne_maps(means: Array, seed: int = 0) -> np.ndarray:
     """The t-SNE of the same data at several moments of training, aligned.
 
-    The first map starts from the principal components, each later one from the map before it, so
-    that clusters stay where they were and the eye can follow them. Means that are all the same are
+    The first map starts from the principal components, each later one from the map before it, and
+    is then turned or mirrored to lie as near to that as it can (orthogonal Procrustes): so clusters
+    stay about where they were and the eye can follow them. Means that are all the same are
     all mapped to the origin. Perplexity as in :func:`tsne`.
 
     Args:
@@ -104,7 +105,12 @@ def tsne_maps(means: Array, seed: int = 0) -> np.ndarray:
     for mean in means:
         start = maps[-1] if maps and maps[-1].any() else "pca"
         spread = np.ptp(mean, axis=0).any()
-        maps.append(_embed(mean, start, seed) if spread else np.zeros((len(mean), 2)))
+        found = _embed(mean, start, seed) if spread else np.zeros((len(mean), 2))
+        found = found - found.mean(0)
+        if maps:
+            u, _, v = np.linalg.svd(found.T @ maps[-1])
+            found = found @ u @ v
+        maps.append(found)
     return np.stack(maps)
 
 

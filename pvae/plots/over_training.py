@@ -85,8 +85,7 @@ def over_training(
     for axes, at, title in zip(row, points, titles, strict=True):
         _plot_map(axes, at, box, members, axis_labels)
         axes.set_title(title)
-    if map_label is not None:
-        row[0].set_ylabel(map_label)
+    row[0].set_ylabel(map_label or row[0].get_ylabel())
     members.add_key(above, row)
     for part, plot in zip(below.subfigures(1, k, squeeze=False)[0], pictures, strict=True):
         plot(part)
@@ -98,6 +97,8 @@ def frames(
     pictures: Sequence[Callable[[SubFigure], Any]],
     labels: Array | None = None,
     classes: Sequence[str] | None = None,
+    *,
+    map_label: str | None = None,
 ) -> list[Callable[[SubFigure], Any]]:
     """The frames of a film of training: in each a map of the data, beside another picture.
 
@@ -110,6 +111,7 @@ def frames(
         pictures: for each frame a function that plots a picture into the subfigure it is given.
         labels: the class of each datum, integers of shape ``(n,)``.
         classes: the name of class 0, 1, ...; by default each label is its own name.
+        map_label: what the maps are, written beside them.
 
     Returns:
         A function for each frame, for :func:`animate` with aspect 2.
@@ -143,7 +145,7 @@ def frames(
     low, high = points[-1].min(0), points[-1].max(0)
     box = low - _MARGIN * (high - low), high + _MARGIN * (high - low)
     return [
-        partial(_plot_frame, at, box, members, picture)
+        partial(_plot_frame, at, box, members, picture, map_label)
         for at, picture in zip(points, pictures, strict=True)
     ]
 
@@ -153,11 +155,13 @@ def _plot_frame(
     box: tuple[np.ndarray, np.ndarray],
     members: Classes,
     picture: Callable[[SubFigure], Any],
+    map_label: str | None,
     figure: SubFigure,
 ) -> None:
     left, right = figure.subfigures(1, 2)
     axes = left.subplots()
     _plot_map(axes, at, box, members, None)
+    axes.set_ylabel(map_label or "")
     members.add_key(left, [axes])
     picture(right)
 
