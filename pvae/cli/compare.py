@@ -15,6 +15,9 @@ def compare(
     jobs: int = 1,
     threads: int = 1,
     cluster: str | None = None,
+    steps: int | None = None,
+    seconds: float | None = None,
+    race: bool = False,
     many: bool = False,
     base: dict[str, Any] | None = None,
     trust: str | None = None,
@@ -39,6 +42,9 @@ def compare(
         threads: threads of each run.
         cluster: address of a Dask scheduler, such as tcp://host:8786, whose workers run instead;
             --scheduler with such an address is the same.
+        steps: gradient steps of each run, in place of epochs.
+        seconds: training time of each run; epochs are then the most it may take.
+        race: true to stop cells early that are behind by more than their doubt.
         many: true if more than 10,000 runs are meant.
     """
     from pvae import studies
@@ -59,6 +65,9 @@ def compare(
             jobs=jobs,
             executor=executor,
             threads=threads,
+            steps=steps,
+            seconds=seconds,
+            race=race,
             many=many,
             trust=trust,
             **options,

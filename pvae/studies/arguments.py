@@ -18,7 +18,7 @@ from pvae.messages import shorten, shown
 from pvae.training.fit import fit
 
 # They belong to each run, which the study gives its own.
-RESERVED = {"run", "resume", "progress", "seed", "vae", "classes", "label_dim"}
+RESERVED = {"run", "resume", "progress", "pause", "seed", "vae", "classes", "label_dim"}
 FIRST = {"data": "digits", "latent_dim": 10, "objective": "Trace_ELBO"}
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pvae.checks import check_size
+from pvae.evaluation.batching import check_seconds
 from pvae.storage import trust as trusted_modules
 from pvae.studies.metrics import Measures, check_metrics
 from pvae.studies.results import Results, collect
@@ -26,6 +27,9 @@ def compare(
     jobs: int = 1,
     executor: concurrent.futures.Executor | None = None,
     threads: int = 1,
+    steps: int | None = None,
+    seconds: float | None = None,
+    race: bool = False,
     many: bool = False,
     trust: str | Iterable[str] | None = None,
     progress: bool = True,
@@ -52,6 +56,10 @@ def compare(
         jobs: runs at a time, as processes of this machine.
         executor: runs on its workers instead, such as Dask's.
         threads: threads of each run. The bits of a run depend on it, and not on ``jobs``.
+        steps: gradient steps of each run, in place of epochs, so that batch sizes compare.
+        seconds: training time of each run; epochs are then the most it may take.
+        race: whether cells that are behind by more than their doubt are stopped early, by
+            successive halving (see `pvae.studies.race`).
         many: whether more than 10,000 runs are meant.
         trust: modules of your own that parts may be imported from, besides those of the given
             classes.
@@ -82,6 +90,8 @@ def compare(
         >>> [cell.name for cell in found.cells]
         ['latent_dim=2', 'latent_dim=4']
     """
+    if seconds is not None:
+        check_seconds(seconds)
     given = [trust] if isinstance(trust, str) else [*(trust or ())]
     if vary is None:
         if base is not None:
@@ -103,8 +113,10 @@ def compare(
             measures=measures,
             baseline=baseline,
             threads=check_size("threads", threads),
+            steps=None if steps is None else check_size("steps", steps),
+            seconds=seconds,
         )
         named = {m for cell in plan.cells for m in trusted_modules.outside(plan.config(cell))}
         opened = Study(study, plan.trusting([*named, *given]))
-    opened.run(executor, jobs, progress)
+    opened.run(executor, jobs, progress, race)
     return collect(opened)

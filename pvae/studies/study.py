@@ -28,10 +28,12 @@ from pvae.storage import configuration, files
 from pvae.storage.lock import lock
 from pvae.studies import arguments
 from pvae.studies.cells import MOST_RUNS, Cell, make_cells
-from pvae.studies.jobs import ITEMS, NUMBERS, Job, unpack
+from pvae.studies.jobs import ITEMS, NUMBERS, Job, reached, unpack
 from pvae.studies.metrics import Measured, Measures
 from pvae.studies.progress import Progress
+from pvae.studies.race import rungs
 from pvae.studies.worker import WORKERS, WorkerDied, run_on_worker
+from pvae.training.runs import Run
 
 ATTEMPTS = 4  # at a run whose worker was killed
 
@@ -59,6 +61,8 @@ class Plan:
     baseline: str | None = None
     trusted: tuple[str, ...] = ()
     threads: int = 1
+    steps: int | None = None
+    seconds: float | None = None
 
     @classmethod
     def make(
@@ -131,6 +135,8 @@ class Plan:
             "measures": asdict(self.measures) | {"metrics": list(self.measures.metrics)},
             "baseline": self.baseline,
             "threads": self.threads,
+            "steps": self.steps,
+            "seconds": self.seconds,
         }
 
     @classmethod
@@ -189,7 +195,9 @@ class Study:
     @staticmethod
     def place(plan: Plan, cell: Cell) -> str:
         """The folder of the runs of a cell: its name, and a hash of all arguments."""
-        content = json.dumps([plan.config(cell), plan.threads], sort_keys=True)
+        content = json.dumps(
+            [plan.config(cell), plan.threads, plan.steps, plan.seconds], sort_keys=True
+        )
         slug = re.sub(r"[^\w.=]+", "-", cell.name).strip("-.")[:60]
         return f"runs/{slug}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
 
@@ -207,6 +215,8 @@ class Study:
                 token=token,
                 threads=plan.threads,
                 trusted=plan.trusted,
+                steps=plan.steps,
+                seconds=plan.seconds,
             )
             for seed in plan.seeds
             for cell in plan.cells
@@ -232,7 +242,11 @@ class Study:
             ) from error
 
     def run(
-        self, executor: concurrent.futures.Executor | None = None, jobs: int = 1, show: bool = True
+        self,
+        executor: concurrent.futures.Executor | None = None,
+        jobs: int = 1,
+        show: bool = True,
+        race: bool = False,
     ) -> None:
         """Run what is not finished.
 
@@ -240,17 +254,19 @@ class Study:
             executor: where; ``None`` for processes of this machine.
             jobs: how many at a time on this machine.
             show: whether to show progress.
+            race: whether cells that are behind are stopped early (see `pvae.studies.race`).
 
         Raises:
             BlockingIOError: if another process runs the study.
             KeyboardInterrupt: on Ctrl-C; runs continue later where they were.
         """
         with self._writing():
-            waiting = [job for job in self.jobs() if not self.finished(job)]
             local = executor is None
             pool = executor or concurrent.futures.ThreadPoolExecutor(check_size("jobs", jobs))
             try:
-                self._run(pool, waiting, Progress(self.path, len(self.jobs()), len(waiting), show))
+                for rung in rungs(self, self.jobs()) if race else [self.jobs()]:
+                    waiting = [job for job in rung if not self.finished(job)]
+                    self._run(pool, waiting, Progress(self.path, len(rung), len(waiting), show))
             finally:
                 if local:
                     WORKERS.close()  # first, so that its threads end
@@ -298,8 +314,18 @@ class Study:
         files.write(path, sentence.encode())
 
     def finished(self, job: Job) -> bool:
-        """Whether a run is trained and measured as planned, or has failed."""
-        return self._failure(job).exists() or self.measured(job) is not None
+        """Whether a run is trained and measured as planned, or paused there, or has failed."""
+        if self._failure(job).exists() or self.measured(job) is not None:
+            return True
+        if job.pause is None:
+            return False
+        run = self.begun(job)
+        return run is not None and reached(job, run.history, run.config["epochs"])
+
+    def begun(self, job: Job) -> Run | None:
+        """The run folder of a job, if it has one."""
+        folder = self.path / job.place
+        return Run(folder, trust=self.plan.trusted) if (folder / "run.json").exists() else None
 
     def failure(self, job: Job) -> str | None:
         """Why a run failed, if it did."""

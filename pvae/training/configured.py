@@ -1,6 +1,6 @@
 """Training a VAE from a configuration, as the command line and studies do."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ def fit_configured(
     run: str | Path,
     resume: bool = False,
     progress: bool = True,
+    pause: Callable[[History], bool] | None = None,
 ) -> History:
     """Call `fit` with the arguments of a configuration.
 
@@ -55,6 +56,7 @@ def fit_configured(
         run: the run folder.
         resume: whether to continue the run in it.
         progress: whether to show progress.
+        pause: when to pause, as for `fit`.
     """
     scheduler = config["scheduler"]
     arguments = select(config, fit) | {
@@ -66,5 +68,6 @@ def fit_configured(
         "run": run,
         "resume": resume,
         "progress": progress,
+        "pause": pause,
     }
     return fit(**arguments)

@@ -37,6 +37,7 @@ def fit(
     seed: int = 0,
     run: str | Path | None = None,
     snapshots: bool = True,
+    pause: Callable[[History], bool] | None = None,
     resume: bool = False,
     progress: bool = True,
 ) -> History:
@@ -91,6 +92,8 @@ def fit(
         snapshots: whether the run folder keeps the weights at steps 0, 1, 2, 3, 4, 6, 8, 11, ...,
             for pictures over training time: about 30, of big models fewer, at most 128 MiB in all
             (see `pvae.training.snapshots.snapshot_steps`).
+        pause: called with the history after each epoch; where it returns true, training pauses as
+            if by Ctrl-C, and a resumed run continues there.
         resume: continue the run in that folder, with the same arguments except ``epochs``,
             ``patience``, ``compile`` and ``device``. Values chosen by ``"auto"`` stay the same for
             any number of epochs; features newer than the version that started the run stay off.
@@ -147,7 +150,7 @@ def fit(
     else:
         trainer.start(run)
     with trainer.running(progress):
-        while trainer.goes_on():
+        while trainer.goes_on(pause):
             if trainer.train_epoch():
                 trainer.evaluate_epoch()
                 trainer.checkpoint_epoch()

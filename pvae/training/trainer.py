@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -214,9 +214,15 @@ class Trainer:
         ):
             yield
 
-    def goes_on(self) -> bool:
-        """Whether there is another epoch to train; if not, `stopped` says why."""
+    def goes_on(self, pause: Callable[[History], bool] | None = None) -> bool:
+        """Whether there is another epoch to train now; if not, `stopped` says why.
+
+        Args:
+            pause: whether to interrupt training at this point of its history.
+        """
         self.stopped = self.stopped or self._ending()
+        if self.stopped is None and pause is not None and self.position.rows:
+            self.stopped = "interrupted" if pause(self._history()) else None
         return self.stopped is None
 
     def train_epoch(self) -> bool:
@@ -316,15 +322,13 @@ class Trainer:
 
     def finish(self) -> History:
         """Save the run, and load the kept weights into the VAE."""
-        vae, position, settings = self.vae, self.position, self.settings
+        vae, position = self.vae, self.position
         position.seconds = time.monotonic() - self.began
         self.writer.save(position, self.stopped)
         if position.best_weights:
             vae.load_state_dict(position.best_weights)
         vae.eval()
-        history = History(
-            position.rows, self.stopped, self.monitor.name(), settings.keep, self.notes
-        )
+        history = self._history()
         if position.rows:
             ending = [kept_note(history), unused_latents(vae, self.validation or self.train)]
             history.notes += filter(None, ending)
@@ -332,6 +336,10 @@ class Trainer:
             self.report.close()
             say(history.notes[len(self.notes) :])
         return history
+
+    def _history(self) -> History:
+        rows, settings = self.position.rows, self.settings
+        return History(rows, self.stopped, self.monitor.name(), settings.keep, self.notes)
 
     def _ending(self) -> str | None:
         """Why training ends before another epoch, if it does."""
