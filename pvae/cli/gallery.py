@@ -1,7 +1,6 @@
 """The pictures of a trained VAE: computes the arrays and plots them by `pvae.plots`."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,11 @@ from pvae.evaluation.summary import part_of
 from pvae.labels import Labels
 from pvae.plots.images import columns
 from pvae.seeds import seeded
-from pvae.training.checkpoint import weights_of
 from pvae.training.runs import Run
 from pvae.vae import VAE
 
 TILES = 20  # tiles along each side of the manifold
 POINTS = 5000  # maximum number of posterior means in a scatter plot
-EPOCHS = 6  # epochs in a row
 
 
 def plot(
@@ -32,7 +29,7 @@ def plot(
     """Plot every picture that applies to a run and its data.
 
     Args:
-        run: the run; its history and snapshots are plotted too.
+        run: the run; its history is plotted too.
         vae: its VAE.
         data: the data to reconstruct and encode.
         ellipses: whether two latents show each posterior as an ellipse.
@@ -50,7 +47,7 @@ def plot(
             "reconstructions": plots.reconstructions(
                 x.cpu(), vae.reconstruct(x, y).cpu(), value_range=limits
             ),
-            "samples": plots.samples(samples(vae, data, 64), **_named(vae, 64), value_range=limits),
+            "samples": plots.samples(samples(vae, data, 64), **named(vae, 64), value_range=limits),
             "interpolations": plots.interpolations(
                 interpolate(vae, data, 6).cpu(), value_range=limits
             ),
@@ -69,43 +66,7 @@ def plot(
     for name, figure in pictures.items():
         paths.append(folder / f"{name}.png")
         plots.save(figure, paths[-1])
-    return paths + _over_training(run, vae, data, folder)
-
-
-def _over_training(run: Run, vae: VAE, data: Dataset, folder: Path) -> list[Path]:
-    """Plot the latents or samples at a few epochs in a row, and at all saved epochs as a GIF."""
-    weights = run.snapshots | {run.info["epochs"]: "last.safetensors"}
-    if len(weights) < 2:
-        return []
-    frames, titles = [], []
-    now = weights_of(vae)
-    for epoch, name in weights.items():
-        run.restore(vae, name)
-        frames.append(_snapshot(vae, data))
-        titles.append(f"epoch {epoch}")
-    vae.load_state_dict(now)
-    row = sorted({round(i * (len(frames) - 1) / (EPOCHS - 1)) for i in range(EPOCHS)})
-    figure = plots.side_by_side([frames[i] for i in row], [titles[i] for i in row])
-    paths = [folder / "epochs.png", folder / "training.gif"]
-    plots.save(figure, paths[0])
-    plots.animate(frames, titles, paths[1])
     return paths
-
-
-def _snapshot(vae: VAE, data: Dataset) -> Callable:
-    """A plot function for one epoch: the latent scatter for two latents, else prior samples."""
-    limits = value_range(vae, data.domain, data.value_range)
-    if vae.latent_shape == (2,):
-        with seeded(0, vae.device):
-            mean, _, labels = latents(vae, data, [*reversed(data.parts.values())], most=2000)
-        return partial(_in_figure, plots.latent_scatter, mean, labels, classes=data.classes)
-    drawn = samples(vae, data, 25)
-    return partial(_in_figure, plots.samples, drawn, **_named(vae, 25), value_range=limits)
-
-
-def _in_figure(function: Callable, *args: object, **kwargs: object) -> object:
-    *arrays, figure = args
-    return function(*arrays, figure=figure, **kwargs)
 
 
 def samples(vae: VAE, data: Dataset, n: int, seed: int = 0, draw: bool = False) -> Tensor:
@@ -129,7 +90,7 @@ def class_names(labels: Labels, y: Tensor) -> list[str]:
     return [names[i] if i < len(names) else str(i) for i in y.tolist()]
 
 
-def _named(vae: VAE, n: int) -> dict[str, Any]:
+def named(vae: VAE, n: int) -> dict[str, Any]:
     """The labels argument of a plot of n `samples`: their classes, if there are any."""
     if vae.labels is None or vae.labels.classes is None:
         return {}

@@ -197,7 +197,7 @@ def plot(
         ellipses: show the posterior of each datum as an ellipse if there are two latents.
         device: auto, cpu, cuda, cuda:1, ...
     """
-    from pvae.cli import gallery
+    from pvae.cli import film, gallery
     from pvae.storage import files
 
     opened, vae, dataset, _ = open_run(run, data, device, "all")
@@ -205,3 +205,8 @@ def plot(
     folder = None if data is None else files.free(opened.figures / dataset.name)
     for path in gallery.plot(opened, vae, dataset, ellipses=ellipses, folder=folder):
         print(path)
+    try:
+        for path in film.plot(opened, vae, dataset, folder):
+            print(path)
+    except film.TooShort as error:
+        print(f"No film: {error}")

@@ -6,6 +6,7 @@ runs, so that help is printed at once.
 
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, Literal
 
 import pvae
@@ -55,6 +56,7 @@ def train(
     device: str = "auto",
     seed: int = 0,
     run: str | None = None,
+    snapshots: bool = True,
     resume: str | None = None,
 ) -> None:
     """Train a VAE and save a run folder with its weights, metrics and pictures.
@@ -99,6 +101,8 @@ def train(
         device: auto, cpu, cuda, cuda:1, ...
         seed: of all randomness, in initial weights and training.
         run: new folder for the run; by default runs/ and the name of the data.
+        snapshots: keep about 30 copies of the weights over training, at most 128 MiB in all, for
+            training.gif and epochs.png.
         resume: run folder to continue; all arguments are taken from there, except --epochs,
             --patience, --compile and --device if they are given.
     """
@@ -110,7 +114,7 @@ def train(
     import torch
     from torch.optim.lr_scheduler import LRScheduler
 
-    from pvae.cli import gallery, reports
+    from pvae.cli import film, gallery, reports
     from pvae.data.loading import load
     from pvae.factories import restore
     from pvae.storage import files, trust
@@ -144,6 +148,7 @@ def train(
         device=device,
         seed=seed,
         run=folder,
+        snapshots=snapshots,
         resume=resume is not None,
     )
     needed = "".join(f" --trust {module}" for module in trust.outside(config))
@@ -156,6 +161,8 @@ def train(
     print(reports.bounds_table(record))
     try:
         pictures = gallery.plot(opened, vae, dataset)
+        with suppress(film.TooShort):  # for example, as snapshots are false
+            pictures += film.plot(opened, vae, dataset)
         print(f"\nPictures: {', '.join(path.name for path in pictures)}")
     except ValueError as error:  # for example, a likelihood without a mean
         print(f"\nNo pictures: {error}")

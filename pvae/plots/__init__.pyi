@@ -4,13 +4,17 @@ from .comparisons import animate as animate
 from .comparisons import side_by_side as side_by_side
 from .curves import loss_curves as loss_curves
 from .draws import posterior_draws as posterior_draws
+from .embeddings import pca_maps as pca_maps
 from .embeddings import tsne as tsne
+from .embeddings import tsne_maps as tsne_maps
 from .files import save as save
 from .images import interpolations as interpolations
 from .images import reconstructions as reconstructions
 from .images import samples as samples
 from .imputation import imputations as imputations
 from .latents import latent_scatter as latent_scatter
+from .over_training import frames as frames
+from .over_training import over_training as over_training
 from .planes import latent_plane as latent_plane
 from .planes import manifold as manifold
 from .planes import percentiles as percentiles

@@ -18,7 +18,12 @@ from pvae.storage.files import write
 _MOST_COLUMNS = 4
 _TITLE = 0.25  # inches
 _FRAME_HEIGHT = 5.0  # inches
-_LAST_FRAMES = 3  # how many frames' time the last one is shown
+_TINT = 16  # a pixel whose channels differ by no more is grey
+_LAST_FRAMES = 3  # how many frames' time the last one is shown, but at least
+_LAST_SECONDS = 2.0
+_MOST_BYTES = 1_500_000
+# Greys and colours, as many as make a film of at most so many bytes.
+_PALETTES = ((64, 160), (32, 160), (16, 160), (8, 56), (4, 28))
 
 
 @style()
@@ -75,19 +80,21 @@ def animate(
 ) -> None:
     """Write several pictures as the frames of a looping GIF, each under its title.
 
-    The last frame is shown three times as long as the others. The file appears, or replaces an
-    earlier one, only when it is complete.
+    The last frame is shown three times as long as the others, and at least two seconds. A film
+    above 1.5 MB is written in fewer greys, and if that is not enough in fewer colours.
+    The file appears, or replaces an earlier one, only when it is complete.
 
     Args:
-        pictures: for each frame a function that plots it into the subfigure it is given.
+        pictures: for each of two or more frames a function that plots it into the subfigure it is
+            given.
         titles: the title of each.
         path: where to, with suffix ``.gif``; its folder is made if need be.
         seconds_per_frame: how long a frame is shown.
         aspect: width over height of each picture: about 1 of most, 2 of :func:`latent_plane`.
 
     Raises:
-        ValueError: if there is nothing to plot, the numbers of pictures and titles differ, the
-            suffix is another, or ``seconds_per_frame`` or ``aspect`` is not positive.
+        ValueError: if there are fewer than two frames, the numbers of pictures and titles differ,
+            the suffix is another, or ``seconds_per_frame`` or ``aspect`` is not positive.
         OSError: if the file cannot be written.
 
     Example:
@@ -101,6 +108,11 @@ def animate(
         ...     plots.animate(pictures, titles, f"{folder}/samples.gif")
     """
     _check(pictures, titles, aspect)
+    if len(pictures) < 2:
+        raise ValueError(
+            "A film needs at least 2 frames, but there is one picture: plot it into a figure, and "
+            "save that as .png."
+        )
     path = Path(path)
     if path.suffix.lower() != ".gif":
         raise ValueError(f"An animation is saved as .gif, but the path is {path}.")
@@ -108,24 +120,49 @@ def animate(
     if not seconds_per_frame >= 0.02:
         raise ValueError(f"seconds_per_frame must be at least 0.02, but it is {seconds_per_frame}.")
     frames = [_frame(plot, title, aspect) for plot, title in zip(pictures, titles, strict=True)]
-    # One palette for all frames, so that unchanged parts do not flicker; and one that covers all
-    # colours, however few pixels have them, so that classes can be told apart.
-    film = Image.fromarray(np.concatenate(frames)).quantize(method=Image.Quantize.MAXCOVERAGE)
-    height, width, _ = frames[0].shape
-    first, *rest = (
-        film.crop((0, top, width, top + height)) for top in range(0, film.height, height)
-    )
+    film = np.stack(frames)
+    for greys, colours in _PALETTES:
+        content = _as_gif(film, greys, colours, seconds_per_frame)
+        if len(content) <= _MOST_BYTES:
+            break
+    write(path, content)
+
+
+def _as_gif(film: np.ndarray, greys: int, colours: int, seconds_per_frame: float) -> bytes:
+    """A looping GIF of frames ``(k, height, width, 3)`` in so many greys and colours."""
+    first, *rest = _quantized(film, greys, colours)
     duration = 10 * round(100 * seconds_per_frame)
+    last = max(_LAST_FRAMES * duration, round(1000 * _LAST_SECONDS))
     buffer = io.BytesIO()
     first.save(
         buffer,
         "GIF",
         save_all=True,
         append_images=rest,
-        duration=[duration] * len(rest) + [_LAST_FRAMES * duration],
+        duration=[duration] * len(rest) + [last],
         loop=0,
     )
-    write(path, buffer.getvalue())
+    return buffer.getvalue()
+
+
+def _quantized(film: np.ndarray, greys: int, colours: int) -> list[Image.Image]:
+    """The frames in one palette for all, so that unchanged parts do not flicker.
+
+    Greys are apart, so that no grey picture is tinted and white stays white. The colours cover all
+    that there are, however few pixels have them, so that classes can be told apart.
+    """
+    palette = np.repeat(np.linspace(0, 255, greys).round().astype(np.uint8), 3)
+    indices = (film[..., 1] * ((greys - 1) / 255)).round().astype(np.uint8)
+    coloured = film.max(-1) - film.min(-1) > _TINT
+    if coloured.any():
+        pixels = Image.fromarray(film[coloured][None])
+        found = pixels.quantize(colours, Image.Quantize.MAXCOVERAGE)
+        palette = np.concatenate([palette, np.array(found.getpalette(), np.uint8)])
+        indices[coloured] = greys + np.asarray(found)[0]
+    frames = [Image.fromarray(frame) for frame in indices]
+    for frame in frames:
+        frame.putpalette(palette.tolist())
+    return frames
 
 
 def _frame(plot: Callable[[SubFigure], Any], title: str, aspect: float) -> np.ndarray:

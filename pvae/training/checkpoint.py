@@ -143,6 +143,7 @@ class Checkpoint:
                 "state.pt": tensors.pack_state(self.state(position)),
             },
             epochs=position.epoch,
+            step=position.step,
             stopped=stopped,
         )
 

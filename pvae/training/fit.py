@@ -36,6 +36,7 @@ def fit(
     device: str = "auto",
     seed: int = 0,
     run: str | Path | None = None,
+    snapshots: bool = True,
     resume: bool = False,
     progress: bool = True,
 ) -> History:
@@ -87,6 +88,9 @@ def fit(
         device: ``auto`` (CUDA if available), ``cpu``, ``cuda``, ``cuda:1``, ...
         seed: of all randomness in training.
         run: folder for the run, new or empty; ``None`` writes nothing to disk.
+        snapshots: whether the run folder keeps the weights at steps 0, 1, 2, 3, 4, 6, 8, 11, ...,
+            for pictures over training time: about 30, of big models fewer, at most 128 MiB in all
+            (see `pvae.training.snapshots.snapshot_steps`).
         resume: continue the run in that folder, with the same arguments except ``epochs``,
             ``patience``, ``compile`` and ``device``. Values chosen by ``"auto"`` stay the same for
             any number of epochs; features newer than the version that started the run stay off.
@@ -129,6 +133,7 @@ def fit(
         compile=compile,
         device=device,
         seed=seed,
+        snapshots=snapshots,
     )
     check_places(run, device)
     if resume and run is None:

@@ -19,7 +19,12 @@ from pvae.storage import configuration, files, schema, tensors
 from pvae.storage.schema import Count, Finite, Number
 
 FORMAT = 1
-BEFORE = {"warmup": 0, "monitor": "neg_elbo", "keep": "best"}  # of versions without these options
+BEFORE = {  # of versions without these options
+    "warmup": 0,
+    "monitor": "neg_elbo",
+    "keep": "best",
+    "snapshots": False,
+}
 MLP_PATH = "pvae.networks.MLP"
 
 _INFO = {
@@ -29,6 +34,7 @@ _INFO = {
     "device?": str,
     "dtype?": {None, "float16", "bfloat16", "float32", "float64"},
     "epochs": Count,
+    "step?": Count,
     "stopped?": {None, "finished", "early", "interrupted", "failed"},
     "data": {
         "name": str,
@@ -75,6 +81,7 @@ _CONFIG = {
     "seed?": Count,
     "monitor?": str,
     "keep?": {"best", "last"},
+    "snapshots?": bool,
 }
 _ROW = {
     "epoch": Count,
@@ -83,7 +90,7 @@ _ROW = {
     "loss": Finite,
     "*": Number,
 }
-_SNAPSHOT = re.compile(r"epoch-(\d{6,12})\.safetensors")
+_SNAPSHOT = re.compile(r"(step|epoch)-(\d{6,12})\.safetensors")
 _MOST_INFO = 2**24
 _MOST_METRICS = 2**30
 
@@ -205,17 +212,28 @@ def check_row(row: Any, number: int, source: object, where: str) -> None:
         raise ValueError(f"{source} is damaged: {where} {number} is not of epoch {number}.")
 
 
-def snapshot_name(epoch: int) -> str:
-    """The name of the snapshot with the weights after an epoch."""
-    return f"snapshots/epoch-{epoch:06d}.safetensors"
+def snapshot_name(step: int) -> str:
+    """The name of the snapshot with the weights after a gradient step."""
+    return f"snapshots/step-{step:07d}.safetensors"
 
 
-def snapshots(folder: Path) -> dict[int, str]:
-    """The file names of the snapshots in a folder, by epoch."""
-    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    found = [_SNAPSHOT.fullmatch(name) for name in names]
-    epochs = sorted(int(match[1]) for match in found if match)
-    return {epoch: snapshot_name(epoch) for epoch in epochs}
+def snapshots(folder: Path, rows: Iterable[Mapping[str, Any]]) -> dict[int, str]:
+    """The file names of the snapshots in a folder, by gradient step.
+
+    Args:
+        folder: the folder.
+        rows: the metrics of the epochs. Earlier versions named snapshots by the epoch, and its row
+            has the step.
+    """
+    step_after = {0: 0} | {row["epoch"]: row["step"] for row in rows}
+    found = {}
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if match := _SNAPSHOT.fullmatch(path.name):
+            number = int(match[2])
+            step = number if match[1] == "step" else step_after.get(number)
+            if step is not None:
+                found[step] = f"snapshots/{path.name}"
+    return dict(sorted(found.items()))
 
 
 def describe_data(data: Dataset) -> dict[str, Any]:

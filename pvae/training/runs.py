@@ -7,7 +7,7 @@
     metrics.jsonl         the metrics of each epoch
     weights.safetensors   of the best epoch
     last.safetensors      of the last epoch
-    snapshots/            weights at epochs 0, 1, 2, 4, 8, ..., for pictures over training time
+    snapshots/            weights at steps 0, 1, 2, 3, 4, 6, 8, 11, ..., for pictures over training
     state.pt              the checkpoint for resuming: weights, optimizer, random state
     figures/              pictures
 
@@ -99,8 +99,17 @@ class Run:
         data: Dataset,
         device: torch.device,
         state: dict[str, Any],
+        snapshot: bool,
     ) -> "Run":
         """Create a run folder, which appears complete with its first state or not at all.
+
+        Args:
+            path: the folder, new or empty.
+            config: the configuration.
+            data: the training data.
+            device: where training runs.
+            state: the state before the first step.
+            snapshot: whether to keep its weights as the snapshot of step 0.
 
         Raises:
             FileExistsError: if the folder exists and is not empty.
@@ -111,9 +120,10 @@ class Run:
         dtypes = records.floating(state["weights"])
         contents = {
             "config.yaml": records.as_yaml(config),
-            records.snapshot_name(0): tensors.pack_weights(state["weights"]),
             "state.pt": tensors.pack_state(state),
         }
+        if snapshot:
+            contents[records.snapshot_name(0)] = tensors.pack_weights(state["weights"])
         info = {
             "format": records.FORMAT,
             "pvae": __version__,
@@ -287,8 +297,8 @@ class Run:
 
     @property
     def snapshots(self) -> dict[int, str]:
-        """The file names of the snapshots, by epoch."""
-        return records.snapshots(self.path / "snapshots")
+        """The file names of the snapshots, by gradient step."""
+        return records.snapshots(self.path / "snapshots", self.history.rows)
 
     def write(self, name: str, record: Mapping[str, Any]) -> None:
         """Write a JSON file of the run."""

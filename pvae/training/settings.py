@@ -42,6 +42,7 @@ class Settings:
     compile: bool | str
     device: str
     seed: int
+    snapshots: bool
 
     def __post_init__(self) -> None:
         numbers = ("epochs", "batch_size", "clip_norm", "seed")
@@ -51,6 +52,8 @@ class Settings:
         monitor, keep = check_monitor(self.monitor, self.keep)
         if not isinstance(self.compile, bool) and self.compile != "auto":
             raise ValueError(f"compile is {shown(self.compile)}: it must be 'auto', True or False.")
+        if not isinstance(self.snapshots, bool):
+            raise ValueError(f"snapshots is {shown(self.snapshots)}: it must be True or False.")
         objective = Trace_ELBO() if self.objective is None else check_objective(self.objective)
         check_factory("optimizer", self.optimizer)
         if self.scheduler is not None:
@@ -66,6 +69,7 @@ class Settings:
             patience=begun.get("patience") if self.patience == "auto" else self.patience,
             monitor=lacking.get("monitor", self.monitor),
             keep=lacking.get("keep", self.keep),
+            snapshots=lacking.get("snapshots", self.snapshots),
         )
 
     def planned(self, data: Dataset) -> "Settings":
@@ -111,6 +115,7 @@ class Settings:
             "compile": self.compile,
             "device": str(self.device),
             "seed": int(self.seed),
+            "snapshots": self.snapshots,
         }
 
 

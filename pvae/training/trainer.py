@@ -34,6 +34,7 @@ from pvae.training.resuming import check_saved, rehearse
 from pvae.training.runs import Run
 from pvae.training.selection import Monitor
 from pvae.training.settings import Settings
+from pvae.training.snapshots import snapshot_steps
 from pvae.training.threads import threads_for
 from pvae.training.unused_latents import unused_latents
 from pvae.training.writer import FolderWriter, Writer
@@ -86,8 +87,9 @@ class Trainer:
         self.position = Position()
         if folder is not None:
             state = self.checkpoint.state(self.position)
-            run = Run.create(folder, config, self.data, self.device, state)
-            self.writer = FolderWriter(run, self.checkpoint)
+            steps = self._snapshot_steps()
+            run = Run.create(folder, config, self.data, self.device, state, snapshot=0 in steps)
+            self.writer = FolderWriter(run, self.checkpoint, steps)
         self.mode = self._choose_mode()
 
     def resume(self, folder: str | Path) -> None:
@@ -121,7 +123,7 @@ class Trainer:
             )
         if self._ending() is None:
             rehearse(self.checkpoint, self.position, self.train.first(self.size), source)
-        self.writer = FolderWriter(run, self.checkpoint, config)
+        self.writer = FolderWriter(run, self.checkpoint, self._snapshot_steps(), config)
         self.mode = self._choose_mode(run.info.get("mode", "eager"))
 
     def _prepare(self) -> None:
@@ -150,6 +152,12 @@ class Trainer:
         self.monitor.check(vae)
         self.checkpoint = Checkpoint(vae, self.optim, self.schedule, self.objective, self.device)
         self.work = self.size * _look(self.objective, vae, self.train)
+
+    def _snapshot_steps(self) -> frozenset[int]:
+        """The steps after which the run folder keeps the weights."""
+        if not self.settings.snapshots:
+            return frozenset()
+        return snapshot_steps(sum(w.nbytes for w in self.vae.state_dict().values()))
 
     def _begin_at_data(self) -> None:
         """Initialize trainable parts from the data, if they support it."""
@@ -302,7 +310,7 @@ class Trainer:
     def checkpoint_epoch(self) -> None:
         """Keep the state after an epoch as the last good one."""
         self.good = self.checkpoint.state(self.position)
-        self.writer.epoch(self.position, self.good)
+        self.writer.epoch(self.position)
 
     # Finish ------------------------------------------------------------------------------------
 

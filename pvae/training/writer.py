@@ -1,12 +1,12 @@
 """Writers of a training run: to a run folder, or to nothing."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from pvae.storage.tensors import pack_weights
-from pvae.training.checkpoint import Checkpoint, Position
+from pvae.training.checkpoint import Checkpoint, Position, weights_of
 from pvae.training.records import snapshot_name
 from pvae.training.runs import Run
 
@@ -26,10 +26,10 @@ class Writer:
         return nullcontext()
 
     def step(self, position: Position) -> None:
-        """Write a checkpoint after a gradient step, if the last one is old."""
+        """Write a snapshot after some gradient steps, and a checkpoint if the last one is old."""
 
-    def epoch(self, position: Position, state: Mapping[str, Any]) -> None:
-        """Write a snapshot after some epochs, and a checkpoint if the last one is old."""
+    def epoch(self, position: Position) -> None:
+        """Write a checkpoint after an epoch, if the last one is old."""
 
     def save(self, position: Position, stopped: str | None) -> None:
         """Write a checkpoint, and the reason why training ended."""
@@ -41,14 +41,20 @@ class FolderWriter(Writer):
     Args:
         run: the run folder.
         checkpoint: the state of training.
+        steps: the steps after which to write a snapshot.
         config: the configuration, if it may have changed since the folder was created.
     """
 
     def __init__(
-        self, run: Run, checkpoint: Checkpoint, config: Mapping[str, Any] | None = None
+        self,
+        run: Run,
+        checkpoint: Checkpoint,
+        steps: Collection[int],
+        config: Mapping[str, Any] | None = None,
     ) -> None:
         self.run = run
         self.checkpoint = checkpoint
+        self.steps = steps
         self.config = config
         self.saved = time.monotonic()
         self.where = f" and {run.path}"
@@ -67,15 +73,16 @@ class FolderWriter(Writer):
             yield
 
     def step(self, position: Position) -> None:
-        """Write a checkpoint after a gradient step, if the last one is old."""
+        """Write a snapshot after some gradient steps, and a checkpoint if the last one is old."""
+        if position.step in self.steps:
+            weights = weights_of(self.checkpoint.vae)
+            self.run.write_files({snapshot_name(position.step): pack_weights(weights)})
+        self.epoch(position)
+
+    def epoch(self, position: Position) -> None:
+        """Write a checkpoint after an epoch, if the last one is old."""
         if time.monotonic() - self.saved > SECONDS_BETWEEN_CHECKPOINTS:
             self.save(position, None)
-
-    def epoch(self, position: Position, state: Mapping[str, Any]) -> None:
-        """Write a snapshot after epochs 1, 2, 4, 8, ..., and a checkpoint if the last is old."""
-        if position.epoch & (position.epoch - 1) == 0:
-            self.run.write_files({snapshot_name(position.epoch): pack_weights(state["weights"])})
-        self.step(position)
 
     def save(self, position: Position, stopped: str | None) -> None:
         """Write a checkpoint, and the reason why training ended."""

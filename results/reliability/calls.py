@@ -12,7 +12,7 @@ import pyro
 import torch
 
 import pvae
-from pvae.cli import gallery
+from pvae.cli import film, gallery
 from results.reliability.watch import Outcome, attempt, command
 
 WRONG: dict[str, Any] = {
@@ -150,7 +150,7 @@ class Calls:
 
     def prepare(self, folder: Path) -> None:
         """Train a run for the commands, and list the calls."""
-        gallery.plot = lambda *_, **__: []  # pictures only take time
+        gallery.plot = film.plot = lambda *_, **__: []  # pictures only take time
         self.run = folder / "run"
         options = "--latent_dim 2 --epochs 1 --compile false --device cpu --run"
         command("train", *options.split(), str(self.run))

@@ -20,7 +20,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 import pvae
-from pvae.cli import gallery
+from pvae.cli import film, gallery
 from pvae.storage import tensors
 from pvae.training import records
 from results.reliability.watch import (
@@ -43,7 +43,7 @@ RUNS = {
 }
 OTHER = f"{QUICK} --seed 1"  # another run of the parts of plain
 
-WEIGHTS = ("weights.safetensors", "last.safetensors", "snapshots/epoch-000001.safetensors")
+WEIGHTS = ("weights.safetensors", "last.safetensors", "snapshots/step-0000001.safetensors")
 BINARY = (*WEIGHTS, "state.pt")
 TEXTS = ("config.yaml", "run.json", "metrics.jsonl")
 
@@ -65,7 +65,7 @@ class Folders:
 
     def prepare(self, folder: Path) -> None:
         """Train the runs, and keep what reading gives without damage."""
-        gallery.plot = lambda *_, **__: []  # pictures only take time
+        gallery.plot = film.plot = lambda *_, **__: []  # pictures only take time
         self.base = folder
         self.expected = {}
         for name, options in (self.runs | {"other": OTHER}).items():
@@ -491,9 +491,9 @@ def odd_folder(rng: random.Random, folder: Path) -> None:
         replaced(os.mkfifo),
         lambda: shutil.rmtree(run / "snapshots"),
         lambda: (shutil.rmtree(run / "snapshots"), (run / "snapshots").write_text("a file")),
-        lambda: (run / "snapshots" / "epoch-9999999999999999999999.safetensors").write_text("x"),
-        lambda: (run / "snapshots" / "epoch-1x.safetensors").write_text("x"),
-        lambda: (run / "snapshots" / "epoch-000009.safetensors").symlink_to("/dev/zero"),
+        lambda: (run / "snapshots" / "step-9999999999999999999999.safetensors").write_text("x"),
+        lambda: (run / "snapshots" / "step-1x.safetensors").write_text("x"),
+        lambda: (run / "snapshots" / "step-0000009.safetensors").symlink_to("/dev/zero"),
         lambda: (run / "figures").write_text("a file"),
         lambda: (run / "loop").symlink_to("."),
         lambda: (run / ".state.pt-abc").write_text("x"),

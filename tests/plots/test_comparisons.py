@@ -81,7 +81,7 @@ def test_animation(tmp_path):
         seconds_per_frame=0.5,
     )
     shown, loop = frames(path)
-    assert [duration for duration, _ in shown] == [500, 500, 1500]
+    assert [duration for duration, _ in shown] == [500, 500, 2000]
     assert loop == 0
     assert len({pixels.shape for _, pixels in shown}) == 1
     for (_, pixels), value in zip(shown, values, strict=True):
@@ -124,11 +124,35 @@ def test_rare_colours_survive(tmp_path):
             figure=figure,
         )
 
-    plots.animate([draw], ["a"], tmp_path / "film.gif", aspect=2)
+    plots.animate([draw, draw], ["a", "b"], tmp_path / "film.gif", aspect=2)
     with Image.open(tmp_path / "film.gif") as film:
         pixels = np.asarray(film.convert("RGB")).reshape(-1, 3) / 255
     for colour in PALETTE:
         assert np.abs(pixels - to_rgb(colour)).max(-1).min() < 0.03
+
+
+def test_greys_stay_grey_beside_colours(tmp_path):
+    def draw(figure):
+        left, right = figure.subfigures(1, 2)
+        plots.latent_scatter(np.random.default_rng(0).normal(size=(10, 2)), range(10), figure=left)
+        plots.samples(np.linspace(0, 1, 64).reshape(1, 1, 8, 8), figure=right)
+
+    plots.animate([draw, draw], ["a", "b"], tmp_path / "film.gif", aspect=2)
+    with Image.open(tmp_path / "film.gif") as film:
+        pixels = np.asarray(film.convert("RGB")).astype(int)
+    assert (np.ptp(pixels[60:-60, -200:-150], axis=-1) == 0).all()
+    assert (pixels[-3, 3] == 255).all()
+
+
+def test_a_film_is_bounded(tmp_path):
+    noise = np.random.default_rng(0).random((8, 25, 3, 48, 48))
+    draws = [partial(_samples, x) for x in noise]
+    plots.animate(draws, [f"step {i}" for i in range(8)], tmp_path / "film.gif")
+    assert (tmp_path / "film.gif").stat().st_size < 3e6
+
+
+def _samples(x, figure):
+    plots.samples(x, figure=figure)
 
 
 def test_a_failure_leaves_the_file_of_before(tmp_path):
@@ -162,8 +186,12 @@ def test_errors(draws, titles, options, match, tmp_path):
 
 def test_animation_errors(tmp_path):
     with pytest.raises(ValueError, match=r"saved as \.gif"):
-        plots.animate([grey(0)], ["a"], tmp_path / "film.mp4")
+        plots.animate([grey(0)] * 2, ["a", "b"], tmp_path / "film.mp4")
     for seconds in (0, -1, float("nan")):
         with pytest.raises(ValueError, match="seconds_per_frame must be at least"):
-            plots.animate([grey(0)], ["a"], tmp_path / "film.gif", seconds_per_frame=seconds)
+            plots.animate(
+                [grey(0)] * 2, ["a", "b"], tmp_path / "film.gif", seconds_per_frame=seconds
+            )
+    with pytest.raises(ValueError, match="at least 2 frames, but there is one picture"):
+        plots.animate([grey(0)], ["a"], tmp_path / "film.gif")
     assert not os.listdir(tmp_path)

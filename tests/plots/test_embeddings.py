@@ -102,3 +102,46 @@ def test_a_collapsed_posterior():
 def test_one_label_for_each_point():
     with pytest.raises(ValueError, match="labels must have shape"):
         plots.tsne(torch.randn(50, 8), torch.zeros(49, dtype=torch.int64))
+
+
+def test_maps_over_training_are_aligned():
+    mean, labels = blobs(60)
+    start = np.random.default_rng(1).normal(size=mean.shape)
+    turned = mean @ np.linalg.qr(np.random.default_rng(2).normal(size=(8, 8)))[0]
+    maps = plots.tsne_maps(np.stack([start, mean, turned]))
+    assert maps.shape == (3, 60, 2)
+    centres = [np.array([at[labels == c].mean(0) for c in range(3)]) for at in maps[1:]]
+    apart = np.linalg.norm(centres[0][0] - centres[0][1])
+    assert np.linalg.norm(centres[0] - centres[1], axis=1).max() < apart / 3
+    np.testing.assert_array_equal(maps, plots.tsne_maps(np.stack([start, mean, turned])))
+
+
+def test_means_that_are_all_the_same_are_one_point():
+    mean, _ = blobs(30)
+    maps = plots.tsne_maps(np.stack([np.zeros_like(mean), mean, np.ones_like(mean)]))
+    assert not maps[0].any()
+    assert maps[1].std() > 0.1
+    assert not maps[2].any()
+
+
+def test_principal_components_of_the_last_means():
+    rng = np.random.default_rng(0)
+    axes = np.linalg.qr(rng.normal(size=(6, 6)))[0]
+    last = rng.normal(size=(500, 6)) * [5, 3, 0.1, 0.1, 0.1, 0.1] @ axes.T + 1
+    maps = plots.pca_maps(torch.tensor(np.stack([last / 2, last])))
+    assert maps[1].mean(0) == pytest.approx([0, 0], abs=1e-9)
+    assert maps[1].std(0) == pytest.approx([5, 3], rel=0.1)
+    # One linear map: half the means are half as far apart.
+    np.testing.assert_allclose(np.diff(maps[0], axis=0), np.diff(maps[1], axis=0) / 2)
+    # Their signs are chosen, not those that the decomposition happens to have.
+    np.testing.assert_allclose(plots.pca_maps(np.stack([last[::-1]]))[0], maps[1][::-1], atol=1e-8)
+
+
+def test_too_little_to_map():
+    with pytest.raises(ValueError, match="at least 5 points of at least 2 latents, but means has"):
+        plots.tsne_maps(torch.randn(3, 4, 8))
+    with pytest.raises(ValueError, match="at least 2 points of at least 2 latents"):
+        plots.pca_maps(torch.randn(3, 50, 1))
+    for maps in (plots.tsne_maps, plots.pca_maps):
+        with pytest.raises(ValueError, match=r"means must have shape \(k, n, latent_dim\)"):
+            maps(torch.randn(50, 8))

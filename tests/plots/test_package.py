@@ -4,12 +4,15 @@ from pvae import plots
 def test_public_names():
     assert sorted(plots.__all__) == [
         "animate",
+        "frames",
         "imputations",
         "interpolations",
         "latent_plane",
         "latent_scatter",
         "loss_curves",
         "manifold",
+        "over_training",
+        "pca_maps",
         "percentiles",
         "posterior_draws",
         "rank_histograms",
@@ -19,4 +22,5 @@ def test_public_names():
         "save",
         "side_by_side",
         "tsne",
+        "tsne_maps",
     ]

@@ -48,14 +48,13 @@ def test_what_a_run_leaves(run):
         "weights.safetensors",
         "last.safetensors",
         "state.pt",
-        "snapshots/epoch-000000.safetensors",
-        "snapshots/epoch-000001.safetensors",
-        "snapshots/epoch-000002.safetensors",
+        *(f"snapshots/step-{step:07d}.safetensors" for step in (0, 1, 2, 3, 4, 6, 8, 11)),
     }
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in rows] == [1, 2]
     info = json.loads((run / "run.json").read_text())
-    assert (info["epochs"], info["stopped"], info["pvae"]) == (2, "finished", pvae.__version__)
+    assert (info["epochs"], info["step"], info["stopped"]) == (2, 12, "finished")
+    assert info["pvae"] == pvae.__version__
 
 
 def test_load_gives_back_the_model(trained):
@@ -210,7 +209,7 @@ FILES = [
     "metrics.jsonl",
     "weights.safetensors",
     "last.safetensors",
-    "snapshots/epoch-000001.safetensors",
+    "snapshots/step-0000001.safetensors",
     "state.pt",
 ]
 
@@ -326,25 +325,25 @@ def test_weights_of_another_dtype_are_refused_and_not_cast(run):
 
 
 def test_swapped_weights_are_found(run):
-    first, second = (run / f"snapshots/epoch-00000{i}.safetensors" for i in (1, 2))
+    first, second = (run / f"snapshots/step-000000{i}.safetensors" for i in (1, 2))
     content = first.read_bytes(), second.read_bytes()
     first.write_bytes(content[1])
     second.write_bytes(content[0])
     with pytest.raises(ValueError, match="its checksum does not match"):
-        Run(run).vae("snapshots/epoch-000001.safetensors")
+        Run(run).vae("snapshots/step-0000001.safetensors")
 
 
 def test_odd_names_among_the_snapshots(run):
     for name in (
-        "epoch-1x.safetensors",
-        "epoch-" + "9" * 30 + ".safetensors",
-        "epoch-1.safetensors",
+        "step-1x.safetensors",
+        "step-" + "9" * 30 + ".safetensors",
+        "step-1.safetensors",
     ):
         (run / "snapshots" / name).write_bytes(b"")
-    (run / "snapshots" / "epoch-000004.safetensors").symlink_to("/dev/zero")
-    assert list(Run(run).snapshots) == [0, 1, 2, 4]
+    (run / "snapshots" / "step-0000016.safetensors").symlink_to("/dev/zero")
+    assert list(Run(run).snapshots) == [0, 1, 2, 3, 4, 6, 8, 11, 16]
     with pytest.raises(ValueError, match="folder, pipe or device"):
-        Run(run).vae(Run(run).snapshots[4])
+        Run(run).vae(Run(run).snapshots[16])
 
 
 def state_with(run, change):
@@ -431,7 +430,7 @@ def test_a_next_step_that_fails_is_rehearsed(run):
     [
         ("evaluation.json", "a file is expected"),
         ("figures/loss.png", "a file is expected"),
-        ("snapshots/epoch-000004.safetensors", "a file is expected"),
+        ("snapshots/step-0000016.safetensors", "a file is expected"),
     ],
 )
 def test_a_folder_in_the_place_of_a_file_is_refused_at_once(run, name, sentence):
@@ -554,7 +553,7 @@ def test_between_any_two_files_the_checksums_hold(run, monkeypatch, fatal):
         replace(source, target)
 
     opened = Run(run)
-    names = ("weights.safetensors", "last.safetensors", "snapshots/epoch-000001.safetensors")
+    names = ("weights.safetensors", "last.safetensors", "snapshots/step-0000001.safetensors")
     monkeypatch.setattr(os, "replace", deadly)
     for _ in range(2):
         with contextlib.suppress(KeyboardInterrupt):

@@ -1,0 +1,211 @@
+"""Pictures of a VAE over its training: a film, and a row of its beginning, middle and end."""
+
+from collections.abc import Callable
+from functools import partial
+from math import ceil
+from pathlib import Path
+
+import torch
+from matplotlib.figure import FigureBase, SubFigure
+from torch import Tensor
+
+from pvae import plots
+from pvae.cli import gallery
+from pvae.data.dataset import Dataset
+from pvae.seeds import seeded
+from pvae.training.checkpoint import weights_of
+from pvae.training.runs import Run
+from pvae.vae import VAE
+
+POINTS = 2000  # posterior means in a map
+EMBEDDED = 400  # of these, how many t-SNE maps at three moments
+RECONSTRUCTED = 6  # inputs
+DRAWN = 30  # prior samples
+LEAST = 10  # posterior means, below which t-SNE has too little to arrange
+TILES = 15  # along each side of the manifold: more would make the film larger than 3 MB
+SECONDS = 0.25  # of a frame
+
+
+class TooShort(ValueError):
+    """A run has fewer than two moments to show."""
+
+
+def plot(run: Run, vae: VAE, data: Dataset, folder: Path | None = None) -> list[Path]:
+    """Plot a VAE over its training as ``epochs.png`` and ``training.gif``.
+
+    With two latents these are the posterior means and the manifold. With more they are a map of the
+    means (t-SNE in the row; in the film the principal components of the last means, since it costs
+    less and moves smoothly), reconstructions of the same inputs, and in the film samples from the
+    same noise. With one latent there is no map.
+
+    Args:
+        run: the run; its snapshots are plotted.
+        vae: its VAE, which has the same weights afterwards.
+        data: the data to reconstruct and encode.
+        folder: where to save them; the run's figures if ``None``.
+
+    Returns:
+        The paths of the pictures.
+
+    Raises:
+        TooShort: if the run kept no snapshots.
+        ValueError: if its data cannot be plotted.
+    """
+    folder = run.figures if folder is None else folder
+    now = weights_of(vae)
+    try:
+        with vae.evaluating():
+            moments = Moments(run, vae, data)
+            row, film = folder / "epochs.png", folder / "training.gif"
+            plots.save(_row(moments), row)
+            plots.animate(
+                _frames(moments),
+                moments.titles,
+                film,
+                seconds_per_frame=SECONDS,
+                aspect=2 if moments.latents > 1 else 1,
+            )
+    finally:
+        vae.load_state_dict(now)
+    return [row, film]
+
+
+class Moments:
+    """A VAE at the moments of its training that have a snapshot, and at the end.
+
+    Args:
+        run: the run.
+        vae: its VAE.
+        data: the data to reconstruct and encode.
+
+    Raises:
+        TooShort: if there are not two of them.
+    """
+
+    def __init__(self, run: Run, vae: VAE, data: Dataset) -> None:
+        self.run, self.vae, self.data = run, vae, data
+        rows = run.history.rows
+        last = run.info.get("step", rows[-1]["step"] if rows else 0)
+        # A run that failed may have snapshots after its last good state.
+        weights = {step: name for step, name in run.snapshots.items() if step < last}
+        weights[last] = "last.safetensors"
+        if len(weights) < 2:
+            raise TooShort(
+                f"{run.path} has no snapshots of its weights over training: it was trained with "
+                "snapshots false, by an earlier version, or its weights are above 128 MiB."
+            )
+        self.files = [*weights.values()]
+        self.steps = [*weights]
+        self.titles = [_title(step, rows[0]["step"] if rows else None) for step in weights]
+        self.limits = gallery.value_range(vae, data.domain, data.value_range)
+        with seeded(0, vae.device):
+            self.x, self.y = gallery.head(vae, data, RECONSTRUCTED)
+        means = [self._means(i) for i in range(len(weights))]
+        self.means = torch.stack([mean for mean, _ in means])
+        self.labels = means[0][1]
+        self.latents = self.means.shape[2]
+
+    def few(self) -> list[int]:
+        """The first moment, one at about two thirds of the logarithm of time, and the last."""
+        early = (self.steps[-1] + 1) ** (2 / 3)
+        nearest = min(range(len(self.steps)), key=lambda i: abs(self.steps[i] - early))
+        return sorted({0, nearest, len(self.steps) - 1})
+
+    def _at(self, i: int) -> VAE:
+        return self.run.restore(self.vae, self.files[i])
+
+    def _means(self, i: int) -> tuple[Tensor, Tensor | None]:
+        parts = [*reversed(self.data.parts.values())]
+        with seeded(0, self.vae.device):  # the same binarization at every moment
+            mean, _, labels = gallery.latents(self._at(i), self.data, parts, most=POINTS)
+        return mean.flatten(1), labels
+
+    # Each plots one moment into a figure. What it shows is computed when it is drawn, since the
+    # images of all moments may be more than fits into memory.
+
+    def plane(self, i: int, figure: SubFigure) -> None:
+        """The posterior means of two latents beside the manifold."""
+        images, z = gallery.manifold(self._at(i), self.data, TILES)
+        plots.latent_plane(
+            self.means[i],
+            images,
+            z,
+            self.labels,
+            classes=self.data.classes,
+            value_range=self.limits,
+            figure=figure,
+        )
+
+    def manifold(self, i: int, figure: SubFigure) -> None:
+        """The manifold of two latents."""
+        images, z = gallery.manifold(self._at(i), self.data, TILES)
+        plots.manifold(images, z, value_range=self.limits, figure=figure)
+
+    def reconstructions(self, i: int, figure: SubFigure) -> None:
+        """The same inputs and their reconstructions."""
+        with seeded(0, self.vae.device):
+            x_mean = self._at(i).reconstruct(self.x, self.y).cpu()
+        plots.reconstructions(self.x.cpu(), x_mean, value_range=self.limits, figure=figure)
+
+    def decoded(self, i: int, figure: SubFigure) -> None:
+        """Reconstructions of the same inputs over prior samples from the same noise."""
+        above, below = figure.subfigures(2, 1, height_ratios=[2, 5])
+        self.reconstructions(i, above)
+        drawn = gallery.samples(self.vae, self.data, DRAWN)
+        names = gallery.named(self.vae, DRAWN)
+        plots.samples(drawn, **names, value_range=self.limits, figure=below)
+        below.supylabel("prior samples", fontsize="small")
+
+
+def _row(moments: Moments) -> FigureBase:
+    """The first moment, an early one and the last in a row."""
+    few = moments.few()
+    titles = ["before training", *[moments.titles[i] for i in few[1:]]]
+    if moments.latents < 2:
+        return plots.side_by_side([partial(moments.decoded, i) for i in few], titles)
+    members = moments.labels, moments.data.classes if moments.labels is not None else None
+    if moments.latents == 2:
+        manifolds = [partial(moments.manifold, i) for i in few]
+        names = ("$z_1$", "$z_2$")
+        return plots.over_training(
+            moments.means[few], manifolds, titles, *members, axis_labels=names
+        )
+    means = moments.means[few, :EMBEDDED]
+    n = means.shape[1]
+    maps = plots.tsne_maps(means) if n >= LEAST else plots.pca_maps(means)
+    what = "t-SNE" if n >= LEAST else "principal components"
+    labels = None if members[0] is None else members[0][:EMBEDDED]
+    reconstructions = [partial(moments.reconstructions, i) for i in few]
+    return plots.over_training(
+        maps,
+        reconstructions,
+        titles,
+        labels,
+        members[1],
+        map_label=f"{what} of {n} means",
+        aspect=2.7,
+    )
+
+
+def _frames(moments: Moments) -> list[Callable[[SubFigure], None]]:
+    """A picture for every moment."""
+    every = range(len(moments.steps))
+    if moments.latents == 2:
+        return [partial(moments.plane, i) for i in every]
+    decoded = [partial(moments.decoded, i) for i in every]
+    if moments.latents < 2:
+        return decoded
+    classes = moments.data.classes if moments.labels is not None else None
+    return plots.frames(
+        plots.pca_maps(moments.means),
+        decoded,
+        moments.labels,
+        classes,
+        map_label=f"principal components of {moments.means.shape[1]:,} means",
+    )
+
+
+def _title(step: int, steps_per_epoch: int | None) -> str:
+    if steps_per_epoch is None or step == 0:
+        return f"step {step:,}"
+    return f"step {step:,}, epoch {ceil(step / steps_per_epoch):,}"
