@@ -27,6 +27,18 @@ CLAIMS: dict[str, list[str]] = {
         "passed.p_value.min() > 0.001 and (lazy_elbo - truth).mean() < -100",
         "(report.log_prob > bound).float().mean() > 0.9",
     ],
+    "07_labels": [
+        "abs(by_hand - by_pyro) < 1e-4 * abs(by_hand)",
+        "same < 1e-4 and same_prior < 1e-6",
+        "drawn.float().mean() > 0.85 and new_class.float().mean() > 0.85",
+        "correlation > 0.5 > 0.2 > abs(shuffled)",
+        "accuracy['without labels'] > accuracy['with labels'] + 0.2",
+        "worth.max() < math.log(10) + 1e-3 and 1.8 < worth.mean()",
+        "(marginal - without).mean() > 0",
+        "right.float().mean() > 0.9",
+        "(told_right.log_prob - told_wrong.log_prob).mean() > 10",
+        "by_ellipses.float().mean() > 0.4",
+    ],
     "08_anomalies_imputation_compression": [
         "abs(by_hand.mean() - normal.score.mean()) < 1",
         "min(dict(zip(small, odd.score))[k] for k in ('lion', 'flower', 'temple', 'gibberish'))"
