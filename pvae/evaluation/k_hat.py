@@ -7,7 +7,7 @@ from torch import Tensor
 
 UNRELIABLE = 0.7  # k-hat above which an estimate and its error are unreliable
 LEAST_SAMPLES = 25  # the largest fifth of them is a tail that can be fitted
-NEGLIGIBLE = 1e-12  # difference of weights, relative to the largest
+NEGLIGIBLE = 16  # difference of log-weights in units of their rounding
 
 
 def unreliable_share(k: Tensor) -> float:
@@ -26,8 +26,8 @@ def pareto_tail(log_w: Tensor) -> tuple[Tensor, Tensor]:
 
     Returns:
         The shape k-hat and the scale, relative to the largest weight, of each datum, shape (n,), in
-        float64. The shape is -inf if the largest weights are all equal, inf if most of them are,
-        and NaN for fewer than 25 draws.
+        float64. The shape is -inf if the largest weights are all equal up to rounding, inf if most
+        of them are, and NaN for fewer than 25 draws.
     """
     k = len(log_w)
     m = int(min(k / 5, 3 * math.sqrt(k)))
@@ -37,7 +37,9 @@ def pareto_tail(log_w: Tensor) -> tuple[Tensor, Tensor]:
     largest = log_w.double().topk(m + 1, 0).values.flip(0)
     relative = (largest - largest[-1]).exp()
     excess = relative[1:] - relative[0]
-    same, mostly = excess[-1] <= NEGLIGIBLE, excess[m // 4] <= 0
+    # The differences of the weights of an exact posterior are those of rounding, and no tail.
+    rounding = torch.finfo(log_w.dtype).eps * largest[-1].abs().clamp_min(1)
+    same, mostly = excess[-1] <= NEGLIGIBLE * rounding, excess[m // 4] <= 0
     count = 30 + int(math.sqrt(m))
     steps = torch.arange(1, count + 1, dtype=excess.dtype, device=excess.device).unsqueeze(-1)
     quartile = excess[int(m / 4 - 0.5)]

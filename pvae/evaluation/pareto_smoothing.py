@@ -85,7 +85,7 @@ def pareto_smoothed(
 
     def estimate(x: Tensor, y: Tensor | None) -> ParetoSmoothed:
         log_w = weigh(proposal_of(vae, x, y), x, y)
-        smoothed, k = zip(*map(smooth, log_w.double().cpu().T), strict=True)
+        smoothed, k = zip(*map(smooth, log_w.cpu().T), strict=True)
         log_prob = log_mean(torch.stack(smoothed, 1))
         return ParetoSmoothed(log_prob.to(log_w), torch.tensor(k).to(log_w))
 
@@ -98,16 +98,17 @@ def smooth(log_w: Tensor) -> tuple[Tensor, float]:
     """Smooth the tail of log-weights.
 
     Args:
-        log_w: log-weights of one datum, shape (K,), of float64 on the CPU.
+        log_w: log-weights of one datum, shape (K,), on the CPU.
 
     Returns:
-        The log-weights with the largest replaced, and k-hat.
+        The log-weights with the largest replaced, in float64, and k-hat.
     """
     from scipy.stats import genpareto
 
     count = len(log_w)
     m = int(min(count / 5, 3 * math.sqrt(count)))
     k, scale = (fit.item() for fit in pareto_tail(log_w.unsqueeze(-1)))
+    log_w = log_w.double()
     if math.isinf(k):
         return log_w, k
     order = log_w.argsort()

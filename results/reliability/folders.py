@@ -64,13 +64,8 @@ class Folders:
         self.runs = {name: RUNS[name] for name in names or RUNS}
 
     def prepare(self, folder: Path) -> None:
-<<<<<<< HEAD
         """Train the runs, and keep what reading gives without damage."""
-        gallery.plot = lambda *_, **__: []  # pictures only take time
-=======
-        """Train the runs, and keep what reading them undamaged gives."""
         gallery.plot = film.plot = lambda *_, **__: []  # pictures only take time
->>>>>>> films
         self.base = folder
         self.expected = {}
         for name, options in (self.runs | {"other": OTHER}).items():

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.stats import genpareto
 
-from pvae.evaluation import pareto_smoothed
+from pvae.evaluation import log_likelihood, pareto_smoothed
 from pvae.evaluation.pareto_smoothing import smooth
 from tests.evidence_cases import LinearGaussian
 
@@ -55,6 +55,16 @@ def test_equal_weights_have_no_tail():
     assert smooth(log_w)[1] == -math.inf
     log_w[:95] = -5.0
     assert smooth(log_w)[1] == math.inf
+
+
+def test_an_exact_posterior_has_no_tail_in_single_precision():
+    case = LinearGaussian()
+    x, vae = case.sample(40).float(), case.vae.float()
+    found = pareto_smoothed(vae, x, progress=False)
+    assert (found.pareto_k == -math.inf).all()
+    found = log_likelihood(vae, x, progress=False)
+    assert found.unreliable_share == 0
+    torch.testing.assert_close(found.log_prob, case.evidence.log_prob(x.double()).float())
 
 
 def test_few_samples_are_refused(vae, x):

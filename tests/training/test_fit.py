@@ -346,7 +346,7 @@ def test_killed_at_several_moments_and_resumed_equals_uninterrupted(tmp_path):
     for fatal_write in (3, 20, 71):
         assert train("killed", fatal_write) == -signal.SIGKILL
     (tmp_path / "killed" / ".gitignore").write_text("of the user's own")
-    assert any((tmp_path / "killed").glob(".*-*"))  # what was being written
+    assert any((tmp_path / "killed").rglob(".*-*"))  # what was being written
     assert train("killed", 0) == 0
     assert [path.name for path in (tmp_path / "killed").rglob(".*")] == [".gitignore"]
     names = Run(tmp_path / "straight").snapshots.values()
@@ -363,7 +363,7 @@ def test_more_epochs_on_resuming(digits, tmp_path):
     fit(build(), digits, epochs=4, run=once, warmup=20)
     fit(build(), digits, epochs=2, run=twice, warmup=20)
     fit(build(), digits, epochs=4, run=twice, resume=True)
-    assert len(Run(once).snapshots) == len(Run(twice).snapshots) == 13
+    assert len(Run(once).snapshots) == len(Run(twice).snapshots) == 12
     for name in ("last.safetensors", "config.yaml", *Run(once).snapshots.values()):
         assert (once / name).read_bytes() == (twice / name).read_bytes()
 

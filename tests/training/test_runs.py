@@ -324,13 +324,8 @@ def test_weights_of_another_dtype_are_refused_and_not_cast(run):
         pvae.load(run)
 
 
-<<<<<<< HEAD
 def test_swapped_weights_are_found(run):
-    first, second = (run / f"snapshots/epoch-00000{i}.safetensors" for i in (1, 2))
-=======
-def test_weights_that_change_places_are_found(run):
     first, second = (run / f"snapshots/step-000000{i}.safetensors" for i in (1, 2))
->>>>>>> films
     content = first.read_bytes(), second.read_bytes()
     first.write_bytes(content[1])
     second.write_bytes(content[0])

@@ -10,7 +10,56 @@ import pytest
 from tutorials.execute import MOST_BYTES, notebooks, read
 
 # Expressions in the names of the notebook, which hold after its last cell.
-CLAIMS: dict[str, list[str]] = {}
+CLAIMS: dict[str, list[str]] = {
+    "06_log_likelihood": [
+        "abs(elbo_error.mean()) < 0.05",
+        "(by_hand - truth).mean() < -2 and naive.effective_sample_size.median() < 3",
+        "abs(sampled_error[-1].mean()) < 0.1 and naive_error[-1].mean() < -20",
+        "abs((estimate - truth).mean()) < 0.02 and 0.7 < deviation.std() < 1.4",
+        "outcomes[1.2]['within'] > 0.85 and outcomes[0.4]['within'] < 0.6",
+        "outcomes[0.4]['found'].unreliable_share > 0.5",
+        "abs(missed - math.log(2)) < 0.05 and one_root.pareto_k.item() < 0.5",
+        "abs(roots.log_prob.item() - both_roots) < 0.3",
+        "-2 < lower[-1].mean() < 0 < upper[-1].mean() < 2",
+        "(truth[:20] - few.log_prob).mean() > 10 * few.standard_error.mean()",
+        "off_error.mean() < (sandwich.lower - exact).mean()",
+        "calibration[1.0].p_value.min() > 0.001 > calibration[0.7].p_value.max()",
+        "passed.p_value.min() > 0.001 and (lazy_elbo - truth).mean() < -100",
+        "(report.log_prob > bound).float().mean() > 0.9",
+    ],
+    "07_labels": [
+        "abs(by_hand - by_pyro) < 1e-4 * abs(by_hand)",
+        "same < 1e-4 and same_prior < 1e-6",
+        "drawn.float().mean() > 0.85 and new_class.float().mean() > 0.85",
+        "correlation > 0.5 > 0.2 > abs(shuffled)",
+        "accuracy['without labels'] > accuracy['with labels'] + 0.2",
+        "worth.max() < math.log(10) + 1e-3 and 1.8 < worth.mean()",
+        "(marginal - without).mean() > 0",
+        "right.float().mean() > 0.9",
+        "(told_right.log_prob - told_wrong.log_prob).mean() > 10",
+        "by_ellipses.float().mean() > 0.4",
+    ],
+    "08_anomalies_imputation_compression": [
+        "abs(by_hand.mean() - normal.score.mean()) < 1",
+        "min(dict(zip(small, odd.score))[k] for k in ('lion', 'flower', 'temple', 'gibberish'))"
+        " > normal.score.max()",
+        "as_bars.score.min() < normal.score.min()",
+        "(as_bars.score < normal.score.median()).all()",
+        "curves['likelihood'].area < 0.2 < 0.8 < curves['typicality'].area",
+        "curves['complexity'].area > 0.98",
+        "dict(zip(small, of_strange.score))['lion'] < of_digits.score.median()",
+        "dict(zip(small, of_strange.score))['flower'] < of_digits.score.max()",
+        "error_of(found.x).mean() < error_of(shortcut).mean()",
+        "abs(error_of(found.x).mean() - error_of(by_hand_x).mean()) < 0.01",
+        "(by_hand_x - found.x)[:, ~mask].square().mean().sqrt() < 0.04",
+        "all(abs(predicted - share) < 0.06 for predicted, share, spread in reliability)",
+        "distance(averaged).mean() < 0.8 * distance(x).mean()",
+        "abs(bits_by_hand.mean() - codes.neg_elbo.bits) < 5",
+        "0.5 < codes.neg_elbo.bits / codes.gzip.bits < 0.75",
+        "break_even > len(data.train)",
+        "dict(zip(small, strange_bits))['gibberish'] > raw",
+    ],
+}
 
 
 def named(path: Path) -> str:

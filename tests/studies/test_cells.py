@@ -1,0 +1,107 @@
+from functools import partial
+
+import pytest
+import torch
+from pyro.infer import Trace_ELBO
+
+import pvae
+from pvae.cli.commands import COMMANDS
+from pvae.cli.main import make_parser
+from pvae.studies.arguments import defaults, described
+from pvae.studies.cells import make_cells
+
+
+def test_the_defaults_are_those_of_the_command_line():
+    parser = make_parser({command.__name__: command for command in COMMANDS})
+    parsed = parser.parse_args(["train"]).train.as_dict()
+    ours = defaults()
+    assert ours.keys() == parsed.keys() - {"config", "trust", "run", "resume", "seed"}
+    for name, value in ours.items():
+        theirs = parsed[name]
+        if isinstance(value, dict):
+            assert value["class_path"] == theirs["class_path"]
+        else:
+            assert value == theirs, name
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("Flow", "pvae.priors.Flow"),
+        (pvae.priors.Flow, "pvae.priors.Flow"),
+        (partial(pvae.priors.Flow), "pvae.priors.Flow"),
+        ({"class_path": "Flow"}, "pvae.priors.Flow"),
+        ({"class_path": "my_module.Mine", "init_args": None}, "my_module.Mine"),
+    ],
+)
+def test_a_part_is_named_in_several_ways(value, expected):
+    assert described("prior", value) == {"class_path": expected, "init_args": {}}
+
+
+def test_other_arguments_become_plain():
+    assert described("objective", Trace_ELBO())["class_path"] == "pyro.infer.Trace_ELBO"
+    assert described("epochs", torch.tensor(3)) == 3
+    assert described("size", (8, 8)) == [8, 8]
+
+
+def test_a_grid_of_values_names_and_pairs():
+    cells = make_cells(
+        {
+            "prior": {
+                "plain": "StandardNormal",
+                "vamp": partial(pvae.priors.VampPrior, components=9),
+            },
+            "latent_dim, epochs": [[2, 100], [10, 50]],
+        }
+    )
+    assert [cell.name for cell in cells] == [
+        "plain, latent_dim=2, epochs=100",
+        "plain, latent_dim=10, epochs=50",
+        "vamp, latent_dim=2, epochs=100",
+        "vamp, latent_dim=10, epochs=50",
+    ]
+    assert cells[-1].changes == {
+        "prior": {"class_path": "pvae.priors.VampPrior", "init_args": {"components": 9}},
+        "latent_dim": 10,
+        "epochs": 50,
+    }
+
+
+def test_variants_are_named_sets_of_arguments():
+    cells = make_cells({"variants": {"wide": {"latent_dim": 50, "batch_size": 64}, "plain": {}}})
+    assert [(cell.name, dict(cell.changes)) for cell in cells] == [
+        ("wide", {"latent_dim": 50, "batch_size": 64}),
+        ("plain", {}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("vary", "kind", "said"),
+    [
+        ({"priro": ["Flow"]}, ValueError, "did you mean prior"),
+        ({"prior": []}, ValueError, "empty list"),
+        ({"prior": {}}, ValueError, "empty list"),
+        ({}, ValueError, "Nothing varies"),
+        ([("prior", ["Flow"])], ValueError, "Nothing varies"),
+        ({"prior": "Flow"}, TypeError, "give a list"),
+        ({"prior": {"class_path": "Flow"}}, TypeError, "a list of parts"),
+        ({"prior": ["Flw"]}, ValueError, "did you mean Flow"),
+        ({"prior": [3]}, ValueError, "The prior is 3"),
+        ({"prior": [{"class_path": "Flow", "layers": 3}]}, ValueError, "init_args"),
+        ({"seed": [1, 2]}, ValueError, "number of seeds"),
+        ({"run": ["a"]}, ValueError, "no argument of a run"),
+        ({"latent_dim": [2, 2]}, ValueError, "same name"),
+        ({"latent_dim": {"a": 2, "b": 2}}, ValueError, "are the same"),
+        ({"latent_dim, epochs": [[2]]}, ValueError, "1 values for 2"),
+        ({"latent_dim, epochs": [2, 3]}, TypeError, "must be a list"),
+        ({"latent_dim": [2], "variants": {"a": {"latent_dim": 3}}}, ValueError, "varies twice"),
+        ({"variants": {"a": 3}}, TypeError, "set of arguments"),
+        ({"epochs": [float("nan")]}, ValueError, "finite"),
+        ({"data": [object()]}, ValueError, "what a file can hold"),
+        ({3: [1]}, TypeError, "name of an argument"),
+    ],
+)
+def test_what_cannot_vary_is_refused(vary, kind, said):
+    with pytest.raises(kind, match=said) as raised:
+        make_cells(vary)
+    assert len(str(raised.value)) <= 300

@@ -1,0 +1,240 @@
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+
+import pvae
+from pvae.cli.main import main
+from pvae.storage.lock import lock
+from pvae.studies import Measures, Plan, Study, collect, compare
+from pvae.studies.worker import WORKERS
+
+SMALL = {"epochs": 2, "network": {"class_path": "MLP", "init_args": {"hidden": [8]}}}
+QUICK = Measures(metrics=("neg_elbo", "log_prob", "active_units"), num_samples=30, items=30)
+
+
+def plan(vary=None, seeds=2, **others):
+    return Plan.make(SMALL, vary or {"latent_dim": [2, 3]}, seeds, measures=QUICK, **others)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A study whose third cell fails, run by one process."""
+    study = Study(tmp_path_factory.mktemp("study") / "latents", plan({"latent_dim": [2, 3, 0]}))
+    study.run(show=False)
+    return study
+
+
+def weights(study):
+    return {
+        job.place: (study.path / job.place / "weights.safetensors").read_bytes()
+        for job in study.jobs()
+        if study.measured(job)
+    }
+
+
+def test_each_run_is_a_run_folder(finished):
+    job = finished.jobs()[0]
+    vae = pvae.load(finished.path / job.place)
+    assert vae.latent_shape == (2,)
+    measured = finished.measured(job)
+    assert measured.items["neg_elbo"].shape == (30,)
+    assert measured.numbers["steps"] == 24
+
+
+def test_a_run_that_fails_is_a_row_with_its_sentence(finished):
+    results = collect(finished)
+    two, three, none = results.cells
+    assert two.seeds == three.seeds == (0, 1)
+    assert none.seeds == ()
+    assert "latent_dim is 0" in none.failures[0]
+    assert np.isnan(none.estimates["neg_elbo"].mean)
+    compared = {(c.metric, c.cell, c.reference) for c in results.comparisons}
+    assert len(compared) == 2
+    assert {c.verdict for c in results.comparisons} <= {"better", "worse", "undecided"}
+    assert all(
+        v is None or isinstance(v, float) for v in results.as_dict()["cells"][2]["costs"].values()
+    )
+
+
+def test_items_and_draws_are_the_same_for_every_cell(finished):
+    """A difference of a cell and itself with other weights has the items in common."""
+    first, second = (finished.measured(job).items["neg_elbo"] for job in finished.jobs()[:2])
+    assert np.corrcoef(first, second)[0, 1] > 0.5
+
+
+def test_jobs_side_by_side_give_the_same_bits(finished, tmp_path):
+    other = Study(tmp_path / "side-by-side", plan())
+    other.run(jobs=2, show=False)
+    assert weights(other) == {k: v for k, v in weights(finished).items() if k in weights(other)}
+    assert len(weights(other)) == 4
+
+
+def test_finished_runs_are_not_repeated_and_changed_cells_are_said(finished):
+    before = weights(finished)
+    times = {p: (finished.path / p / "weights.safetensors").stat().st_mtime_ns for p in before}
+    changed = Study(finished.path, plan({"latent_dim": [2, 3]}))
+    assert "2 of 2 cells stay" in changed.notes[0]
+    changed.run(show=False)
+    for place, then in times.items():
+        assert (finished.path / place / "weights.safetensors").stat().st_mtime_ns == then
+
+
+def test_a_killed_worker_loses_nothing(finished, tmp_path):
+    study = Study(tmp_path / "killed", plan())
+
+    def kill():
+        """Kill the process of a run as soon as it trains, twice."""
+        for _ in range(2):
+            while not any(worker.process for worker in WORKERS.all):
+                time.sleep(0.01)
+            while not list(study.path.glob("runs/*/*/run.json")):
+                time.sleep(0.01)
+            for worker in WORKERS.all:
+                if worker.process:
+                    os.kill(worker.process.pid, signal.SIGKILL)
+            time.sleep(1.0)
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    study.run(show=False)
+    killer.join()
+    assert weights(study) == {k: v for k, v in weights(finished).items() if k in weights(study)}
+    assert len(weights(study)) == 4
+
+
+def test_a_run_elsewhere_comes_back_with_its_files(finished, tmp_path):
+    """A worker that does not see the study folder sends the run."""
+    study = Study(tmp_path / "elsewhere", plan(seeds=1))
+
+    class Elsewhere:
+        """An executor whose workers have another disk."""
+
+        def submit(self, function, job):
+            from dataclasses import replace
+
+            from tests.studies.futures import done
+
+            return done(function, replace(job, study=str(tmp_path / "nowhere")))
+
+    study.run(Elsewhere(), show=False)
+    WORKERS.close()
+    assert weights(study) == {k: v for k, v in weights(finished).items() if k in weights(study)}
+    assert len(weights(study)) == 2
+
+
+def test_a_second_process_is_refused(finished):
+    with lock(finished.path), pytest.raises(BlockingIOError, match="Another process runs"):
+        Study(finished.path).run(show=False)
+
+
+def test_another_study_in_the_folder_is_refused(finished, tmp_path):
+    with pytest.raises(FileExistsError, match="another study"):
+        Study(finished.path, plan({"latent_dim": [7, 8]}))
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError, match="is not a study"):
+        Study(tmp_path, plan())
+    with pytest.raises(FileNotFoundError, match="no study"):
+        Study(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"vary": {"latent_dim": [2]}}, "one cell only"),
+        ({"seeds": 0}, "seeds is 0"),
+        ({"seeds": [1, 1]}, "differ"),
+        ({"seeds": [-1]}, "whole numbers"),
+        ({"seeds": 5001}, "many=True"),
+        ({"baseline": "none"}, "no cell 'none'"),
+        ({"metrics": ["elbo"]}, "no metric"),
+        ({"items": -1}, "items is -1"),
+        ({"seconds": -1.0}, "seconds"),
+        ({"base": {"priro": "Flow"}}, "did you mean prior"),
+        ({"vary": None}, "base without vary"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_refused(arguments, said, tmp_path):
+    given = {"base": SMALL, "vary": {"latent_dim": [2, 3]}, "seeds": 2, "progress": False}
+    with pytest.raises(ValueError, match=said) as raised:
+        compare(tmp_path / "study", **given | arguments)
+    assert len(str(raised.value)) <= 300
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_race_ends_where_the_exhaustive_study_does(tmp_path):
+    vary = {"learning": {}} and {
+        "optimizer": [
+            {"class_path": "torch.optim.SGD", "init_args": {"lr": 1e-6}},
+            {"class_path": "torch.optim.SGD", "init_args": {"lr": 1e-7}},
+            "Adam",
+        ]
+    }
+    options = {"seeds": 2, "metrics": ["neg_elbo"], "items": 30, "progress": False}
+    base = SMALL | {"epochs": 9, "latent_dim": 2}
+    raced = compare(tmp_path / "raced", base, vary, race=True, **options)
+    cell = next(cell for cell in raced.cells if cell.name == "Adam")
+    assert cell.seeds == (0, 1)
+    assert [c.seeds for c in raced.cells if c.name != "Adam"] == [(), ()]
+    whole = compare(
+        tmp_path / "whole", base, {"optimizer": ["Adam"], "latent_dim": [2, 3]}, **options
+    )
+    assert whole.cells[0].by_seed["neg_elbo"] == cell.by_seed["neg_elbo"]
+
+
+def test_steps_are_a_budget(tmp_path):
+    base = SMALL | {"latent_dim": 2}
+    found = compare(
+        tmp_path / "steps",
+        base,
+        {"batch_size": [128, 256]},
+        seeds=1,
+        steps=24,
+        metrics=["neg_elbo"],
+        items=30,
+        progress=False,
+    )
+    assert [cell.costs["steps"] for cell in found.cells] == [24, 24]
+    assert "one seed" in found.notes[0]
+    assert {c.verdict for c in found.comparisons} == {"one seed"}
+
+
+def test_values_that_do_not_compare_are_in_separate_tables(tmp_path):
+    vary = {
+        "likelihood": ["Bernoulli", {"class_path": "Bernoulli", "init_args": {"relaxed": True}}]
+    }
+    found = compare(
+        tmp_path / "values", SMALL, vary, seeds=1, metrics=["neg_elbo"], items=30, progress=False
+    )
+    assert len(found.groups) == 2
+    assert not found.comparisons
+    assert any("do not compare" in note for note in found.notes)
+
+
+def test_the_command_line(tmp_path, capsys):
+    options = "--epochs 1 --network.hidden [8] --seeds 1 --items 20 --num_samples 30 --study"
+    vary = ["--vary.prior", "[StandardNormal, {class_path: VampPrior, init_args: {components: 5}}]"]
+    main(["compare", *options.split(), str(tmp_path / "priors"), *vary])
+    assert "VampPrior(components=5)" in capsys.readouterr().out
+    main(["compare", "--study", str(tmp_path / "priors")])
+    assert "VampPrior(components=5)" in capsys.readouterr().out
+    for argv, said in {
+        ("--vary.priro", "[Flow, Normal]"): "did you mean prior",
+        ("--vary.prior", "[]"): "empty list",
+        ("--vary.prior", "[Flow]"): "one cell only",
+    }.items():
+        with pytest.raises(SystemExit) as raised:
+            main(["compare", *options.split(), str(tmp_path / "other"), *argv])
+        assert raised.value.code == 2
+        assert said in capsys.readouterr().err
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _threads():
+    yield
+    WORKERS.close()
+    torch.set_num_threads(1)
