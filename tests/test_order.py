@@ -21,6 +21,7 @@ builder
 inference plots
 evaluation
 training
+studies
 cli
 __main__
 """
