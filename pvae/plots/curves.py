@@ -99,7 +99,7 @@ def _plot_curves(
     axes: Axes, epoch: np.ndarray, curves: dict[str, np.ndarray], best: int | None
 ) -> None:
     """Plot the curve of each split, and mark the best epoch."""
-    _scale_epochs(axes, epoch)
+    scale_epochs(axes, epoch)
     for split, curve in curves.items():
         present = ~np.isnan(curve)
         marker = "o" if present.sum() <= _MOST_DOTTED else None
@@ -108,7 +108,7 @@ def _plot_curves(
         axes.axvline(epoch[best], color=INK, ls=":", lw=1, zorder=1)
         if "validation" in curves:
             axes.plot(epoch[best], curves["validation"][best], **_BEST)
-    _scale_values(axes, epoch, np.stack(list(curves.values())))
+    scale_values(axes, epoch, np.stack(list(curves.values())))
     axes.grid(axis="y")
 
 
@@ -149,7 +149,8 @@ def _column(name: str, values: Sequence[float | None]) -> np.ndarray:
     return np.where(np.isfinite(column), column, np.nan)
 
 
-def _scale_epochs(axes: Axes, epoch: np.ndarray) -> None:
+def scale_epochs(axes: Axes, epoch: np.ndarray) -> None:
+    """Scale the axis of the epochs, logarithmically if there are many."""
     first, last = epoch[0], epoch[-1]
     if last > _MOST_LINEAR * max(first, 1):
         # Linear up to 1, for there may be an epoch 0.
@@ -165,8 +166,14 @@ def _scale_epochs(axes: Axes, epoch: np.ndarray) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 
-def _scale_values(axes: Axes, epoch: np.ndarray, curves: np.ndarray) -> None:
-    """Show all values, unless the first ones leave little space for the others."""
+def scale_values(axes: Axes, epoch: np.ndarray, curves: np.ndarray) -> None:
+    """Show all values, unless the first ones leave little space for the others.
+
+    Args:
+        axes: whose epochs are scaled.
+        epoch: shape ``(n,)``.
+        curves: shape ``(curves, n)``, NaN where there is no value.
+    """
     least, most = np.nanmin(curves), np.nanmax(curves)
     low, high = least, most
     place = axes.xaxis.get_transform().transform(epoch)

@@ -4,12 +4,18 @@ from pvae import plots
 def test_public_names():
     assert sorted(plots.__all__) == [
         "animate",
+        "differences",
+        "forest",
+        "frames",
         "imputations",
         "interpolations",
         "latent_plane",
         "latent_scatter",
+        "learning_curves",
         "loss_curves",
         "manifold",
+        "over_training",
+        "pca_maps",
         "percentiles",
         "posterior_draws",
         "rank_histograms",
@@ -19,4 +25,5 @@ def test_public_names():
         "save",
         "side_by_side",
         "tsne",
+        "tsne_maps",
     ]
