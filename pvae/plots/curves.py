@@ -108,7 +108,7 @@ def _plot_curves(
         axes.axvline(epoch[best], color=INK, ls=":", lw=1, zorder=1)
         if "validation" in curves:
             axes.plot(epoch[best], curves["validation"][best], **_BEST)
-    scale_values(axes, epoch, np.stack(list(curves.values())))
+    _scale_values(axes, epoch, np.stack(list(curves.values())))
     axes.grid(axis="y")
 
 
@@ -166,14 +166,8 @@ def scale_epochs(axes: Axes, epoch: np.ndarray) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 
-def scale_values(axes: Axes, epoch: np.ndarray, curves: np.ndarray) -> None:
-    """Show all values, unless the first ones leave little space for the others.
-
-    Args:
-        axes: whose epochs are scaled.
-        epoch: shape ``(n,)``.
-        curves: shape ``(curves, n)``, NaN where there is no value.
-    """
+def _scale_values(axes: Axes, epoch: np.ndarray, curves: np.ndarray) -> None:
+    """Show all values, unless the first ones leave little space for the others."""
     least, most = np.nanmin(curves), np.nanmax(curves)
     low, high = least, most
     place = axes.xaxis.get_transform().transform(epoch)

@@ -1,5 +1,6 @@
 """Cells of a study: their values, their differences from a reference, and learning curves."""
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,15 +12,18 @@ from matplotlib.ticker import MaxNLocator
 from pvae.messages import shorten, shown
 from pvae.plots.arrays import Array
 from pvae.plots.classes import colours
-from pvae.plots.curves import scale_epochs, scale_values
-from pvae.plots.style import BLUE, FAINT, INK, KEY_SIZE, WIDTH, Canvas, canvas, inches, style
+from pvae.plots.curves import scale_epochs
+from pvae.plots.style import BLUE, FAINT, INK, KEY_SIZE, PALETTE, Canvas, canvas, inches, style
 
 MOST_CELLS = 60
 """Cells that one picture shows at the most."""
 
-_MOST_LETTERS = 44
+_MOST_LETTERS = 60
+_LETTER = 0.066  # inches
+_PANEL = 4.2  # inches of what is beside the names
 _ROW = 0.22  # inches of a row
-_AROUND = 0.95  # inches of the axis, its label and the key
+_AROUND = 1.0  # inches of the axis, its label and the key
+_KEY_ENTRY = 1.5  # inches of an entry of the key
 _LINE = 0.145  # inches of a name beside the curves
 _LEAST_ROWS = 3  # whose height a picture has at least
 
@@ -34,6 +38,7 @@ _VERDICTS = {
     "one seed": (FAINT, "D", False),
     "equal": (INK, "s", True),
 }
+_IN_AN_INCH = 12  # letters of a title
 _BAND = "#DDDDDD"
 _UNKNOWN = {"facecolor": "none", "edgecolor": "#D5D5D5", "hatch": "////", "linewidth": 0}
 
@@ -174,7 +179,9 @@ def differences(
                 f"There is no verdict {shown(verdict)}: choose from {', '.join(_VERDICTS)}."
             )
     figure, axes = _rows(names, label, title, figure)
-    limits = _limits(np.append(mean, 0.0), low, high)
+    limits = _limits(
+        np.append(mean, 0.0), np.concatenate([low, -width]), np.concatenate([high, width])
+    )
     axes.axvline(0, color=INK, lw=0.8, zorder=1)
     for row, verdict in enumerate(verdicts):
         colour, marker, filled = _VERDICTS[verdict]
@@ -219,7 +226,8 @@ def learning_curves(
     """The learning curves of all cells: a thin line a seed, in the colour of its cell.
 
     The name of each cell stands beside the mean of its last values. More than 50 epochs are on a
-    logarithmic axis. If the first epochs dwarf all others, they are off scale, and a note says so.
+    logarithmic axis. If the first quarter of the epochs dwarfs the others, it is off scale, and a
+    note says so.
 
     Args:
         names: of the cells, at most 60.
@@ -258,24 +266,58 @@ def learning_curves(
     grid = np.full((len(known), len(epoch)), np.nan)
     for row, (x, y) in zip(grid, known, strict=True):
         row[np.searchsorted(epoch, x)] = y
-    figure = canvas(figure, WIDTH, max(3.6, _LINE * len(names) + _AROUND))
+    figure = canvas(figure, _PANEL + 0.5 + _beside(names), max(3.4, _LINE * len(names) + _AROUND))
     axes = figure.subplots()
     scale_epochs(axes, epoch)
-    ends = np.full(len(names), np.nan)
-    for i, (seeds, colour) in enumerate(zip(cells, colours(len(names)), strict=True)):
-        last = [y[-1] for x, y in seeds if len(x)]
+    ends = np.array([_end(seeds) for seeds in cells])
+    # By rank, since of many colours only those far from each other can be told apart.
+    ranks = np.argsort(np.argsort(ends)) if len(names) > len(PALETTE) else np.arange(len(names))
+    shades = colours(len(names))[ranks]
+    for seeds, colour in zip(cells, shades, strict=True):
         for x, y in seeds:
             axes.plot(x, y, color=colour, lw=0.9, marker="o" if len(x) == 1 else None, ms=3)
-        ends[i] = np.mean(last) if last else np.nan
-    scale_values(axes, epoch, grid)
-    axes.set(xlabel="epoch", ylabel=label, title=title)
+    _show_the_end(axes, epoch, grid)
+    axes.set(xlabel="epoch", ylabel=label)
+    _add_title(figure, title)
     axes.set_xlim(axes.get_xlim()[0], epoch[-1] if len(epoch) > 1 else None)
     axes.grid(axis="y")
-    _name_curves(axes, inches(figure)[1], names, ends)
+    _name_curves(axes, inches(figure)[1], names, ends, shades)
     return figure
 
 
-def _name_curves(axes: Axes, height: float, names: Sequence[str], ends: np.ndarray) -> None:
+def _end(seeds: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
+    """The mean of the last values of the curves of a cell."""
+    last = [y[-1] for x, y in seeds if len(x)]
+    return float(np.mean(last)) if last else np.nan
+
+
+def _show_the_end(axes: Axes, epoch: np.ndarray, curves: np.ndarray) -> None:
+    """Scale the values so that the last three quarters of the epochs fill most of the axis."""
+    late = curves[:, epoch >= epoch[0] + 0.25 * (epoch[-1] - epoch[0])]
+    late = late if np.isfinite(late).any() else curves
+    room = 1.5 * (np.nanmax(late) - np.nanmin(late)) or np.inf
+    low = max(np.nanmin(curves), np.nanmin(late) - room)
+    high = min(np.nanmax(curves), np.nanmax(late) + room)
+    margin = 0.04 * (high - low) or 0.5
+    axes.set_ylim(low - margin, high + margin)
+    ends = {"up to": np.nanmax(curves) > high, "down to": np.nanmin(curves) < low}
+    if any(ends.values()):
+        most = {"up to": np.nanmax(curves), "down to": np.nanmin(curves)}
+        beyond = ", ".join(f"{way} {most[way]:,.4g}" for way in ends if ends[way])
+        axes.text(
+            0.98,
+            0.98,
+            f"off scale: {beyond}",
+            transform=axes.transAxes,
+            ha="right",
+            va="top",
+            fontsize="small",
+        )
+
+
+def _name_curves(
+    axes: Axes, height: float, names: Sequence[str], ends: np.ndarray, shades: np.ndarray
+) -> None:
     """Write each name right of the axes, as near to the end of its curves as others allow."""
     from scipy.optimize import isotonic_regression
 
@@ -287,17 +329,16 @@ def _name_curves(axes: Axes, height: float, names: Sequence[str], ends: np.ndarr
     steps = gap * np.arange(len(order))
     places = np.clip(isotonic_regression(wanted - steps).x, 0, max(0, 1 - steps[-1])) + steps
     for i, end, place in zip(order, wanted, places, strict=True):
-        colour = colours(len(names))[i]
         axes.plot(
-            [1.005, 1.03],
-            [end, place],
-            color=colour,
-            lw=0.9,
+            [1.01, 1.07, 1.09],
+            [end, place, place],
+            color=shades[i],
+            lw=1.2,
             transform=axes.transAxes,
             clip_on=False,
         )
         axes.text(
-            1.035,
+            1.1,
             place,
             names[i],
             color=INK,
@@ -352,16 +393,28 @@ def _rows(
     names: Sequence[str], label: str, title: str, figure: Canvas | None
 ) -> tuple[Canvas, Axes]:
     """Axes with a row for each cell, the first at the top."""
-    figure = canvas(figure, 6.5, _ROW * max(len(names), _LEAST_ROWS) + _AROUND)
+    height = _ROW * max(len(names), _LEAST_ROWS) + _AROUND
+    figure = canvas(figure, _PANEL + _beside(names), height)
     axes = figure.subplots()
+    _add_title(figure, title)
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(max(len(names), _LEAST_ROWS) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.grid(axis="x")
-    axes.set(xlabel=label, title=title)
+    axes.set_xlabel(label)
     return figure, axes
+
+
+def _beside(names: Sequence[str]) -> float:
+    """Inches of the longest name."""
+    return _LETTER * max(map(len, names))
+
+
+def _add_title(figure: Canvas, title: str) -> None:
+    if title:
+        figure.suptitle(textwrap.fill(title, max(20, int(_IN_AN_INCH * inches(figure)[0]))))
 
 
 def _limits(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[float, float]:
@@ -404,4 +457,5 @@ def _plot_doubt(axes: Axes, row: int, doubt: float, limits: tuple[float, float])
 
 
 def _add_key(figure: Canvas, handles: list[Line2D | Patch]) -> None:
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    columns = max(1, int(inches(figure)[0] / _KEY_ENTRY))
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), columns))
