@@ -10,8 +10,8 @@ from matplotlib.figure import SubFigure
 from pvae import plots
 from pvae.data.domains import picture_range
 from pvae.messages import shorten
-from pvae.plots.style import Canvas
 from pvae.plots.studies import MOST_CELLS
+from pvae.plots.style import Canvas
 from pvae.storage import files
 from pvae.studies.metrics import METRICS
 from pvae.studies.results import CellResult, Results

@@ -200,14 +200,11 @@ def _caption(cells: Sequence[CellResult]) -> str:
     if counts == [1]:
         return "One seed a cell, so that no error over seeds is known"
     factors = [
-        f"{stats.t.ppf((1 + LEVEL) / 2, count - 1):.2f} for {count} seeds"
+        f"± {stats.t.ppf((1 + LEVEL) / 2, count - 1):.2f} standard errors of {count} seeds"
         for count in counts
         if count > 1
     ]
-    return (
-        f"Mean ± standard error over seeds; half the {_PERCENT} t interval is so many standard "
-        f"errors: {', '.join(factors)}"
-    )
+    return f"Mean ± standard error over seeds; {_PERCENT} t intervals are {', '.join(factors)}"
 
 
 def _caption_of_differences() -> str:
