@@ -23,13 +23,15 @@ _LETTER = 0.066  # inches
 _PANEL = 4.2  # inches of what is beside the names
 _ROW = 0.22  # inches of a row
 _AROUND = 1.0  # inches of the axis, its label and the key
+_TEXT = 0.18  # inches of a line of the title or label
 _KEY_ENTRY = 1.5  # inches of an entry of the key
 _LINE = 0.145  # inches of a name beside the curves
 _LEAST_ROWS = 3  # whose height a picture has at least
 
-# An interval that is longer than so many times the range of the values is cut off, and an arrow
-# says so: else two seeds, whose t interval is long, would leave no space for the values.
-_LONGEST = 1.5
+# An interval that is beyond all values by more than so many times their range is cut off, and an
+# arrow says so: else one long interval would leave no space for the values.
+_LONGEST = 4
+_LONGEST_DIFFERENCE = 10  # where the interval matters more
 
 _VERDICTS = {
     "better": ("#009E73", "^", True),
@@ -38,7 +40,7 @@ _VERDICTS = {
     "one seed": (FAINT, "D", False),
     "equal": (INK, "s", True),
 }
-_IN_AN_INCH = 12  # letters of a title
+_IN_AN_INCH = 14  # letters of a title
 _BAND = "#DDDDDD"
 _UNKNOWN = {"facecolor": "none", "edgecolor": "#D5D5D5", "hatch": "////", "linewidth": 0}
 
@@ -99,7 +101,7 @@ def forest(
         _check_number("by_seed", by_seed, len(names))
         seeds = [_values("by_seed", values) for values in by_seed]
     figure, axes = _rows(names, label, title, figure)
-    limits = _limits(np.concatenate([mean, *seeds]), low, high)
+    limits = _limits(np.concatenate([mean, *seeds]), low, high, _LONGEST)
     for row, values in enumerate(seeds):
         # Below the mean, which would hide them.
         axes.plot(values, np.full(len(values), row + 0.28), "|", color=BLUE, ms=5, mew=1, alpha=0.7)
@@ -180,7 +182,10 @@ def differences(
             )
     figure, axes = _rows(names, label, title, figure)
     limits = _limits(
-        np.append(mean, 0.0), np.concatenate([low, -width]), np.concatenate([high, width])
+        np.append(mean, 0.0),
+        np.concatenate([low, -width]),
+        np.concatenate([high, width]),
+        _LONGEST_DIFFERENCE,
     )
     axes.axvline(0, color=INK, lw=0.8, zorder=1)
     for row, verdict in enumerate(verdicts):
@@ -278,7 +283,8 @@ def learning_curves(
             axes.plot(x, y, color=colour, lw=0.9, marker="o" if len(x) == 1 else None, ms=3)
     _show_the_end(axes, epoch, grid)
     axes.set(xlabel="epoch", ylabel=label)
-    _add_title(figure, title)
+    if title:
+        figure.suptitle(_wrapped(title, inches(figure)[0]))
     axes.set_xlim(axes.get_xlim()[0], epoch[-1] if len(epoch) > 1 else None)
     axes.grid(axis="y")
     _name_curves(axes, inches(figure)[1], names, ends, shades)
@@ -393,10 +399,14 @@ def _rows(
     names: Sequence[str], label: str, title: str, figure: Canvas | None
 ) -> tuple[Canvas, Axes]:
     """Axes with a row for each cell, the first at the top."""
-    height = _ROW * max(len(names), _LEAST_ROWS) + _AROUND
-    figure = canvas(figure, _PANEL + _beside(names), height)
+    width = _PANEL + _beside(names)
+    title = _wrapped(title, width if figure is None else inches(figure)[0])
+    lines = label.count("\n") + (title.count("\n") + 1 if title else 0)
+    height = _ROW * max(len(names), _LEAST_ROWS) + _AROUND + _TEXT * lines
+    figure = canvas(figure, width, height)
     axes = figure.subplots()
-    _add_title(figure, title)
+    if title:
+        figure.suptitle(title)
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(max(len(names), _LEAST_ROWS) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
@@ -412,12 +422,14 @@ def _beside(names: Sequence[str]) -> float:
     return _LETTER * max(map(len, names))
 
 
-def _add_title(figure: Canvas, title: str) -> None:
-    if title:
-        figure.suptitle(textwrap.fill(title, max(20, int(_IN_AN_INCH * inches(figure)[0]))))
+def _wrapped(title: str, width: float) -> str:
+    """A title broken into lines of so many inches."""
+    return textwrap.fill(title, max(20, int(_IN_AN_INCH * width)))
 
 
-def _limits(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[float, float]:
+def _limits(
+    values: np.ndarray, low: np.ndarray, high: np.ndarray, longest: float
+) -> tuple[float, float]:
     """The ends of the axis: all values, and the intervals unless they are too long."""
     known = values[np.isfinite(values)]
     if len(known) == 0:
@@ -426,7 +438,7 @@ def _limits(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[floa
     ends = np.concatenate([low, high])
     ends = ends[np.isfinite(ends)]
     if len(ends):
-        room = _LONGEST * (most - least) or np.inf
+        room = longest * (most - least) or np.inf
         least = max(min(least, ends.min()), least - room)
         most = min(max(most, ends.max()), most + room)
     margin = 0.04 * (most - least) or 0.5
