@@ -10,7 +10,7 @@ from torch import Tensor
 from pvae import moments, plots
 from pvae.data.batches import batches_for
 from pvae.data.dataset import Dataset
-from pvae.data.domains import DEQUANTIZED, Domain
+from pvae.data.domains import picture_range
 from pvae.data.part import Part
 from pvae.evaluation.summary import part_of
 from pvae.labels import Labels
@@ -39,7 +39,7 @@ def plot(
         The paths of the pictures.
     """
     folder = run.figures if folder is None else folder
-    limits = value_range(vae, data.domain, data.value_range)
+    limits = picture_range(vae.likelihood.domain, data.domain, data.value_range)
     with seeded(0, vae.device), vae.evaluating():
         x, y = head(vae, data, 20)
         mean, stddev, labels = latents(vae, data, [*reversed(data.parts.values())], most=POINTS)
@@ -188,13 +188,3 @@ def latents(
                 labels.append(part.y[:n])
     y = None if labels is None else torch.cat(labels)
     return torch.cat(means), torch.cat(stddevs), y
-
-
-def value_range(vae: VAE, domain: Domain, value_range: tuple[float, float]) -> tuple[float, float]:
-    """The values shown as black and white, for data of a domain and range."""
-    if vae.likelihood.domain in ("binary", "unit interval", "open unit interval"):
-        return (0.0, 1.0)
-    if vae.likelihood.domain in DEQUANTIZED and domain in ("binary", "unit interval", "bytes"):
-        return (0.0, 1.0)
-    low, high = value_range  # a list where it comes from a run folder
-    return low, high

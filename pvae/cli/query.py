@@ -42,6 +42,7 @@ def sample(
     from pvae import plots
     from pvae.checks import check_size
     from pvae.cli import gallery
+    from pvae.data.domains import picture_range
 
     check_size("n", n)
     check_out(out)
@@ -50,7 +51,7 @@ def sample(
     y = choose_label(vae, label, n)
     x = vae.sample(n, y, seed=seed, draw=draw).cpu()
     known = opened.info["data"]
-    limits = gallery.value_range(vae, known["domain"], known["value_range"])
+    limits = picture_range(vae.likelihood.domain, known["domain"], known["value_range"])
     names = None
     if vae.labels is not None and vae.labels.classes is not None:
         names = gallery.class_names(vae.labels, vae.labels.each(y, n))
@@ -87,6 +88,7 @@ def reconstruct(
     from pvae import plots
     from pvae.checks import check_size
     from pvae.cli import gallery
+    from pvae.data.domains import picture_range
     from pvae.seeds import seeded
 
     check_size("n", n)
@@ -96,7 +98,7 @@ def reconstruct(
     x, y = gallery.head(vae, dataset, n, chosen)
     with seeded(seed, vae.device):
         means = vae.reconstruct(x, y, draw=draw).cpu()
-    limits = gallery.value_range(vae, dataset.domain, dataset.value_range)
+    limits = picture_range(vae.likelihood.domain, dataset.domain, dataset.value_range)
     write_values(path, means, lambda: plots.reconstructions(x.cpu(), means, value_range=limits))
 
 
@@ -128,6 +130,7 @@ def interpolate(
     from pvae import plots
     from pvae.checks import check_size
     from pvae.cli import gallery
+    from pvae.data.domains import picture_range
     from pvae.seeds import seeded
 
     check_size("n", n)
@@ -138,7 +141,7 @@ def interpolate(
     path = destination(opened, out, "interpolations.png")
     with seeded(seed, vae.device):
         x = gallery.interpolate(vae, dataset, n, chosen, steps=steps, spherical=spherical).cpu()
-    limits = gallery.value_range(vae, dataset.domain, dataset.value_range)
+    limits = picture_range(vae.likelihood.domain, dataset.domain, dataset.value_range)
     write_values(path, x, lambda: plots.interpolations(x, value_range=limits))
 
 

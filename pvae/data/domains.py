@@ -195,3 +195,21 @@ def check(domain_from: Domain, value_range: tuple[float, float], domain_to: Doma
             f"{_NAMES[domain_to]}; store grey levels as uint8, which are dequantized, or choose a "
             f"likelihood of {_NAMES[domain_from]}."
         )
+
+
+def picture_range(
+    modelled: Domain, given: Domain, value_range: tuple[float, float]
+) -> tuple[float, float]:
+    """The values of a likelihood that pictures show as black and white.
+
+    Args:
+        modelled: the domain of the likelihood.
+        given: the domain of the data.
+        value_range: the lowest and highest value of the data.
+    """
+    if modelled in ("binary", "unit interval", "open unit interval"):
+        return (0.0, 1.0)
+    if modelled in DEQUANTIZED and given in ("binary", "unit interval", "bytes"):
+        return (0.0, 1.0)
+    low, high = value_range  # a list where it comes from a run folder
+    return low, high

@@ -56,7 +56,7 @@ class Classes:
                     f"classes, but they lie between {labels.min()} and {labels.max()}."
                 )
             self.names, self.index = list(names), labels.astype(int)
-        self.colours = _colours(len(self.names))
+        self.colours = colours(len(self.names))
 
     @property
     def of_points(self) -> np.ndarray:
@@ -102,7 +102,7 @@ class Classes:
         return max(1, int(inches(figure)[0] / width))
 
 
-def _colours(k: int) -> np.ndarray:
+def colours(k: int) -> np.ndarray:
     """One colour for each of k classes, shape ``(k,)``."""
     if k <= len(PALETTE):
         return np.array(PALETTE[:k])

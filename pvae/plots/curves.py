@@ -99,7 +99,7 @@ def _plot_curves(
     axes: Axes, epoch: np.ndarray, curves: dict[str, np.ndarray], best: int | None
 ) -> None:
     """Plot the curve of each split, and mark the best epoch."""
-    _scale_epochs(axes, epoch)
+    scale_epochs(axes, epoch)
     for split, curve in curves.items():
         present = ~np.isnan(curve)
         marker = "o" if present.sum() <= _MOST_DOTTED else None
@@ -149,7 +149,8 @@ def _column(name: str, values: Sequence[float | None]) -> np.ndarray:
     return np.where(np.isfinite(column), column, np.nan)
 
 
-def _scale_epochs(axes: Axes, epoch: np.ndarray) -> None:
+def scale_epochs(axes: Axes, epoch: np.ndarray) -> None:
+    """Scale the axis of the epochs, logarithmically if there are many."""
     first, last = epoch[0], epoch[-1]
     if last > _MOST_LINEAR * max(first, 1):
         # Linear up to 1, for there may be an epoch 0.

@@ -4,11 +4,14 @@ from pvae import plots
 def test_public_names():
     assert sorted(plots.__all__) == [
         "animate",
+        "differences",
+        "forest",
         "frames",
         "imputations",
         "interpolations",
         "latent_plane",
         "latent_scatter",
+        "learning_curves",
         "loss_curves",
         "manifold",
         "over_training",
