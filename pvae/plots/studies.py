@@ -408,7 +408,8 @@ def _rows(
     if title:
         figure.suptitle(title)
     axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(max(len(names), _LEAST_ROWS) - 0.4, -0.6)
+    beside = max(0, _LEAST_ROWS - len(names)) / 2
+    axes.set_ylim(len(names) - 0.4 + beside, -0.6 - beside)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.xaxis.set_major_locator(MaxNLocator(6))
