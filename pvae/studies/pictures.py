@@ -62,9 +62,10 @@ def _figures(study: Study, results: Results) -> Iterator[tuple[str, Canvas]]:
         cells, title = _shown(group, ranked)
         if curves := _learning_curves(study, places, cells, title):
             yield f"learning-curves{number}", curves
-    done = [cell for cell in results.cells if cell.seeds]
-    if samples := _samples(study, places, _shown(done, ranked, _MOST_SAMPLED)[0]):
-        yield "samples", samples
+    if done := [cell for cell in results.cells if cell.seeds]:
+        cells, _ = _shown(done, ranked, _MOST_SAMPLED)
+        if samples := _samples(study, places, cells):
+            yield "samples", samples
 
 
 def _numbered(groups: Sequence[list[CellResult]]) -> list[tuple[str, list[CellResult]]]:

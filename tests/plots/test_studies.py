@@ -188,7 +188,7 @@ def test_bad_input_is_refused():
 def test_into_a_subfigure(render):
     from matplotlib.figure import Figure
 
-    parts = Figure(layout="constrained").subfigures(1, 3)
+    parts = Figure(figsize=(20, 4), layout="constrained").subfigures(1, 3)
     assert forest(NAMES, MEAN, LOW, HIGH, figure=parts[0]) is parts[0]
     assert differences(NAMES, MEAN, LOW, HIGH, ["better"] * 3, figure=parts[1]) is parts[1]
     curves = [[([1, 2], [2.0, 1.0])]] * 3

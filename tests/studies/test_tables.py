@@ -37,7 +37,7 @@ def check_latex(text):
     assert depth == 0
     assert plain.count("$") % 2 == 0
     assert text.isascii() or set(re.sub("[ -~\n]", "", text)) <= set("漢")
-    tables = re.findall(r"\\begin\{tabular\}\{(.*)\}\n(.*?)\\end\{tabular\}", plain, re.S)
+    tables = re.findall(r"\\begin\{tabular\}\{([^\n]*)\}\n(.*?)\\end\{tabular\}", plain, re.S)
     assert len(tables) == text.count(r"\begin{table}") == text.count(r"\end{table}")
     for columns, body in tables:
         n = len(re.sub(r"p\{[^}]*\}", "p", columns))
@@ -57,13 +57,13 @@ def test_a_short_table():
         "| cell | seeds | test −ELBO (nats) ↓ | parameters | time (s) |\n"
         "| :--- | ---: | ---: | ---: | ---: |\n"
         "| a | 3 | 29.59 ± 0.04 | 1,234,567 | 61.2 |\n"
-        "| b | 3 | **28.60 ± 0.02** | 1,234,567 | 61.2 |\n\n"
+        "| b | 3 | **28.62 ± 0.03** | 1,234,567 | 61.2 |\n\n"
         "Paired differences from the reference with 95 % intervals over seeds and items, and p "
         "values adjusted for the number of cells (Holm).\n\n"
         "| cell | test −ELBO (nats): difference | p | verdict |\n"
         "| :--- | ---: | ---: | :--- |\n"
         "| a | – | – | baseline |\n"
-        "| b | −0.99 \\[−1.06, −0.93] | \\<0.001 | better |\n"
+        "| b | −0.97 \\[−1.03, −0.91] | \\<0.001 | better |\n"
     )
 
 
@@ -80,7 +80,7 @@ def test_names_of_any_characters_are_shown_as_they_are():
 def test_all_tables_have_even_rows():
     found = results({"a": seeds(30), "b": seeds(29, n=1), "c": ["It diverged."] * 3})
     widths = {len(row) for row in rows(markdown(found))}
-    assert widths == {9 - 1, 8, 3}
+    assert widths == {8, 3}
     assert len(check_latex(latex(found))) == 3
     assert len({len(row) for row in csv_files.reader(io.StringIO(csv(found)))}) == 1
 
