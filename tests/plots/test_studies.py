@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from pvae.plots.studies import differences, forest, learning_curves
+from pvae.plots.cell_curves import learning_curves
+from pvae.plots.studies import differences, forest
 
 NAMES = ["StandardNormal", "VampPrior(components=500)", "Flow"]
 MEAN, LOW, HIGH = [90.0, 89.0, 88.0], [89.5, 88.5, 87.5], [90.5, 89.5, 88.5]
