@@ -98,7 +98,7 @@ class Moments:
         self.files = [*weights.values()]
         self.steps = [*weights]
         self.titles = [_title(step, rows[0]["step"] if rows else None) for step in weights]
-        self.limits = picture_range(vae.likelihood.domain, data.domain, data.value_range)
+        self.limits = picture_range(vae.likelihood, data.domain, data.value_range)
         with seeded(0, vae.device):
             self.x, self.y = gallery.head(vae, data, RECONSTRUCTED)
         means = [self._means(i) for i in range(len(weights))]

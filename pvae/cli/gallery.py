@@ -39,7 +39,7 @@ def plot(
         The paths of the pictures.
     """
     folder = run.figures if folder is None else folder
-    limits = picture_range(vae.likelihood.domain, data.domain, data.value_range)
+    limits = picture_range(vae.likelihood, data.domain, data.value_range)
     with seeded(0, vae.device), vae.evaluating():
         x, y = head(vae, data, 20)
         mean, stddev, labels = latents(vae, data, [*reversed(data.parts.values())], most=POINTS)

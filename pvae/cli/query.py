@@ -51,7 +51,7 @@ def sample(
     y = choose_label(vae, label, n)
     x = vae.sample(n, y, seed=seed, draw=draw).cpu()
     known = opened.info["data"]
-    limits = picture_range(vae.likelihood.domain, known["domain"], known["value_range"])
+    limits = picture_range(vae.likelihood, known["domain"], known["value_range"])
     names = None
     if vae.labels is not None and vae.labels.classes is not None:
         names = gallery.class_names(vae.labels, vae.labels.each(y, n))
@@ -98,7 +98,7 @@ def reconstruct(
     x, y = gallery.head(vae, dataset, n, chosen)
     with seeded(seed, vae.device):
         means = vae.reconstruct(x, y, draw=draw).cpu()
-    limits = picture_range(vae.likelihood.domain, dataset.domain, dataset.value_range)
+    limits = picture_range(vae.likelihood, dataset.domain, dataset.value_range)
     write_values(path, means, lambda: plots.reconstructions(x.cpu(), means, value_range=limits))
 
 
@@ -141,7 +141,7 @@ def interpolate(
     path = destination(opened, out, "interpolations.png")
     with seeded(seed, vae.device):
         x = gallery.interpolate(vae, dataset, n, chosen, steps=steps, spherical=spherical).cpu()
-    limits = picture_range(vae.likelihood.domain, dataset.domain, dataset.value_range)
+    limits = picture_range(vae.likelihood, dataset.domain, dataset.value_range)
     write_values(path, x, lambda: plots.interpolations(x, value_range=limits))
 
 

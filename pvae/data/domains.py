@@ -3,7 +3,7 @@
 from typing import Literal, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pvae.interfaces import Domain, option
 
@@ -198,15 +198,16 @@ def check(domain_from: Domain, value_range: tuple[float, float], domain_to: Doma
 
 
 def picture_range(
-    modelled: Domain, given: Domain, value_range: tuple[float, float]
+    likelihood: nn.Module, given: Domain, value_range: tuple[float, float]
 ) -> tuple[float, float]:
     """The values of a likelihood that pictures show as black and white.
 
     Args:
-        modelled: the domain of the likelihood.
+        likelihood: the likelihood.
         given: the domain of the data.
         value_range: the lowest and highest value of the data.
     """
+    modelled = likelihood.domain
     if modelled in ("binary", "unit interval", "open unit interval"):
         return (0.0, 1.0)
     if modelled in DEQUANTIZED and given in ("binary", "unit interval", "bytes"):

@@ -1,5 +1,6 @@
 from .anomalies import roc as roc
 from .calibration import rank_histograms as rank_histograms
+from .cell_curves import learning_curves as learning_curves
 from .comparisons import animate as animate
 from .comparisons import side_by_side as side_by_side
 from .curves import loss_curves as loss_curves
@@ -20,4 +21,3 @@ from .planes import manifold as manifold
 from .planes import percentiles as percentiles
 from .studies import differences as differences
 from .studies import forest as forest
-from .studies import learning_curves as learning_curves

@@ -10,7 +10,7 @@ from matplotlib.figure import SubFigure
 from pvae import plots
 from pvae.data.domains import picture_range
 from pvae.messages import shorten
-from pvae.plots.studies import MOST_CELLS
+from pvae.plots.cells import MOST_CELLS
 from pvae.plots.style import Canvas
 from pvae.storage import files
 from pvae.studies.metrics import METRICS
@@ -56,15 +56,16 @@ def _figures(study: Study, results: Results) -> Iterator[tuple[str, Canvas]]:
             yield f"forest-{metric}{number}", _forest(cells, metric, title)
             if differences := _differences(results, cells, metric, title):
                 yield f"differences-{metric}{number}", differences
-    ranked = (compared(results) or [None])[0]
+    ranked = next(iter(compared(results)), None)
     places = {(job.cell, job.seed): study.path / job.place for job in study.jobs()}
     for number, group in _numbered([g for g in results.groups.values() if g[0].seeds]):
         cells, title = _shown(group, ranked)
         if curves := _learning_curves(study, places, cells, title):
             yield f"learning-curves{number}", curves
-    done = [cell for cell in results.cells if cell.seeds]
-    if samples := _samples(study, places, _shown(done, ranked, _MOST_SAMPLED)[0]):
-        yield "samples", samples
+    if done := [cell for cell in results.cells if cell.seeds]:
+        cells, _ = _shown(done, ranked, _MOST_SAMPLED)
+        if samples := _samples(study, places, cells):
+            yield "samples", samples
 
 
 def _numbered(groups: Sequence[list[CellResult]]) -> list[tuple[str, list[CellResult]]]:
@@ -166,5 +167,5 @@ def _picture(vae: VAE, run: Run) -> Callable[[SubFigure], Canvas]:
         y = vae.labels.loc if classes is None else torch.arange(_SAMPLES) % classes
     x = vae.sample(_SAMPLES, y, seed=0)
     known = run.info["data"]
-    limits = picture_range(vae.likelihood.domain, known["domain"], known["value_range"])
+    limits = picture_range(vae.likelihood, known["domain"], known["value_range"])
     return lambda figure: plots.samples(x, value_range=limits, figure=figure)

@@ -4,10 +4,8 @@ import csv as csv_files
 import io
 import json
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 from scipy import stats
 
@@ -16,25 +14,16 @@ from pvae.studies.metrics import METRICS, Measures
 from pvae.studies.results import COSTS, CellResult, Comparison, Results
 from pvae.studies.statistics import LEVEL, Interval
 from pvae.studies.study import Study
+from pvae.studies.typesetting import (
+    Column,
+    latex_table,
+    latex_text,
+    markdown_table,
+    markdown_text,
+)
 
 DASH = "–"  # where there is no value
 _PERCENT = f"{100 * LEVEL:g} %"
-
-
-class _Column(NamedTuple):
-    """A column of a table.
-
-    Attributes:
-        heading: with its unit.
-        cells: the text of each row.
-        best: the rows in bold.
-        over: a heading over several columns, empty for none.
-    """
-
-    heading: str
-    cells: list[str]
-    best: frozenset[int] = frozenset()
-    over: str = ""
 
 
 def write(study: Study, results: Results) -> None:
@@ -87,15 +76,15 @@ def markdown(results: Results) -> str:
     """The tables as Markdown: for each group its values, then its differences."""
     text = []
     for group, cells in _groups(results).items():
-        text += [f"**{_markdown_text(group)}**", _markdown_text(_caption(cells)) + "."]
-        text.append(_markdown_table(_values(results, cells)))
+        text += [f"**{markdown_text(group)}**", markdown_text(_caption(cells)) + "."]
+        text.append(markdown_table(_values(results, cells)))
         if differences := _differences(results, cells):
-            text += [_markdown_text(_caption_of_differences()) + ".", _markdown_table(differences)]
+            text += [markdown_text(_caption_of_differences()) + ".", markdown_table(differences)]
     if failures := _failures(results):
-        text += ["**Failed runs**", _markdown_table(failures)]
+        text += ["**Failed runs**", markdown_table(failures)]
     if unfinished := _unfinished(results):
-        text.append(_markdown_text(unfinished))
-    text += [_markdown_text(note) for note in results.notes]
+        text.append(markdown_text(unfinished))
+    text += [markdown_text(note) for note in results.notes]
     return "\n\n".join(text) + "\n"
 
 
@@ -107,15 +96,15 @@ def latex(results: Results) -> str:
     text = [r"% \usepackage{booktabs}"]
     for group, cells in _groups(results).items():
         caption = f"{group}. {_caption(cells)}."
-        text.append(_latex_table(_values(results, cells), caption))
+        text.append(latex_table(_values(results, cells), caption))
         if differences := _differences(results, cells):
             caption = f"{group}. {_caption_of_differences()}."
-            text.append(_latex_table(differences, caption))
+            text.append(latex_table(differences, caption))
     if failures := _failures(results):
-        text.append(_latex_table(failures, "Failed runs.", wide_last=True))
+        text.append(latex_table(failures, "Failed runs.", wide_last=True))
     if unfinished := _unfinished(results):
-        text.append(f"% {_latex_text(unfinished)}")
-    text += [f"% {_latex_text(note)}" for note in results.notes]
+        text.append(f"% {latex_text(unfinished)}")
+    text += [f"% {latex_text(note)}" for note in results.notes]
     return "\n\n".join(text) + "\n"
 
 
@@ -214,17 +203,17 @@ def _caption_of_differences() -> str:
     )
 
 
-def _values(results: Results, cells: Sequence[CellResult]) -> list[_Column]:
-    columns = [_Column("cell", [cell.name for cell in cells])]
-    columns.append(_Column("seeds", [_count(cell) for cell in cells]))
+def _values(results: Results, cells: Sequence[CellResult]) -> list[Column]:
+    columns = [Column("cell", [cell.name for cell in cells])]
+    columns.append(Column("seeds", [_count(cell) for cell in cells]))
     for metric in results.metrics:
         arrow = {True: " ↓", False: " ↑", None: ""}[METRICS[metric].lower_is_better]
         texts = [estimate(c.estimates[metric], METRICS[metric].digits) for c in cells]
-        columns.append(_Column(titled(metric) + arrow, texts, _best(results, metric, cells)))
-    columns.append(_Column("parameters", [_number(c.costs["parameters"], 0) for c in cells]))
+        columns.append(Column(titled(metric) + arrow, texts, _best(results, metric, cells)))
+    columns.append(Column("parameters", [_number(c.costs["parameters"], 0) for c in cells]))
     seconds = [cell.costs["train_seconds"] for cell in cells]
     unit, factor = _unit_of_time(seconds)
-    columns.append(_Column(f"time ({unit})", [_number(s / factor, 1) for s in seconds]))
+    columns.append(Column(f"time ({unit})", [_number(s / factor, 1) for s in seconds]))
     return columns
 
 
@@ -243,9 +232,9 @@ def _best(results: Results, metric: str, cells: Sequence[CellResult]) -> frozens
     return frozenset(i for i, cell in enumerate(cells) if cell.name in found)
 
 
-def _differences(results: Results, cells: Sequence[CellResult]) -> list[_Column]:
+def _differences(results: Results, cells: Sequence[CellResult]) -> list[Column]:
     """The columns of the differences, none if nothing compares."""
-    columns = [_Column("cell", [cell.name for cell in cells])]
+    columns = [Column("cell", [cell.name for cell in cells])]
     for metric in compared(results):
         found = {c.cell: c for c in results.comparisons if c.metric == metric}
         rows = [found.get(cell.name) for cell in cells]
@@ -255,23 +244,23 @@ def _differences(results: Results, cells: Sequence[CellResult]) -> list[_Column]
         over, digits = titled(metric), METRICS[metric].digits
         said = [row.verdict if row else role or DASH for row, role in zip(rows, roles, strict=True)]
         columns += [
-            _Column("difference", [_difference(row, digits) for row in rows], over=over),
-            _Column("p", [_p_value(row) for row in rows], over=over),
+            Column("difference", [_difference(row, digits) for row in rows], over=over),
+            Column("p", [_p_value(row) for row in rows], over=over),
         ]
         if any(row and row.doubt != 0 for row in rows):
             texts = [_doubt(row, digits) for row in rows]
-            columns.append(_Column("doubt", texts, over=over))
-        columns.append(_Column("verdict", said, over=over))
+            columns.append(Column("doubt", texts, over=over))
+        columns.append(Column("verdict", said, over=over))
     return columns if len(columns) > 1 else []
 
 
-def _failures(results: Results) -> list[_Column]:
+def _failures(results: Results) -> list[Column]:
     rows = [
         (cell.name, str(seed), why) for cell in results.cells for seed, why in cell.failures.items()
     ]
     headings = ("cell", "seed", "reason")
     return [
-        _Column(heading, [*texts])
+        Column(heading, [*texts])
         for heading, texts in zip(headings, zip(*rows, strict=True), strict=False)
     ]
 
@@ -340,155 +329,5 @@ def _number(value: float, digits: int, sign: bool = False) -> str:
     return text.replace("-", "−")
 
 
-def _flat(text: str) -> str:
-    """Text on one line, without control characters."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
-
-
 def _exact(value: float) -> str:
     return "" if math.isnan(value) else repr(float(value))
-
-
-# Markdown -----------------------------------------------------------------------------------------
-
-
-def _markdown_table(columns: Sequence[_Column]) -> str:
-    headings, sides = [], []
-    for i, column in enumerate(columns):
-        first = column.over and (i == 0 or columns[i - 1].over != column.over)
-        heading = f"{column.over}: {column.heading}" if first else column.heading
-        headings.append(_markdown_text(heading))
-        sides.append("---:" if _numeric(column) else ":---")
-    rows = [
-        [
-            f"**{_markdown_text(c.cells[i])}**" if i in c.best else _markdown_text(c.cells[i])
-            for c in columns
-        ]
-        for i in range(len(columns[0].cells))
-    ]
-    return "\n".join(f"| {' | '.join(row)} |" for row in [headings, sides, *rows])
-
-
-def _numeric(column: _Column) -> bool:
-    return column.heading not in ("cell", "verdict", "reason")
-
-
-def _markdown_text(text: str) -> str:
-    """Text that Markdown shows as it is, within a table too."""
-    text = re.sub(r"[\\`*<|~$&\[]", lambda found: "\\" + found[0], _flat(text))
-    # Within words it is no emphasis.
-    return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)
-
-
-# LaTeX --------------------------------------------------------------------------------------------
-
-_GREEK = {
-    "α": "alpha",
-    "β": "beta",
-    "γ": "gamma",
-    "δ": "delta",
-    "ε": "varepsilon",
-    "η": "eta",
-    "θ": "theta",
-    "κ": "kappa",
-    "λ": "lambda",
-    "μ": "mu",
-    "ν": "nu",
-    "π": "pi",
-    "ρ": "rho",
-    "σ": "sigma",
-    "τ": "tau",
-    "φ": "varphi",
-    "χ": "chi",
-    "ψ": "psi",
-    "ω": "omega",
-    "Δ": "Delta",
-    "Σ": "Sigma",
-    "Φ": "Phi",
-    "Ω": "Omega",
-}
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"$<$",
-    ">": r"$>$",
-    "|": r"$|$",
-    "−": r"$-$",
-    "±": r"$\pm$",
-    "×": r"$\times$",
-    "≤": r"$\leq$",
-    "≥": r"$\geq$",
-    "→": r"$\to$",
-    "∞": r"$\infty$",
-    "↓": r"$\downarrow$",
-    "↑": r"$\uparrow$",
-    "–": r"\textendash{}",
-    "“": "``",
-    "”": "''",
-    "…": r"\dots{}",
-    **{c: "\\" + c for c in "&%$#_{}"},
-    **{letter: rf"$\{name}$" for letter, name in _GREEK.items()},
-}
-_MATHS = {"E[log p(x|z)]": r"$\mathrm{E}[\log p(x|z)]$", "log p(x)": r"$\log p(x)$"}
-
-
-def _latex_table(columns: Sequence[_Column], caption: str, wide_last: bool = False) -> str:
-    sides = ["r" if _numeric(column) else "l" for column in columns]
-    if wide_last:
-        sides[-1] = r"p{0.6\linewidth}"
-    spread = _latex_spread(columns)
-    rows = []
-    for i in range(len(columns[0].cells)):
-        texts = [_latex_text(column.cells[i]) for column in columns]
-        bold = [
-            rf"\textbf{{\boldmath {t}}}" if i in c.best else t
-            for t, c in zip(texts, columns, strict=True)
-        ]
-        row = " & ".join(bold) + r" \\"
-        # Else a bracket or star would be an argument of the line break before it.
-        rows.append("{}" + row if row[0] in "[*" else row)
-    headings = " & ".join(_latex_text(column.heading) for column in columns) + r" \\"
-    return "\n".join(
-        [
-            r"\begin{table}",
-            r"\centering\small",
-            rf"\caption{{{_latex_text(caption)}}}",
-            rf"\begin{{tabular}}{{{''.join(sides)}}}",
-            r"\toprule",
-            *spread,
-            headings,
-            r"\midrule",
-            *rows,
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
-        ]
-    )
-
-
-def _latex_spread(columns: Sequence[_Column]) -> list[str]:
-    """The headings over several columns, with their rules."""
-    if not any(column.over for column in columns):
-        return []
-    texts, rules, start = [], [], 0
-    while start < len(columns):
-        over = columns[start].over
-        end = start + 1
-        while over and end < len(columns) and columns[end].over == over:
-            end += 1
-        if over:
-            texts.append(rf"\multicolumn{{{end - start}}}{{c}}{{{_latex_text(over)}}}")
-            rules.append(rf"\cmidrule(lr){{{start + 1}-{end}}}")
-        else:
-            texts.append("")
-        start = end
-    return [" & ".join(texts) + r" \\", "".join(rules)]
-
-
-def _latex_text(text: str) -> str:
-    """Text that LaTeX shows as it is, with what is mathematics set as such."""
-    text = _flat(text)
-    parts = re.split("(" + "|".join(map(re.escape, _MATHS)) + ")", text)
-    done = "".join(_MATHS.get(part) or "".join(_LATEX.get(c, c) for c in part) for part in parts)
-    return done.replace("--", "-{}-")  # two hyphens, as in the name of an option, are no dash

@@ -9,7 +9,7 @@ import torch
 
 import pvae
 from pvae import likelihoods
-from pvae.cli import gallery
+from pvae.data.domains import picture_range
 from pvae.networks import MLP
 
 ARRAYS = {
@@ -70,7 +70,7 @@ def test_pictures_span_the_range_of_the_means(name):
     levels = {"levels": 17} if name == "DiscretizedGaussian" else {}
     vae = vae_for(data, name, **levels)
     expected = (0, 16) if name in ("DiscretizedGaussian", "Poisson") else (0, 1)
-    assert gallery.value_range(vae, data.domain, data.value_range) == expected
+    assert picture_range(vae.likelihood, data.domain, data.value_range) == expected
 
 
 @pytest.mark.parametrize("name", sorted(set(likelihoods.__all__)))
