@@ -59,6 +59,38 @@ CLAIMS: dict[str, list[str]] = {
         "break_even > len(data.train)",
         "dict(zip(small, strange_bits))['gibberish'] > raw",
     ],
+    "09_counts": [
+        "error_by_hand < 1e-5 and error_as_multinomial < 1e-5",
+        "(z_scores.abs() < 4).all()",
+        "torch.allclose(inflated, by_pyro)",
+        "torch.allclose(elbo_by_hand, elbo_by_pvae)",
+        "r2['observed total'] < 0.4 < 0.6 < r2['plain rate']",
+        "0 < below['zero-inflated NB'] < below['negative binomial'] < below['Poisson'] / 5",
+        "below['Poisson'] > 20",
+        "gate[fault > 0].min() > 0.2 > gate[fault == 0].max()",
+        "true_perplexity < vae_perplexity < 0.9 * perplexity_of_frequencies",
+    ],
+    "10_your_own_data_and_parts": [
+        "same_images",
+        "[Path(path).name for path in data.skipped] == ['broken.png']",
+        "data.event_shape == (1, 16, 16) and len(data.classes) == 4",
+        "torch.allclose(ring.log_prob(torch.tensor([[3.0, 0.0], [0.0, 0.0]])), ring_by_hand)",
+        "abs(likelihood_by_hand - likelihood_by_pyro) < 1e-4",
+        "gains['Laplace'] > 10 and (asymmetry < 1).sum() > 20",
+        "python_or_shell < 1e-4",
+        "resumed_or_not == 0",
+    ],
+    "11_compiled_svi": [
+        "abs(loss_by_hand / loss_by_pyro - 1) < 1e-5",
+        "abs(before[0] - before[1]) < 1e-6 and abs(after[0] - after[1]) > 1e-3",
+        "max(relative, mixture_relative, annealed_relative) < 1e-4",
+        "abs(mixture_by_hand / slow_losses[0].item() - 1) < 1e-5",
+        "ratio > 1 and mixture_ratio > 1",
+        "'asks for the value of a tensor' in refused['branching']",
+        "'random numbers' in refused['outside']",
+        "abs(mended_loss / branching_loss - 1) < 1e-5",
+        "vae_losses[-1] < vae_losses[0]",
+    ],
 }
 
 
