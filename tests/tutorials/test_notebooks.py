@@ -10,7 +10,51 @@ import pytest
 from tutorials.execute import MOST_BYTES, notebooks, read
 
 # Expressions in the names of the notebook, which hold after its last cell.
-CLAIMS: dict[str, list[str]] = {}
+CLAIMS: dict[str, list[str]] = {
+    "03_priors": [
+        "abs(mean_kl - information - mismatch.mean()) < 0.1",
+        "mixture_error < 1e-4",
+        "vamp_error < 1e-4",
+        "flow_error < 1e-4",
+        "gain_by_hand.mean() < mismatches['standard normal'] + 0.05",
+        "gain.mean() < mismatches['standard normal'] + 0.05",
+        "(bounds['mixture'] - bounds['standard normal']).abs().mean() < 2",
+        "gains['q(z) of the training data', 'train'].mean()"
+        " > gains['refitted', 'train'].mean() - 0.02",
+        "abs(total - 1) < 0.01",
+    ],
+    "04_likelihoods": [
+        "bernoulli_error < 1e-3",
+        "integral.max() < 0.51",
+        "integral[0] < 0.25",
+        "total_error < 1e-3",
+        "continuous_error < 1e-4",
+        "losses['relaxed Bernoulli'] > 0 > losses['continuous Bernoulli']",
+        "optimal_error < 1e-3",
+        "kls['σ = 1 (MSE)'] < 0.1",
+        "abs(mass.sum() - 1) < 1e-5",
+        "mass_error < 1e-5",
+        "bits_error < 1e-6",
+        "bits['beta-binomial (ours)'].mean() < bits['discretized logistic'].mean() - 0.1",
+        "bits['discretized logistic'].mean() < bits['Gaussian, dequantized'].mean() - 0.3",
+    ],
+    "05_posteriors_and_objectives": [
+        "elbo_error.abs().mean() < 0.1",
+        "gap.min() > -1e-3",
+        "(best_by_hand - found.refined_elbo).abs().mean() < 0.3",
+        "beta_error < 0.05",
+        "rates[0] > rates[1] > rates[2]",
+        "eigenvalues[0] < 1",
+        "kl_collapsed.sum() < 0.1",
+        "collapsed_units == 0",
+        "free_error < 1e-4",
+        "mended['σ = 1, free bits'][1].sum() > mended['σ = 1'][1].sum()",
+        "iwae_error < 0.05",
+        "shortfalls == sorted(shortfalls, reverse=True)",
+        "abs(shortfalls[-1]) < 0.1",
+        "(exact_20 - exact_1).mean() > 0",
+    ],
+}
 
 
 def named(path: Path) -> str:
