@@ -211,6 +211,27 @@ class Uniform(nn.Module):
         return dist.Uniform(self.low, -self.low).to_event(1)
 
 
+def test_shapes_are_sizes_if_those_of_a_distribution_are_plain_tuples():
+    class Box(dist.TorchDistribution):
+        support = dist.constraints.real_vector
+
+        def __init__(self):
+            super().__init__(event_shape=(2,), validate_args=False)
+
+        def sample(self, sample_shape=()):
+            return torch.rand(*sample_shape, 2)
+
+        def log_prob(self, z):
+            return torch.zeros(z.shape[:-1])
+
+    class Prior(nn.Module):
+        def forward(self):
+            return Box()
+
+    vae = VAE(Prior(), likelihoods.Bernoulli(2, (3,)), posteriors.DiagonalNormal((3,), 2))
+    assert vae.latent_shape.numel() == 2
+
+
 def test_a_users_parts():
     class Line(nn.Module):
         def __init__(self):
