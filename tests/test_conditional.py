@@ -25,8 +25,8 @@ def digits():
 def trained(digits):
     pyro.set_rng_seed(0)
     vae = pvae.build(digits.event_shape, 2, network=NETWORK, conditional=True, classes=10)
-    rate = partial(torch.optim.Adam, lr=3e-3)
-    pvae.fit(vae, digits, epochs=60, optimizer=rate, progress=False)
+    rate = partial(torch.optim.Adam, lr=1e-2)
+    pvae.fit(vae, digits, epochs=20, optimizer=rate, progress=False)
     return vae
 
 
@@ -69,8 +69,8 @@ def test_threes_are_drawn_when_asked_for(trained, digits):
 def test_labels_are_worth_what_the_latents_need_not_say(trained, digits):
     pyro.set_rng_seed(0)
     plain = pvae.build(digits.event_shape, 2, network=NETWORK)
-    rate = partial(torch.optim.Adam, lr=3e-3)
-    pvae.fit(plain, digits, epochs=60, optimizer=rate, progress=False)
+    rate = partial(torch.optim.Adam, lr=1e-2)
+    pvae.fit(plain, digits, epochs=20, optimizer=rate, progress=False)
     given = pvae.evaluation.evaluate(trained, digits)
     alone = pvae.evaluation.evaluate(plain, digits)
     assert given["neg_elbo"] < alone["neg_elbo"] - 1
@@ -123,7 +123,7 @@ def test_continuous_labels(seen, tmp_path):
     gaussian = pvae.likelihoods.Gaussian
     vae = pvae.build((6,), 1, likelihood=gaussian, network=NETWORK, conditional=seen, **sizes)
     rate = partial(torch.optim.Adam, lr=1e-2)
-    pvae.fit(vae, data, epochs=40, optimizer=rate, run=tmp_path / "run", progress=False)
+    pvae.fit(vae, data, epochs=20, optimizer=rate, run=tmp_path / "run", progress=False)
     low, high = (vae.sample(200, y=[level], seed=0).mean() for level in (15.0, 25.0))
     assert 7 < high - low < 13
     loaded = pvae.load(tmp_path / "run")

@@ -33,7 +33,7 @@ def test_what_is_missing_from_a_gaussian_has_its_conditional_distribution(method
     case = LinearGaussian(scale=0.9, shift=0.05)  # with an encoder that is somewhat wrong
     x = case.sample(2)
     mean, rest, log_prob = conditional(case, x, OBSERVED)
-    num_samples = {"importance": 4000, "nuts": 400}[method]
+    num_samples = {"importance": 4000, "nuts": 250}[method]
     options = {"num_samples": num_samples, "draws": 2000, "method": method}
     found = impute(case.vae, x, OBSERVED, **options, **quiet)
     assert torch.equal(found.x[:, OBSERVED], x[:, OBSERVED])
@@ -98,7 +98,7 @@ def test_missing_values_may_be_anything_and_parts_of_any_size():
     for one, other in zip(found, again, strict=True):
         assert torch.equal(one, other)
     # In many small parts the draws are others, the answer is the same.
-    parts = impute(case.vae, x, mask, num_samples=3000, memory=0.02, **quiet)
+    parts = impute(case.vae, x, mask, num_samples=1000, memory=0.02, **quiet)
     exact = torch.stack([conditional(case, x[[k]], mask[k] == 1)[0][0] for k in range(6)])
     torch.testing.assert_close(parts.x, exact, atol=0.3, rtol=0)
     assert torch.equal(parts.x[mask == 1], x[mask == 1])
