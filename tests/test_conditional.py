@@ -123,7 +123,7 @@ def test_continuous_labels(seen, tmp_path):
     gaussian = pvae.likelihoods.Gaussian
     vae = pvae.build((6,), 1, likelihood=gaussian, network=NETWORK, conditional=seen, **sizes)
     rate = partial(torch.optim.Adam, lr=1e-2)
-    pvae.fit(vae, data, epochs=20, optimizer=rate, run=tmp_path / "run", progress=False)
+    pvae.fit(vae, data, epochs=40, optimizer=rate, run=tmp_path / "run", progress=False)
     low, high = (vae.sample(200, y=[level], seed=0).mean() for level in (15.0, 25.0))
     assert 7 < high - low < 13
     loaded = pvae.load(tmp_path / "run")
