@@ -75,7 +75,8 @@ def event_shapes(
             f"The posterior {type(posterior).__name__} is over {_support(q)}, the prior "
             f"{type(prior).__name__} over {_support(p)}: choose a pair over the same z."
         )
-    return event.event_shape, p.event_shape
+    # A distribution of the user's own may hold a plain tuple.
+    return Size(event.event_shape), Size(p.event_shape)
 
 
 def _distribution(

@@ -6,7 +6,7 @@ The parts are the first case of each class in `*_cases.py`.
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import pyro
@@ -89,25 +89,38 @@ def cells() -> Iterator[Cell]:
 
 
 def pairs() -> list[Cell]:
-    """Cells in which every compatible pair of parts occurs, the others being the simplest."""
-    found, kinds = set(), list(KINDS.values())
-    for one, other in itertools.combinations(range(4), 2):
+    """Few cells in which every possible pair of parts occurs, chosen greedily."""
+    kinds, covered, found = list(KINDS.values()), set(), []
+    for one, other in [(1, 2), (2, 3), (0, 2), (1, 3), (0, 1), (0, 3)]:  # most pairs first
         for a, b in itertools.product(kinds[one], kinds[other]):
-            names = list(Cell())
-            names[one], names[other] = a, b
-            cell = Cell(*names)
-            if not cell.compatible and (one, other) != (0, 1):
-                cell = _matched(cell)
-            if cell.compatible and not cell.refused:
-                found.add(cell)
-    return sorted(found)
+            if (one, a, other, b) in covered:
+                continue
+            options = [list(kind) for kind in kinds]
+            options[one], options[other] = [a], [b]
+            candidates = [
+                cell
+                for prior, posterior in itertools.product(*options[:2])
+                if _fit(prior, posterior)
+                for rest in itertools.product(*options[2:])
+                if not (cell := Cell(prior, posterior, *rest)).refused
+            ]
+            if candidates:
+                best = max(candidates, key=lambda cell: len(_pairs_of(cell) - covered))
+                covered |= _pairs_of(best)
+                found.append(best)
+    return found
 
 
-def _matched(cell: Cell) -> Cell:
-    """The same with a prior or posterior that is over the space of the other."""
-    replaced = "prior" if cell.prior == Cell().prior else "posterior"
-    names = PRIORS if replaced == "prior" else POSTERIORS
-    return next(c for name in names if (c := cell._replace(**{replaced: name})).compatible)
+@cache
+def _fit(prior: str, posterior: str) -> bool:
+    return Cell(prior, posterior).compatible
+
+
+@cache
+def _pairs_of(cell: Cell) -> frozenset[tuple[int, str, int, str]]:
+    return frozenset(
+        (one, cell[one], other, cell[other]) for one, other in itertools.combinations(range(4), 2)
+    )
 
 
 def build(cell: Cell) -> pvae.VAE:

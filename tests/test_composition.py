@@ -15,7 +15,7 @@ from tests.composition import (
 )
 
 PAIRS = pairs()
-AT_ONCE = 50  # so that processes share them evenly
+AT_ONCE = 25  # so that processes share them evenly
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -25,8 +25,8 @@ def digits():
 def trained(digits):
     pyro.set_rng_seed(0)
     vae = pvae.build(digits.event_shape, 2, network=NETWORK, conditional=True, classes=10)
-    rate = partial(torch.optim.Adam, lr=3e-3)
-    pvae.fit(vae, digits, epochs=60, optimizer=rate, progress=False)
+    rate = partial(torch.optim.Adam, lr=1e-2)
+    pvae.fit(vae, digits, epochs=20, optimizer=rate, progress=False)
     return vae
 
 
@@ -69,8 +69,8 @@ def test_threes_are_drawn_when_asked_for(trained, digits):
 def test_labels_save_information_in_the_latents(trained, digits):
     pyro.set_rng_seed(0)
     plain = pvae.build(digits.event_shape, 2, network=NETWORK)
-    rate = partial(torch.optim.Adam, lr=3e-3)
-    pvae.fit(plain, digits, epochs=60, optimizer=rate, progress=False)
+    rate = partial(torch.optim.Adam, lr=1e-2)
+    pvae.fit(plain, digits, epochs=20, optimizer=rate, progress=False)
     given = pvae.evaluation.evaluate(trained, digits)
     alone = pvae.evaluation.evaluate(plain, digits)
     assert given["neg_elbo"] < alone["neg_elbo"] - 1

@@ -82,8 +82,8 @@ def test_elbo_and_gradients_equal_a_hand_derived_computation(likelihood, objecti
 
 
 def test_pyro_example_code_runs_unchanged(vae, x):
-    svi = SVI(vae.model, vae.guide, pyro.optim.Adam({"lr": 1e-2}), loss=Trace_ELBO())
-    losses = [svi.step(x) for _ in range(200)]
+    svi = SVI(vae.model, vae.guide, pyro.optim.Adam({"lr": 3e-2}), loss=Trace_ELBO())
+    losses = [svi.step(x) for _ in range(80)]
     assert sum(losses[-20:]) < 0.8 * sum(losses[:20])
     assert set(pyro.get_param_store().keys()) == {
         f"{part}$$${name}"
@@ -112,7 +112,7 @@ def test_condition(vae, x):
 def test_nuts_agrees_with_quadrature(vae, x):
     vae.likelihood.network.layers[-2].weight.data.mul_(10)  # a posterior unlike the prior
     mcmc = MCMC(
-        NUTS(vae.model, jit_compile=False), num_samples=400, warmup_steps=200, disable_progbar=True
+        NUTS(vae.model, max_tree_depth=3), num_samples=200, warmup_steps=80, disable_progbar=True
     )
     mcmc.run(x[:1])
     z = mcmc.get_samples()["z"].squeeze(1)
@@ -209,6 +209,27 @@ class Uniform(nn.Module):
 
     def forward(self):
         return dist.Uniform(self.low, -self.low).to_event(1)
+
+
+def test_shapes_are_sizes_if_those_of_a_distribution_are_plain_tuples():
+    class Box(dist.TorchDistribution):
+        support = dist.constraints.real_vector
+
+        def __init__(self):
+            super().__init__(event_shape=(2,), validate_args=False)
+
+        def sample(self, sample_shape=()):
+            return torch.rand(*sample_shape, 2)
+
+        def log_prob(self, z):
+            return torch.zeros(z.shape[:-1])
+
+    class Prior(nn.Module):
+        def forward(self):
+            return Box()
+
+    vae = VAE(Prior(), likelihoods.Bernoulli(2, (3,)), posteriors.DiagonalNormal((3,), 2))
+    assert vae.latent_shape.numel() == 2
 
 
 def test_a_users_parts():
@@ -352,7 +373,8 @@ def test_copies_are_the_same_vae(way, kind):
     vae = pvae.build(data.event_shape, 2, network=network, **parts)
     y = (3,) if kind == "labelled" else ()
     graph = partial(CompiledSVI, compile=True, backend="graph")
-    for svi in (SVI, graph):
+    # A graph leaves on a VAE what it leaves on any, whatever the prior.
+    for svi in (SVI, graph) if kind in ("plain", "labelled") else (SVI,):
         svi = svi(vae.model, vae.guide, pyro.optim.Adam({"lr": 1e-3}), Trace_ELBO())
         batch = data.batch(vae, n=8)
         batch = batch if isinstance(batch, tuple) else (batch,)

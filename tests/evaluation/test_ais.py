@@ -14,7 +14,7 @@ from pvae.evaluation.unconstrained import latents
 from tests.evidence_cases import Discrete, LinearGaussian
 
 SMALL = {"network": partial(pvae.networks.MLP, hidden=[8])}
-QUICK = {"num_steps": 30, "num_leapfrog": 3, "progress": False}
+QUICK = {"num_steps": 12, "num_leapfrog": 2, "progress": False}
 
 
 def sharpened(vae):
@@ -24,7 +24,7 @@ def sharpened(vae):
     return vae.double()
 
 
-def by_importance(vae, x, y=None, samples=30_000):
+def by_importance(vae, x, y=None, samples=20_000):
     """log p(x) and its standard error by draws from the prior."""
     with vae.evaluating():
         prior = vae.p_z(y)
@@ -92,7 +92,7 @@ def test_one_chain_is_a_loose_bound_of_an_unbiased_weight():
 def test_bounds_straddle_the_evidence_and_close_as_temperatures_grow():
     case = LinearGaussian(2, noise=0.3)
     gaps = []
-    for num_steps in (10, 30, 90):
+    for num_steps in (8, 24, 72):
         path = {"num_steps": num_steps, "num_leapfrog": 4}
         found = bidirectional(case.vae, 50, num_chains=8, progress=False, **path)
         assert found.x.shape == (50, 5)
@@ -227,9 +227,10 @@ def test_given_labels(seen):
     found = ais(vae, drawn.x, y, num_chains=16, **QUICK)
     agree(found, vae, drawn.x, y)
     # Each datum gets its own label, however the data are split.
-    split = ais(vae, drawn.x, y, num_chains=16, memory=0.05, **QUICK)
+    memory = 40 * 0.5 / rows_within(vae, 0.5)  # of the chains of two data
+    split = ais(vae, drawn.x, y, num_chains=16, memory=memory, **QUICK)
     agree(split, vae, drawn.x, y)
-    split = bidirectional(vae, 4, y, num_chains=16, memory=0.02, **QUICK)
+    split = bidirectional(vae, 4, y, num_chains=16, memory=memory, **QUICK)
     assert split.gap.abs().max() < 1
 
 
@@ -292,7 +293,7 @@ def test_repeatable_and_bounded_in_memory(monkeypatch):
         return whole(self, u)
 
     monkeypatch.setattr(Path, "point", point)
-    quick = QUICK | {"num_chains": 9, "num_steps": 10}
+    quick = QUICK | {"num_chains": 9, "num_steps": 6}
     for memory in (0.006, 0.001):  # less than two data at once; less than the chains of one
         rows = rows_within(case.vae, memory)
         most = 0

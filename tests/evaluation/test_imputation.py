@@ -29,34 +29,27 @@ OBSERVED = torch.tensor([True, False, True, False, False])
 
 
 @pytest.mark.parametrize("method", ["importance", "nuts"])
-def test_what_is_missing_from_a_gaussian_has_its_conditional_mean(method):
+def test_what_is_missing_from_a_gaussian_has_its_conditional_distribution(method):
     case = LinearGaussian(scale=0.9, shift=0.05)  # with an encoder that is somewhat wrong
-    x = case.sample(4)
+    x = case.sample(2)
     mean, rest, log_prob = conditional(case, x, OBSERVED)
-    num_samples = {"importance": 4000, "nuts": 480}[method]
-    found = impute(case.vae, x, OBSERVED, num_samples=num_samples, method=method, **quiet)
+    num_samples = {"importance": 4000, "nuts": 250}[method]
+    options = {"num_samples": num_samples, "draws": 2000, "method": method}
+    found = impute(case.vae, x, OBSERVED, **options, **quiet)
     assert torch.equal(found.x[:, OBSERVED], x[:, OBSERVED])
     size = found.effective_sample_size
     assert (size > 100).all()
     error = rest.diagonal().sqrt() / size.sqrt().unsqueeze(-1)
     assert ((found.x - mean)[:, ~OBSERVED].abs() < 5 * error).all()
     torch.testing.assert_close(found.log_prob, log_prob, atol=0.15, rtol=0)
-    assert found.draws.shape == (0, *x.shape)
-
-
-@pytest.mark.parametrize("method", ["importance", "nuts"])
-def test_draws_have_the_conditional_covariance(method):
-    case = LinearGaussian()
-    x = case.sample(2)
-    mean, rest, _ = conditional(case, x, OBSERVED)
-    found = impute(case.vae, x, OBSERVED, num_samples=600, draws=2000, method=method, **quiet)
     assert found.draws.shape == (2000, 2, 5)
     assert (found.draws[:, :, OBSERVED] == x[:, OBSERVED]).all()
     drawn = found.draws[:, :, ~OBSERVED]
-    bound = 6 * (rest.diagonal() / 150).sqrt()  # the draws are worth at least 150
+    bound = 6 * (rest.diagonal() / 100).sqrt()  # the draws are worth at least 100
     assert ((drawn.mean(0) - mean[:, ~OBSERVED]).abs() < bound).all()
     for k in range(2):
         torch.testing.assert_close(drawn[:, k].T.cov(), rest, atol=0.35, rtol=0.2)
+    assert impute(case.vae, x, OBSERVED, num_samples=8, **quiet).draws.shape == (0, *x.shape)
 
 
 def test_sums_over_a_discrete_latent_are_exact():
@@ -105,7 +98,7 @@ def test_missing_values_may_be_anything_and_parts_of_any_size():
     for one, other in zip(found, again, strict=True):
         assert torch.equal(one, other)
     # In many small parts the draws are others, the answer is the same.
-    parts = impute(case.vae, x, mask, num_samples=3000, memory=0.02, **quiet)
+    parts = impute(case.vae, x, mask, num_samples=1000, memory=0.02, **quiet)
     exact = torch.stack([conditional(case, x[[k]], mask[k] == 1)[0][0] for k in range(6)])
     torch.testing.assert_close(parts.x, exact, atol=0.3, rtol=0)
     assert torch.equal(parts.x[mask == 1], x[mask == 1])

@@ -31,24 +31,25 @@ def all_levels(levels, like):
     return torch.arange(levels).to(like).unsqueeze(-1)
 
 
-@pytest.mark.parametrize("size", [0.3, 3.0, 100.0])
+@pytest.mark.parametrize("size", [0.3, 100.0])
 @pytest.mark.parametrize(
     ("dtype", "tolerance"), [(torch.float32, 2e-4), (torch.float64, 1e-11)], ids=str
 )
 @pytest.mark.parametrize("levels", [2, 256])
 @pytest.mark.parametrize("name", BYTES)
 def test_masses_sum_to_one(name, levels, dtype, tolerance, size):
-    part = BYTES[name](3, (50,), levels=levels).to(dtype)
+    part = BYTES[name](3, (20,), levels=levels).to(dtype)
     with torch.no_grad():
         part.network.output_bias.normal_(std=size)
         p = part(torch.zeros(3, dtype=dtype)).base_dist
-        x = all_levels(levels, p.mean)
+        found = p.mean
+        x = all_levels(levels, found)
         log_prob = p.log_prob(x)
-        assert log_prob.shape == (levels, 50)
+        assert log_prob.shape == (levels, 20)
         assert not log_prob.isnan().any()
         assert (log_prob.exp().sum(0) - 1).abs().max() < tolerance
         mean = (log_prob.exp() * x).sum(0)
-        torch.testing.assert_close(p.mean, mean, rtol=3e-4, atol=3e-4)
+        torch.testing.assert_close(found, mean, rtol=3e-4, atol=3e-4)
         variance = (log_prob.exp() * (x - mean) ** 2).sum(0)
         torch.testing.assert_close(p.variance, variance, rtol=1e-3, atol=1e-3)
 
@@ -79,11 +80,12 @@ def test_float32_is_as_good_in_the_tails(make, scale):
     x = torch.arange(256.0)
     results = []
     for dtype in (torch.float32, torch.float64):
-        loc = torch.tensor(100.3).to(dtype).requires_grad_()
-        s = torch.tensor(scale).to(dtype).requires_grad_()
+        # Of each level its own, for a gradient of each; the same numbers in both types.
+        loc = torch.full((256,), 100.3).to(dtype).requires_grad_()
+        s = torch.full((256,), scale).to(dtype).requires_grad_()
         log_prob = make(loc, s, levels=256).log_prob(x.to(dtype))
-        grads = [torch.autograd.grad(y, (loc, s), retain_graph=True) for y in log_prob]
-        results.append([log_prob.detach().double(), torch.tensor(grads).double()])
+        grads = torch.autograd.grad(log_prob.sum(), (loc, s))
+        results.append([log_prob.detach().double(), torch.stack(grads, -1).double()])
     single, double = results
     torch.testing.assert_close(single[0], double[0], rtol=2e-5, atol=5e-3 if scale > 99 else 1e-4)
     torch.testing.assert_close(single[1], double[1], rtol=1e-2, atol=1e-3 / min(scale, 1))
@@ -110,10 +112,10 @@ def test_components_come_to_differ():
     # Two levels far apart, which one component could only blur.
     part = DiscretizedLogisticMixture(1, (1,), components=2, network=torch.nn.Linear(1, 6))
     part.initialize(torch.tensor([127.5]))
-    x = torch.tensor([30.0, 225.0]).repeat(50).unsqueeze(-1)
+    x = torch.tensor([[30.0], [225.0]])
     optimizer = torch.optim.Adam(part.parameters(), lr=0.05)
     for _ in range(200):
-        loss = -part(torch.zeros(100, 1)).log_prob(x).mean()
+        loss = -part(torch.zeros(2, 1)).log_prob(x).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

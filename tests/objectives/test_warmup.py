@@ -92,7 +92,7 @@ def test_a_tempered_importance_weighted_bound_has_its_gradient(gradient):
         with pyro.plate("data", len(x)):
             pyro.sample("z", pyro.distributions.Normal(pyro.param("loc", loc).expand(len(x)), 0.8))
 
-    n = 400_000
+    n = 100_000
     x = torch.full((n,), 1.5, dtype=torch.float64)
     torch.manual_seed(0)
     objective.loss_and_grads(model, guide, x)
