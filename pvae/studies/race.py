@@ -5,58 +5,37 @@ train on to a third, and those that remain to the end. A run pauses and continue
 as one that does not, so that the survivors are those of the exhaustive study.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import stats
 
 from pvae.studies.jobs import Job
 
-if TYPE_CHECKING:
-    from pvae.studies.study import Study
-    from pvae.training.history import History
-
 KEPT = 3  # a third of the cells goes on, and a third of the epochs is the rung before
 ROUNDS = 2  # rungs before the last
 CONFIDENCE = 0.9  # that a cell is behind, for one with several seeds
 
 
-def rungs(study: Study, jobs: Sequence[Job]) -> Iterator[list[Job]]:
+def rungs(
+    jobs: Sequence[Job], losses: Callable[[Sequence[Job]], Mapping[str, Sequence[float]]]
+) -> Iterator[list[Job]]:
     """The jobs of each rung, chosen when the rung before has ended.
 
     Args:
-        study: the study.
-        jobs: its jobs.
+        jobs: the jobs of a study.
+        losses: maps jobs that have ended to the losses of their cells, as `survivors` takes them.
     """
     remaining = list(dict.fromkeys(job.cell for job in jobs))
     for left in range(ROUNDS, 0, -1):
         rung = [replace(job, pause=KEPT**-left) for job in jobs if job.cell in remaining]
         yield rung
-        remaining = survivors({name: _losses(study, rung, name) for name in remaining})
+        remaining = survivors(losses(rung))
     yield [job for job in jobs if job.cell in remaining]
 
 
-def _losses(study: Study, rung: Sequence[Job], cell: str) -> list[float]:
-    """The best validation metric so far of each seed of a cell, lower is better."""
-    losses = []
-    for job in rung:
-        if job.cell == cell:
-            run = None if study.failure(job) else study.begun(job)
-            losses.append(_best(run.history) if run is not None and run.history.rows else np.nan)
-    return losses
-
-
-def _best(history: History) -> float:
-    rows = [row.get(history.monitor, row["train/neg_elbo"]) for row in history.rows]
-    higher = history.monitor.endswith("log_likelihood")
-    return -max(rows) if higher else min(rows)
-
-
-def survivors(losses: dict[str, list[float]]) -> list[str]:
+def survivors(losses: Mapping[str, Sequence[float]]) -> list[str]:
     """The cells that go on: the best third, and those that may belong to it.
 
     A cell stops if it is behind the last of the best third, paired by seed, by more than chance

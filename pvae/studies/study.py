@@ -11,6 +11,7 @@
 import concurrent.futures
 import hashlib
 import json
+import math
 import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -264,7 +265,7 @@ class Study:
             local = executor is None
             pool = executor or concurrent.futures.ThreadPoolExecutor(check_size("jobs", jobs))
             try:
-                for rung in rungs(self, self.jobs()) if race else [self.jobs()]:
+                for rung in rungs(self.jobs(), self.losses) if race else [self.jobs()]:
                     waiting = [job for job in rung if not self.finished(job)]
                     self._run(pool, waiting, Progress(self.path, len(rung), len(waiting), show))
             finally:
@@ -326,6 +327,20 @@ class Study:
         """The run folder of a job, if it has one."""
         folder = self.path / job.place
         return Run(folder, trust=self.plan.trusted) if (folder / "run.json").exists() else None
+
+    def losses(self, jobs: Sequence[Job]) -> dict[str, list[float]]:
+        """The best validation metric of each run so far, by cell; lower is better, NaN if failed."""
+        found: dict[str, list[float]] = {}
+        for job in jobs:
+            run = None if self.failure(job) else self.begun(job)
+            history = None if run is None else run.history
+            value = math.nan
+            if history is not None and history.rows:
+                rows = [row.get(history.monitor, row["train/neg_elbo"]) for row in history.rows]
+                higher = history.monitor.endswith("log_likelihood")
+                value = -max(rows) if higher else min(rows)
+            found.setdefault(job.cell, []).append(value)
+        return found
 
     def failure(self, job: Job) -> str | None:
         """Why a run failed, if it did."""

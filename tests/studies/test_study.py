@@ -2,6 +2,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from pvae.cli.main import main
 from pvae.storage.lock import lock
 from pvae.studies import Measures, Plan, Study, collect, compare
 from pvae.studies.worker import WORKERS
+from tests.studies.futures import done
 
 SMALL = {"epochs": 2, "network": {"class_path": "MLP", "init_args": {"hidden": [8]}}}
 QUICK = Measures(metrics=("neg_elbo", "log_prob", "active_units"), num_samples=30, items=30)
@@ -115,10 +117,6 @@ def test_a_run_elsewhere_comes_back_with_its_files(finished, tmp_path):
         """An executor whose workers have another disk."""
 
         def submit(self, function, job):
-            from dataclasses import replace
-
-            from tests.studies.futures import done
-
             return done(function, replace(job, study=str(tmp_path / "nowhere")))
 
     study.run(Elsewhere(), show=False)
@@ -167,7 +165,7 @@ def test_a_plan_that_cannot_be_is_refused(arguments, said, tmp_path):
 
 
 def test_a_race_ends_where_the_exhaustive_study_does(tmp_path):
-    vary = {"learning": {}} and {
+    vary = {
         "optimizer": [
             {"class_path": "torch.optim.SGD", "init_args": {"lr": 1e-6}},
             {"class_path": "torch.optim.SGD", "init_args": {"lr": 1e-7}},
