@@ -48,7 +48,7 @@ def compare(
         many: true if more than 10,000 runs are meant.
     """
     from pvae import studies
-    from pvae.studies import tables
+    from pvae.studies import pictures, tables
     from pvae.studies.cluster import connected
 
     options: dict[str, Any] = {} if metrics is None else {"metrics": metrics}
@@ -73,4 +73,6 @@ def compare(
             **options,
         )
     print(tables.markdown(results))
+    paths = pictures.draw(studies.Study(study), results)
+    print(f"\nPictures: {', '.join(path.name for path in paths)}")
     print(f"Study folder: {study}")

@@ -8,6 +8,7 @@ from typing import Any
 from pvae.checks import check_size
 from pvae.evaluation.batching import check_seconds
 from pvae.storage import trust as trusted_modules
+from pvae.studies import tables
 from pvae.studies.metrics import Measures, check_metrics
 from pvae.studies.results import Results, collect
 from pvae.studies.study import Plan, Study
@@ -66,7 +67,8 @@ def compare(
         progress: whether to show progress.
 
     Returns:
-        The results; a run that failed is part of them.
+        The results; a run that failed is part of them. The study folder has them as table.md,
+        table.tex, table.csv and study.json.
 
     Raises:
         TypeError: if an argument has another type.
@@ -119,4 +121,6 @@ def compare(
         named = {m for cell in plan.cells for m in trusted_modules.outside(plan.config(cell))}
         opened = Study(study, plan.trusting([*named, *given]))
     opened.run(executor, jobs, progress, race)
-    return collect(opened)
+    results = collect(opened)
+    tables.write(opened, results)
+    return results

@@ -329,7 +329,7 @@ class Study:
         return Run(folder, trust=self.plan.trusted) if (folder / "run.json").exists() else None
 
     def losses(self, jobs: Sequence[Job]) -> dict[str, list[float]]:
-        """The best validation metric of each run so far, by cell; lower is better, NaN if failed."""
+        """The best validation metric of each run, by cell: lower is better, NaN if it failed."""
         found: dict[str, list[float]] = {}
         for job in jobs:
             run = None if self.failure(job) else self.begun(job)
