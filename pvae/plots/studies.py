@@ -1,6 +1,7 @@
 """Cells of a study: their values, and their differences from a reference."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -39,7 +40,12 @@ _VERDICTS = {
     "equal": (INK, "s", True),
 }
 _BAND = "#DDDDDD"
-_UNKNOWN = {"facecolor": "none", "edgecolor": "#D5D5D5", "hatch": "////", "linewidth": 0}
+_UNKNOWN: dict[str, Any] = {
+    "facecolor": "none",
+    "edgecolor": "#D5D5D5",
+    "hatch": "////",
+    "linewidth": 0,
+}
 
 
 @style()
@@ -194,7 +200,7 @@ def differences(
         if np.isnan(mean[row]):
             axes.text(limits[0], row, " no value", va="center", color=FAINT, fontsize=KEY_SIZE)
     axes.set_xlim(limits)
-    handles = [
+    handles: list[Line2D | Patch] = [
         Line2D(
             [],
             [],
@@ -280,6 +286,6 @@ def _plot_doubt(axes: Axes, row: int, doubt: float, limits: tuple[float, float])
         axes.fill_betweenx([row - 0.4, row + 0.4], -doubt, doubt, color=_BAND, lw=0, zorder=0)
 
 
-def _add_key(figure: Canvas, handles: list[Line2D | Patch]) -> None:
+def _add_key(figure: Canvas, handles: Sequence[Line2D | Patch]) -> None:
     columns = max(1, int(inches(figure)[0] / _KEY_ENTRY))
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), columns))
+    figure.legend(handles=[*handles], loc="outside lower center", ncols=min(len(handles), columns))

@@ -111,7 +111,7 @@ def _differences(
     found = [c for c in results.comparisons if c.metric == metric and c.cell in names]
     if not found:
         return None
-    reference = shorten(found[0].reference, 40)
+    reference = shorten(found[0].reference, 40).replace("$", r"\$")
     better = "lower" if METRICS[metric].lower_is_better else "higher"
     about = f"{METRICS[metric].title} minus that of {reference}"
     return plots.differences(
