@@ -103,13 +103,7 @@ class Run:
     ) -> "Run":
         """Create a run folder, which appears complete with its first state or not at all.
 
-        Args:
-            path: the folder, new or empty.
-            config: the configuration.
-            data: the training data.
-            device: where training runs.
-            state: the state before the first step.
-            snapshot: whether to keep its weights as the snapshot of step 0.
+        With ``snapshot`` the weights before the first step are kept as well.
 
         Raises:
             FileExistsError: if the folder exists and is not empty.
@@ -118,10 +112,7 @@ class Run:
         cls.check_new(path)
         path = Path(path)
         dtypes = records.floating(state["weights"])
-        contents = {
-            "config.yaml": records.as_yaml(config),
-            "state.pt": tensors.pack_state(state),
-        }
+        contents = {"config.yaml": records.as_yaml(config), "state.pt": tensors.pack_state(state)}
         if snapshot:
             contents[records.snapshot_name(0)] = tensors.pack_weights(state["weights"])
         info = {

@@ -30,9 +30,8 @@ from pyro.optim import PyroOptim
 from torch import nn
 
 from pvae.inference import CompiledSVI
-from pvae.inference.compiled import MOST_KINDS
 
-STEPS = 10
+STEPS = 6
 ANY = "changes again and again"  # the cause, where the program may also have a graph
 PROGRAMS = {}  # name: what makes it, and the cause of its being run by SVI, if it is
 
@@ -107,10 +106,8 @@ def in_place(self, u):
 
 
 UPDATES = {
-    "chain": lambda self, u: self.mean.mul_(0.9).add_(u),
     "operators": in_place,
     "data": lambda self, u: self.mean.data.mul_(0.9).add_(u),
-    "interpolation": lambda self, u: self.mean.lerp_(u, 0.1),
     "elements": lambda self, u: self.mean[1:].add_(u[1:]),
     "copy": lambda self, u: self.mean.copy_(0.9 * self.mean + u),
 }
@@ -252,7 +249,7 @@ def messenger_for_a_guide():
     return bayes, AutoNormalMessenger(bayes), partial(tensors, 5), Trace_ELBO()
 
 
-@pytest.mark.parametrize("cell", ["LSTM", "GRU", "RNN"])
+@pytest.mark.parametrize("cell", ["LSTM", "GRU"])
 def test_recurrent_networks(cell):
     def make():
         net = getattr(nn, cell)(3, 3, batch_first=True)
@@ -504,16 +501,6 @@ def list_of_guides():
     return bayes, guide, partial(tensors, 5), Trace_ELBO()
 
 
-@program(f"more than {MOST_KINDS} kinds")
-def many_shapes():
-    sizes = iter(range(1, STEPS + 1))
-
-    def model(x):
-        observe(x, pyro.param("loc", torch.zeros(3)))
-
-    return model, nothing, lambda: tensors(next(sizes), 3), Trace_ELBO()
-
-
 @program("a parameter has a hook on its gradient")
 def hook_on_a_gradient():
     calls = []
@@ -530,7 +517,7 @@ def hook_on_a_gradient():
 SCHEDULES = {  # of the number of steps
     "linear": lambda step: min(1.0, (step + 1) / 100),
     "cosine": lambda step: 1.5 - math.cos(math.pi * min(1.0, step / 50)),
-    "in two phases": lambda step: 0.1 if step < 5 else 0.5 * step,
+    "in two phases": lambda step: 0.1 if step < 3 else 0.5 * step,
     "by remainder": lambda step: 0.1 + (step % 2) * 0.5,
 }
 REPLACED = {
@@ -577,7 +564,7 @@ def test_what_python_reads_of_a_number_is_followed(name):
     """The first numbers give the same answer, so that a graph which takes it for granted agrees."""
 
     def make():
-        values = iter([6, 7, 8, 9, 3, 0, 4, 5, 2, 3])
+        values = iter([6, 7, 3, 0, 4, 3])
 
         def model(x, v, n):
             scalar(x, READINGS[name](v, n) + 0.01 * v + 0.01 * n)
@@ -651,8 +638,7 @@ def test_settings_that_are_replaced_by_equal_ones_are_compared_quickly():
     assert svi.step(torch.ones(())) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("scale", [0.0, -1.0])
-@pytest.mark.parametrize("steps", [1, 4])
+@pytest.mark.parametrize(("scale", "steps"), [(0.0, 4), (-1.0, 1)])
 def test_a_scale_that_pyro_refuses_is_refused_at_once(scale, steps):
     def model(x, scale):
         with poutine.scale(scale=scale):
@@ -730,6 +716,20 @@ def test_a_program(name):
     check(*PROGRAMS[name])
 
 
+def test_arguments_of_many_shapes(monkeypatch):
+    monkeypatch.setattr("pvae.inference.compiled.MOST_KINDS", 3)
+
+    def make():
+        sizes = iter(range(1, STEPS + 1))
+
+        def model(x):
+            observe(x, pyro.param("loc", torch.zeros(3)))
+
+        return model, nothing, lambda: tensors(next(sizes), 3), Trace_ELBO()
+
+    check(make, "more than 3 kinds")
+
+
 def check(make, cause, **settings):
     """Compare losses, parameters and what else is kept with SVI's; return the number of graphs."""
     ended = []
@@ -761,25 +761,24 @@ def check(make, cause, **settings):
 # Validation, and what is found later --------------------------------------------------------------
 
 
-@pytest.mark.parametrize("bad", [7.0, -1.0])
-def test_values_are_validated_at_growing_intervals_and_on_request(bad):
+def test_values_are_validated_at_growing_intervals_and_on_request():
     def model(x):
         p = pyro.param("p", torch.tensor(0.3), constraint=constraints.unit_interval)
         with pyro.plate("data", len(x)):
             pyro.sample("x", dist.Bernoulli(p), obs=x)
 
     svi = CompiledSVI(model, nothing, pyro.optim.Adam({"lr": 0.01}), Trace_ELBO(), backend="graph")
-    good = torch.ones(3)
+    good, bad = torch.ones(3), torch.full((3,), 7.0)
     for _ in range(5):
         svi.step(good)
     svi.check(good)
     before = pyro.param("p").item()
     with pytest.raises(ValueError, match="within the support"):
-        svi.check(torch.full((3,), bad))
+        svi.check(bad)
     for _ in range(3):
-        svi.step(torch.full((3,), bad))
+        svi.step(bad)
     with pytest.raises(ValueError, match="within the support"):  # the eighth step of the graph
-        svi.step(torch.full((3,), bad))
+        svi.step(bad)
     assert pyro.param("p").item() == pytest.approx(before, abs=0.1)
 
 
@@ -844,7 +843,6 @@ class Own(PyroOptim):
 
 OPTIMIZERS = {
     "Adam": lambda: pyro.optim.Adam({"lr": 0.05}),
-    "AdamW": lambda: pyro.optim.AdamW({"lr": 0.05, "weight_decay": 0.1}),
     "SGD": lambda: pyro.optim.SGD({"lr": 0.01, "momentum": 0.9}),
     "a schedule": lambda: pyro.optim.ExponentialLR(
         {"optimizer": torch.optim.Adam, "optim_args": {"lr": 0.05}, "gamma": 0.8}
@@ -854,8 +852,9 @@ OPTIMIZERS = {
 }
 
 
-@pytest.mark.parametrize("shared", [False, True])
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize(
+    ("name", "shared"), [*((name, True) for name in OPTIMIZERS), ("Adam", False), ("chosen", False)]
+)
 def test_an_optimizer_may_be_shared_and_be_of_a_users_class(name, shared):
     def other(x):
         pyro.sample("y", dist.Normal(pyro.param("q", torch.zeros(())) * 2, 1.0), obs=x)
@@ -868,7 +867,7 @@ def test_an_optimizer_may_be_shared_and_be_of_a_users_class(name, shared):
         one = cls(locate, guess, optim, Trace_ELBO())
         two = cls(other, nothing, optim if shared else OPTIMIZERS[name](), Trace_ELBO())
         losses = []
-        for _ in range(6):
+        for _ in range(4):
             losses += [svi.step(torch.ones(())) for svi in (one, two, two)]
             if hasattr(optim, "step"):
                 optim.step()

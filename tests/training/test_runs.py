@@ -4,9 +4,6 @@ import os
 import pickle
 import re
 import shutil
-import signal
-import subprocess
-import sys
 from functools import partial
 
 import pyro
@@ -506,38 +503,6 @@ def test_a_folder_that_vanishes_stops_the_run(run, monkeypatch):
         pvae.fit(vae, "digits", objective=Vanishing(), epochs=1, run=run, progress=False)
     assert len(steps) == 3
     assert not run.exists()
-
-
-BEGIN = """
-import os, signal, sys
-import pvae
-rename, left = os.rename, int(sys.argv[2])
-def deadly(source, target):
-    global left
-    left -= 1
-    if left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    rename(source, target)
-os.rename = deadly
-pvae.fit(pvae.build((1, 8, 8), 2), "digits", epochs=1, run=sys.argv[1], progress=False)
-"""
-
-
-def test_killed_while_an_empty_folder_is_filled(tmp_path):
-    run = tmp_path / "run"
-    run.mkdir()
-    command = [sys.executable, "-c", BEGIN, str(run), "3"]
-    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
-    assert {path.name for path in run.iterdir()} & {"config.yaml", "snapshots", "state.pt"}
-    with pytest.raises(FileNotFoundError, match="is incomplete"):
-        Run(run)
-    (run / "mine").write_text("precious")
-    with pytest.raises(FileExistsError):
-        Run.check_new(run)
-    (run / "mine").unlink()
-    pvae.fit(pvae.build((1, 8, 8), 2), "digits", epochs=1, run=run, progress=False)
-    assert not list(run.glob(".*"))
-    pvae.load(run)
 
 
 @pytest.mark.parametrize("fatal", range(1, 9))
