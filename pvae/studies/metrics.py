@@ -131,6 +131,12 @@ def measure(vae: VAE, data: Dataset, measures: Measures) -> Measured:
         numbers["active_units"] = float(active_units(vae, x, y).count)
     kept = wanted | {"pareto_k", "standard_error", "ais"}
     arrays = {name: v.double().cpu().numpy() for name, v in found.items() if name in kept}
+    for name in wanted & set(arrays):
+        if not np.isfinite(arrays[name]).all():
+            raise ValueError(
+                f"{METRICS[name].title} is not finite for {(~np.isfinite(arrays[name])).sum():,} "
+                f"of {n:,} items: the model does not cover them."
+            )
     described = f"{data.name}, {n:,} of {len(part):,} items {tuple(vae.event_shape)}"
     return Measured(arrays, numbers, described, values_of(vae, data))
 

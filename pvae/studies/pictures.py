@@ -16,7 +16,7 @@ from pvae.storage import files
 from pvae.studies.metrics import METRICS
 from pvae.studies.results import CellResult, Results
 from pvae.studies.study import Study
-from pvae.studies.tables import comparable, compared, titled, with_unit
+from pvae.studies.tables import compared, titled, with_unit
 from pvae.training.runs import Run
 from pvae.vae import VAE
 
@@ -50,7 +50,7 @@ def draw(study: Study, results: Results) -> list[Path]:
 def _figures(study: Study, results: Results) -> Iterator[tuple[str, Canvas]]:
     """The pictures and their names, one after the other, since a figure takes much memory."""
     for metric in compared(results):
-        groups = comparable(results, metric)
+        groups = results.comparable(metric)
         for number, group in _numbered(groups):
             cells, title = _shown(group, metric)
             yield f"forest-{metric}{number}", _forest(cells, metric, title)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pvae.evaluation.k_hat import UNRELIABLE
-from pvae.studies.metrics import METRICS, Measured
+from pvae.studies.metrics import METRICS, Measured, Measures
 from pvae.studies.statistics import (
     Difference,
     Interval,
@@ -17,7 +17,7 @@ from pvae.studies.statistics import (
     paired_difference,
     verdict,
 )
-from pvae.studies.study import Study
+from pvae.studies.study import Plan, Study
 
 MOST_UNRELIABLE = 0.05  # share of items with a k-hat above 0.7 whose effect is left to the error
 COSTS = ("parameters", "epochs", "steps", "train_seconds")
@@ -81,13 +81,19 @@ class Results:
         cells: in the order of the plan.
         comparisons: of every metric that has a better direction, in every group.
         metrics: the names of the metrics.
+        baseline: the name of the baseline, ``None`` if the best cell is the reference.
         notes: what a reader must know, a sentence each.
     """
 
     cells: tuple[CellResult, ...]
     comparisons: tuple[Comparison, ...]
     metrics: tuple[str, ...]
+    baseline: str | None = None
     notes: tuple[str, ...] = field(default=())
+
+    def comparable(self, metric: str) -> list[list[CellResult]]:
+        """The finished cells that compare with each other in a metric, group by group."""
+        return comparable(self.cells, metric)
 
     def as_dict(self) -> dict[str, Any]:
         """The results as JSON holds them; what is unknown is null."""
@@ -100,6 +106,19 @@ class Results:
         for cell in self.cells:
             found.setdefault(cell.group, []).append(cell)
         return found
+
+
+def comparable(cells: Sequence[CellResult], metric: str) -> list[list[CellResult]]:
+    """The finished cells that compare with each other in a metric, group by group.
+
+    Bits per dimension compare whatever the likelihood is a density of, if the data are the same.
+    """
+    found: dict[str, list[CellResult]] = {}
+    for cell in cells:
+        if cell.seeds:
+            key = cell.data if metric == "bits_per_dim" else cell.group
+            found.setdefault(key, []).append(cell)
+    return [*found.values()]
 
 
 def collect(study: Study) -> Results:
@@ -119,8 +138,8 @@ def collect(study: Study) -> Results:
     for metric in metrics:
         if METRICS[metric].lower_is_better is not None:
             comparisons += _compare(metric, cells, runs, plan.baseline)
-    notes = [*study.notes, *_notes(cells, plan.seeds, plan.baseline)]
-    return Results(tuple(cells), tuple(comparisons), metrics, tuple(notes))
+    notes = [_settings(plan.measures), *study.notes, *_notes(cells, plan)]
+    return Results(tuple(cells), tuple(comparisons), metrics, plan.baseline, tuple(notes))
 
 
 def _cell(
@@ -180,14 +199,8 @@ def _compare(
 ) -> list[Comparison]:
     """Compare each cell with the reference of its group, in one metric."""
     lower = METRICS[metric].lower_is_better is True
-    groups: dict[str, list[CellResult]] = {}
-    for cell in cells:
-        if cell.seeds:
-            # Bits per dimension are of the same bytes whatever the likelihood is a density of.
-            key = cell.data if metric == "bits_per_dim" else cell.group
-            groups.setdefault(key, []).append(cell)
     found = []
-    for group in groups.values():
+    for group in comparable(cells, metric):
         means = {cell.name: cell.estimates[metric].mean for cell in group}
         best = (min if lower else max)(means, key=lambda name: means[name])
         reference = baseline if baseline in means else best
@@ -218,12 +231,27 @@ def _difference(
     return paired_difference(*sides)
 
 
-def _notes(cells: Sequence[CellResult], seeds: Sequence[int], baseline: str | None) -> list[str]:
+def _settings(measures: Measures) -> str:
+    """How the numbers were measured, in a sentence."""
+    text = f"Averages over items of the test data, random draws of seed {measures.seed}"
+    if {"log_prob", "bits_per_dim"} & set(measures.metrics):
+        text += f"; log p(x) is estimated by {measures.num_samples:,} importance samples"
+    if measures.ais_items:
+        text += f" and checked by AIS for {measures.ais_items:,} items"
+    return text + "."
+
+
+def _notes(cells: Sequence[CellResult], plan: Plan) -> list[str]:
     notes = []
-    if len(seeds) == 1:
+    if len(plan.seeds) == 1:
         notes.append(
             "There is one seed, so no interval and no verdict: another seed may change any "
             "difference. Give several, --seeds 3."
+        )
+    elif plan.baseline is None and len(cells) > 2:
+        notes.append(
+            "The reference is the best cell of these same runs, which is therefore likely to look "
+            "better than it is: to test a claim, name the baseline before, --baseline CELL."
         )
     groups = {cell.group for cell in cells if cell.seeds}
     if len(groups) > 1:
@@ -234,13 +262,19 @@ def _notes(cells: Sequence[CellResult], seeds: Sequence[int], baseline: str | No
     unknown = [cell.name for cell in cells if cell.seeds and math.isnan(cell.doubt)]
     if unknown:
         notes.append(
-            f"log p(x) of {len(unknown)} cells is a lower bound of unknown error (k-hat is above "
-            "0.7 for more than 5 % of the items), so that their differences stay undecided: check "
-            "it by AIS, --ais_items 25."
+            f"For {', '.join(unknown)} log p(x) is a lower bound of unknown error (k-hat is above "
+            "0.7 for more than 5 % of the items), so that differences stay undecided: check it by "
+            "AIS, --ais_items 25."
         )
-    failed = sum(len(cell.failures) for cell in cells)
-    if failed:
-        notes.append(f"{failed} runs failed; the table says why.")
+    missing = [
+        f"{cell.name}: {len(plan.seeds) - len(cell.seeds) - len(cell.failures)}"
+        for cell in cells
+        if len(cell.seeds) + len(cell.failures) < len(plan.seeds)
+    ]
+    if missing:
+        notes.append(
+            f"Runs that are not finished, or were stopped by a race: {'; '.join(missing)}."
+        )
     return notes
 
 

@@ -103,17 +103,17 @@ def paired_difference(first: np.ndarray, second: np.ndarray) -> Difference:
     error_seeds = (ms_seed / d.size) ** 0.5
     error_items = (ms_item / d.size) ** 0.5
     if seeds == 1:
-        return Difference(_interval(mean, nan, nan), nan, error_items, nan)
+        return Difference(_interval(mean, nan, nan), nan, float(error_items), nan)
     if items == 1:
         interval = _interval(mean, error_seeds, seeds - 1)
-        return Difference(interval, error_seeds, nan, _p_value(interval))
+        return Difference(interval, float(error_seeds), nan, _p_value(interval))
     # Expected at least as large as the rest; smaller by chance, it would make intervals too short.
     ms_seed = max(ms_seed, ms_rest)
     total = max(ms_seed + ms_item - ms_rest, ms_rest)
     spread = ms_seed**2 / (seeds - 1) + ms_item**2 / (items - 1) + ms_rest**2 / inner
     degrees = max(total**2 / spread, 1.0) if spread > 0 else float(seeds - 1)
     interval = _interval(mean, (total / d.size) ** 0.5, degrees)
-    return Difference(interval, error_seeds, error_items, _p_value(interval))
+    return Difference(interval, float(error_seeds), float(error_items), _p_value(interval))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -159,7 +159,9 @@ def verdict(difference: Difference, p_adjusted: float, doubt: float, lower_is_be
 
 def _interval(mean: float, error: float, degrees: float) -> Interval:
     half = error * stats.t.ppf((1 + LEVEL) / 2, degrees) if error > 0 else error
-    return Interval(float(mean), float(error), float(mean - half), float(mean + half), degrees)
+    return Interval(
+        float(mean), float(error), float(mean - half), float(mean + half), float(degrees)
+    )
 
 
 def _p_value(interval: Interval) -> float:

@@ -169,7 +169,7 @@ class Study:
         before = Plan.from_description(configuration.read(saved)) if saved.exists() else None
         if plan is None and before is None:
             raise FileNotFoundError(f"There is no study in {self.path}: it has no study.yaml.")
-        self.plan = before if plan is None else plan
+        self.plan: Plan = before if plan is None else plan  # type: ignore[assignment]
         if before is None and self.path.exists() and any(self.path.iterdir()):
             raise FileExistsError(
                 f"{self.path} exists and is not a study: choose another folder, --study NAME."

@@ -5,12 +5,11 @@ import io
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 from scipy import stats
 
 from pvae.storage import files
-from pvae.studies.metrics import METRICS, Measures
+from pvae.studies.metrics import METRICS
 from pvae.studies.results import COSTS, CellResult, Comparison, Results
 from pvae.studies.statistics import LEVEL, Interval
 from pvae.studies.study import Study
@@ -32,7 +31,6 @@ def write(study: Study, results: Results) -> None:
     Raises:
         OSError: if they cannot be written; older files are then unchanged.
     """
-    results = replace(results, notes=(_settings(study.plan.measures), *results.notes))
     record = json.dumps(results.as_dict(), indent=1, ensure_ascii=False, allow_nan=False)
     contents = {
         "table.md": markdown(results),
@@ -42,19 +40,6 @@ def write(study: Study, results: Results) -> None:
     }
     for name, text in contents.items():
         files.write(study.path / name, text.encode())
-
-
-def comparable(results: Results, metric: str) -> list[list[CellResult]]:
-    """The finished cells that compare with each other in a metric, group by group.
-
-    Bits per dimension compare whatever the likelihood is a density of, if the data are the same.
-    """
-    found: dict[str, list[CellResult]] = {}
-    for cell in results.cells:
-        if cell.seeds:
-            key = cell.data if metric == "bits_per_dim" else cell.group
-            found.setdefault(key, []).append(cell)
-    return [*found.values()]
 
 
 def compared(results: Results) -> list[str]:
@@ -153,18 +138,11 @@ def role_of(results: Results, metric: str, cell: str) -> str:
     """What a cell is in the comparisons of a metric.
 
     Returns:
-        ``"best"`` or ``"baseline"`` of a reference, and an empty string of any other cell. A
-        baseline that is the best is called the best.
+        ``"best"`` or ``"baseline"`` of a reference, and an empty string of any other cell.
     """
     if not any(c.reference == cell and c.metric == metric for c in results.comparisons):
         return ""
-    for group in comparable(results, metric):
-        means = {other.name: other.estimates[metric].mean for other in group}
-        if cell in means:
-            known = [mean for mean in means.values() if not math.isnan(mean)]
-            best = (min if METRICS[metric].lower_is_better else max)(known, default=math.nan)
-            return "best" if means[cell] == best else "baseline"
-    return ""
+    return "baseline" if cell == results.baseline else "best"
 
 
 # Content ------------------------------------------------------------------------------------------
@@ -172,16 +150,6 @@ def role_of(results: Results, metric: str, cell: str) -> str:
 
 def _groups(results: Results) -> dict[str, list[CellResult]]:
     return {group: cells for group, cells in results.groups.items() if cells[0].seeds}
-
-
-def _settings(measures: Measures) -> str:
-    """How the numbers were measured, in a sentence."""
-    text = f"Averages over items of the test data, random draws of seed {measures.seed}"
-    if {"log_prob", "bits_per_dim"} & set(measures.metrics):
-        text += f"; log p(x) is estimated by {measures.num_samples:,} importance samples"
-    if measures.ais_items:
-        text += f" and checked by AIS for {measures.ais_items:,} items"
-    return text + "."
 
 
 def _caption(cells: Sequence[CellResult]) -> str:
@@ -223,7 +191,7 @@ def _best(results: Results, metric: str, cells: Sequence[CellResult]) -> frozens
     if lower is None:
         return frozenset()
     digits, found = METRICS[metric].digits, set()
-    for group in comparable(results, metric):
+    for group in results.comparable(metric):
         shown = {cell.name: round(cell.estimates[metric].mean, digits) for cell in group}
         known = {value for value in shown.values() if not math.isnan(value)}
         if len(known) > 1:

@@ -165,15 +165,12 @@ def test_a_plan_that_cannot_be_is_refused(arguments, said, tmp_path):
 
 
 def test_a_race_ends_where_the_exhaustive_study_does(tmp_path):
-    vary = {
-        "optimizer": [
-            {"class_path": "torch.optim.SGD", "init_args": {"lr": 1e-6}},
-            {"class_path": "torch.optim.SGD", "init_args": {"lr": 1e-7}},
-            "Adam",
-        ]
-    }
+    slow = {"class_path": "torch.optim.SGD", "init_args": {"lr": 1e-9}}
+    slower = {"class_path": "torch.optim.SGD", "init_args": {"lr": 1e-10}}
+    fast = {"class_path": "Adam", "init_args": {"lr": 0.05}}
+    vary = {"optimizer": {"slow": slow, "slower": slower, "Adam": fast}}
     options = {"seeds": 2, "metrics": ["neg_elbo"], "items": 30, "progress": False}
-    base = SMALL | {"epochs": 9, "latent_dim": 2}
+    base = SMALL | {"epochs": 18, "latent_dim": 2}
     raced = compare(tmp_path / "raced", base, vary, race=True, **options)
     cell = next(cell for cell in raced.cells if cell.name == "Adam")
     assert cell.seeds == (0, 1)
