@@ -25,6 +25,7 @@ QUICK = {
     "train": ["--epochs", "1"],
     "evaluate": ["--items", "2", "--num_samples", "25", "--seconds", "0.5"],
     "score": ["--num_samples", "25"],
+    "compare": ["--epochs", "1", "--seeds", "1", "--items", "20", "--num_samples", "25"],
 }
 
 
@@ -48,7 +49,8 @@ def test_the_python_blocks_run_in_order(folder, monkeypatch):
     monkeypatch.setattr(pvae, "fit", lambda *args, **options: fit(*args, **options | {"epochs": 1}))
     known = {}
     for block in BLOCKS:
-        exec(block.replace("num_samples=5000", "num_samples=25"), known)
+        block = block.replace("num_samples=5000", "num_samples=25").replace("seeds=3", "seeds=1")
+        exec(block.replace('"epochs": 50', '"epochs": 1'), known)
     assert (folder / "runs" / "my-digits" / "weights.safetensors").exists()
     # A VAE takes the user's parts.
     data = pvae.data.load(np.random.default_rng(0).normal(size=(40, 3)))
@@ -65,6 +67,8 @@ def test_the_commands_run_in_order(folder, capsys):
     for argv in commands:
         again = "--resume" in argv
         quick = ["--epochs", "2"] if again else QUICK.get(argv[0], [])
+        if argv[0] == "compare" and not any(option.startswith("--vary") for option in argv):
+            quick = []  # it continues a study
         if "Conv" in argv:
             quick = [*quick, "--network.channels", "[4]"]
         if any(option.endswith(("help", "config")) for option in argv):

@@ -122,10 +122,23 @@ def _parse(
     arguments.pop("config", None)
     trusted = arguments.pop("trust", None)
     if parsed.command == "compare":
+        _check_continued(argv, arguments)
         own = inspect.signature(commands["compare"]).parameters
         base = {k: arguments.pop(k) for k in [*arguments] if k not in own}
         arguments |= {"base": base, "trust": trusted}
     return commands[parsed.command], arguments
+
+
+def _check_continued(argv: list[str], arguments: dict[str, Any]) -> None:
+    """Raise if a study is continued, without saying what varies, with options that change it."""
+    given = {a.partition("=")[0].partition(".")[0] for a in argv if a.startswith("--")}
+    others = sorted(given - {"--study", "--jobs", "--cluster", "--trust"})
+    if arguments["vary"] is None and others:
+        raise ValueError(
+            f"{others[0]} without --vary: to continue a study give --study alone, with --jobs or "
+            "--cluster; to start one, say what varies, such as --vary.prior '[StandardNormal, "
+            "Flow]'."
+        )
 
 
 def _with_cluster(argv: list[str]) -> Iterator[str]:

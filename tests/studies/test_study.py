@@ -221,6 +221,7 @@ def test_the_command_line(tmp_path, capsys):
         ("--vary.priro", "[Flow, Normal]"): "did you mean prior",
         ("--vary.prior", "[]"): "empty list",
         ("--vary.prior", "[Flow]"): "one cell only",
+        ("--baseline", "Flow"): "without --vary",
     }.items():
         with pytest.raises(SystemExit) as raised:
             main(["compare", *options.split(), str(tmp_path / "other"), *argv])

@@ -13,6 +13,7 @@ PACKAGES = {
     "pvae.networks": "Networks",
     "pvae.objectives": "Objectives",
     "pvae.evaluation": "Evaluation",
+    "pvae.studies": "Studies",
     "pvae.plots": "Plots",
     "pvae.inference": "Compiled SVI",
     "pvae.training": "Training",
