@@ -886,7 +886,8 @@ def test_a_number_changes_while_an_autoguide_replaces_its_plates():
 
     def model(x):
         with poutine.scale(scale=weight):
-            loc = pyro.sample("loc", dist.Normal(0.0, 1.0))
+            with pyro.plate("groups", len(x)):
+                loc = pyro.sample("loc", dist.Normal(0.0, 1.0))
             with pyro.plate("data", len(x)):
                 pyro.sample("x", dist.Normal(loc, 1.0), obs=x)
 
