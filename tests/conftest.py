@@ -32,3 +32,12 @@ def vae():
 def x():
     """Six binary 8 × 8 images."""
     return torch.bernoulli(torch.full((6, *SHAPE), 0.5))
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """For tests that train by the command line for another reason: pictures take most time."""
+    from pvae.cli import film, gallery
+
+    for module in (gallery, film):
+        monkeypatch.setattr(module, "plot", lambda *args, **options: [])

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 import pvae
-from pvae.cli import gallery
 from pvae.cli.main import main
 
 ROOT = Path(__file__).parents[1]
@@ -58,11 +57,10 @@ def test_parts_are_added_in_two_files_and_a_line_of_a_test(tmp_path):
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
 
 
-def test_a_users_parts_are_trained_by_the_command_line(tmp_path, monkeypatch):
+def test_a_users_parts_are_trained_by_the_command_line(tmp_path, monkeypatch, no_pictures):
     (tmp_path / "my_module.py").write_text(PRIOR + LIKELIHOOD)
     np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(60, 3)))
     monkeypatch.chdir(tmp_path)  # which is not on the path where modules are sought
-    monkeypatch.setattr(gallery, "plot", lambda *args, **options: [])
     parts = ["--prior", "my_module.Cauchy", "--likelihood", "my_module.Logistic"]
     main(["train", "--data", "x.npy", *parts, "--epochs", "1", "--run", "run"])
     main(["sample", "run", "--trust", "my_module"])

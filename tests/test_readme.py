@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 import pvae
-from pvae.cli import gallery
 from pvae.cli.main import main
 
 ROOT = Path(__file__).parents[1]
@@ -30,7 +29,7 @@ QUICK = {
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(tmp_path, monkeypatch, no_pictures):
     """A folder that holds the data of the examples."""
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "faces.npz", x=rng.integers(0, 256, (40, 28, 20)).astype(np.uint8))
@@ -40,7 +39,6 @@ def folder(tmp_path, monkeypatch):
             pixels = rng.integers(0, 256, (size, size)).astype(np.uint8)
             Image.fromarray(pixels).save(tmp_path / name / f"{i}.png")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(gallery, "plot", lambda *args, **options: [])
     return tmp_path
 
 

@@ -75,7 +75,14 @@ def skip_fields(
     return True if "Alias for field number" in (getattr(obj, "__doc__", None) or "") else None
 
 
+def keep_outputs_inside(app: Any) -> None:
+    """Have myst-nb unpack outputs within the site, rather than next to it."""
+    folder = str(Path(app.doctreedir) / "outputs")
+    app.env.mystnb_config = app.env.mystnb_config.copy(output_folder=folder)
+
+
 def setup(app: Any) -> None:
     """Make the pages before Sphinx looks for sources."""
     app.connect("builder-inited", write_pages)
+    app.connect("builder-inited", keep_outputs_inside, priority=900)  # after myst-nb's own
     app.connect("autodoc-skip-member", skip_fields)

@@ -17,8 +17,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import nbclient
-import nbformat
+try:
+    import nbclient
+    import nbformat
+except ModuleNotFoundError as error:
+    sys.exit(f"Executing notebooks needs {error.name}: pip install '.[notebooks]'")
 from PIL import Image
 
 FOLDER = Path(__file__).parent
@@ -53,19 +56,23 @@ def execute(notebook: nbformat.NotebookNode) -> None:
     """Execute a notebook in place.
 
     Raises:
-        nbclient.exceptions.CellExecutionError: if a cell fails.
-        RuntimeError: if a cell warns.
+        RuntimeError: if a cell fails, warns, or takes more than ten minutes.
     """
     with tempfile.TemporaryDirectory() as folder:
         resources = {"metadata": {"path": folder}}
-        nbclient.NotebookClient(notebook, timeout=600, resources=resources).execute()
+        try:
+            nbclient.NotebookClient(notebook, timeout=600, resources=resources).execute()
+        except nbclient.exceptions.CellExecutionError as error:
+            raise RuntimeError(f"A cell fails: {error.ename}: {error.evalue}") from error
+        except nbclient.exceptions.CellTimeoutError as error:
+            raise RuntimeError("A cell takes more than ten minutes.") from error
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # times, which would change with every run
         if cell.cell_type == "code":
             cell.outputs = [_light(output) for output in cell.outputs if not _is_widget(output)]
             for output in cell.outputs:
                 if "Warning" in output.get("text", ""):
-                    raise RuntimeError(f"A cell warns:\n{cell.source}\n{output['text']}")
+                    raise RuntimeError(f"A cell warns: {output['text'].strip()}")
 
 
 def _is_widget(output: nbformat.NotebookNode) -> bool:
@@ -86,14 +93,25 @@ def _light(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def main(numbers: Sequence[str]) -> None:
-    """Execute notebooks, and write each with its outputs unless the budget is reduced."""
-    for path in notebooks(*numbers):
+    """Execute notebooks, and write each with its outputs unless the budget is reduced.
+
+    Raises:
+        SystemExit: with a sentence, if there is no such notebook, or one fails or is too large.
+    """
+    try:
+        paths = notebooks(*numbers)
+    except ValueError as error:
+        sys.exit(str(error))
+    for path in paths:
         began = time.monotonic()
         notebook = read(path)
-        execute(notebook)
+        try:
+            execute(notebook)
+        except RuntimeError as error:
+            sys.exit(f"{path.name}: {error}")
         size = len(nbformat.writes(notebook).encode())
         if size > MOST_BYTES:
-            raise RuntimeError(f"{path.name} is {size:,} bytes: at most {MOST_BYTES:,}.")
+            sys.exit(f"{path.name} is {size:,} bytes: at most {MOST_BYTES:,}.")
         if os.environ.get("PVAE_TUTORIALS") != "quick":
             notebook.metadata.pop("widgets", None)
             nbformat.write(notebook, path)

@@ -6,25 +6,27 @@ from math import ceil
 from pathlib import Path
 
 import torch
-from matplotlib.figure import FigureBase, SubFigure
+from matplotlib.figure import SubFigure
 from torch import Tensor
 
 from pvae import plots
 from pvae.cli import gallery
 from pvae.data.dataset import Dataset
 from pvae.data.domains import picture_range
+from pvae.plots.style import Canvas
 from pvae.seeds import seeded
 from pvae.training.checkpoint import weights_of
 from pvae.training.runs import Run
 from pvae.vae import VAE
 
 POINTS = 2000  # posterior means in a map
-EMBEDDED = 400  # of these, how many t-SNE maps at three moments
+EMBEDDED = 300  # of these, how many t-SNE maps at three moments
 RECONSTRUCTED = 6  # inputs
 DRAWN = 30  # prior samples
 LEAST = 10  # posterior means, below which t-SNE has too little to arrange
 TILES = 15  # along each side of the manifold: more would make the film larger than 3 MB
 SECONDS = 0.25  # of a frame
+MOST_FRAMES = 16  # of more than two latents, whose frames take longer to plot
 
 
 class TooShort(ValueError):
@@ -60,8 +62,7 @@ def plot(run: Run, vae: VAE, data: Dataset, folder: Path | None = None) -> list[
             row, film = folder / "epochs.png", folder / "training.gif"
             plots.save(_row(moments), row)
             plots.animate(
-                _frames(moments),
-                moments.titles,
+                *_frames(moments),
                 film,
                 seconds_per_frame=SECONDS,
                 aspect=2 if moments.latents > 1 else 1,
@@ -150,7 +151,7 @@ class Moments:
 
     def decoded(self, i: int, figure: SubFigure) -> None:
         """Reconstructions of the same inputs over prior samples from the same noise."""
-        above, below = figure.subfigures(2, 1, height_ratios=[2, 5])
+        (above,), (below,) = figure.subfigures(2, 1, squeeze=False, height_ratios=[2, 5])
         self.reconstructions(i, above)
         drawn = gallery.samples(self.vae, self.data, DRAWN)
         names = gallery.named(self.vae, DRAWN)
@@ -158,7 +159,7 @@ class Moments:
         below.supylabel("prior samples", fontsize="small")
 
 
-def _row(moments: Moments) -> FigureBase:
+def _row(moments: Moments) -> Canvas:
     """The first moment, an early one and the last in a row."""
     few = moments.few()
     titles = ["before training", *[moments.titles[i] for i in few[1:]]]
@@ -188,22 +189,26 @@ def _row(moments: Moments) -> FigureBase:
     )
 
 
-def _frames(moments: Moments) -> list[Callable[[SubFigure], None]]:
-    """A picture for every moment."""
+def _frames(moments: Moments) -> tuple[list[Callable[[SubFigure], None]], list[str]]:
+    """The pictures of the film, and their titles."""
     every = range(len(moments.steps))
     if moments.latents == 2:
-        return [partial(moments.plane, i) for i in every]
-    decoded = [partial(moments.decoded, i) for i in every]
+        return [partial(moments.plane, i) for i in every], moments.titles
+    last = every[-1]
+    shown = sorted({round(i * last / (MOST_FRAMES - 1)) for i in range(MOST_FRAMES)})
+    decoded: list[Callable[[SubFigure], None]] = [partial(moments.decoded, i) for i in shown]
+    titles = [moments.titles[i] for i in shown]
     if moments.latents < 2:
-        return decoded
+        return decoded, titles
     classes = moments.data.classes if moments.labels is not None else None
-    return plots.frames(
-        plots.pca_maps(moments.means),
+    maps = plots.frames(
+        plots.pca_maps(moments.means[shown]),
         decoded,
         moments.labels,
         classes,
         map_label=f"principal components of {moments.means.shape[1]:,} means",
     )
+    return maps, titles
 
 
 def _title(step: int, steps_per_epoch: int | None) -> str:

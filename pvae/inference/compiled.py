@@ -20,7 +20,7 @@ from pvae.inference.program import Program
 from pvae.inference.rollback import undone
 from pvae.inference.run import RunRecord, observed, watch_of
 from pvae.inference.stand_in import Spot, are_tensors, data_parts, varying_parts
-from pvae.inference.state import Elements
+from pvae.inference.state import Change, Elements
 from pvae.inference.untraceable import Disagreement, Unmet, Untraceable, brief
 from pvae.inference.update import update_of
 
@@ -208,15 +208,18 @@ class CompiledSVI(SVI):
             self._eager.add(kind)
             return self._run_eagerly(args, kwargs, gradients)
         self.update.fit()
+        # Before the programs run again: they may replace attributes of their own, as autoguides do.
+        made = self._programs.get(kind)
+        changes = made[-1].watch.changes() if made else []
         if not self.warm_up:
-            return self._begin(kind, leaves, structure, gradients, args, kwargs)
+            return self._begin(kind, leaves, structure, gradients, changes, args, kwargs)
         # The first step is SVI's own: programs create there what they create on a first run.
         given = pytree.tree_leaves((args, kwargs))
         with observed() as run:
             loss = self._run_eagerly(args, kwargs, gradients)
         try:
             check_kept(args, kwargs, given)
-            self._make(kind, leaves, structure, gradients, run)
+            self._make(kind, leaves, structure, gradients, changes, run)
         except Untraceable as error:
             self._refuse(error)
             self._eager.add(kind)
@@ -228,6 +231,7 @@ class CompiledSVI(SVI):
         leaves: list,
         structure: Any,
         gradients: bool,
+        changes: Sequence[Change],
         args: tuple,
         kwargs: dict,
     ) -> Any:
@@ -241,7 +245,7 @@ class CompiledSVI(SVI):
             constants = [None if torch.is_tensor(leaf) else leaf for leaf in leaves]
             if not step.repeats(watch_of(self, step.run, constants, arrays)):
                 taken.append(step.take())
-            program = self._make(kind, leaves, structure, gradients, step.run)
+            program = self._make(kind, leaves, structure, gradients, changes, step.run)
             if not taken:
                 taken.append(program.run([leaf for leaf in leaves if torch.is_tensor(leaf)]))
         except Unmet:
@@ -334,13 +338,19 @@ class CompiledSVI(SVI):
         return None
 
     def _make(
-        self, kind: Hashable, leaves: list, structure: Any, gradients: bool, run: RunRecord
+        self,
+        kind: Hashable,
+        leaves: list,
+        structure: Any,
+        gradients: bool,
+        changes: Sequence[Change],
+        run: RunRecord,
     ) -> Program:
-        """Make a graph: trace, compile and check it."""
+        """Make a graph, after changes to what the last one read: trace, compile and check it."""
         programs = self._programs.setdefault(kind, [])
         graphs = sum(map(len, self._programs.values()))
         if len(programs) >= MOST_PROGRAMS:
-            what = programs[-1].watch.changed()
+            what = str(changes[0]) if changes else programs[-1].watch.changed()
             if what is None:
                 decided = not programs[-1].same_decisions()
                 what = "a number that Python decides by" if decided else "what Python reads"
@@ -356,7 +366,7 @@ class CompiledSVI(SVI):
             )
         began = time.perf_counter()
         try:
-            program = self._varying(programs, leaves, structure, gradients, run)
+            program = self._varying(programs, leaves, structure, gradients, changes, run)
             if program is None:
                 program = Program(self, leaves, structure, gradients, run)
         except Disagreement as error:
@@ -373,7 +383,13 @@ class CompiledSVI(SVI):
         return program
 
     def _varying(
-        self, programs: list[Program], leaves: list, structure: Any, gradients: bool, run: RunRecord
+        self,
+        programs: list[Program],
+        leaves: list,
+        structure: Any,
+        gradients: bool,
+        changes: Sequence[Change],
+        run: RunRecord,
     ) -> Program | None:
         """A graph with changing values as inputs, if tensors can stand in for all of them."""
         places: dict[Spot, frozenset[int]] = {}
@@ -383,7 +399,7 @@ class CompiledSVI(SVI):
             for one in last.varying:
                 places[last.spot(one.place, one.key)] = frozenset(one.tensors)
                 values[last.spot(one.place, one.key)] = one.value()
-            for change in last.watch.changes():
+            for change in changes:
                 which = varying_parts(change.before, change.now)
                 if not which:
                     return None

@@ -121,10 +121,12 @@ def animate(
         raise ValueError(f"seconds_per_frame must be at least 0.02, but it is {seconds_per_frame}.")
     frames = [_frame(plot, title, aspect) for plot, title in zip(pictures, titles, strict=True)]
     film = np.stack(frames)
-    for greys, colours in _PALETTES:
+    for greys, colours in _PALETTES[:-1]:
         content = _as_gif(film, greys, colours, seconds_per_frame)
         if len(content) <= _MOST_BYTES:
             break
+    else:
+        content = _as_gif(film, *_PALETTES[-1], seconds_per_frame)
     write(path, content)
 
 

@@ -11,6 +11,7 @@ from pvae.plots.style import Canvas, canvas, style
 
 _MOST_POINTS = 2000
 _LEAST_POINTS = 5
+_ITERATIONS = 500  # after which maps of so few points change little
 
 
 @style()
@@ -182,7 +183,9 @@ def _embed(mean: np.ndarray, start: np.ndarray | str, seed: int) -> np.ndarray:
 
     if not isinstance(start, str):  # as small as scikit-learn makes its own
         start = start / start[:, 0].std() * 1e-4
-    embedding = TSNE(perplexity=_perplexity(len(mean)), init=start, random_state=seed)
+    embedding = TSNE(
+        perplexity=_perplexity(len(mean)), init=start, random_state=seed, max_iter=_ITERATIONS
+    )
     # The parallel loops are so short that threads on shared cores mostly wait for each other.
     with threadpool_limits(1):
         return embedding.fit_transform(mean)

@@ -79,7 +79,8 @@ def over_training(
     side = WIDTH / k
     key = _KEY if members.names else 0
     figure = canvas(figure, WIDTH, _TITLE + side + side / aspect + key)
-    above, below = figure.subfigures(2, 1, height_ratios=[_TITLE + side + key, side / aspect])
+    heights = [_TITLE + side + key, side / aspect]
+    (above,), (below,) = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)
     box = points.min((0, 1)), points.max((0, 1))
     row = above.subplots(1, k, squeeze=False)[0]
     for axes, at, title in zip(row, points, titles, strict=True):
@@ -158,7 +159,7 @@ def _plot_frame(
     map_label: str | None,
     figure: SubFigure,
 ) -> None:
-    left, right = figure.subfigures(1, 2)
+    ((left, right),) = figure.subfigures(1, 2, squeeze=False)
     axes = left.subplots()
     _plot_map(axes, at, box, members, None)
     axes.set_ylabel(map_label or "")

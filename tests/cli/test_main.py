@@ -16,7 +16,7 @@ import torch
 import yaml
 
 import pvae
-from pvae.cli import gallery
+from pvae.cli import film, gallery
 from pvae.cli.commands import COMMANDS
 from pvae.cli.main import main
 from pvae.training import progress
@@ -36,12 +36,6 @@ def trained(tmp_path_factory):
 @pytest.fixture
 def run(trained):
     return trained[0]
-
-
-@pytest.fixture
-def no_pictures(monkeypatch):
-    """For tests that train for another reason: pictures take most of the time."""
-    monkeypatch.setattr(gallery, "plot", lambda *args, **options: [])
 
 
 def refused(argv, capsys):
@@ -149,6 +143,7 @@ def test_what_training_refuses(options, sentence, capsys, tmp_path):
 
 
 def test_parts_with_arguments_and_yaml(tmp_path, monkeypatch):
+    monkeypatch.setattr(film, "plot", lambda *args: [])
     config = tmp_path / "config.yaml"
     config.write_text(
         yaml.safe_dump(
@@ -184,7 +179,7 @@ def test_parts_with_arguments_and_yaml(tmp_path, monkeypatch):
     assert saved["optimizer"]["init_args"]["weight_decay"] == 0.1
     # The saved configuration repeats the run.
     again = tmp_path / "again"
-    monkeypatch.setattr(gallery, "plot", lambda *args, **options: [])
+    monkeypatch.setattr(gallery, "plot", lambda *args: [])
     main(["train", "--config", str(run / "config.yaml"), "--run", str(again)])
     for name in ("weights.safetensors", "config.yaml"):
         assert (run / name).read_bytes() == (again / name).read_bytes()
@@ -260,7 +255,8 @@ def test_other_data(run, tmp_path, capsys):
     assert json.loads(before)["parts"]["test"]["neg_elbo"] > 0
 
 
-def test_a_folder_of_images_of_many_sizes(tmp_path, capsys):
+def test_a_folder_of_images_of_many_sizes(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(film, "plot", lambda *args: [])
     from PIL import Image
 
     rng = np.random.default_rng(0)

@@ -878,3 +878,31 @@ def test_an_optimizer_may_be_shared_and_be_of_a_users_class(name, shared):
         ]
         ended.append([*losses, *steps])
     assert ended[1] == pytest.approx(ended[0], rel=1e-4)
+
+
+def test_a_number_changes_while_an_autoguide_replaces_its_plates():
+    """Two graphs: the second has the number as an input, though each run makes new plates."""
+    weight = 0.0
+
+    def model(x):
+        with poutine.scale(scale=weight):
+            with pyro.plate("groups", len(x)):
+                loc = pyro.sample("loc", dist.Normal(0.0, 1.0))
+            with pyro.plate("data", len(x)):
+                pyro.sample("x", dist.Normal(loc, 1.0), obs=x)
+
+    def train(kind, **options):
+        nonlocal weight
+        pyro.clear_param_store()
+        pyro.set_rng_seed(0)
+        optim = pyro.optim.Adam({"lr": 0.1})
+        svi = kind(model, AutoNormal(model), optim, Trace_ELBO(), **options)
+        losses = []
+        for i in range(9):
+            weight = (i + 1) / 10
+            losses.append(svi.step(torch.arange(3.0)))
+        return svi, losses
+
+    svi, losses = train(CompiledSVI, backend="graph")
+    assert losses == pytest.approx(train(SVI)[1], rel=1e-5)
+    assert [len(programs) for programs in svi._programs.values()] == [2]

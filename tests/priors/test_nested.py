@@ -103,7 +103,7 @@ def test_bad_levels():
         pvae.build((5,), 2, conditional=True, classes=3)()
 
 
-def test_levels_are_named_on_the_command_line(tmp_path, capsys):
+def test_levels_are_named_on_the_command_line(tmp_path, capsys, no_pictures):
     run = str(tmp_path / "run")
     levels = ["--prior", "Nested", "--prior.upper_dim", "3", "--prior.prior", "Mixture"]
     main(["train", "--epochs", "1", *levels, "--prior.prior.components", "4", "--run", run])

@@ -19,17 +19,19 @@ from sphinx.util import logging
 SIZE = 8.5  # the units of a path in one em of the text: its letters look as large
 FONT = {"mathtext.fontset": "stix", "font.family": "STIXGeneral"}
 LETTERS = {Path.MOVETO: "M", Path.LINETO: "L", Path.CURVE3: "Q", Path.CURVE4: "C"}
+TERM = r"(\\[a-zA-Z]+|\w)"  # an argument without braces
 SAME = (
     (r"\\(?:[bB]igg?[lrm]?|displaystyle|textstyle|limits|nonumber|!|:)(?![a-zA-Z])", ""),
     (r"\\[td]frac(?![a-zA-Z])", r"\\frac"),
-    (r"\\frac\s*(\d)\s*(\w)", r"\\frac{\1}{\2}"),
+    (rf"\\frac\s*{TERM}", r"\\frac{\1}"),
+    (rf"\\frac(\{{[^{{}}]*\}})\s*{TERM}", r"\\frac\1{\2}"),
+    (rf"\\(sqrt|mathcal|mathbb|mathbf|mathrm)\s*{TERM}", r"\\\1{\2}"),
     (r"\\(l|g|n)e(?![a-zA-Z])", r"\\\1eq"),
     (r"\\(?:text|textrm|operatorname|mathop)\*?\{([^{}]*)\}", r"\\mathrm{\1}"),
     (r"\\(?:lVert|rVert|Vert)(?![a-zA-Z])", r"\\|"),
     (r"\\(?:lvert|rvert|vert|mid)(?![a-zA-Z])", "|"),
     (r"\\to(?![a-zA-Z])", r"\\rightarrow"),
     (r"(\\(?:sum|prod|int)(?:[_^](?:\{[^{}]*\}|\\?\w))*)", r"\1\\,"),
-    (r"\\mathbf\s*([a-zA-Z])", r"\\mathbf{\1}"),
 )
 
 

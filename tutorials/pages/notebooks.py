@@ -28,7 +28,7 @@ def pages() -> dict[str, str | bytes]:
 def _opening(source: str) -> tuple[str, str]:
     """The title of a notebook and the first sentence after it."""
     title, _, rest = source.partition("\n")
-    sentence = re.match(r".*?[.:](?=\s|$)", rest.strip(), re.DOTALL)
+    sentence = re.match(r".*?[.?](?=\s|$)", rest.strip(), re.DOTALL)
     return title.lstrip("# "), " ".join(sentence[0].split()) if sentence else ""
 
 
