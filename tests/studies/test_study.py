@@ -164,23 +164,6 @@ def test_a_plan_that_cannot_be_is_refused(arguments, said, tmp_path):
     assert not (tmp_path / "study").exists()
 
 
-def test_a_race_ends_where_the_exhaustive_study_does(tmp_path):
-    slow = {"class_path": "torch.optim.SGD", "init_args": {"lr": 1e-9}}
-    slower = {"class_path": "torch.optim.SGD", "init_args": {"lr": 1e-10}}
-    fast = {"class_path": "Adam", "init_args": {"lr": 0.05}}
-    vary = {"optimizer": {"slow": slow, "slower": slower, "Adam": fast}}
-    options = {"seeds": 2, "metrics": ["neg_elbo"], "items": 30, "progress": False}
-    base = SMALL | {"epochs": 18, "latent_dim": 2}
-    raced = compare(tmp_path / "raced", base, vary, race=True, **options)
-    cell = next(cell for cell in raced.cells if cell.name == "Adam")
-    assert cell.seeds == (0, 1)
-    assert [c.seeds for c in raced.cells if c.name != "Adam"] == [(), ()]
-    whole = compare(
-        tmp_path / "whole", base, {"optimizer": ["Adam"], "latent_dim": [2, 3]}, **options
-    )
-    assert whole.cells[0].by_seed["neg_elbo"] == cell.by_seed["neg_elbo"]
-
-
 def test_steps_are_a_budget(tmp_path):
     base = SMALL | {"latent_dim": 2}
     found = compare(
@@ -194,7 +177,7 @@ def test_steps_are_a_budget(tmp_path):
         progress=False,
     )
     assert [cell.costs["steps"] for cell in found.cells] == [24, 24]
-    assert "one seed" in found.notes[0]
+    assert any("one seed" in note for note in found.notes)
     assert {c.verdict for c in found.comparisons} == {"one seed"}
 
 
@@ -207,7 +190,7 @@ def test_values_that_do_not_compare_are_in_separate_tables(tmp_path):
     )
     assert len(found.groups) == 2
     assert not found.comparisons
-    assert any("do not compare" in note for note in found.notes)
+    assert any("not compare" in note for note in found.notes)
 
 
 def test_the_command_line(tmp_path, capsys):
