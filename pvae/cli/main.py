@@ -182,7 +182,7 @@ def make_parser(commands: dict[str, Callable[..., None]]) -> "ArgumentParser":
             subparser.add_argument("--config", action=CheckedConfig, help="YAML file of arguments.")
         if name == "compare":  # the base of its runs has the options of one
             subparser.add_function_arguments(command, skip={"base", "trust"})
-            each = {"run", "resume", "seed", "snapshots"}
+            each: set[str | int] = {"run", "resume", "seed", "snapshots"}
             subparser.add_function_arguments(commands["train"], skip=each)
         else:
             subparser.add_function_arguments(command, as_positional=True)

@@ -136,7 +136,8 @@ def _train(job: Job, folder: Path) -> None:
         "measure_seconds": round(time.monotonic() - began, 3),
     }
     buffer = io.BytesIO()
-    np.savez(buffer, **measured.items)
+    arrays: dict[str, Any] = measured.items
+    np.savez(buffer, **arrays)
     files.write(run.place(ITEMS), buffer.getvalue())
     record = {"measures": asdict(job.measures), "numbers": numbers}
     run.write(NUMBERS, record | {"data": measured.data, "values": measured.values})

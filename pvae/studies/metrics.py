@@ -1,7 +1,7 @@
 """What a study measures of a trained VAE, item by item where there is a value of each."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -158,7 +158,7 @@ def values_of(vae: VAE, data: Dataset) -> str:
     return {"bytes": "bytes", "counts": "counts"}.get(domain, f"densities ({domain})")
 
 
-def check_metrics(names: Mapping[str, object] | tuple[str, ...] | list[str]) -> tuple[str, ...]:
+def check_metrics(names: Sequence[str]) -> tuple[str, ...]:
     """Return names of metrics as a tuple.
 
     Raises:

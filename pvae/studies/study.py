@@ -91,7 +91,7 @@ class Plan:
             raise ValueError(
                 f"There is one cell only, {cells[0].name}: give at least two values to compare."
             )
-        if isinstance(seeds, Sequence) and not isinstance(seeds, str):
+        if isinstance(seeds, Sequence):
             numbers = tuple(seeds)
             if not all(is_whole(seed) and 0 <= seed < 2**32 for seed in numbers):
                 raise ValueError(
