@@ -57,8 +57,8 @@ class Counts(Conditional):
         if not good:
             raise ValueError(
                 f"exposure is {shown(exposure)}: what rates are relative to must be a positive "
-                "number (a factor common to all data, such as a time), 'observed' (the total of each "
-                "datum itself, such as the library size of a cell) or None."
+                "number (a factor common to all data, such as a time), 'observed' (the total of "
+                "each datum itself, such as the library size of a cell) or None."
             )
         super().__init__((latent_dim,), event_shape, outputs=outputs, network=network)
         self.exposure = exposure
