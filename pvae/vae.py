@@ -101,7 +101,7 @@ class VAE(Module):
         check_parts(prior, likelihood, posterior)
         if not set(conditional) <= set(PARTS) or (labels is not None and not conditional):
             raise ValueError(
-                f"conditional is {conditional!r}: it must name parts that see the labels, of "
+                f"conditional is {shown(conditional)}: it must name parts that see the labels, of "
                 f"{', '.join(PARTS)}."
             )
         self.prior = prior

@@ -1,6 +1,6 @@
 """Pictures of a VAE over its training: a film, and a row of its beginning, middle and end."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from math import ceil
 from pathlib import Path
@@ -102,10 +102,10 @@ class Moments:
         self.limits = picture_range(vae.likelihood, data.domain, data.value_range)
         with seeded(0, vae.device):
             self.x, self.y = gallery.head(vae, data, RECONSTRUCTED)
-        means = [self._means(i) for i in range(len(weights))]
-        self.means = torch.stack([mean for mean, _ in means])
-        self.labels = means[0][1]
-        self.latents = self.means.shape[2]
+        self._encoded: dict[int, Tensor] = {}
+        self.labels: Tensor | None = None
+        self.latents = self.means([0]).shape[2]
+        self.classes = data.classes if self.labels is not None else None
 
     def few(self) -> list[int]:
         """The first moment, one at about two thirds of the logarithm of time, and the last."""
@@ -116,24 +116,29 @@ class Moments:
     def _at(self, i: int) -> VAE:
         return self.run.restore(self.vae, self.files[i])
 
-    def _means(self, i: int) -> tuple[Tensor, Tensor | None]:
+    def means(self, moments: Sequence[int]) -> Tensor:
+        """The posterior means of the same data at some moments, shape (moments, n, latents)."""
         parts = [*reversed(self.data.parts.values())]
-        with seeded(0, self.vae.device):  # the same binarization at every moment
-            mean, _, labels = gallery.latents(self._at(i), self.data, parts, most=POINTS)
-        return mean.flatten(1), labels
+        for i in moments:
+            if i not in self._encoded:
+                with seeded(0, self.vae.device):  # the same binarization at every moment
+                    mean, _, labels = gallery.latents(self._at(i), self.data, parts, most=POINTS)
+                self._encoded[i], self.labels = mean.flatten(1), labels
+        return torch.stack([self._encoded[i] for i in moments])
 
     # Each plots one moment into a figure. What it shows is computed when it is drawn, since the
     # images of all moments may be more than fits into memory.
 
     def plane(self, i: int, figure: SubFigure) -> None:
         """The posterior means of two latents beside the manifold."""
+        (mean,) = self.means([i])
         images, z = gallery.manifold(self._at(i), self.data, TILES)
         plots.latent_plane(
-            self.means[i],
+            mean,
             images,
             z,
             self.labels,
-            classes=self.data.classes,
+            classes=self.classes,
             value_range=self.limits,
             figure=figure,
         )
@@ -165,25 +170,29 @@ def _row(moments: Moments) -> Canvas:
     titles = ["before training", *[moments.titles[i] for i in few[1:]]]
     if moments.latents < 2:
         return plots.side_by_side([partial(moments.decoded, i) for i in few], titles)
-    members = moments.labels, moments.data.classes if moments.labels is not None else None
     if moments.latents == 2:
         manifolds = [partial(moments.manifold, i) for i in few]
         names = ("$z_1$", "$z_2$")
         return plots.over_training(
-            moments.means[few], manifolds, titles, *members, axis_labels=names
+            moments.means(few),
+            manifolds,
+            titles,
+            moments.labels,
+            moments.classes,
+            axis_labels=names,
         )
-    means = moments.means[few, :EMBEDDED]
+    means = moments.means(few)[:, :EMBEDDED]
     n = means.shape[1]
     maps = plots.tsne_maps(means) if n >= LEAST else plots.pca_maps(means)
     what = "t-SNE" if n >= LEAST else "principal components"
-    labels = None if members[0] is None else members[0][:EMBEDDED]
+    labels = None if moments.labels is None else moments.labels[:EMBEDDED]
     reconstructions = [partial(moments.reconstructions, i) for i in few]
     return plots.over_training(
         maps,
         reconstructions,
         titles,
         labels,
-        members[1],
+        moments.classes,
         map_label=f"{what} of {n} means",
         aspect=2.7,
     )
@@ -200,13 +209,13 @@ def _frames(moments: Moments) -> tuple[list[Callable[[SubFigure], None]], list[s
     titles = [moments.titles[i] for i in shown]
     if moments.latents < 2:
         return decoded, titles
-    classes = moments.data.classes if moments.labels is not None else None
+    means = moments.means(shown)
     maps = plots.frames(
-        plots.pca_maps(moments.means[shown]),
+        plots.pca_maps(means),
         decoded,
         moments.labels,
-        classes,
-        map_label=f"principal components of {moments.means.shape[1]:,} means",
+        moments.classes,
+        map_label=f"principal components of {means.shape[1]:,} means",
     )
     return maps, titles
 

@@ -124,10 +124,12 @@ class Dataset:
         held = self.part(part)
         if n is not None and not (is_whole(n) and n >= 1):
             raise ValueError(
-                f"n is {n!r}: it must be a whole number of at least 1, or None for all."
+                f"n is {shown(n)}: it must be a whole number of at least 1, or None for all."
             )
         if not is_whole(seed) or not 0 <= seed < 2**63:
-            raise ValueError(f"seed is {seed!r}: it must be a whole number from 0 to 2**63 - 1.")
+            raise ValueError(
+                f"seed is {shown(seed)}: it must be a whole number from 0 to 2**63 - 1."
+            )
         found = batches_for(vae, self, held).choose(n, seed)
         return found[0] if vae.labels is None else found
 

@@ -13,6 +13,7 @@ from pvae.evaluation.k_hat import unreliable_share
 from pvae.evaluation.log_likelihood import log_likelihood
 from pvae.evaluation.results import described
 from pvae.inputs import as_tensor
+from pvae.messages import shown
 from pvae.vae import VAE
 
 CORRECTIONS = ("typicality", "background", "complexity")
@@ -122,7 +123,8 @@ def anomaly_score(
     """
     if correction is not None and correction not in CORRECTIONS:
         raise ValueError(
-            f"correction is {correction!r}: it must be {', '.join(map(repr, CORRECTIONS))} or None."
+            f"correction is {shown(correction)}: it must be "
+            f"{', '.join(map(repr, CORRECTIONS))} or None."
         )
     if (correction == "typicality") != (reference is not None):
         raise ValueError(

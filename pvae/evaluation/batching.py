@@ -217,7 +217,7 @@ def check_seconds(seconds: object) -> None:
         ValueError: if it is not.
     """
     if not is_real(seconds) or not seconds > 0:
-        raise ValueError(f"seconds is {seconds!r}: give a positive number of seconds.")
+        raise ValueError(f"seconds is {shown(seconds)}: give a positive number of seconds.")
 
 
 def check_memory(memory: object) -> None:

@@ -30,6 +30,7 @@ from pvae.evaluation.batching import (
     split,
 )
 from pvae.evaluation.results import described
+from pvae.messages import shown
 from pvae.moments import SAMPLES
 from pvae.seeds import seeded
 from pvae.vae import VAE
@@ -232,7 +233,7 @@ def active_units(
     """
     x = as_batch(vae, x)
     if not is_real(threshold):
-        raise ValueError(f"threshold is {threshold!r}: give a number.")
+        raise ValueError(f"threshold is {shown(threshold)}: give a number.")
     if len(x) == 1:
         raise ValueError("x has 1 datum, and a variance needs more: give at least 2.")
 

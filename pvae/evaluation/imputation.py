@@ -22,6 +22,7 @@ from pvae.evaluation.importance import effective_sample_size, log_mean, proposal
 from pvae.evaluation.results import described
 from pvae.interfaces import option
 from pvae.marginal import Marginal
+from pvae.messages import shown
 from pvae.seeds import seeded
 from pvae.vae import VAE
 
@@ -138,7 +139,7 @@ def impute(
         (torch.Size([5, 1, 8, 8]), torch.Size([3, 5, 1, 8, 8]))
     """
     if method not in ("importance", "nuts"):
-        raise ValueError(f"method is {method!r}: it must be 'importance' or 'nuts'.")
+        raise ValueError(f"method is {shown(method)}: it must be 'importance' or 'nuts'.")
     if draws != 0:
         check_size("draws", draws)
     x = as_batch(vae, x, values=False)

@@ -14,6 +14,7 @@ from torch.distributions import Distribution, kl_divergence
 from pvae.checks import check_size, is_real
 from pvae.evaluation.batching import MEMORY, as_batch, per_datum, portions
 from pvae.interfaces import option
+from pvae.messages import shown
 from pvae.seeds import seeded
 from pvae.vae import VAE
 
@@ -118,7 +119,7 @@ def check_rate(lr: object) -> None:
         ValueError: if it is not a positive number.
     """
     if not is_real(lr) or not 0 < lr < math.inf:
-        raise ValueError(f"lr is {lr!r}: give a positive number.")
+        raise ValueError(f"lr is {shown(lr)}: give a positive number.")
 
 
 def refined(vae: VAE, raw: Tensor) -> VAE:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from pvae.annotations import NetworkOrFactory, Shape
 from pvae.conditional import Conditional
+from pvae.messages import shown
 
 SMALLEST_MEAN = 1e-4
 SMALLEST_RATE = 1e-8
@@ -55,9 +56,9 @@ class Counts(Conditional):
             good = exposure in ("observed", None)
         if not good:
             raise ValueError(
-                f"exposure is {exposure!r}: what rates are relative to must be a positive number "
-                "(a factor common to all data, such as a time), 'observed' (the total of each "
-                "datum itself, such as the library size of a cell) or None."
+                f"exposure is {shown(exposure)}: what rates are relative to must be a positive "
+                "number (a factor common to all data, such as a time), 'observed' (the total of "
+                "each datum itself, such as the library size of a cell) or None."
             )
         super().__init__((latent_dim,), event_shape, outputs=outputs, network=network)
         self.exposure = exposure

@@ -9,6 +9,7 @@ from torch.nn.functional import softplus
 
 from pvae.annotations import NetworkOrFactory, Shape
 from pvae.likelihoods.counts import Counts
+from pvae.messages import shown
 
 SMALLEST_DISPERSION = 1e-3
 
@@ -65,7 +66,9 @@ class NegativeBinomial(Counts):
         exposure: float | Literal["observed"] | None = None,
     ) -> None:
         if dispersion not in ("learned", "predicted"):
-            raise ValueError(f"dispersion is {dispersion!r}: it must be 'learned' or 'predicted'.")
+            raise ValueError(
+                f"dispersion is {shown(dispersion)}: it must be 'learned' or 'predicted'."
+            )
         outputs = self._outputs + (dispersion == "predicted")
         super().__init__(latent_dim, event_shape, outputs, network, exposure)
         self.dispersion = dispersion

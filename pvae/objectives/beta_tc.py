@@ -7,6 +7,7 @@ from pyro.poutine import Trace
 from torch import Tensor
 
 from pvae.checks import check_number, check_size
+from pvae.messages import shown
 from pvae.objectives.objective import (
     Objective,
     factor,
@@ -67,7 +68,8 @@ class BetaTC(Objective):
             )
         if sampling not in SAMPLINGS:
             raise ValueError(
-                f"sampling is {sampling!r}: it must be one of {', '.join(map(repr, SAMPLINGS))}."
+                f"sampling is {shown(sampling)}: it must be one of "
+                f"{', '.join(map(repr, SAMPLINGS))}."
             )
         super().__init__()
         self.data_size = data_size

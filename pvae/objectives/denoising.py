@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pvae.annotations import Objective
 from pvae.checks import check_number
+from pvae.messages import shown
 from pvae.objectives.wrapper import Wrapper
 
 KINDS = ("gaussian", "mask", "salt and pepper")
@@ -65,7 +66,9 @@ class Denoising(Wrapper):
         **elbo: Any,
     ) -> None:
         if kind not in KINDS:
-            raise ValueError(f"kind is {kind!r}: it must be one of {', '.join(map(repr, KINDS))}.")
+            raise ValueError(
+                f"kind is {shown(kind)}: it must be one of {', '.join(map(repr, KINDS))}."
+            )
         most = float("inf") if kind == "gaussian" else 1
         if not 0 <= check_number("noise", noise) <= most or noise == float("inf"):
             raise ValueError(

@@ -13,6 +13,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from pvae.checks import check_size
+from pvae.messages import shown
 from pvae.objectives.objective import (
     Objective,
     check_reparameterized,
@@ -75,7 +76,8 @@ class ImportanceWeighted(Objective):
         check_size("num_samples", num_samples)
         if gradient not in GRADIENTS:
             raise ValueError(
-                f"gradient is {gradient!r}: it must be one of {', '.join(map(repr, GRADIENTS))}."
+                f"gradient is {shown(gradient)}: it must be one of "
+                f"{', '.join(map(repr, GRADIENTS))}."
             )
         super().__init__(num_particles=self.num_bounds * num_samples)
         self.num_samples = num_samples

@@ -10,6 +10,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from pvae.checks import check_number
+from pvae.messages import shown
 from pvae.objectives.mmd import KERNELS, mmd, squared_distances
 from pvae.objectives.objective import (
     Objective,
@@ -62,7 +63,7 @@ class InfoVAE(Objective):
             )
         if kernel not in KERNELS:
             raise ValueError(
-                f"kernel is {kernel!r}: it must be one of {', '.join(map(repr, KERNELS))}."
+                f"kernel is {shown(kernel)}: it must be one of {', '.join(map(repr, KERNELS))}."
             )
         super().__init__()
         self.alpha = alpha

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 
 from pvae.checks import is_whole
+from pvae.messages import shown
 from pvae.plots.arrays import Array, as_events, as_posteriors, as_reals
 from pvae.plots.classes import Classes
 from pvae.plots.scatter import plot_outlines, plot_points
@@ -43,7 +44,7 @@ def percentiles(k: int) -> torch.Tensor:
         tensor([-0.9674,  0.0000,  0.9674])
     """
     if not is_whole(k) or k < 1:
-        raise ValueError(f"k must be at least 1 and whole, but it is {k!r}.")
+        raise ValueError(f"k must be at least 1 and whole, but it is {shown(k)}.")
     probability = (torch.arange(k, dtype=torch.float64) + 0.5) / k
     return torch.special.ndtri(probability).to(torch.get_default_dtype())
 

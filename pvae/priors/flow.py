@@ -12,6 +12,7 @@ from torch.distributions import Transform
 from pvae.checks import check_shape, check_size
 from pvae.distributions.affine_autoregressive import AffineAutoregressive
 from pvae.distributions.spline_coupling import SplineCoupling
+from pvae.messages import shown
 from pvae.networks.mlp import MLP
 from pvae.priors.masked import masked_network
 
@@ -87,7 +88,7 @@ class Flow(nn.Module):
             networks = [masked_network(latent_dim, hidden, outputs=[1, 1]) for _ in range(layers)]
         else:
             raise ValueError(
-                f"kind is {kind!r}: it must be 'affine_coupling', 'spline_coupling', "
+                f"kind is {shown(kind)}: it must be 'affine_coupling', 'spline_coupling', "
                 "'masked_autoregressive' or 'inverse_autoregressive'."
             )
         self.kind = kind

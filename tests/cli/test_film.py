@@ -73,7 +73,7 @@ def test_the_row_of_two_latents(two):
 def test_the_row_of_more_latents(more):
     figure = film._row(film.Moments(*more))
     maps, pictures = figure.axes[:3], figure.axes[3:]
-    assert maps[0].get_ylabel() == "t-SNE of 400 means"
+    assert maps[0].get_ylabel() == "t-SNE of 300 means"
     inputs = [axes.images[0].get_array()[:8] for axes in pictures]
     assert all(np.array_equal(inputs[0], x) for x in inputs)
 

@@ -23,11 +23,9 @@ def pages() -> dict[str, str]:
 def _options(parser: argparse.ArgumentParser) -> Iterator[str]:
     """A definition for each argument: its name, then its help and its default."""
     for action in parser._actions:
-        if action.help == argparse.SUPPRESS or "--help" in action.option_strings:
-            continue
         name = ", ".join(action.option_strings) or action.dest.upper()
-        if action.dest.endswith(".help") or name.endswith(".help"):
-            continue  # the introduction names them
+        if action.help == argparse.SUPPRESS or name.endswith("help"):
+            continue  # the introduction names those for help
         default = "" if action.default in (None, argparse.SUPPRESS) else _shown(action.default)
         yield f"`{name}`\n: {(action.help or '').strip()}{default}\n"
 

@@ -23,8 +23,11 @@ PACKAGES = {
 
 
 def pages() -> dict[str, str]:
-    """The sources of the pages."""
-    return {f"api/{package}.rst": _page(package, title) for package, title in PACKAGES.items()}
+    """The sources of the pages, and their table of contents."""
+    entries = "\n".join(f"/_generated/api/{package}" for package in PACKAGES)
+    contents = f"```{{toctree}}\n:maxdepth: 1\n\n{entries}\n```\n"
+    made = {f"api/{package}.rst": _page(package, title) for package, title in PACKAGES.items()}
+    return made | {"fragments/api.md": contents}
 
 
 def _page(package: str, title: str) -> str:
