@@ -17,6 +17,7 @@ def compare(
     cluster: str | None = None,
     steps: int | None = None,
     seconds: float | None = None,
+    race: bool = False,
     many: bool = False,
     base: dict[str, Any] | None = None,
     trust: str | None = None,
@@ -43,6 +44,7 @@ def compare(
             --scheduler with such an address is the same.
         steps: gradient steps of each run, in place of epochs.
         seconds: training time of each run; epochs are then the most it may take.
+        race: true to stop cells early that are behind by more than their doubt.
         many: true if more than 10,000 runs are meant.
     """
     from pvae import studies
@@ -65,6 +67,7 @@ def compare(
             threads=threads,
             steps=steps,
             seconds=seconds,
+            race=race,
             many=many,
             trust=trust,
             **options,

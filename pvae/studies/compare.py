@@ -30,6 +30,7 @@ def compare(
     threads: int = 1,
     steps: int | None = None,
     seconds: float | None = None,
+    race: bool = False,
     many: bool = False,
     trust: str | Iterable[str] | None = None,
     progress: bool = True,
@@ -58,6 +59,8 @@ def compare(
         threads: threads of each run. The bits of a run depend on it, and not on ``jobs``.
         steps: gradient steps of each run, in place of epochs, so that batch sizes compare.
         seconds: training time of each run; epochs are then the most it may take.
+        race: whether cells that are behind by more than their doubt are stopped early, by
+            successive halving (see `pvae.studies.race`).
         many: whether more than 10,000 runs are meant.
         trust: modules of your own that parts may be imported from, besides those of the given
             classes.
@@ -117,7 +120,7 @@ def compare(
         )
         named = {m for cell in plan.cells for m in trusted_modules.outside(plan.config(cell))}
         opened = Study(study, plan.trusting([*named, *given]))
-    opened.run(executor, jobs, progress)
+    opened.run(executor, jobs, progress, race)
     results = collect(opened)
     tables.write(opened, results)
     return results

@@ -6,6 +6,7 @@ Jobs and their results are plain values, so that they can be sent to another pro
 import hashlib
 import io
 import json
+import math
 import tempfile
 import time
 import traceback
@@ -46,6 +47,8 @@ class Job:
         trusted: modules of the user's own that its parts may be imported from.
         steps: gradient steps to train, in place of epochs: their nearest number is taken.
         seconds: time after which training ends, at the end of an epoch.
+        pause: the share of its epochs, or seconds, after which it pauses, unmeasured, to continue
+            later.
     """
 
     cell: str
@@ -59,6 +62,7 @@ class Job:
     trusted: tuple[str, ...]
     steps: int | None = None
     seconds: float | None = None
+    pause: float | None = None
 
     def as_json(self) -> str:
         """One line of JSON."""
@@ -79,8 +83,8 @@ def run_job(job: Job) -> dict[str, Any]:
     the result, as the content of its files with their SHA-256.
 
     Returns:
-        ``status``, which is ``"finished"`` or ``"failed"``; a ``sentence`` that says why if it
-        failed; and ``files`` of a run made elsewhere.
+        ``status``, which is ``"finished"``, ``"paused"`` or ``"failed"``; a ``sentence`` that says
+        why if it failed; and ``files`` of a run made elsewhere.
     """
     torch.set_num_threads(job.threads)
     here = Path(job.study)
@@ -95,8 +99,7 @@ def run_job(job: Job) -> dict[str, Any]:
 def _run(job: Job, folder: Path) -> dict[str, Any]:
     try:
         with trust.trusting(job.trusted):
-            _train(job, folder)
-            return {"status": "finished"}
+            return {"status": "finished" if _train(job, folder) else "paused"}
     except (ValueError, TypeError, RuntimeError, FloatingPointError, MemoryError) as error:
         return {"status": "failed", "sentence": one_line(error)}
     except OSError:
@@ -108,8 +111,8 @@ def _run(job: Job, folder: Path) -> dict[str, Any]:
         return {"status": "failed", "sentence": sentence}
 
 
-def _train(job: Job, folder: Path) -> None:
-    """Train a run and measure it."""
+def _train(job: Job, folder: Path) -> bool:
+    """Train a run and measure it; return whether it is finished, rather than paused."""
     config = {**job.config, "seed": job.seed}
     vae, data = build_configured(config)
     epoch = -(-len(data.train) // config["batch_size"])
@@ -119,10 +122,11 @@ def _train(job: Job, folder: Path) -> None:
         config["compile"] = False  # "auto" would decide by measured times, and round accordingly
     resume = (folder / "run.json").exists()
 
-    def late(history: History) -> bool:
-        return job.seconds is not None and history.rows[-1]["seconds"] >= job.seconds
-
-    history = fit_configured(vae, data, config, folder, resume, pause=late)
+    history = fit_configured(
+        vae, data, config, folder, resume, pause=lambda h: reached(job, h, config["epochs"])
+    )
+    if history.stopped == "interrupted" and job.pause is not None:
+        return False
     run = Run(folder, trust=job.trusted)
     began = time.monotonic()
     with seeded(job.seed, vae.device):
@@ -141,6 +145,23 @@ def _train(job: Job, folder: Path) -> None:
     files.write(run.place(ITEMS), buffer.getvalue())
     record = {"measures": asdict(job.measures), "numbers": numbers}
     run.write(NUMBERS, record | {"data": measured.data, "values": measured.values})
+    return True
+
+
+def reached(job: Job, history: History, epochs: int) -> bool:
+    """Whether a run has got as far as its job asks.
+
+    Args:
+        job: the job.
+        history: of the run.
+        epochs: its planned epochs.
+    """
+    share = 1.0 if job.pause is None else job.pause
+    if not history.rows:
+        return False
+    row = history.rows[-1]
+    late = job.seconds is not None and row["seconds"] >= share * job.seconds
+    return late or row["epoch"] >= math.ceil(share * epochs)
 
 
 def pack(folder: Path) -> dict[str, tuple[bytes, str]]:

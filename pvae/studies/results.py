@@ -272,7 +272,9 @@ def _notes(cells: Sequence[CellResult], plan: Plan) -> list[str]:
         if len(cell.seeds) + len(cell.failures) < len(plan.seeds)
     ]
     if missing:
-        notes.append(f"Runs that are not finished: {'; '.join(missing)}.")
+        notes.append(
+            f"Runs that are not finished, or were stopped by a race: {'; '.join(missing)}."
+        )
     return notes
 
 

@@ -11,6 +11,7 @@
 import concurrent.futures
 import hashlib
 import json
+import math
 import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,10 +29,12 @@ from pvae.storage import configuration, files
 from pvae.storage.lock import lock
 from pvae.studies import arguments
 from pvae.studies.cells import MOST_RUNS, Cell, make_cells
-from pvae.studies.jobs import ITEMS, NUMBERS, Job, unpack
+from pvae.studies.jobs import ITEMS, NUMBERS, Job, reached, unpack
 from pvae.studies.metrics import Measured, Measures
 from pvae.studies.progress import Progress
-from pvae.studies.worker import WORKERS, WorkerDied, run_on_worker
+from pvae.studies.race import rungs
+from pvae.studies.worker import WORKERS, run_on_worker
+from pvae.training.runs import Run
 
 ATTEMPTS = 4  # at a run whose worker was killed
 
@@ -244,6 +247,7 @@ class Study:
         executor: concurrent.futures.Executor | None = None,
         jobs: int = 1,
         show: bool = True,
+        race: bool = False,
     ) -> None:
         """Run what is not finished.
 
@@ -251,6 +255,7 @@ class Study:
             executor: where; ``None`` for processes of this machine.
             jobs: how many at a time on this machine.
             show: whether to show progress.
+            race: whether cells that are behind are stopped early (see `pvae.studies.race`).
 
         Raises:
             BlockingIOError: if another process runs the study.
@@ -260,9 +265,9 @@ class Study:
             local = executor is None
             pool = executor or concurrent.futures.ThreadPoolExecutor(check_size("jobs", jobs))
             try:
-                every = self.jobs()
-                waiting = [job for job in every if not self.finished(job)]
-                self._run(pool, waiting, Progress(self.path, len(every), len(waiting), show))
+                for rung in rungs(self.jobs(), self.losses) if race else [self.jobs()]:
+                    waiting = [job for job in rung if not self.finished(job)]
+                    self._run(pool, waiting, Progress(self.path, len(rung), len(waiting), show))
             finally:
                 if local:
                     WORKERS.close()  # first, so that its threads end
@@ -283,7 +288,9 @@ class Study:
                     try:
                         self._keep(job, future.result())
                         progress.finished(job, self.failure(job))
-                    except (WorkerDied, OSError, ValueError) as error:
+                    except (
+                        Exception
+                    ) as error:  # of the executor: what a run raises is in its result
                         attempts[job.place] = attempts.get(job.place, 1) + 1
                         if attempts[job.place] <= ATTEMPTS:
                             running[pool.submit(run_on_worker, job)] = job
@@ -310,8 +317,32 @@ class Study:
         files.write(path, sentence.encode())
 
     def finished(self, job: Job) -> bool:
-        """Whether a run is trained and measured as planned, or has failed."""
-        return self._failure(job).exists() or self.measured(job) is not None
+        """Whether a run is trained and measured as planned, or paused there, or has failed."""
+        if self._failure(job).exists() or self.measured(job) is not None:
+            return True
+        if job.pause is None:
+            return False
+        run = self.begun(job)
+        return run is not None and reached(job, run.history, run.config["epochs"])
+
+    def begun(self, job: Job) -> Run | None:
+        """The run folder of a job, if it has one."""
+        folder = self.path / job.place
+        return Run(folder, trust=self.plan.trusted) if (folder / "run.json").exists() else None
+
+    def losses(self, jobs: Sequence[Job]) -> dict[str, list[float]]:
+        """The best validation metric of each run, by cell: lower is better, NaN if it failed."""
+        found: dict[str, list[float]] = {}
+        for job in jobs:
+            run = None if self.failure(job) else self.begun(job)
+            history = None if run is None else run.history
+            value = math.nan
+            if history is not None and history.rows:
+                rows = [row.get(history.monitor, row["train/neg_elbo"]) for row in history.rows]
+                higher = history.monitor.endswith("log_likelihood")
+                value = -max(rows) if higher else min(rows)
+            found.setdefault(job.cell, []).append(value)
+        return found
 
     def failure(self, job: Job) -> str | None:
         """Why a run failed, if it did."""

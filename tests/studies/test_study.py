@@ -164,6 +164,23 @@ def test_a_plan_that_cannot_be_is_refused(arguments, said, tmp_path):
     assert not (tmp_path / "study").exists()
 
 
+def test_a_race_ends_where_the_exhaustive_study_does(tmp_path):
+    slow = {"class_path": "torch.optim.SGD", "init_args": {"lr": 1e-9}}
+    slower = {"class_path": "torch.optim.SGD", "init_args": {"lr": 1e-10}}
+    fast = {"class_path": "Adam", "init_args": {"lr": 0.05}}
+    vary = {"optimizer": {"slow": slow, "slower": slower, "Adam": fast}}
+    options = {"seeds": 2, "metrics": ["neg_elbo"], "items": 30, "progress": False}
+    base = SMALL | {"epochs": 18, "latent_dim": 2}
+    raced = compare(tmp_path / "raced", base, vary, race=True, **options)
+    cell = next(cell for cell in raced.cells if cell.name == "Adam")
+    assert cell.seeds == (0, 1)
+    assert [c.seeds for c in raced.cells if c.name != "Adam"] == [(), ()]
+    whole = compare(
+        tmp_path / "whole", base | {"optimizer": fast}, {"latent_dim": [2, 3]}, **options
+    )
+    assert whole.cells[0].by_seed["neg_elbo"] == cell.by_seed["neg_elbo"]
+
+
 def test_steps_are_a_budget(tmp_path):
     base = SMALL | {"latent_dim": 2}
     found = compare(
