@@ -7,6 +7,7 @@ that importing takes. `Worker` is the side of the caller; the process is
 
 import base64
 import contextlib
+import importlib
 import json
 import os
 import select
@@ -22,6 +23,8 @@ import torch
 from pvae.studies.jobs import Job, run_job
 
 WATCH = 1.0  # seconds between looks at whether the worker still runs
+# What a run imports only when it needs it: seconds, which each fork would spend again.
+PRELOADED = ("torch._dynamo", "sklearn.datasets", "pvae.objectives", "pvae.posteriors")
 
 
 class WorkerDied(RuntimeError):
@@ -216,6 +219,8 @@ def run_on_worker(job: Job) -> dict[str, Any]:
 
 def main() -> None:
     """Serve the jobs on standard input."""
+    for name in PRELOADED:
+        importlib.import_module(name)
     # Answers have a stream of their own: what libraries print goes to standard error.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
