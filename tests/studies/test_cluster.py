@@ -12,36 +12,37 @@ from tests.studies.test_study import plan, weights
 
 distributed = pytest.importorskip("distributed")
 
-KILLS = int(os.environ.get("PVAE_KILLS", "1"))  # the campaign asks for more
+KILLS = int(os.environ.get("PVAE_KILLS", "2"))
 
 
 def test_killed_workers_of_a_cluster_lose_nothing(tmp_path):
-    straight = Study(tmp_path / "straight", plan(seeds=1))
+    """Each run is killed once, while it is under way, until there were enough kills."""
+    seeds = -(-KILLS // 2)
+    straight = Study(tmp_path / "straight", plan(seeds=seeds))
     straight.run(show=False)
-    study = Study(tmp_path / "killed", plan(seeds=1))
-    killed = []
+    study = Study(tmp_path / "killed", plan(seeds=seeds))
+    killed = set()
     with distributed.LocalCluster(
         n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None
     ) as workers:
 
         def kill():
-            """Kill a worker whenever a run has begun and another is not finished."""
             while len(killed) < KILLS:
-                time.sleep(0.1)
-                begun = len([*study.path.glob("runs/*/*/run.json")])
-                if begun > len([*study.path.glob("runs/*/*/measures.json")]):
+                time.sleep(0.02)
+                begun = {path.parent for path in study.path.glob("runs/*/*/run.json")}
+                done = {path.parent for path in study.path.glob("runs/*/*/measures.json")}
+                if fresh := begun - done - killed:
+                    killed.update(fresh)
                     for worker in workers.workers.values():
-                        if worker.pid not in killed:
-                            os.kill(worker.pid, signal.SIGKILL)
-                            killed.append(worker.pid)
+                        os.kill(worker.pid, signal.SIGKILL)
 
         killer = threading.Thread(target=kill, daemon=True)
         killer.start()
         with cluster.connected(workers.scheduler_address) as executor:
             study.run(executor, show=False)
-    assert killed
+    assert len(killed) == KILLS
     assert weights(study) == weights(straight)
-    assert len(weights(study)) == 2
+    assert len(weights(study)) == 2 * seeds
 
 
 def test_an_address_where_nothing_answers(monkeypatch):

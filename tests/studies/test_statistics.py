@@ -31,7 +31,7 @@ def layouts(number, seeds, items, seed_spread, item_spread, spread, shift=0.0):
         (3, 100, (0.1, 1.0, 0.5)),
         (3, 100, (0.05, 1.0, 1.0)),
         (5, 50, (0.2, 1.0, 1.0)),
-        (3, 60, (0.3, 0.5, 1.0)),
+        (5, 60, (0.3, 0.5, 1.0)),
     ],
 )
 def test_intervals_cover_what_they_say(seeds, items, spreads):
