@@ -2,6 +2,7 @@ from .cells import Cell as Cell
 from .compare import compare as compare
 from .metrics import METRICS as METRICS
 from .metrics import Measures as Measures
+from .papers import Table as Table
 from .results import CellResult as CellResult
 from .results import Comparison as Comparison
 from .results import Results as Results

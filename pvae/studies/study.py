@@ -248,6 +248,7 @@ class Study:
         jobs: int = 1,
         show: bool = True,
         race: bool = False,
+        cells: Sequence[str] | None = None,
     ) -> None:
         """Run what is not finished.
 
@@ -256,6 +257,7 @@ class Study:
             jobs: how many at a time on this machine.
             show: whether to show progress.
             race: whether cells that are behind are stopped early (see `pvae.studies.race`).
+            cells: names of the cells to run; ``None`` for all.
 
         Raises:
             BlockingIOError: if another process runs the study.
@@ -265,7 +267,8 @@ class Study:
             local = executor is None
             pool = executor or concurrent.futures.ThreadPoolExecutor(check_size("jobs", jobs))
             try:
-                for rung in rungs(self.jobs(), self.losses) if race else [self.jobs()]:
+                meant = [job for job in self.jobs() if cells is None or job.cell in cells]
+                for rung in rungs(meant, self.losses) if race else [meant]:
                     waiting = [job for job in rung if not self.finished(job)]
                     self._run(pool, waiting, Progress(self.path, len(rung), len(waiting), show))
             finally:

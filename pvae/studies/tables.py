@@ -178,10 +178,10 @@ def _values(results: Results, cells: Sequence[CellResult]) -> list[Column]:
         arrow = {True: " ↓", False: " ↑", None: ""}[METRICS[metric].lower_is_better]
         texts = [estimate(c.estimates[metric], METRICS[metric].digits) for c in cells]
         columns.append(Column(titled(metric) + arrow, texts, _best(results, metric, cells)))
-    columns.append(Column("parameters", [_number(c.costs["parameters"], 0) for c in cells]))
+    columns.append(Column("parameters", [number(c.costs["parameters"], 0) for c in cells]))
     seconds = [cell.costs["train_seconds"] for cell in cells]
     unit, factor = _unit_of_time(seconds)
-    columns.append(Column(f"time ({unit})", [_number(s / factor, 1) for s in seconds]))
+    columns.append(Column(f"time ({unit})", [number(s / factor, 1) for s in seconds]))
     return columns
 
 
@@ -254,23 +254,23 @@ def _unit_of_time(seconds: Sequence[float]) -> tuple[str, float]:
 def estimate(found: Interval, digits: int) -> str:
     """The mean of an estimate with its standard error, as tables show it."""
     if math.isnan(found.mean) or not math.isfinite(found.standard_error):
-        return _number(found.mean, digits)
-    return f"{_number(found.mean, digits)} ± {_error(found.standard_error, digits)}"
+        return number(found.mean, digits)
+    return f"{number(found.mean, digits)} ± {_error(found.standard_error, digits)}"
 
 
 def _error(value: float, digits: int) -> str:
     least = 10.0**-digits
-    return f"<{least:.{digits}f}" if 0 < value < least / 2 else _number(value, digits)
+    return f"<{least:.{digits}f}" if 0 < value < least / 2 else number(value, digits)
 
 
 def _difference(found: Comparison | None, digits: int) -> str:
     if found is None:
         return DASH
     interval = found.difference.interval
-    text = _number(interval.mean, digits, sign=True)
+    text = number(interval.mean, digits, sign=True)
     if not math.isfinite(interval.low):
         return text
-    low, high = (_number(end, digits, sign=True) for end in (interval.low, interval.high))
+    low, high = (number(end, digits, sign=True) for end in (interval.low, interval.high))
     return f"{text} [{low}, {high}]"
 
 
@@ -286,7 +286,8 @@ def _p_value(found: Comparison | None) -> str:
     return "<0.001" if found.p_adjusted < 0.001 else f"{found.p_adjusted:.3f}"
 
 
-def _number(value: float, digits: int, sign: bool = False) -> str:
+def number(value: float, digits: int, sign: bool = False) -> str:
+    """A number with its decimals as tables write it, a dash for NaN."""
     if math.isnan(value):
         return DASH
     if math.isinf(value):

@@ -64,7 +64,7 @@ def test_a_short_table():
         "| cell | test −ELBO (nats): difference | p | verdict |\n"
         "| :--- | ---: | ---: | :--- |\n"
         "| a | – | – | baseline |\n"
-        "| b | −0.97 \\[−1.03, −0.91] | \\<0.001 | better |\n"
+        "| b | −0.97 \\[−1.02, −0.91] | \\<0.001 | better |\n"
     )
 
 
