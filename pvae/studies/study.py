@@ -271,9 +271,12 @@ class Study:
                 for rung in rungs(meant, self.losses) if race else [meant]:
                     waiting = [job for job in rung if not self.finished(job)]
                     self._run(pool, waiting, Progress(self.path, len(rung), len(waiting), show))
+            except BaseException:
+                if local:
+                    WORKERS.close()  # ends the runs, so that the threads that wait for them end
+                raise
             finally:
                 if local:
-                    WORKERS.close()  # first, so that its threads end
                     pool.shutdown(cancel_futures=True)
 
     def _run(

@@ -5,6 +5,7 @@ that importing takes. `Worker` is the side of the caller; the process is
 ``python -m pvae.studies.worker``, which reads a job a line and answers with a result a line.
 """
 
+import atexit
 import base64
 import contextlib
 import importlib
@@ -42,6 +43,9 @@ class Worker:
     def __init__(self, environment: dict[str, str] | None = None) -> None:
         self.environment = environment or {}
         self.process: subprocess.Popen[str] | None = None
+        self.place: tuple[str, list[str]] | None = (
+            None  # where the process looks for files and modules
+        )
 
     def run(self, job: Job) -> dict[str, Any]:
         """Run a job and return its result, as `run_job` does.
@@ -49,7 +53,10 @@ class Worker:
         Raises:
             WorkerDied: if the process ended without a result.
         """
-        if self.process is None or self.process.poll() is not None:
+        place = (os.getcwd(), [*sys.path])
+        if self.process is None or self.process.poll() is not None or self.place != place:
+            self.close()
+            self.place = place
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "pvae.studies.worker"],
                 stdin=subprocess.PIPE,
@@ -165,7 +172,10 @@ def end_with_caller() -> None:
 
 
 class Workers:
-    """The worker processes of this process, kept between jobs: as many as run at a time."""
+    """The worker processes of this process, kept between jobs and studies.
+
+    There are as many as ran at a time. They end with this process.
+    """
 
     def __init__(self) -> None:
         self.all: list[Worker] = []
@@ -206,6 +216,7 @@ def _environment(number: int) -> dict[str, str]:
 
 
 WORKERS = Workers()
+atexit.register(WORKERS.close)
 
 
 def run_on_worker(job: Job) -> dict[str, Any]:

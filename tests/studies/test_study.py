@@ -12,6 +12,7 @@ import pvae
 from pvae.cli.main import main
 from pvae.storage.lock import lock
 from pvae.studies import Measures, Plan, Study, collect, compare
+from pvae.studies.jobs import run_job
 from pvae.studies.worker import WORKERS
 from tests.studies.futures import done
 
@@ -92,8 +93,6 @@ def test_a_killed_worker_loses_nothing(finished, tmp_path):
     def kill():
         """Kill the process of a run as soon as it trains, twice."""
         for _ in range(2):
-            while not any(worker.process for worker in WORKERS.all):
-                time.sleep(0.01)
             while not list(study.path.glob("runs/*/*/run.json")):
                 time.sleep(0.01)
             for worker in WORKERS.all:
@@ -120,7 +119,6 @@ def test_a_run_elsewhere_comes_back_with_its_files(finished, tmp_path):
             return done(function, replace(job, study=str(tmp_path / "nowhere")))
 
     study.run(Elsewhere(), show=False)
-    WORKERS.close()
     assert weights(study) == {k: v for k, v in weights(finished).items() if k in weights(study)}
     assert len(weights(study)) == 2
 
@@ -169,16 +167,18 @@ def test_a_race_ends_where_the_exhaustive_study_does(tmp_path):
     slower = {"class_path": "torch.optim.SGD", "init_args": {"lr": 1e-10}}
     fast = {"class_path": "Adam", "init_args": {"lr": 0.05}}
     vary = {"optimizer": {"slow": slow, "slower": slower, "Adam": fast}}
-    options = {"seeds": 2, "metrics": ["neg_elbo"], "items": 30, "progress": False}
-    base = SMALL | {"epochs": 18, "latent_dim": 2}
+    options = {"seeds": 1, "metrics": ["neg_elbo"], "items": 30, "progress": False}
+    base = SMALL | {"epochs": 9, "latent_dim": 2}
     raced = compare(tmp_path / "raced", base, vary, race=True, **options)
     cell = next(cell for cell in raced.cells if cell.name == "Adam")
-    assert cell.seeds == (0, 1)
+    assert cell.seeds == (0,)
     assert [c.seeds for c in raced.cells if c.name != "Adam"] == [(), ()]
-    whole = compare(
-        tmp_path / "whole", base | {"optimizer": fast}, {"latent_dim": [2, 3]}, **options
-    )
-    assert whole.cells[0].by_seed["neg_elbo"] == cell.by_seed["neg_elbo"]
+    study = Study(tmp_path / "raced")
+    job = next(job for job in study.jobs() if job.cell == "Adam")
+    straight = replace(job, place="straight")
+    run_job(straight)
+    for name, values in study.measured(job).items.items():
+        assert np.array_equal(values, study.measured(straight).items[name])
 
 
 def test_steps_are_a_budget(tmp_path):
