@@ -97,8 +97,8 @@ class Table:
         content = dict(configuration.read(path))
         try:
             rows = {str(key): Row(**row) for key, row in content.pop("rows").items()}
-            lists = {key: tuple(content.pop(key)) for key in ("deviations", "scaled")}
-            table = cls(name=path.stem, rows=rows, **lists, **content)
+            content |= {key: tuple(content[key]) for key in ("deviations", "scaled")}
+            table = cls(name=path.stem, rows=rows, **content)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path} is not a table: {error}.") from error
         check_metrics([table.metric])
@@ -205,19 +205,20 @@ def markdown(table: Table, rows: list[Reproduced]) -> str:
     metric = METRICS[table.metric]
     others = list(dict.fromkeys(name for row in table.rows.values() for name in row.others))
     title = f"{metric.title}, {metric.unit}" if metric.unit else metric.title
-    figures = [each.ours and each.ours.estimates[table.metric] for each in rows]
+    figures = [each.ours.estimates[table.metric] if each.ours else None for each in rows]
     costs = [each.ours.costs if each.ours else {} for each in rows]
 
     def written(value: float | None, error: float | None = None) -> str:
         text = "" if value is None else number(value, metric.digits)
-        known = error is not None and not math.isnan(error)
-        return f"{text} ± {number(error, metric.digits)}" if known else text
+        if error is None or math.isnan(error):
+            return text
+        return f"{text} ± {number(error, metric.digits)}"
 
     columns = [
         Column("row", [each.name for each in rows]),
         Column("paper", [written(each.row.published, each.row.error) for each in rows]),
         *(Column(name, [written(each.row.others.get(name)) for each in rows]) for name in others),
-        Column("ours", [written(f and f.mean, f and f.standard_error) for f in figures]),
+        Column("ours", [written(f.mean, f.standard_error) if f else "" for f in figures]),
         Column("seeds", [str(len(each.ours.seeds)) if each.ours else "" for each in rows]),
         Column("epochs", [number(cost["epochs"], 0) if cost else "" for cost in costs]),
         Column("training, s", [number(c["train_seconds"], 0) if c else "" for c in costs]),
