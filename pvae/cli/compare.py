@@ -33,8 +33,10 @@ def compare(
             together are joined by a comma.
         seeds: number of seeds, or the seeds.
         baseline: name of the cell that others are compared with; by default the best.
-        metrics: neg_elbo, reconstruction, kl, log_prob, bits_per_dim, active_units; all but
-            bits_per_dim by default.
+        metrics: neg_elbo, reconstruction, kl, log_prob and active_units by default; also
+            bits_per_dim, inference_gap, approximation_gap, amortization_gap, mutual_information,
+            total_correlation, knn_accuracy, linear_probe_accuracy, adjusted_rand_index, precision,
+            recall, frechet_distance.
         num_samples: importance samples for log_prob.
         items: items of the test part that are measured; 0 for all.
         ais_items: of these, items on which annealed importance sampling checks log_prob.

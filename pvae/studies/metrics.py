@@ -1,7 +1,7 @@
 """What a study measures of a trained VAE, item by item where there is a value of each."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,9 +14,12 @@ from pvae.data.dataset import Dataset
 from pvae.data.domains import DEQUANTIZED
 from pvae.evaluation.ais import ais
 from pvae.evaluation.batching import split
-from pvae.evaluation.decomposition import active_units
+from pvae.evaluation.decomposition import active_units, kl_decomposition
 from pvae.evaluation.elbo import ELBO, elbo
+from pvae.evaluation.inference_gap import inference_gap
 from pvae.evaluation.log_likelihood import log_likelihood
+from pvae.evaluation.representations import representation
+from pvae.evaluation.sample_quality import sample_quality
 from pvae.interfaces import option
 from pvae.seeds import seeded
 from pvae.vae import VAE
@@ -45,8 +48,19 @@ METRICS: dict[str, Metric] = {
     "log_prob": Metric("log p(x)", "nats", False, 2),
     "bits_per_dim": Metric("bits per dimension", "bits", True, 3),
     "active_units": Metric("active units", "", None, 1),
+    "inference_gap": Metric("inference gap", "nats", True, 2),
+    "approximation_gap": Metric("approximation gap", "nats", True, 2),
+    "amortization_gap": Metric("amortization gap", "nats", True, 2),
+    "mutual_information": Metric("I(x; z)", "nats", None, 2),
+    "total_correlation": Metric("total correlation", "nats", None, 2),
+    "knn_accuracy": Metric("k-NN accuracy", "", False, 3),
+    "linear_probe_accuracy": Metric("linear probe accuracy", "", False, 3),
+    "adjusted_rand_index": Metric("adjusted Rand index", "", False, 3),
+    "precision": Metric("precision", "", False, 3),
+    "recall": Metric("recall", "", False, 3),
+    "frechet_distance": Metric("Fréchet distance", "", True, 2),
 }
-"""The metrics by name; all but active_units have a value for each item."""
+"""The metrics by name, those of `pvae.evaluation`."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +148,14 @@ def measure(vae: VAE, data: Dataset, measures: Measures) -> Measured:
         found["bits_per_dim"] = nats / math.log(2)
     if "active_units" in wanted:
         numbers["active_units"] = float(active_units(vae, x, y).count)
+    part_name = next(name for name, each in data.parts.items() if each is part)
+    for names, compute in TOGETHER.items():
+        if wanted & {*names}:
+            for name, value in zip(names, compute(vae, data, part_name, x, y), strict=True):
+                if isinstance(value, Tensor):
+                    found[name] = value
+                else:
+                    numbers[name] = value
     kept = wanted | {"pareto_k", "standard_error", "ais"}
     arrays = {name: v.double().cpu().numpy() for name, v in found.items() if name in kept}
     for name in wanted & set(arrays):
@@ -144,6 +166,37 @@ def measure(vae: VAE, data: Dataset, measures: Measures) -> Measured:
             )
     described = f"{data.name}, {n:,} of {len(part):,} items {tuple(vae.event_shape)}"
     return Measured(arrays, numbers, described, values_of(vae, data))
+
+
+def _gaps(vae: VAE, data: Dataset, part: str, x: Tensor, y: Tensor | None) -> Sequence[Tensor]:
+    return inference_gap(vae, x, y, progress=False)[:3]
+
+
+def _shared(vae: VAE, data: Dataset, part: str, x: Tensor, y: Tensor | None) -> tuple[float, float]:
+    found = kl_decomposition(vae, x, y, progress=False)
+    return float(found.mutual_information), float(found.total_correlation)
+
+
+def _represented(
+    vae: VAE, data: Dataset, part: str, x: Tensor, y: Tensor | None
+) -> Sequence[float]:
+    return representation(vae, data, part)[:3]
+
+
+def _sampled(
+    vae: VAE, data: Dataset, part: str, x: Tensor, y: Tensor | None
+) -> tuple[float, float, float]:
+    found = sample_quality(vae, data, part, n=len(x))
+    return found.precision, found.recall, found.frechet_distance
+
+
+# Metrics that one computation gives, each a value an item or a number.
+TOGETHER: dict[tuple[str, ...], Callable[..., Sequence[Tensor | float]]] = {
+    ("inference_gap", "approximation_gap", "amortization_gap"): _gaps,
+    ("mutual_information", "total_correlation"): _shared,
+    ("knn_accuracy", "linear_probe_accuracy", "adjusted_rand_index"): _represented,
+    ("precision", "recall", "frechet_distance"): _sampled,
+}
 
 
 def values_of(vae: VAE, data: Dataset) -> str:

@@ -1,0 +1,50 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import pvae
+from pvae.studies.metrics import METRICS, TOGETHER, Measures, check_metrics, measure
+
+
+@pytest.fixture(scope="module")
+def trained():
+    data = pvae.data.load("digits")
+    network = pvae.networks.MLP
+    vae = pvae.build((1, 8, 8), 2, network=lambda *s: network(*s, hidden=[16]), seed=0)
+    pvae.fit(vae, data, epochs=2, progress=False)
+    return vae, data
+
+
+def test_every_metric_is_measured(trained):
+    vae, data = trained
+    names = tuple(name for name in METRICS if name != "bits_per_dim")
+    found = measure(vae, data, Measures(names, num_samples=50, items=40))
+    for name in names:
+        if name in found.items:
+            assert found.items[name].shape == (40,)
+        else:
+            assert math.isfinite(found.numbers[name])
+    gaps = [found.items[name] for name in next(iter(TOGETHER))]
+    assert np.allclose(gaps[0], gaps[1] + gaps[2], atol=1e-3)
+    assert 0 <= found.numbers["linear_probe_accuracy"] <= 1
+
+
+def test_the_same_draws_whatever_else_is_measured(trained):
+    vae, data = trained
+    few = measure(vae, data, Measures(("log_prob",), num_samples=50, items=20))
+    torch.manual_seed(5)
+    more = measure(vae, data, Measures(("log_prob", "kl", "recall"), num_samples=50, items=20))
+    assert np.array_equal(few.items["log_prob"], more.items["log_prob"])
+
+
+def test_what_does_not_apply_is_said(trained):
+    vae, _ = trained
+    unlabelled = pvae.data.load(np.zeros((60, 1, 8, 8), dtype=np.uint8))
+    with pytest.raises(ValueError, match="label"):
+        measure(vae, unlabelled, Measures(("knn_accuracy",), items=20))
+    with pytest.raises(ValueError, match="bits_per_dim does not apply"):
+        measure(vae, unlabelled, Measures(("bits_per_dim", "log_prob"), num_samples=5, items=20))
+    with pytest.raises(ValueError, match="There is no metric 'beauty'"):
+        check_metrics(["beauty"])
