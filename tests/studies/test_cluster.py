@@ -34,10 +34,11 @@ def test_killed_workers_of_a_cluster_lose_nothing(tmp_path):
                 time.sleep(0.02)
                 begun = {path.parent for path in study.path.glob("runs/*/*/run.json")}
                 done = {path.parent for path in study.path.glob("runs/*/*/measures.json")}
-                if fresh := begun - done - killed:
+                pids = [worker.pid for worker in workers.workers.values() if worker.pid]
+                if pids and (fresh := begun - done - killed):
                     killed.update(fresh)
-                    for worker in workers.workers.values():
-                        os.kill(worker.pid, signal.SIGKILL)
+                    for pid in pids:
+                        os.kill(pid, signal.SIGKILL)
 
         killer = threading.Thread(target=kill, daemon=True)
         killer.start()
