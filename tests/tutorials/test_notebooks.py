@@ -161,6 +161,17 @@ CLAIMS: dict[str, list[str]] = {
         "abs(mended_loss / branching_loss - 1) < 1e-5",
         "vae_losses[-1] < vae_losses[0]",
     ],
+    "12_studies": [
+        "abs(error_by_hand - statistics.paired_difference(*map(np.stack, reversed(losses.values())))"
+        ".interval.standard_error) < 1e-9",
+        "unpaired > 2 * error_by_hand",
+        "len(results.groups) == 2",
+        "{len(cells) for cells in results.groups.values()} == {2, 4}",
+        "all(cell.seeds == tuple(range(seeds)) for cell in results.cells)",
+        "again.cells[0].by_seed == results.cells[0].by_seed",
+        "low <= 1000 * share <= high",
+        "naive_share > 0.1",
+    ],
 }
 
 
