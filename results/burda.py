@@ -20,11 +20,9 @@ from pathlib import Path
 
 import torch
 from pyro.infer import Trace_ELBO
-from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 import pvae
-from pvae.annotations import Shape
 from pvae.evaluation import active_units, log_likelihood
 from pvae.networks import MLP
 from pvae.objectives import ImportanceWeighted
@@ -44,6 +42,8 @@ ROWS = {  # objective, NLL in the paper, active units where it gives them
     "IWAE-50": (partial(ImportanceWeighted, 50), 84.78, 25),
 }
 
+NETWORK = partial(MLP, hidden=[200, 200], activation="tanh", initialization="glorot")
+
 
 class Stages(LambdaLR):
     """The paper's rates, in a schedule of any number of epochs."""
@@ -58,19 +58,9 @@ def _rate(epoch: int, epochs: int) -> float:
     return 10 ** (-stage / 7)
 
 
-def network(in_shape: Shape, out_shape: Shape) -> nn.Module:
-    """Two layers of 200 tanh units initialized as by Glorot and Bengio (2010)."""
-    made = MLP(in_shape, out_shape, hidden=[200, 200], activation="tanh")
-    for layer in made.modules():
-        if isinstance(layer, nn.Linear):
-            nn.init.xavier_uniform_(layer.weight)
-            nn.init.zeros_(layer.bias)
-    return made
-
-
 def train(name: str, epochs: int, seed: int, folder: Path, data: pvae.data.Dataset) -> pvae.VAE:
     """Train a row's model, or resume its run."""
-    vae = pvae.build(data.event_shape, 50, network=network, seed=seed)
+    vae = pvae.build(data.event_shape, 50, network=NETWORK, seed=seed)
     fit(
         vae,
         data,

@@ -7,9 +7,12 @@ from torch import Tensor, nn
 
 from pvae.annotations import Shape
 from pvae.checks import check_shape
+from pvae.messages import shown
 from pvae.networks.activations import activation as make_activation
 from pvae.networks.activations import dropout as make_dropout
 from pvae.networks.shapes import batched
+
+INITIALIZATIONS = ("torch", "glorot")
 
 
 class MLP(nn.Module):
@@ -28,12 +31,15 @@ class MLP(nn.Module):
         activation: relu, leaky_relu, elu, gelu, silu, softplus, tanh or sigmoid.
         dropout: probability that a hidden unit is dropped in training; ``None`` for 0, or for the
             default of `pvae.build` for the kind of data.
+        initialization: of the weights: ``"torch"`` for that of `torch.nn.Linear`, ``"glorot"`` for
+            uniform draws of the variance of Glorot and Bengio (2010), and biases of 0.
 
     Shape:
         (\*batch, \*in_shape) to (\*batch, \*out_shape), with any batch dimensions.
 
     Raises:
-        ValueError: if a size is below 1, the activation unknown, or dropout outside [0, 1).
+        ValueError: if a size is below 1, the activation or initialization unknown, or dropout
+            outside [0, 1).
 
     Example:
         >>> import torch
@@ -49,6 +55,7 @@ class MLP(nn.Module):
         hidden: Sequence[int] = (400,),
         activation: str = "relu",
         dropout: float | None = None,
+        initialization: str = "torch",
     ) -> None:
         super().__init__()
         self.in_shape = check_shape("in_shape", in_shape)
@@ -56,6 +63,11 @@ class MLP(nn.Module):
         none = isinstance(hidden, Sequence) and not hidden
         hidden = () if none else check_shape("hidden", hidden)
         drop = make_dropout(0.0 if dropout is None else dropout)
+        if initialization not in INITIALIZATIONS:
+            raise ValueError(
+                f"initialization is {shown(initialization)}: it must be one of "
+                f"{', '.join(map(repr, INITIALIZATIONS))}."
+            )
         layers: list[nn.Module] = [nn.Flatten()]
         size = math.prod(self.in_shape)
         for width in hidden:
@@ -66,6 +78,11 @@ class MLP(nn.Module):
             nn.Unflatten(1, self.out_shape),
         ]
         self.layers = nn.Sequential(*layers)
+        if initialization == "glorot":
+            for layer in self.layers:
+                if isinstance(layer, nn.Linear):
+                    nn.init.xavier_uniform_(layer.weight)
+                    nn.init.zeros_(layer.bias)
 
     @property
     def output_bias(self) -> nn.Parameter:

@@ -13,6 +13,7 @@ from pvae.networks.activations import ACTIVATIONS
 NETWORKS = [
     (partial(MLP, hidden=[7, 5]), (3, 8, 9), (4,)),
     (partial(MLP, hidden=[]), (5,), (2, 3)),
+    (partial(MLP, hidden=[7], initialization="glorot"), (5,), (2, 3)),
     (partial(MLP, hidden=[7], dropout=0.5), (2,), (1, 8, 8)),
     (partial(Conv, channels=[3, 4], hidden=6), (3, 8, 9), (4,)),
     (partial(Conv, channels=[3, 4], hidden=6, dropout=0.5), (4,), (3, 9, 8)),
@@ -57,6 +58,20 @@ def test_activation_by_name(network, name):
     assert any(type(m) is ACTIVATIONS[name] for m in layers)
 
 
+def test_glorot_initialization():
+    torch.manual_seed(0)
+    network = MLP((30,), (2, 25), hidden=[70], initialization="glorot")
+    for layer, (fan_in, fan_out) in zip(
+        [m for m in network.modules() if isinstance(m, nn.Linear)],
+        [(30, 70), (70, 50)],
+        strict=True,
+    ):
+        bound = (6 / (fan_in + fan_out)) ** 0.5
+        assert 0.98 * bound < layer.weight.abs().max() <= bound
+        assert layer.weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.05)
+        assert not layer.bias.any()
+
+
 def test_dropout_only_in_training():
     network = MLP((3,), (2,), hidden=[50], dropout=0.5)
     x = torch.ones(1, 3)
@@ -74,6 +89,10 @@ def test_dropout_only_in_training():
         (lambda: MLP((3,), (2,), hidden=[2.5]), "hidden is (2.5,)"),
         (lambda: MLP((3,), (2,), activation="rleu"), "No activation is named 'rleu': choose relu"),
         (lambda: MLP((3,), (2,), dropout=1.0), "dropout is 1.0"),
+        (
+            lambda: MLP((3,), (2,), initialization="xavier"),
+            "initialization is 'xavier': it must be one of 'torch', 'glorot'.",
+        ),
         (lambda: Conv((1, 7, 8), (2,)), "at least 8 × 8 pixels, but was given 7 × 8: use MLP"),
         (lambda: Conv((64,), (2,)), "Conv joins an image (C, H, W) and a code (D,)"),
         (lambda: Conv((1, 8, 8), (1, 8, 8)), "Conv joins an image (C, H, W) and a code (D,)"),
