@@ -207,6 +207,8 @@ def markdown(table: Table, rows: list[Reproduced]) -> str:
     title = f"{metric.title}, {metric.unit}" if metric.unit else metric.title
     figures = [each.ours.estimates[table.metric] if each.ours else None for each in rows]
     costs = [each.ours.costs if each.ours else {} for each in rows]
+    units = [each.ours.estimates["active_units"].mean if each.ours else None for each in rows]
+    notes = [Column("the paper also says", [each.row.note for each in rows])]
 
     def written(value: float | None, error: float | None = None) -> str:
         text = "" if value is None else number(value, metric.digits)
@@ -219,6 +221,8 @@ def markdown(table: Table, rows: list[Reproduced]) -> str:
         Column("paper", [written(each.row.published, each.row.error) for each in rows]),
         *(Column(name, [written(each.row.others.get(name)) for each in rows]) for name in others),
         Column("ours", [written(f.mean, f.standard_error) if f else "" for f in figures]),
+        Column("active units", ["" if n is None else number(n, 1) for n in units]),
+        *(notes if any(each.row.note for each in rows) else ()),
         Column("seeds", [str(len(each.ours.seeds)) if each.ours else "" for each in rows]),
         Column("epochs", [number(cost["epochs"], 0) if cost else "" for cost in costs]),
         Column("training, s", [number(c["train_seconds"], 0) if c else "" for c in costs]),

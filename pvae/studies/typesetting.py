@@ -48,7 +48,7 @@ def markdown_table(columns: Sequence[Column]) -> str:
 
 
 def _numeric(column: Column) -> bool:
-    return column.heading not in ("cell", "row", "verdict", "reason")
+    return column.heading not in ("cell", "row", "the paper also says", "verdict", "reason")
 
 
 def markdown_text(text: str) -> str:
