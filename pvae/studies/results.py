@@ -262,9 +262,9 @@ def _notes(cells: Sequence[CellResult], plan: Plan) -> list[str]:
     unknown = [cell.name for cell in cells if cell.seeds and math.isnan(cell.doubt)]
     if unknown:
         notes.append(
-            "log p(x) is a lower bound of unknown error, as k-hat is above 0.7 for more than 5 % of "
-            "the items, so that differences stay undecided; check it by AIS, --ais_items 25. This "
-            f"holds for: {'; '.join(unknown)}."
+            "log p(x) is a lower bound of unknown error, as k-hat is above 0.7 for over 5 % of the "
+            "items, so that differences stay undecided; check it by AIS, --ais_items 25. This holds "
+            f"for: {'; '.join(unknown)}."
         )
     missing = [
         f"{cell.name}: {len(plan.seeds) - len(cell.seeds) - len(cell.failures)}"
