@@ -13,7 +13,7 @@ import sys
 import threading
 import traceback
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -102,7 +102,8 @@ def _parse(
     _list_parts(argv)
     # The parser reads YAML, which writes null for the None of Python and our documentation.
     argv = [re.sub(r"^((?:--[\w.]+=)?)None$", r"\1null", argument) for argument in argv]
-    parsed = _parsed(make_parser(commands), argv)
+    named = {name for name in commands if name in argv}
+    parsed = _parsed(make_parser(commands, named), argv)
     arguments = parsed[parsed.command].as_dict()
     empty = [option for option, value in arguments.items() if value == ""]
     if empty:
@@ -121,8 +122,15 @@ def _parse(
     return commands[parsed.command], arguments
 
 
-def make_parser(commands: dict[str, Callable[..., None]]) -> "ArgumentParser":
-    """Make the parser of the command line from the signatures of the commands."""
+def make_parser(
+    commands: dict[str, Callable[..., None]], named: Collection[str]
+) -> "ArgumentParser":
+    """Make the parser of the command line from the signatures of the commands.
+
+    Args:
+        commands: all, by name.
+        named: those that get their options, which take time to make.
+    """
     from jsonargparse import ActionConfigFile, ArgumentParser
 
     import pvae
@@ -149,10 +157,12 @@ def make_parser(commands: dict[str, Callable[..., None]]) -> "ArgumentParser":
     for name, command in commands.items():
         summary = (command.__doc__ or name).splitlines()[0]
         subparser = ArgumentParser(exit_on_error=False, allow_abbrev=False, description=summary)
-        if name == "train":
-            subparser.add_argument("--config", action=CheckedConfig, help="YAML file of arguments.")
-        subparser.add_function_arguments(command, as_positional=True)
-        subparser.add_argument("--trust", type=str, help=TRUST_HELP)
+        if name in named:
+            if name == "train":
+                described = "YAML file of arguments."
+                subparser.add_argument("--config", action=CheckedConfig, help=described)
+            subparser.add_function_arguments(command, as_positional=True)
+            subparser.add_argument("--trust", type=str, help=TRUST_HELP)
         subcommands.add_subcommand(name, subparser, help=summary)
     return parser
 

@@ -313,7 +313,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(digits, tmp_path):
 TRAIN = """
 import os, signal, sys
 from functools import partial
-import pyro, torch, pvae
+import pyro, sklearn.datasets, torch._dynamo, pvae  # also what children would import, each anew
 from pvae.training import writer
 
 def train(folder):
