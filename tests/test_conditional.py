@@ -9,6 +9,7 @@ import torch
 from torch.distributions import kl_divergence
 
 import pvae
+from pvae.cli import film, gallery
 from pvae.cli.main import main
 from pvae.labels import Labels, join
 from pvae.training import trainer
@@ -144,11 +145,14 @@ def test_training_is_compiled_as_it_is_eager(digits, monkeypatch):
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
-def test_the_command_line(tmp_path, capsys):
+def test_the_command_line(tmp_path, capsys, monkeypatch):
     run = tmp_path / "run"
     command = ["train", "--conditional", "true", "--latent_dim", "2", "--epochs", "2"]
-    main([*command, "--network.hidden", "[16]", "--run", str(run)])
-    main(["train", "--resume", str(run), "--epochs", "3"])
+    with monkeypatch.context() as patched:  # plot draws the same pictures below
+        for module in (gallery, film):
+            patched.setattr(module, "plot", lambda *args, **options: [])
+        main([*command, "--network.hidden", "[16]", "--run", str(run)])
+        main(["train", "--resume", str(run), "--epochs", "3"])
     main(["sample", str(run), "--n", "12", "--out", str(tmp_path / "all.npy")])  # of every class
     main(["sample", str(run), "--label", "3", "--n", "4", "--out", str(tmp_path / "x.npy")])
     assert np.load(tmp_path / "x.npy").shape == (4, 1, 8, 8)

@@ -14,12 +14,14 @@ import sys
 import threading
 import traceback
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
+    from argparse import Action
+
     from jsonargparse import ArgumentParser, Namespace
 
 from pvae.annotations import KINDS
@@ -105,7 +107,8 @@ def _parse(
     argv = [re.sub(r"^((?:--[\w.]+=)?)None$", r"\1null", argument) for argument in argv]
     if argv[:1] == ["compare"]:  # where an address is meant, not a learning-rate schedule
         argv = [*_with_cluster(argv)]
-    parsed = _parsed(make_parser(commands), argv)
+    named = {name for name in commands if name in argv}
+    parsed = _parsed(make_parser(commands, named), argv)
     arguments = parsed[parsed.command].as_dict()
     empty = [option for option, value in arguments.items() if value == ""]
     if empty:
@@ -150,8 +153,15 @@ def _with_cluster(argv: list[str]) -> Iterator[str]:
         yield argument
 
 
-def make_parser(commands: dict[str, Callable[..., None]]) -> "ArgumentParser":
-    """Make the parser of the command line from the signatures of the commands."""
+def make_parser(
+    commands: dict[str, Callable[..., None]], named: Collection[str]
+) -> "ArgumentParser":
+    """Make the parser of the command line from the signatures of the commands.
+
+    Args:
+        commands: all, by name.
+        named: those that get their options, which take time to make.
+    """
     from jsonargparse import ActionConfigFile, ArgumentParser
 
     import pvae
@@ -178,17 +188,28 @@ def make_parser(commands: dict[str, Callable[..., None]]) -> "ArgumentParser":
     for name, command in commands.items():
         summary = (command.__doc__ or name).splitlines()[0]
         subparser = ArgumentParser(exit_on_error=False, allow_abbrev=False, description=summary)
-        if name in ("train", "compare"):
-            subparser.add_argument("--config", action=CheckedConfig, help="YAML file of arguments.")
-        if name == "compare":  # the base of its runs has the options of one
-            subparser.add_function_arguments(command, skip={"base", "trust"})
-            each: set[str | int] = {"run", "resume", "seed", "snapshots"}
-            subparser.add_function_arguments(commands["train"], skip=each)
-        else:
-            subparser.add_function_arguments(command, as_positional=True)
-        subparser.add_argument("--trust", type=str, help=TRUST_HELP)
+        if name in named:
+            _add_options(subparser, name, commands, CheckedConfig)
         subcommands.add_subcommand(name, subparser, help=summary)
     return parser
+
+
+def _add_options(
+    parser: "ArgumentParser",
+    name: str,
+    commands: dict[str, Callable[..., None]],
+    config: "type[Action]",
+) -> None:
+    """Add the options of a command to its parser."""
+    if name in ("train", "compare"):
+        parser.add_argument("--config", action=config, help="YAML file of arguments.")
+    if name == "compare":  # the base of its runs has the options of one
+        parser.add_function_arguments(commands[name], skip={"base", "trust"})
+        each: set[str | int] = {"run", "resume", "seed", "snapshots"}
+        parser.add_function_arguments(commands["train"], skip=each)
+    else:
+        parser.add_function_arguments(commands[name], as_positional=True)
+    parser.add_argument("--trust", type=str, help=TRUST_HELP)
 
 
 def _take_trust(argv: list[str]) -> tuple[list[str], list[str]]:

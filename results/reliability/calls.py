@@ -147,6 +147,7 @@ class Calls:
 
     name = "calls"
     count = 300
+    each = 1
 
     def prepare(self, folder: Path) -> None:
         """Train a run for the commands, and list the calls."""

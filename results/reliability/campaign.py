@@ -25,10 +25,12 @@ class Campaign(Protocol):
     Attributes:
         name: its name on the command line.
         count: attacks of a full run.
+        each: attacks of one number.
     """
 
     name: str
     count: int
+    each: int
 
     def prepare(self, folder: Path) -> None:
         """Prepare what all attacks share, in a folder that only they use.
@@ -75,7 +77,8 @@ def run(campaign: Campaign, count: int, row: Row) -> Iterator[Row]:
         with ProcessPoolExecutor(TOGETHER, context) as pool:
             while row.trials < count:
                 first = row.numbers
-                numbers = range(first, first + min(20, count - row.trials))
+                left = -(-(count - row.trials) // campaign.each)
+                numbers = range(first, first + min(20, left))
                 for name, outcome in pool.map(_attack, [campaign] * len(numbers), numbers):
                     if row.trials < count:
                         row.add(name, outcome)

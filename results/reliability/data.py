@@ -43,6 +43,7 @@ class Data:
 
     name = "data"
     count = 300
+    each = 1
 
     def prepare(self, folder: Path) -> None:
         """Load and train once."""

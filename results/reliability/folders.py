@@ -59,6 +59,7 @@ class Folders:
 
     name = "folders"
     count = 1000
+    each = 1
 
     def __init__(self, *names: str) -> None:
         self.runs = {name: RUNS[name] for name in names or RUNS}
@@ -72,6 +73,8 @@ class Folders:
             (folder / name).mkdir()
             with working_in(folder / name):
                 command("train", *options.split(), "--run", "run")
+            if name == "other":
+                continue
             spare = folder / f"{name} read"
             shutil.copytree(folder / name, spare)
             with working_in(spare):

@@ -97,6 +97,7 @@ class Kills:
 
     name = "kills"
     count = 220
+    each = KILLS
 
     def __init__(self, *names: str) -> None:
         self.configurations = {name: CONFIGURATIONS[name] for name in names or CONFIGURATIONS}
@@ -122,7 +123,7 @@ class Kills:
         name = list(self.configurations)[number % len(self.configurations)]
         configuration = self.configurations[name]
         run, began = folder / "run", time.monotonic()
-        left = KILLS
+        left = self.each
         while left:
             if configuration.waiting and not run.exists():
                 run.mkdir()
@@ -135,7 +136,7 @@ class Kills:
                 shutil.rmtree(run)
         else:
             outcome = self._compare(name, configuration, folder)
-        outcome.attacks, outcome.seconds = KILLS, time.monotonic() - began
+        outcome.attacks, outcome.seconds = self.each, time.monotonic() - began
         return name, outcome
 
     def _compare(self, name: str, configuration: Configuration, folder: Path) -> Outcome:

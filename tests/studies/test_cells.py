@@ -12,7 +12,7 @@ from pvae.studies.cells import make_cells
 
 
 def test_the_defaults_are_those_of_the_command_line():
-    parser = make_parser({command.__name__: command for command in COMMANDS})
+    parser = make_parser({command.__name__: command for command in COMMANDS}, ["train"])
     parsed = parser.parse_args(["train"]).train.as_dict()
     ours = defaults()
     assert ours.keys() == parsed.keys() - {"config", "trust", "run", "resume", "seed"}

@@ -51,9 +51,9 @@ def test_a_fitted_prior_is_nearer_to_the_aggregate_posterior(trained, digits, na
     bound = pvae.evaluation.evaluate(trained, digits, "validation")
     rate = partial(torch.optim.Adam, lr=1e-2)
     history = pvae.refit_prior(
-        trained, digits, PRIORS[name], epochs=40, optimizer=rate, run=tmp_path / "r", progress=False
+        trained, digits, PRIORS[name], epochs=16, optimizer=rate, run=tmp_path / "r", progress=False
     )
-    assert len(history["epoch"]) == 40
+    assert len(history["epoch"]) == 16
     found = pvae.evaluation.evaluate(trained, digits, "validation")
     # Reconstructions are what they were, and the KL is less.
     assert found["log_likelihood"] == pytest.approx(bound["log_likelihood"], rel=0.02)
@@ -66,7 +66,7 @@ def test_a_fitted_prior_is_nearer_to_the_aggregate_posterior(trained, digits, na
     loaded = pvae.load(tmp_path / "r")
     assert type(loaded.prior).__name__ == name
     assert torch.equal(loaded.sample(3, seed=0), trained.sample(3, seed=0))
-    assert Run(tmp_path / "r").history["epoch"][-1] == 40
+    assert Run(tmp_path / "r").history["epoch"][-1] == 16
 
 
 def test_what_cannot_be_refitted(trained, digits):

@@ -9,7 +9,8 @@ from pvae.cli.main import make_parser
 
 def pages() -> dict[str, str]:
     """A section for each command."""
-    parser = make_parser({command.__name__: command for command in COMMANDS})
+    commands = {command.__name__: command for command in COMMANDS}
+    parser = make_parser(commands, named=commands)
     (subcommands,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
     text = ""
     for command in COMMANDS:
