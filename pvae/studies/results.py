@@ -262,8 +262,8 @@ def _notes(cells: Sequence[CellResult], plan: Plan) -> list[str]:
     unknown = [cell.name for cell in cells if cell.seeds and math.isnan(cell.doubt)]
     if unknown:
         notes.append(
-            "log p(x) is a lower bound of unknown error, as k-hat is above 0.7 for over 5 % of the "
-            "items, so that differences stay undecided; check it by AIS, --ais_items 25. This holds "
+            "log p(x) is a lower bound of unknown error, as k-hat exceeds 0.7 for over 5 % of the "
+            "items, so that differences stay undecided; check it by AIS, --ais_items 25. It holds "
             f"for: {'; '.join(unknown)}."
         )
     missing = [
