@@ -125,6 +125,8 @@ def test_any_model(latent_dim, data, parts, tmp_path, monkeypatch):
         animate(pictures[:: len(pictures) - 1], titles[:: len(titles) - 1], path, **options)
 
     monkeypatch.setattr(plots, "animate", ends)
+    for name, number in (("POINTS", 200), ("EMBEDDED", 60), ("TILES", 4)):
+        monkeypatch.setattr(film, name, number)
     assert all(path.exists() for path in film.plot(*run))
 
 
