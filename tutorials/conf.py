@@ -38,6 +38,7 @@ napoleon_use_rtype = False
 napoleon_custom_sections = [("Shape", "params_style")]
 python_maximum_signature_line_length = 88
 add_module_names = False
+toc_object_entries_show_parents = "hide"
 
 html_math_renderer = "mathtext"
 html_theme = "pydata_sphinx_theme"

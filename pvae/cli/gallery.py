@@ -175,6 +175,8 @@ def latents(
     with vae.evaluating():
         for part in parts:
             n = min(left, len(part))
+            if n == 0:
+                break  # not every posterior takes an empty batch
             left -= n
             # If the posterior does not see labels, there may be other labels, or none.
             batches = batches_for(vae, data, part, labels="posterior" in vae.conditional)

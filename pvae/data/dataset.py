@@ -238,5 +238,6 @@ class Dataset:
         if self.classes is not None:
             text += f", in {len(self.classes):,} classes"
         if self.skipped:
-            text += f"; {len(self.skipped):,} broken images left out"
+            count = len(self.skipped)
+            text += f"; {count:,} broken {'image' if count == 1 else 'images'} left out"
         return text + "."

@@ -19,6 +19,7 @@ from pvae.data.images import Channels, resize
 from pvae.data.labels import encode
 from pvae.data.part import Part
 from pvae.data.sprites import CLASSES, SIZE, shapes
+from pvae.messages import brief
 
 T = TypeVar("T")
 
@@ -52,12 +53,7 @@ _FILES: dict[str, tuple[str, tuple[str, ...]]] = {
     "kmnist": ("KMNIST/raw", _IDX),
     "emnist": (
         "EMNIST/raw",
-        (
-            "emnist-balanced-train-images-idx3-ubyte",
-            "emnist-balanced-train-labels-idx1-ubyte",
-            "emnist-balanced-test-images-idx3-ubyte",
-            "emnist-balanced-test-labels-idx1-ubyte",
-        ),
+        ("emnist-balanced-{train,test}-{images-idx3,labels-idx1}-ubyte",),
     ),
     "omniglot": (
         "omniglot-py",
@@ -74,14 +70,7 @@ _FILES: dict[str, tuple[str, tuple[str, ...]]] = {
     "svhn": (".", ("train_32x32.mat", "test_32x32.mat")),
     "celeba": (
         "celeba",
-        (
-            "list_eval_partition.txt",
-            "list_attr_celeba.txt",
-            "list_bbox_celeba.txt",
-            "list_landmarks_align_celeba.txt",
-            "identity_CelebA.txt",
-            "the folder img_align_celeba",
-        ),
+        ("the four list_*.txt", "identity_CelebA.txt", "the folder img_align_celeba"),
     ),
 }
 
@@ -150,12 +139,11 @@ def _fetch(name: str, root: Path, read: Callable[[Path, bool], T]) -> T:
         return read(root, False)
     except Exception as error:
         folder, files = _FILES[name]
-        said = str(error).strip() or type(error).__name__
-        reason = said.splitlines()[-1].rstrip(".")
+        said = (str(error).strip() or type(error).__name__).splitlines()[-1]
+        reason = brief(said.removeprefix("<urlopen error ").removesuffix(">"), 100)
         raise FileNotFoundError(
-            f"The data set {name!r} is not in {root} and could not be downloaded ({reason}); put "
-            f"{', '.join(files)} in {root / folder}, or name the folder that holds "
-            f"{name!r} for torchvision by root= or the environment variable PVAE_DATA."
+            f"The data set {name!r} could not be downloaded ({reason}): put {', '.join(files)} in "
+            f"{root / folder}, or name another root of torchvision by root= or PVAE_DATA."
         ) from error
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class HypersphericalUniform(TorchDistribution):
-    r"""The uniform distribution on the unit sphere S^{d-1} in d dimensions.
+    r"""The uniform distribution on the unit sphere in d dimensions.
 
     Its density is one over the area of the sphere,
 

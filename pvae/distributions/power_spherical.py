@@ -14,7 +14,7 @@ from pvae.distributions.hyperspherical_uniform import HypersphericalUniform
 
 
 class PowerSpherical(TorchDistribution):
-    r"""A distribution on the unit sphere S^{d-1} around a direction (De Cao and Aziz 2020).
+    r"""A distribution on the unit sphere in d dimensions around a direction (De Cao and Aziz 2020).
 
     .. math::
         \log p(z) = \kappa \log(1 + \mu^T z) - \log N, \quad

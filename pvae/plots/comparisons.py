@@ -19,6 +19,7 @@ _MOST_COLUMNS = 4
 _TITLE = 0.25  # inches
 _FRAME_HEIGHT = 5.0  # inches
 _TINT = 16  # a pixel whose channels differ by no more is grey
+_NEAR = 8  # colours whose channels fall into the same steps of this size are shown as one
 _LAST_FRAMES = 3  # how many frames' time the last one is shown, but at least
 _LAST_SECONDS = 2.0
 _MOST_BYTES = 1_500_000
@@ -157,10 +158,13 @@ def _quantized(film: np.ndarray, greys: int, colours: int) -> list[Image.Image]:
     indices = (film[..., 1] * ((greys - 1) / 255)).round().astype(np.uint8)
     coloured = film.max(-1) - film.min(-1) > _TINT
     if coloured.any():
-        pixels = Image.fromarray(film[coloured][None])
-        found = pixels.quantize(colours, Image.Quantize.MAXCOVERAGE)
+        # One colour stands for those near it: quantizing a million takes many seconds.
+        pixels = film[coloured]
+        cells = (pixels // _NEAR).astype(np.int32) @ np.array([2**16, 2**8, 1], np.int32)
+        _, first, cell = np.unique(cells, return_index=True, return_inverse=True)
+        found = Image.fromarray(pixels[first][None]).quantize(colours, Image.Quantize.MAXCOVERAGE)
         palette = np.concatenate([palette, np.array(found.getpalette(), np.uint8)])
-        indices[coloured] = greys + np.asarray(found)[0]
+        indices[coloured] = greys + np.asarray(found)[0, cell]
     frames = [Image.fromarray(frame) for frame in indices]
     for frame in frames:
         frame.putpalette(palette.tolist())

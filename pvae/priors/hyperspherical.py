@@ -9,7 +9,7 @@ from pvae.distributions.hyperspherical_uniform import HypersphericalUniform
 
 
 class Hyperspherical(nn.Module):
-    r"""The uniform prior on the unit sphere S^{d-1} (Davidson et al. 2018).
+    r"""The uniform prior on the unit sphere in d dimensions (Davidson et al. 2018).
 
     .. math::
         p(z) = \frac{\Gamma(d / 2)}{2 \pi^{d/2}}, \qquad \|z\| = 1

@@ -8,9 +8,11 @@ from typing import Any
 
 from torch import Tensor
 
+from pvae.data.dataset import Dataset
 from pvae.progress_bar import bar, in_notebook
 from pvae.training.checkpoint import Position
 from pvae.training.history import HIGHER, History
+from pvae.vae import VAE
 
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BETWEEN_FIGURES = 0.1
@@ -22,10 +24,13 @@ NAMES = {
 }
 
 
-def planned_notes(steps: int, warmup: int, patience: int | None, rise: int) -> list[str]:
+def planned_notes(
+    epochs: int, steps: int, warmup: int, patience: int | None, rise: int
+) -> list[str]:
     """Return sentences on the defaults that were chosen for a run.
 
     Args:
+        epochs: planned epochs.
         steps: planned gradient steps.
         warmup: gradient steps over which the weight of the KL rises, 0 for none.
         patience: epochs without improvement before training stops, or ``None``.
@@ -42,12 +47,28 @@ def planned_notes(steps: int, warmup: int, patience: int | None, rise: int) -> l
             f"The KL warms up over the first {warmup:,} of {steps:,} planned steps (warmup 0 for "
             "none)."
         )
-    if patience is not None:
+    if patience is not None and patience < epochs:
         notes.append(
             f"Training stops early after {patience} epochs without a better validation metric "
             "(patience None for never)."
         )
     return notes
+
+
+def binarized_note(vae: VAE, data: Dataset) -> str | None:
+    """Return a sentence for colour images whose bytes become binary; ``None`` for all others.
+
+    Grey images keep their outlines. Of colour images little more than the mean colour is left,
+    which few users want.
+    """
+    colours = len(data.event_shape) == 3 and data.event_shape[0] == 3
+    if not (colours and data.domain == "bytes" and vae.likelihood.domain == "binary"):
+        return None
+    return (
+        f"Each byte of the colour images becomes 0 or 1 ({data.binarization} binarization), since "
+        f"the likelihood {type(vae.likelihood).__name__} is of binary values: for photographs "
+        "choose Gaussian, or DiscretizedLogistic, which models the bytes."
+    )
 
 
 def kept_note(history: History) -> str:

@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pvae.data.batches import Batches, batches_for
 from pvae.data.dataset import Dataset
+from pvae.evaluation.elbo import elbo
 from pvae.evaluation.summary import summarize
 from pvae.inference.backends import best_backend
 from pvae.inference.compiled import CompiledSVI
@@ -29,7 +30,7 @@ from pvae.training.indexed import Drawn
 from pvae.training.interrupt import Interrupt
 from pvae.training.mode import Mode, choose_mode
 from pvae.training.optimization import make_optimizer, make_schedule, step
-from pvae.training.progress import Report, kept_note, planned_notes, say
+from pvae.training.progress import Report, binarized_note, kept_note, planned_notes, say
 from pvae.training.resuming import check_saved, rehearse
 from pvae.training.runs import Run
 from pvae.training.selection import Monitor
@@ -197,8 +198,13 @@ class Trainer:
         self.good = self.checkpoint.state(self.position)
         self.began = time.monotonic() - self.position.seconds
         self.notes = planned_notes(
-            planned, settings.warmup, settings.patience, risen_after(self.objective)
+            settings.epochs,
+            planned,
+            settings.warmup,
+            settings.patience,
+            risen_after(self.objective),
         )
+        self.notes += filter(None, [binarized_note(vae, self.data)])
         self.progress = progress
         if progress:
             say(self.notes)
@@ -379,8 +385,11 @@ def _look(objective: Any, vae: VAE, train: Batches) -> float:
     arguments = train.first(2)
     counter = FlopCounterMode(display=False)
     try:
-        with seeded(0, train.device), vae.evaluating(), pyro.validation_enabled(True), counter:
-            objective.loss(vae.model, vae.guide, *arguments)
+        with seeded(0, train.device), vae.evaluating(), pyro.validation_enabled(True):
+            if not elbo(vae, *arguments).elbo.isfinite().all():
+                raise ValueError("The ELBO is not finite.")
+            with counter:
+                objective.loss(vae.model, vae.guide, *arguments)
     except ValueError as error:
         x = arguments[0]
         raise ValueError(

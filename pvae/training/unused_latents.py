@@ -12,7 +12,7 @@ from pvae.vae import VAE
 MOST_LOOKED_AT = 1000  # items
 MOST_SHOWN = 10  # latents
 UNUSED = 0.01  # nats of KL per latent
-ADVICE = "more epochs, a longer warmup, objectives.FreeBits, BetaELBO with a beta below 1"
+REMEDIES = ("more epochs", "a longer warmup", "FreeBits", "BetaELBO with a beta below 1")
 
 
 def unused_latents(vae: VAE, batches: Batches) -> str | None:
@@ -44,11 +44,14 @@ def unused_latents(vae: VAE, batches: Batches) -> str | None:
         shown = ", ".join(f"{nats:.2f}" for nats in kl.sort(descending=True).values[:MOST_SHOWN])
         more = ", ..." if len(kl) > MOST_SHOWN else ""
         by_latent = f" (KL by latent: {shown}{more} nats)"
-    used = f"Only {count} of {len(active)} latents are" if count else "No latent is"
-    said = f"{used} used{by_latent}"
-    if count > len(active) // 2:
-        return f"{said}; if the data need more, try {ADVICE}."
-    return f"{said}; to use more, try {ADVICE}, or fewer latents."
+    used = f"Only {count} of {len(active)} latents {'is' if count == 1 else 'are'}"
+    said = f"{used if count else 'No latent is'} used{by_latent}"
+    if count:
+        said += f"; of the others the mean hardly varies or the KL is below {UNUSED} nats"
+    few = count <= len(active) // 2
+    *remedies, last = (*REMEDIES, "fewer latents") if few else REMEDIES
+    aim = "to use more" if few else "if the data need more"
+    return f"{said}; {aim}, try {', '.join(remedies)} or {last}."
 
 
 def _kl_by_latent(vae: VAE, arguments: tuple[Tensor, ...]) -> Tensor | None:

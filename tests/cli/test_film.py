@@ -8,7 +8,7 @@ from PIL import Image
 
 import pvae
 from pvae import plots
-from pvae.cli import film
+from pvae.cli import film, gallery
 from pvae.cli.main import main
 from pvae.training import Run
 
@@ -41,14 +41,16 @@ def titles(monkeypatch):
 
 
 @pytest.mark.parametrize("which", ["two", "more"])
-def test_a_film_of_every_snapshot(which, request, tmp_path):
+def test_a_film_of_every_snapshot_or_of_most_frames(which, request, tmp_path, monkeypatch):
     run, vae, data = request.getfixturevalue(which)
     before = {name: w.clone() for name, w in vae.state_dict().items()}
     state = torch.get_rng_state()
+    monkeypatch.setattr(film, "MOST_FRAMES", 4)
     paths = film.plot(run, vae, data, tmp_path)
     assert [path.name for path in paths] == ["epochs.png", "training.gif"]
     with Image.open(paths[1]) as shown:
-        assert shown.n_frames == len(run.snapshots) + 1 == 11
+        assert shown.n_frames == (len(run.snapshots) + 1 if which == "two" else 4)
+    assert len(run.snapshots) + 1 == 11
     assert paths[1].stat().st_size < 3e6
     assert all(torch.equal(before[name], w) for name, w in vae.state_dict().items())
     assert torch.equal(state, torch.get_rng_state())
@@ -123,10 +125,13 @@ def test_any_model(latent_dim, data, parts, tmp_path, monkeypatch):
         animate(pictures[:: len(pictures) - 1], titles[:: len(titles) - 1], path, **options)
 
     monkeypatch.setattr(plots, "animate", ends)
+    for name, number in (("POINTS", 200), ("EMBEDDED", 60), ("TILES", 4)):
+        monkeypatch.setattr(film, name, number)
     assert all(path.exists() for path in film.plot(*run))
 
 
-def test_a_run_without_snapshots(tmp_path, capsys):
+def test_a_run_without_snapshots(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(gallery, "plot", lambda *args, **options: [])
     run = train(tmp_path / "run", snapshots=False)
     with pytest.raises(film.TooShort, match=r"no snapshots .* trained with snapshots false"):
         film.plot(*run)

@@ -76,11 +76,13 @@ def test_import_costs_no_more_than_pyro():
     code = """
 import sys, pvae
 assert not {'torch', 'pyro', 'matplotlib', 'sklearn'} & set(sys.modules)
-pvae.VAE, pvae.build, pvae.fit, pvae.load, pvae.data.load, pvae.data.Batches
+pvae.VAE, pvae.build, pvae.fit, pvae.load
+pvae.data.load, pvae.data.Batches, pvae.data.Dataset, pvae.data.domains
 pvae.priors.StandardNormal, pvae.objectives.BetaELBO, pvae.training.Run
-assert not {'torchvision', 'matplotlib', 'sklearn', 'PIL', 'scipy'} & set(sys.modules)
+heavy = {'torchvision', 'matplotlib', 'sklearn', 'PIL', 'scipy', 'pandas'} & set(sys.modules)
+assert not heavy, heavy
 """
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
 
 
 def test_train_leaves_figures_and_pictures(trained, tmp_path, no_pictures):
@@ -203,7 +205,8 @@ def test_resume_with_more_epochs(tmp_path, no_pictures):
         assert (once / name).read_bytes() == (twice / name).read_bytes()
 
 
-def test_commands_on_a_run(run, tmp_path, capsys):
+def test_commands_on_a_run(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(film, "plot", lambda *args: [])  # has tests of its own
     main(["evaluate", str(run), "--part", "test", "--estimator", "elbo"])
     assert "test" in capsys.readouterr().out
     main(["sample", str(run), "--n", "9", "--out", str(tmp_path / "s.npy")])
@@ -281,7 +284,8 @@ def test_a_folder_of_images_of_many_sizes(tmp_path, capsys, monkeypatch):
     assert "100" in capsys.readouterr().out
 
 
-def test_data_with_parts_of_their_own_and_few_items(run, tmp_path, capsys):
+def test_data_with_parts_of_their_own_and_few_items(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(film, "plot", lambda *args: [])  # has tests of its own
     x = torch.rand(7, 8, 8).numpy()
     np.savez(tmp_path / "parts.npz", x_train=x, x_test=x[:3])
     main(["evaluate", str(run), "--data", str(tmp_path / "parts.npz"), "--estimator", "elbo"])

@@ -34,7 +34,7 @@ def test_says_what_it_is():
     )
     assert str(make(validation=part, test=part, classes=("a", "b"), skipped=("c.png",))) == (
         "squares: 6 training, 2 validation and 2 test items of shape (1, 2, 2), bytes from 0 to "
-        "16, dynamic binarization for binary likelihoods, in 2 classes; 1 broken images left out."
+        "16, dynamic binarization for binary likelihoods, in 2 classes; 1 broken image left out."
     )
     assert "binarization" not in repr(make(domain="reals", value_range=(-1, 2.5)))
 

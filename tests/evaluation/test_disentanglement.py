@@ -5,8 +5,11 @@ import torch
 from pvae.evaluation.disentanglement import DCI, dci, mig, sap
 
 COUNTS = (2, 3, 4)
-METRICS = [mig, sap, lambda z, v: dci(z, v).disentanglement, lambda z, v: dci(z, v).completeness]
-PERFECT = [1, np.mean([1 - 1 / m for m in COUNTS]), 1, 1]  # by chance an accuracy is 1 / m
+PERFECT = [  # scores of the factors themselves
+    (mig, 1),
+    (sap, np.mean([1 - 1 / m for m in COUNTS])),  # by chance an accuracy is 1 / m
+    (lambda z, v: dci(z, v)[:2], 1),  # disentanglement and completeness
+]
 
 
 @pytest.fixture(scope="module")
@@ -27,21 +30,24 @@ def noise(factors):
     return torch.randn(len(factors), 3, generator=torch.Generator().manual_seed(0)).double()
 
 
-@pytest.mark.parametrize(("metric", "perfect"), list(zip(METRICS, PERFECT, strict=True)))
+@pytest.mark.parametrize(("metric", "perfect"), PERFECT)
 def test_what_codes_score(metric, perfect, factors, codes, noise):
-    assert metric(codes, factors) == pytest.approx(perfect)
+    def score(z):
+        return np.array(metric(z, factors))
+
+    assert score(codes) == pytest.approx(perfect)
     moved = codes[:, [2, 0, 1]] * torch.tensor([-2.0, 0.1, 30.0]) + 5
-    assert metric(moved, factors) == pytest.approx(perfect)
+    assert score(moved) == pytest.approx(perfect)
     # A latent without information lowers no score.
-    assert metric(torch.cat([codes, noise[:, :1]], 1), factors) == pytest.approx(perfect, abs=0.06)
+    assert score(torch.cat([codes, noise[:, :1]], 1)) == pytest.approx(perfect, abs=0.06)
 
     mixture = torch.eye(3).double() - 2 / 3
-    assert metric(codes @ mixture, factors) < 0.35 * perfect
-    assert metric(noise, factors) < 0.01
-    assert metric(torch.zeros_like(codes), factors) == 0
+    assert (score(codes @ mixture) < 0.35 * perfect).all()
+    assert (score(noise) < 0.01).all()
+    assert (score(torch.zeros_like(codes)) == 0).all()
 
 
-@pytest.mark.parametrize("metric", METRICS[:2])
+@pytest.mark.parametrize("metric", [mig, sap])
 def test_the_order_and_the_signs_of_latents_do_not_matter(metric, factors, codes, noise):
     z = codes + 0.3 * noise @ torch.ones(3, 3).double().tril()
     assert metric(-z[:, [1, 2, 0]], factors) == pytest.approx(metric(z, factors), abs=1e-12)

@@ -85,23 +85,3 @@ def test_inches():
     figure = Figure(figsize=(8, 4), dpi=72)
     assert inches(figure) == pytest.approx((8, 4))
     assert inches(figure.subfigures(1, 2)[0]) == pytest.approx((4, 4))
-
-
-def test_a_notebook_shows_a_figure_once_with_and_without_pyplot():
-    import nbclient
-    import nbformat
-
-    draw = "plots.samples(np.zeros((4, 1, 8, 8)))"
-    cells = {
-        "import sys; import numpy as np; from pvae import plots": 0,
-        draw: 1,
-        f"figure = {draw}": 0,
-        "assert not {'matplotlib.pyplot', 'sklearn'} & set(sys.modules)": 0,
-        "import matplotlib.pyplot": 0,
-        f"{draw}  # again": 1,
-    }
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
-    nbclient.NotebookClient(notebook, timeout=60).execute()
-    for cell in notebook.cells:
-        pictures = sum("image/png" in output.get("data", {}) for output in cell.outputs)
-        assert pictures == cells[cell.source]

@@ -425,6 +425,14 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_state(digits, tmp_path):
     assert same(weights(vae), weights(good))
 
 
+def test_a_table_that_is_not_standardized():
+    """The encoder's scale overflows: a clear error, and no warning of Pyro's."""
+    data = pvae.data.load(torch.rand(100, 5) * 20_000)
+    vae = build(event_shape=(5,), likelihood=pvae.likelihoods.Gaussian)
+    with pytest.raises(ValueError, match=r"rescale them to the order of 1 \(standardize the col"):
+        fit(vae, data)
+
+
 def test_gradients_that_are_not_finite(digits, tmp_path):
     def explode(parameters):
         return torch.optim.SGD(parameters, lr=1e30)

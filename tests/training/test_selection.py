@@ -193,14 +193,23 @@ def test_without_a_validation_part_the_last_epoch_is_kept():
     assert any("epoch 2, the last, since there is no validation part" in n for n in history.notes)
 
 
+def test_colours_that_become_binary_are_named():
+    photos = pvae.data.load(torch.randint(256, (60, 3, 8, 8), dtype=torch.uint8))
+    history = fit(build(event_shape=(3, 8, 8)), photos)
+    said = "Each byte of the colour images becomes 0 or 1 (dynamic binarization)"
+    assert any(note.startswith(said) for note in history.notes)
+    vae = build(event_shape=(3, 8, 8), likelihood=pvae.likelihoods.DiscretizedLogistic)
+    assert not any("becomes 0 or 1" in note for note in fit(vae, photos).notes)
+
+
 def test_what_was_decided_is_said(digits, capsys):
-    history = fit(build(), digits, epochs=3, progress=True)
+    history = fit(build(), digits, epochs=3, patience=2, progress=True)
     err = capsys.readouterr().err
     assert "The KL warms up over the first 4 of 36 planned steps (warmup 0 for none)." in err
-    assert "Training stops early after 20 epochs" in err
+    assert "Training stops early after 2 epochs" in err
     assert "Kept: epoch 3 of 3, with the lowest validation −ELBO, " in err
     assert all(note in err for note in history.notes)
-    quiet = fit(build(), digits, epochs=3, warmup=0, patience=None)
+    quiet = fit(build(), digits, epochs=3, warmup=0)  # too short for the default patience
     assert capsys.readouterr().err == ""
     assert not any("warms up" in note or "early" in note for note in quiet.notes)
 

@@ -75,7 +75,7 @@ CLAIMS: dict[str, list[str]] = {
         "kl_collapsed.sum() < 0.1",
         "collapsed_units == 0",
         "free_error < 1e-4",
-        "mended['σ = 1, free bits'][1].sum() > mended['σ = 1'][1].sum()",
+        "repaired['σ = 1, free bits'][1].sum() > repaired['σ = 1'][1].sum()",
         "iwae_error < 0.05",
         "shortfalls == sorted(shortfalls, reverse=True)",
         "abs(shortfalls[-1]) < 0.1",

@@ -12,11 +12,14 @@ from typing import Any
 import matplotlib
 from docutils import nodes
 from matplotlib.font_manager import FontProperties
+from matplotlib.ft2font import FT2Font, LoadFlags
+from matplotlib.mathtext import MathTextParser
 from matplotlib.path import Path
-from matplotlib.textpath import TextToPath
 from sphinx.util import logging
 
 SIZE = 8.5  # the units of a path in one em of the text: its letters look as large
+POINTS = 10  # the size of the letters in these units
+DPI = 72  # at which a point is a unit
 FONT = {"mathtext.fontset": "stix", "font.family": "STIXGeneral"}
 LETTERS = {Path.MOVETO: "M", Path.LINETO: "L", Path.CURVE3: "Q", Path.CURVE4: "C"}
 TERM = r"(\\[a-zA-Z]+|\w)"  # an argument without braces
@@ -75,15 +78,14 @@ def picture(tex: str) -> str:
         ValueError: if mathtext cannot read it.
     """
     with matplotlib.rc_context(FONT):
-        font, convert = FontProperties(size=10), TextToPath()
-        convert.FONT_SCALE = 10.0
-        points, codes = convert.get_text_path(font, f"${tex}$", ismath=True)
-        width, height, depth = convert.get_text_width_height_descent(f"${tex}$", font, ismath=True)
-    path = Path(points, codes)
+        parsed = MathTextParser("path").parse(f"${tex}$", DPI, FontProperties(size=POINTS))
+    width, height, depth, glyphs, bars = parsed
     drawn = ""
-    for corner, code in path.iter_segments(simplify=False, curves=True):
-        numbers = " ".join(f"{number:.2f}".rstrip("0").rstrip(".") for number in corner)
-        drawn += "Z" if code == Path.CLOSEPOLY else LETTERS[code] + numbers
+    for font, size, _, glyph, x, y in glyphs:
+        place = f"translate({x:.2f} {y:.2f}) scale({size / POINTS:.3g})"
+        drawn += f'<path transform="{place}" d="{outline(font, glyph)}"/>'
+    for x, y, w, h in bars:
+        drawn += f'<rect x="{x:.2f}" y="{y:.2f}" width="{w:.2f}" height="{h:.2f}"/>'
     margin = 0.1 * SIZE
     left, top = -margin, depth - height - margin
     box = f"{left:.2f} {top:.2f} {width + 2 * margin:.2f} {height + 2 * margin:.2f}"
@@ -93,8 +95,25 @@ def picture(tex: str) -> str:
     )
     return (
         f'<svg class="equation" role="img" aria-label="{html.escape(tex)}" viewBox="{box}" '
-        f'style="{style}"><path transform="scale(1,-1)" fill="currentColor" d="{drawn}"/></svg>'
+        f'style="{style}"><g transform="scale(1,-1)" fill="currentColor">{drawn}</g></svg>'
     )
+
+
+OUTLINES: dict[tuple[str, int], str] = {}
+
+
+def outline(font: FT2Font, glyph: int) -> str:
+    """The outline of a glyph in the path language of SVG."""
+    if (font.fname, glyph) not in OUTLINES:
+        font.clear()
+        font.set_size(POINTS, DPI)
+        font.load_glyph(glyph, flags=LoadFlags.NO_HINTING)
+        drawn = ""
+        for corner, code in Path(*font.get_path()).iter_segments(simplify=False, curves=True):
+            numbers = " ".join(f"{number:.2f}".rstrip("0").rstrip(".") for number in corner)
+            drawn += "Z" if code == Path.CLOSEPOLY else LETTERS[code] + numbers
+        OUTLINES[font.fname, glyph] = drawn
+    return OUTLINES[font.fname, glyph]
 
 
 def visit(translator: Any, node: nodes.Element) -> None:

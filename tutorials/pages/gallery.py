@@ -32,7 +32,8 @@ def _card(package: str, part: type) -> str:
     summary, equation = described(part)
     body = _markdown(summary)
     if equation:
-        body += f"\n\n$$\n{equation}\n$$"
+        lines = re.sub(r",\s*\\q?quad\b\s*", r" \\\\\n", equation)  # a card is narrow
+        body += f"\n\n$$\n{lines}\n$$"
     link = f"{{py:class}}`~{package}.{part.__name__}`"
     return f":::{{grid-item-card}} {link}\n{body}\n:::\n\n"
 
