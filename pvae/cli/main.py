@@ -107,8 +107,8 @@ def _parse(
     argv = [re.sub(r"^((?:--[\w.]+=)?)None$", r"\1null", argument) for argument in argv]
     if argv[:1] == ["compare"]:  # where an address is meant, not a learning-rate schedule
         argv = [*_with_cluster(argv)]
-    named = {name for name in commands if name in argv}
-    parsed = _parsed(make_parser(commands, named), argv)
+    used = {name for name in commands if name in argv}
+    parsed = _parsed(make_parser(commands, used), argv)
     arguments = parsed[parsed.command].as_dict()
     empty = [option for option, value in arguments.items() if value == ""]
     if empty:

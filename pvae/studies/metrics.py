@@ -174,6 +174,11 @@ def _gaps(vae: VAE, data: Dataset, part: str, x: Tensor, y: Tensor | None) -> Se
 
 def _shared(vae: VAE, data: Dataset, part: str, x: Tensor, y: Tensor | None) -> tuple[float, float]:
     found = kl_decomposition(vae, x, y, progress=False)
+    if found.total_correlation is None:
+        raise ValueError(
+            "total_correlation does not apply: the posterior has no density of each single latent; "
+            "leave it out, and mutual_information with it."
+        )
     return float(found.mutual_information), float(found.total_correlation)
 
 
