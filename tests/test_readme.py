@@ -10,6 +10,7 @@ from PIL import Image
 
 import pvae
 from pvae.cli.main import main
+from pvae.studies import Table
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -73,6 +74,9 @@ def test_the_commands_run_in_order(folder, capsys):
             with pytest.raises(SystemExit) as raised:
                 main(argv)
             assert raised.value.code == 0
+        elif argv[0] == "reproduce":  # of MNIST, which is not at hand
+            rows = argv[argv.index("--rows") + 1].strip("[]").split(", ")
+            assert {*rows} <= {*Table.read(argv[1]).rows}
         elif argv != ["train"]:  # which is the first above
             main([*argv, *quick])
     assert {argv[0] for argv in COMMANDS} >= {"train", "evaluate", "encode", "sample"}
