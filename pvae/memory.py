@@ -42,16 +42,16 @@ def available() -> int:
 def check(what: str, size: int) -> None:
     """Raise if something does not fit into memory.
 
-        Args:
-            what: its name in the error message.
-            size: in bytes.
+    Args:
+        what: its name in the error message.
+        size: in bytes.
 
-        Raises:
-    ValueError: if it takes more memory than there is.
+    Raises:
+        ValueError: if it takes more memory than there is.
 
-        Example:
-            >>> from pvae import memory
-            >>> memory.check("A picture", 28 * 28)
+    Example:
+        >>> from pvae import memory
+        >>> memory.check("A picture", 28 * 28)
     """
     free = available()
     if size > free:

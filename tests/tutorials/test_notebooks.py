@@ -158,7 +158,7 @@ CLAIMS: dict[str, list[str]] = {
         "ratio > 1 and mixture_ratio > 1",
         "'asks for the value of a tensor' in refused['branching']",
         "'random numbers' in refused['outside']",
-        "abs(mended_loss / branching_loss - 1) < 1e-5",
+        "abs(changed_loss / branching_loss - 1) < 1e-5",
         "vae_losses[-1] < vae_losses[0]",
     ],
     "12_studies": [
