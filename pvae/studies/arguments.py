@@ -3,6 +3,7 @@
 import difflib
 import inspect
 import math
+import pydoc
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -60,6 +61,39 @@ def described(name: str, value: Any) -> Any:
             "name, a list, or for data a path."
         )
     return value
+
+
+def essence(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a configuration says beyond defaults, those of parts included.
+
+    Two configurations with the same essence make the same runs: one from the command line, which
+    writes defaults down, and one from Python; or one from before an argument was added.
+    """
+    usual = {name: _essence(value) for name, value in defaults().items()}
+    found = {name: _essence(value) for name, value in config.items()}
+    return {k: v for k, v in found.items() if k not in usual or v != usual[k]}
+
+
+def _essence(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_essence(each) for each in value]
+    if not isinstance(value, Mapping) or "class_path" not in value:
+        return value
+    path = value["class_path"]
+    usual = _usual(path) if path.partition(".")[0] in ("pvae", "torch", "pyro") else {}
+    given = {name: _essence(each) for name, each in (value.get("init_args") or {}).items()}
+    beyond = {k: v for k, v in given.items() if k not in usual or v != usual[k]}
+    return {"class_path": path, "init_args": beyond}
+
+
+@cache
+def _usual(path: str) -> dict[str, Any]:
+    """The defaults of the arguments of a class."""
+    cls = pydoc.locate(path)
+    if not callable(cls):
+        return {}
+    parameters = inspect.signature(cls).parameters.values()
+    return {p.name: _essence(p.default) for p in parameters}
 
 
 def check_name(name: str) -> None:

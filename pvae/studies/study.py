@@ -195,10 +195,9 @@ class Study:
 
     @staticmethod
     def place(plan: Plan, cell: Cell) -> str:
-        """The folder of the runs of a cell: its name, and a hash of all arguments."""
-        content = json.dumps(
-            [plan.config(cell), plan.threads, plan.steps, plan.seconds], sort_keys=True
-        )
+        """The folder of the runs of a cell: its name, and a hash of what its arguments say."""
+        said = arguments.essence(plan.config(cell))
+        content = json.dumps([said, plan.threads, plan.steps, plan.seconds], sort_keys=True)
         slug = re.sub(r"[^\w.=]+", "-", cell.name).strip("-.")[:60]
         return f"runs/{slug}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
 

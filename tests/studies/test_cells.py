@@ -7,7 +7,7 @@ from pyro.infer import Trace_ELBO
 import pvae
 from pvae.cli.commands import COMMANDS
 from pvae.cli.main import make_parser
-from pvae.studies.arguments import defaults, described
+from pvae.studies.arguments import defaults, described, essence
 from pvae.studies.cells import make_cells
 
 
@@ -105,3 +105,21 @@ def test_what_cannot_vary_is_refused(vary, kind, said):
     with pytest.raises(kind, match=said) as raised:
         make_cells(vary)
     assert len(str(raised.value)) <= 300
+
+
+def test_what_configurations_say_is_told_from_defaults():
+    short = {
+        **defaults(),
+        "network": described("network", "MLP"),
+        "prior": described("prior", "Flow"),
+    }
+    long = {
+        **short,
+        "network": {"class_path": "pvae.networks.MLP", "init_args": {"hidden": [400]}},
+        "optimizer": {"class_path": "torch.optim.Adam", "init_args": {"betas": [0.9, 0.999]}},
+    }
+    assert essence(short) == essence(long) == {"prior": essence(short)["prior"]}
+    long["network"]["init_args"]["hidden"] = [8]
+    assert essence(long)["network"]["init_args"] == {"hidden": [8]}
+    own = {"class_path": "mine.Prior", "init_args": {"scale": 1.0}}
+    assert essence({**short, "prior": own})["prior"] == own
