@@ -38,6 +38,16 @@ def x():
 def no_pictures(monkeypatch):
     """For tests that train by the command line for another reason: pictures take most time."""
     from pvae.cli import film, gallery
+    from pvae.studies import pictures
 
     for module in (gallery, film):
         monkeypatch.setattr(module, "plot", lambda *args, **options: [])
+    monkeypatch.setattr(pictures, "draw", lambda *args, **options: [])
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """For tests of studies that are not about workers: starting one takes most time."""
+    from pvae.studies import jobs, study
+
+    monkeypatch.setattr(study, "run_on_worker", jobs.run_job)

@@ -1,6 +1,5 @@
 from .cells import Cell as Cell
 from .compare import compare as compare
-from .metrics import METRICS as METRICS
 from .metrics import Measures as Measures
 from .papers import Table as Table
 from .results import CellResult as CellResult

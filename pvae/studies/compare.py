@@ -50,7 +50,7 @@ def compare(
             ``None`` to continue the study in the folder.
         seeds: their number, or the seeds.
         baseline: the name of the cell that others are compared with; ``None`` for the best.
-        metrics: names of `pvae.studies.METRICS`.
+        metrics: names of `pvae.studies.metrics.METRICS`.
         num_samples: importance samples for log p(x).
         items: items of the test part that are measured; 0 for all.
         ais_items: of these, items on which annealed importance sampling checks log p(x).

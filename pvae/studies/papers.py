@@ -51,7 +51,7 @@ class Table:
         paper: authors, year and title.
         source: where to find the paper.
         table: which of its tables.
-        metric: the name in `pvae.studies.METRICS` of what it reports.
+        metric: the name in `pvae.studies.metrics.METRICS` of what it reports.
         protocol: what the paper did.
         deviations: what ours does otherwise, a sentence each.
         checked: where the figures were checked.

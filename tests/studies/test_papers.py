@@ -55,7 +55,7 @@ def write(tmp_path, **changes):
     return str(path)
 
 
-def test_rows_are_run_and_compared(tmp_path, monkeypatch, capsys):
+def test_rows_are_run_and_compared(tmp_path, monkeypatch, capsys, in_process):
     monkeypatch.chdir(tmp_path)
     main(["reproduce", write(tmp_path), "--rows", '["two"]', "--budget", "0.1"])
     said = capsys.readouterr().out

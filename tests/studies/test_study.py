@@ -162,7 +162,7 @@ def test_a_plan_that_cannot_be_is_refused(arguments, said, tmp_path):
     assert not (tmp_path / "study").exists()
 
 
-def test_a_race_ends_where_the_exhaustive_study_does(tmp_path):
+def test_a_race_ends_where_the_exhaustive_study_does(tmp_path, in_process):
     slow = {"class_path": "torch.optim.SGD", "init_args": {"lr": 1e-9}}
     slower = {"class_path": "torch.optim.SGD", "init_args": {"lr": 1e-10}}
     fast = {"class_path": "Adam", "init_args": {"lr": 0.05}}
@@ -181,7 +181,7 @@ def test_a_race_ends_where_the_exhaustive_study_does(tmp_path):
         assert np.array_equal(values, study.measured(straight).items[name])
 
 
-def test_steps_are_a_budget(tmp_path):
+def test_steps_are_a_budget(tmp_path, in_process):
     base = SMALL | {"latent_dim": 2}
     found = compare(
         tmp_path / "steps",
@@ -198,7 +198,7 @@ def test_steps_are_a_budget(tmp_path):
     assert {c.verdict for c in found.comparisons} == {"one seed"}
 
 
-def test_values_that_do_not_compare_are_in_separate_tables(tmp_path):
+def test_values_that_do_not_compare_are_in_separate_tables(tmp_path, in_process):
     vary = {
         "likelihood": ["Bernoulli", {"class_path": "Bernoulli", "init_args": {"relaxed": True}}]
     }
@@ -210,7 +210,7 @@ def test_values_that_do_not_compare_are_in_separate_tables(tmp_path):
     assert any("not compare" in note for note in found.notes)
 
 
-def test_the_command_line(tmp_path, capsys):
+def test_the_command_line(tmp_path, capsys, in_process):
     options = "--epochs 1 --network.hidden [8] --seeds 1 --items 20 --num_samples 30 --study"
     vary = ["--vary.prior", "[StandardNormal, {class_path: VampPrior, init_args: {components: 5}}]"]
     main(["compare", *options.split(), str(tmp_path / "priors"), *vary])
