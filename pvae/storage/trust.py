@@ -84,7 +84,7 @@ def check_configuration(config: Mapping[str, Any]) -> None:
             what to trust.
     """
     for name, value in config.items():
-        if name in ("config", "trust"):
+        if name in ("config", "trust") and value is not None:
             raise ValueError(f"A configuration cannot set {name}: give it on the command line.")
         if name not in _PLAIN:
             _check_all(str(name), value)

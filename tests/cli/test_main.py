@@ -584,3 +584,22 @@ def test_an_error_in_a_users_part_says_where(monkeypatch, capsys):
     message = refused(["train"], capsys)
     assert "KeyError: there is no 'key'" in message
     assert "test_main.py:" in message
+
+
+@pytest.mark.parametrize(
+    ("argv", "refused"),
+    [
+        (["train"], ["--epochs", "0"]),
+        (["compare", "--study", "s", "--vary.batch_size", "[64, 128]"], ["--seeds", "0"]),
+    ],
+)
+def test_a_printed_configuration_is_taken(argv, refused, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as printed:
+        main([*argv, "--print_config"])
+    assert printed.value.code == 0
+    (tmp_path / "printed.yaml").write_text(capsys.readouterr().out)
+    with pytest.raises(SystemExit) as stopped:  # what follows the configuration is refused first
+        main([argv[0], "--config", "printed.yaml", *refused])
+    assert stopped.value.code == 2
+    assert f"{refused[0][2:]} is 0" in capsys.readouterr().err
