@@ -27,9 +27,10 @@ _MOST_DOTTED = 20
 _LEGEND = 5.5
 
 # The beginning of training may be off scale: the part of the axis it may take, and how many
-# times the rest its range must be.
+# times the rest its range must be, but for a fraction of that.
 _BEGINNING = 0.15
 _DWARFS = 3
+_NEARLY = 0.25
 
 
 @style()
@@ -174,7 +175,10 @@ def _scale_values(axes: Axes, epoch: np.ndarray, curves: np.ndarray) -> None:
     rest = curves[:, place - place[0] > _BEGINNING * (place[-1] - place[0])]
     if not np.isnan(rest).all() and np.nanmin(rest) < np.nanmax(rest):
         margin = _DWARFS * (np.nanmax(rest) - np.nanmin(rest))
-        low, high = max(least, np.nanmax(rest) - margin), min(most, np.nanmin(rest) + margin)
+        low, high = np.nanmax(rest) - margin, np.nanmin(rest) + margin
+        nearly = _NEARLY * margin  # what lies so little beyond is shown
+        low = least if least > low - nearly else low
+        high = most if most < high + nearly else high
     margin = 0.05 * (high - low) or 0.5
     axes.set_ylim(low - margin, high + margin)
     if most > high:
