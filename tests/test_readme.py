@@ -30,7 +30,7 @@ QUICK = {
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch, no_pictures, in_process):
+def folder(tmp_path, monkeypatch, no_pictures):
     """A folder that holds the data of the examples."""
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "faces.npz", x=rng.integers(0, 256, (40, 28, 20)).astype(np.uint8))

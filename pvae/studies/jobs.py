@@ -102,6 +102,8 @@ def _run(job: Job, folder: Path) -> dict[str, Any]:
             return {"status": "finished" if _train(job, folder) else "paused"}
     except (ValueError, TypeError, RuntimeError, FloatingPointError, MemoryError) as error:
         return {"status": "failed", "sentence": one_line(error)}
+    except FileNotFoundError as error:  # such as data that are not there
+        return {"status": "failed", "sentence": one_line(error)}
     except OSError:
         raise  # of this machine, not of the run: another may do it
     except Exception as error:  # a part of the user's own may raise anything
@@ -125,8 +127,10 @@ def _train(job: Job, folder: Path) -> bool:
     history = fit_configured(
         vae, data, config, folder, resume, pause=lambda h: reached(job, h, config["epochs"])
     )
-    if history.stopped == "interrupted" and job.pause is not None:
-        return False
+    if history.stopped == "interrupted" and (
+        job.pause is not None or not reached(job, history, config["epochs"])
+    ):
+        return False  # a run that Ctrl-C has cut off is not measured
     run = Run(folder, trust=job.trusted)
     began = time.monotonic()
     with seeded(job.seed, vae.device):

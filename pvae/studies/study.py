@@ -143,7 +143,7 @@ class Plan:
     @classmethod
     def from_description(cls, description: Mapping[str, Any]) -> "Plan":
         """Read what `describe` wrote."""
-        fields = dict(description)
+        fields = {name: value for name, value in description.items() if name != "trusted"}
         fields["cells"] = tuple(Cell(name, c) for name, c in fields["cells"].items())
         measures = dict(fields["measures"])
         fields["measures"] = Measures(**measures | {"metrics": tuple(measures["metrics"])})
@@ -267,6 +267,8 @@ class Study:
             pool = executor or concurrent.futures.ThreadPoolExecutor(check_size("jobs", jobs))
             try:
                 meant = [job for job in self.jobs() if cells is None or job.cell in cells]
+                for job in meant:  # what made a run fail may have changed
+                    self._failure(job).unlink(missing_ok=True)
                 for rung in rungs(meant, self.losses) if race else [meant]:
                     waiting = [job for job in rung if not self.finished(job)]
                     self._run(pool, waiting, Progress(self.path, len(rung), len(waiting), show))
@@ -301,6 +303,7 @@ class Study:
                             running[pool.submit(run_on_worker, job)] = job
                         else:
                             self._fail(job, f"{one_line(error)} It was tried {ATTEMPTS} times.")
+                            progress.finished(job, self.failure(job))
                 progress.update(running.values())
 
     def _keep(self, job: Job, result: Mapping[str, Any]) -> None:

@@ -62,6 +62,7 @@ class Worker:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
+                start_new_session=True,  # Ctrl-C in the terminal reaches the study alone
                 env=os.environ | self.environment | {"PYTHONPATH": os.pathsep.join(sys.path)},
             )
         process = self.process

@@ -64,6 +64,25 @@ def test_a_run_that_fails_is_a_row_with_its_sentence(finished):
     )
 
 
+def test_what_failed_is_tried_again(tmp_path, in_process):
+    """Data that are not there fail every run with their sentence, and train once they are."""
+    data = tmp_path / "numbers.npy"
+    study = Study(
+        tmp_path / "again",
+        Plan.make(
+            SMALL | {"data": str(data), "likelihood": "Gaussian"},
+            {"latent_dim": [2, 3]},
+            1,
+            measures=Measures(("neg_elbo",), items=10),
+        ),
+    )
+    study.run(show=False)
+    assert all(str(data) in study.failure(job) for job in study.jobs())
+    np.save(data, np.random.default_rng(0).normal(size=(50, 3)))
+    study.run(show=False)
+    assert all(study.measured(job) and not study.failure(job) for job in study.jobs())
+
+
 def test_items_and_draws_are_the_same_for_every_cell(finished):
     """A difference of a cell and itself with other weights has the items in common."""
     first, second = (finished.measured(job).items["neg_elbo"] for job in finished.jobs()[:2])
