@@ -156,7 +156,7 @@ def measure(vae: VAE, data: Dataset, measures: Measures) -> Measured:
                     found[name] = value
                 else:
                     numbers[name] = value
-    kept = wanted | {"pareto_k", "standard_error", "ais"}
+    kept = wanted | {"log_prob", "pareto_k", "standard_error", "ais"}
     arrays = {name: v.double().cpu().numpy() for name, v in found.items() if name in kept}
     for name in wanted & set(arrays):
         if not np.isfinite(arrays[name]).all():

@@ -2,7 +2,7 @@
 
 All cells train for a ninth of their epochs; those that are clearly behind stop there, the others
 train on to a third, and those that remain to the end. A run pauses and continues with the same bits
-as one that does not, so that the survivors are those of the exhaustive study.
+as one that does not, so that the run of a survivor is that of the exhaustive study.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -339,16 +339,19 @@ class Study:
         return Run(folder, trust=self.plan.trusted) if (folder / "run.json").exists() else None
 
     def losses(self, jobs: Sequence[Job]) -> dict[str, list[float]]:
-        """The best validation metric of each run, by cell: lower is better, NaN if it failed."""
+        """The least −ELBO of each run up to where it pauses, by cell; NaN if it failed.
+
+        It is that of the validation part, and the same for every objective.
+        """
         found: dict[str, list[float]] = {}
         for job in jobs:
             run = None if self.failure(job) else self.begun(job)
-            history = None if run is None else run.history
             value = math.nan
-            if history is not None and history.rows:
-                rows = [row.get(history.monitor, row["train/neg_elbo"]) for row in history.rows]
-                higher = history.monitor.endswith("log_likelihood")
-                value = -max(rows) if higher else min(rows)
+            if run is not None:
+                last = math.ceil((job.pause or 1.0) * run.config["epochs"])
+                rows = [row for row in run.history.rows if row["epoch"] <= last]
+                values = [row.get("validation/neg_elbo", row["train/neg_elbo"]) for row in rows]
+                value = min(values, default=math.nan)
             found.setdefault(job.cell, []).append(value)
         return found
 
