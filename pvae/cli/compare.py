@@ -20,7 +20,7 @@ def compare(
     race: bool = False,
     many: bool = False,
     base: dict[str, Any] | None = None,
-    trust: str | None = None,
+    trust: list[str] | None = None,
 ) -> None:
     """Train every combination of what varies, with several seeds, and compare them.
 

@@ -75,7 +75,7 @@ def _run(argv: list[str]) -> None:
         named = [*trusted, *_named(argv)]
         with trust.trusting(named), _finding(named):
             with _leaving_at_once():
-                command, arguments = _parse(argv, commands)
+                command, arguments = _parse(argv, commands, trusted)
             command(**arguments)
     except ArgumentError as error:
         from pvae.cli.parser_errors import explain
@@ -99,7 +99,7 @@ def _run(argv: list[str]) -> None:
 
 
 def _parse(
-    argv: list[str], commands: dict[str, Callable[..., None]]
+    argv: list[str], commands: dict[str, Callable[..., None]], trusted: list[str]
 ) -> tuple[Callable[..., None], dict[str, Any]]:
     """Parse the command line to a command and its arguments."""
     _list_parts(argv)
@@ -123,7 +123,7 @@ def _parse(
         named = {k: v for k, v in arguments.items() if f"--{k}" in given}
         arguments = {k: saved[k] for k in arguments if k in saved} | named
     arguments.pop("config", None)
-    trusted = arguments.pop("trust", None)
+    arguments.pop("trust", None)  # it was taken before
     if parsed.command == "compare":
         _check_continued(argv, arguments)
         own = inspect.signature(commands["compare"]).parameters
@@ -135,7 +135,7 @@ def _parse(
 def _check_continued(argv: list[str], arguments: dict[str, Any]) -> None:
     """Raise if a study is continued, without saying what varies, with options that change it."""
     given = {a.partition("=")[0].partition(".")[0] for a in argv if a.startswith("--")}
-    others = sorted(given - {"--study", "--jobs", "--cluster", "--trust"})
+    others = sorted(given - {"--study", "--jobs", "--cluster"})
     if arguments["vary"] is None and others:
         raise ValueError(
             f"{others[0]} without --vary: to continue a study give --study alone, with --jobs or "

@@ -248,6 +248,18 @@ def test_the_command_line(tmp_path, capsys, in_process):
         assert said in capsys.readouterr().err
 
 
+def test_a_study_is_continued_with_the_modules_that_are_trusted(tmp_path, monkeypatch):
+    given = {}
+    monkeypatch.setattr("pvae.studies.compare", lambda *args, **options: given.update(options))
+    monkeypatch.setattr("pvae.studies.tables.markdown", lambda results: "")
+    monkeypatch.setattr("pvae.studies.pictures.draw", lambda *args: [])
+    study = Study(tmp_path / "study", plan())
+    with study._writing():
+        pass
+    main(["compare", "--study", str(study.path), "--trust", "my_parts"])
+    assert given["trust"] == ["my_parts"]
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _threads():
     yield
