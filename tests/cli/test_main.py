@@ -577,7 +577,7 @@ def test_characters_that_a_terminal_lacks():
 
 
 def test_an_error_in_a_users_part_says_where(monkeypatch, capsys):
-    def broken(argv, commands):
+    def broken(argv, commands, trusted):
         return {}["key"]
 
     monkeypatch.setattr("pvae.cli.main._parse", broken)
