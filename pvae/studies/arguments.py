@@ -24,14 +24,20 @@ FIRST = {"data": "digits", "latent_dim": 10, "objective": "Trace_ELBO"}
 
 
 @cache
-def defaults() -> dict[str, Any]:
-    """Every argument of a run with its default, as `pvae train` has it."""
+def _parameters() -> dict[str, Any]:
+    """The arguments of a run and their defaults in Python."""
     found: dict[str, Any] = {}
     for function in (load, build, fit):
         for name, parameter in inspect.signature(function).parameters.items():
             if name not in RESERVED:
                 found.setdefault(name, parameter.default)
-    return {name: described(name, value) for name, value in (found | FIRST).items()}
+    return found | FIRST
+
+
+@cache
+def defaults() -> dict[str, Any]:
+    """Every argument of a run with its default, as `pvae train` has it."""
+    return {name: described(name, value) for name, value in _parameters().items()}
 
 
 def described(name: str, value: Any) -> Any:
@@ -102,12 +108,7 @@ def check_name(name: str) -> None:
     Raises:
         ValueError: with the nearest one.
     """
-    known = {
-        n
-        for function in (load, build, fit)
-        for n in inspect.signature(function).parameters
-        if n not in RESERVED
-    }
+    known = _parameters()
     if name == "seed":
         raise ValueError("seed is not varied by itself: give the number of seeds, seeds=3.")
     if name not in known:

@@ -59,8 +59,8 @@ def compare(
         threads: threads of each run. The bits of a run depend on it, and not on ``jobs``.
         steps: gradient steps of each run, in place of epochs, so that batch sizes compare.
         seconds: training time of each run; epochs are then the most it may take.
-        race: whether cells that are behind by more than their doubt are stopped early, by
-            successive halving (see `pvae.studies.race`).
+        race: whether cells that are clearly behind are stopped early, by successive halving
+            (see `pvae.studies.race`).
         many: whether more than 10,000 runs are meant.
         trust: modules of your own that parts may be imported from, besides those of the given
             classes.

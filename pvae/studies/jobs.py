@@ -45,7 +45,7 @@ class Job:
         token: the content of a file in the study folder, by which a worker recognizes it.
         threads: threads of the run.
         trusted: modules of the user's own that its parts may be imported from.
-        steps: gradient steps to train, in place of epochs: their nearest number is taken.
+        steps: gradient steps to train, in place of epochs, rounded to whole epochs.
         seconds: time after which training ends, at the end of an epoch.
         pause: the share of its epochs, or seconds, after which it pauses, unmeasured, to continue
             later.

@@ -295,9 +295,8 @@ class Study:
                     try:
                         self._keep(job, future.result())
                         progress.finished(job, self.failure(job))
-                    except (
-                        Exception
-                    ) as error:  # of the executor: what a run raises is in its result
+                    # Of the executor: what a run raises is in its result.
+                    except Exception as error:
                         attempts[job.place] = attempts.get(job.place, 1) + 1
                         if attempts[job.place] <= ATTEMPTS:
                             running[pool.submit(run_on_worker, job)] = job
@@ -313,8 +312,6 @@ class Study:
             unpack(result["files"], folder)
         if result["status"] == "failed":
             self._fail(job, result["sentence"])
-        else:
-            self._failure(job).unlink(missing_ok=True)
 
     def _failure(self, job: Job) -> Path:
         return (self.path / job.place).with_suffix(".failed")
