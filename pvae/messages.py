@@ -1,9 +1,12 @@
 """Error messages: one sentence, on one line, of bounded length."""
 
+import difflib
 import re
+from collections.abc import Iterable
 
 MOST = 300
 """Characters of a message on the command line, at the most."""
+_MOST_NAMES = 150  # characters of a list of names
 
 
 def one_line(error: object) -> str:
@@ -39,6 +42,21 @@ def shorten(text: str, most: int = MOST) -> str:
         return text
     half = (most - 5) // 2
     return f"{text[: most - 5 - half]} ... {text[-half:]}"
+
+
+def choices(name: str, known: Iterable[str]) -> str:
+    """The end of a message that a name is not one of these: the nearest one, or what there is.
+
+    Example:
+        >>> from pvae.messages import choices
+        >>> choices("priro", ["prior", "posterior"]), choices("x", ["prior", "posterior"])
+        ('did you mean prior?', 'choose from prior, posterior.')
+    """
+    known = [*known]
+    near = difflib.get_close_matches(name, known, 1, 0.4)
+    if near:
+        return f"did you mean {shorten(near[0], _MOST_NAMES)}?"
+    return f"choose from {shorten(', '.join(known), _MOST_NAMES)}."
 
 
 def kind_of(value: object) -> str:

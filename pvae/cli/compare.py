@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from pvae.studies.measures import Measures
+
 
 def compare(
     study: str,
@@ -9,9 +11,9 @@ def compare(
     seeds: int | list[int] = 3,
     baseline: str | None = None,
     metrics: list[str] | None = None,
-    num_samples: int = 500,
-    items: int = 1000,
-    ais_items: int = 0,
+    num_samples: int = Measures.num_samples,
+    items: int = Measures.items,
+    ais_items: int = Measures.ais_items,
     jobs: int = 1,
     threads: int = 1,
     cluster: str | None = None,

@@ -26,7 +26,7 @@ def reproduce(
     from dataclasses import replace
 
     from pvae.checks import check_size
-    from pvae.messages import shown
+    from pvae.messages import choices, shown
     from pvae.storage import files
     from pvae.studies import Study, papers
     from pvae.studies.cluster import connected
@@ -35,7 +35,7 @@ def reproduce(
     for name in rows or ():
         if name not in published.rows:
             raise ValueError(
-                f"{published.name} has no row {shown(name)}: it has {', '.join(published.rows)}."
+                f"{published.name} has no row {shown(name)}: {choices(name, published.rows)}"
             )
     plan = published.plan(budget, None if seeds is None else check_size("seeds", seeds))
     plan = replace(plan, threads=check_size("threads", threads))

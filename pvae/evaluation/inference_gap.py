@@ -7,7 +7,8 @@ from torch import Tensor
 
 from pvae.checks import check_size
 from pvae.evaluation.batching import MEMORY, per_datum
-from pvae.evaluation.importance import log_mean, proposal_of
+from pvae.evaluation.importance import log_mean, proposal_of, standard_error
+from pvae.evaluation.k_hat import UNRELIABLE, pareto_tail
 from pvae.evaluation.log_likelihood import weigher
 from pvae.evaluation.refinement import best_raw, check_rate, refined
 from pvae.evaluation.results import described
@@ -29,6 +30,9 @@ class InferenceGap(NamedTuple):
         log_prob: log p(x).
         elbo: L[q], the ELBO with the posterior q of the network.
         refined_elbo: L[q*], the ELBO with the refined posterior q*.
+        standard_error: that of ``log_prob``; NaN if it is unknown, as for `LogLikelihood`.
+        pareto_k: k-hat of the weights under q*; above 0.7 ``log_prob``, ``gap`` and
+            ``approximation`` are on average too low by an unknown amount.
     """
 
     gap: Tensor
@@ -37,6 +41,8 @@ class InferenceGap(NamedTuple):
     log_prob: Tensor
     elbo: Tensor
     refined_elbo: Tensor
+    standard_error: Tensor
+    pareto_k: Tensor
 
     def __repr__(self) -> str:
         return described(self)
@@ -106,6 +112,7 @@ def inference_gap(
         with seeded(noise, vae.device):
             log_w = weigh(best, x, y)
         log_prob, refined_bound = log_mean(log_w), log_w.mean(0)
+        k, error = pareto_tail(log_w)[0], standard_error(log_w)
         return InferenceGap(
             log_prob - bound,
             log_prob - refined_bound,
@@ -113,6 +120,8 @@ def inference_gap(
             log_prob,
             bound,
             refined_bound,
+            error.masked_fill(k > UNRELIABLE, torch.nan),
+            k.to(log_w),
         )
 
     return per_datum(

@@ -37,6 +37,7 @@ _VERDICTS = {
     "worse": ("#D55E00", "v", True),
     "undecided": (FAINT, "o", False),
     "one seed": (FAINT, "D", False),
+    "no common seed": (FAINT, "x", False),
     "equal": (INK, "s", True),
 }
 _BAND = "#DDDDDD"
@@ -146,7 +147,8 @@ def differences(
         mean: of each difference.
         low: the lower end of each interval, NaN if unknown.
         high: the upper end.
-        verdicts: ``"better"``, ``"worse"``, ``"undecided"``, ``"one seed"`` or ``"equal"``.
+        verdicts: ``"better"``, ``"worse"``, ``"undecided"``, ``"one seed"``, ``"no common seed"``
+            or ``"equal"``.
         doubt: by how much the estimator itself may be off, NaN if unknown.
         label: of the axis, with its unit.
         title: of the picture.

@@ -1,5 +1,6 @@
 """Safe reading of YAML configurations of unknown origin, within bounds."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,23 @@ MOST_BYTES = 2**20
 MOST_VALUES = 20_000
 MOST_DEPTH = 50
 
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is about ten times faster
+# Those of libyaml are about ten times faster.
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
-def read(path: str | Path) -> dict[str, Any]:
+def read(
+    path: str | Path, most_values: int = MOST_VALUES, most_bytes: int = MOST_BYTES
+) -> dict[str, Any]:
     """Read a YAML file of named values.
 
     Aliases are expanded, and count as often as they occur: a file of a kilobyte could otherwise
     expand to billions of values.
+
+    Args:
+        path: the file.
+        most_values: bound on its values, with those in aliases.
+        most_bytes: bound on its length.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -27,16 +37,16 @@ def read(path: str | Path) -> dict[str, Any]:
             configuration.
     """
     path = Path(path)
-    content = files.read(path, MOST_BYTES)
+    content = files.read(path, most_bytes)
     try:
         text = content.decode()
-        within = _within_bounds(text)
+        within = within_bounds(text, most_values)
         found = yaml.load(text, Loader=_Loader) if within else None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: for huge numbers
         raise ValueError(f"{path} is damaged and cannot be read: {brief(error)}.") from error
     if not within:
         raise ValueError(
-            f"{path} is not a configuration: it holds more than {MOST_VALUES:,} values, or values "
+            f"{path} is not a configuration: it holds more than {most_values:,} values, or values "
             f"nested deeper than {MOST_DEPTH}."
         )
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
@@ -44,8 +54,14 @@ def read(path: str | Path) -> dict[str, Any]:
     return found
 
 
-def _within_bounds(text: str) -> bool:
-    """Whether a text, with aliases expanded, has at most as many values as a configuration."""
+def as_yaml(content: Mapping[str, Any]) -> bytes:
+    """Named plain values as a YAML file."""
+    text: str = yaml.dump(dict(content), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    return text.encode()
+
+
+def within_bounds(text: str, most_values: int = MOST_VALUES) -> bool:
+    """Whether a text, with aliases expanded, has at most so many values, none nested too deep."""
     sizes: dict[str, int] = {}  # of the values under each anchor
     opened: list[tuple[str | None, int]] = []  # anchors of the enclosing collections
     count = 0
@@ -64,6 +80,6 @@ def _within_bounds(text: str) -> bool:
             anchor, before = opened.pop()
             if anchor:
                 sizes[anchor] = count - before + 1
-        if count > MOST_VALUES or len(opened) > MOST_DEPTH:
+        if count > most_values or len(opened) > MOST_DEPTH:
             return False
     return True

@@ -1,6 +1,6 @@
 from .cells import Cell as Cell
 from .compare import compare as compare
-from .metrics import Measures as Measures
+from .measures import Measures as Measures
 from .papers import Table as Table
 from .results import CellResult as CellResult
 from .results import Comparison as Comparison

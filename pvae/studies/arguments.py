@@ -15,7 +15,7 @@ from pvae import factories
 from pvae.annotations import KINDS
 from pvae.builder import build
 from pvae.data.loading import load
-from pvae.messages import shorten, shown
+from pvae.messages import choices, shown
 from pvae.training.fit import fit
 
 # They belong to each run, which the study gives its own.
@@ -75,9 +75,14 @@ def essence(config: Mapping[str, Any]) -> dict[str, Any]:
     Two configurations with the same essence make the same runs: one from the command line, which
     writes defaults down, and one from Python; or one from before an argument was added.
     """
-    usual = {name: _essence(value) for name, value in defaults().items()}
+    usual = _essential_defaults()
     found = {name: _essence(value) for name, value in config.items()}
     return {k: v for k, v in found.items() if k not in usual or v != usual[k]}
+
+
+@cache
+def _essential_defaults() -> dict[str, Any]:
+    return {name: _essence(value) for name, value in defaults().items()}
 
 
 def _essence(value: Any) -> Any:
@@ -112,10 +117,8 @@ def check_name(name: str) -> None:
     if name == "seed":
         raise ValueError("seed is not varied by itself: give the number of seeds, seeds=3.")
     if name not in known:
-        near = difflib.get_close_matches(str(name), known, 1, 0.4)
-        listed = ", ".join(sorted(known))
-        hint = f": did you mean {near[0]}?" if near else f": it is one of {listed}."
-        raise ValueError(shorten(f"{shown(name)} is no argument of a run{hint}"))
+        hint = choices(str(name), sorted(known))
+        raise ValueError(f"{shown(name)} is no argument of a run: {hint}")
 
 
 def _part(name: str, value: Any) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The cells of a study: every combination of what varies."""
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,10 @@ from pvae.messages import shown
 from pvae.studies.arguments import check_name, described, label
 
 MOST_RUNS = 10_000
+MOST_MEANT = 100_000  # also where many are meant: the cells must fit in memory
+
+# For each axis the arguments that each of its values changes, by name.
+Axes = Sequence[Mapping[str, Mapping[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -24,8 +29,8 @@ class Cell:
     changes: Mapping[str, Any]
 
 
-def make_cells(vary: Mapping[str, Any]) -> list[Cell]:
-    """Make the cells of a study, the full grid of its axes.
+def make_axes(vary: Mapping[str, Any]) -> Axes:
+    """Make the axes of a study, whose full grid are its cells.
 
     Each entry of ``vary`` is an axis:
 
@@ -39,39 +44,89 @@ def make_cells(vary: Mapping[str, Any]) -> list[Cell]:
     Args:
         vary: the axes.
 
+    Returns:
+        For each axis the arguments that each of its values changes, by name.
+
     Raises:
         TypeError: if an axis has another form.
         ValueError: if there is no axis, an axis is empty, a name is no argument of a run or occurs
-            on two axes, or two cells have the same name or are the same.
+            on two axes, or two values of an axis have the same name or are the same.
 
     Example:
-        >>> from pvae.studies.cells import make_cells
-        >>> [cell.name for cell in make_cells({"latent_dim": [2, 10]})]
-        ['latent_dim=2', 'latent_dim=10']
+        >>> from pvae.studies.cells import make_axes
+        >>> make_axes({"latent_dim": [2, 10]})
+        ({'latent_dim=2': {'latent_dim': 2}, 'latent_dim=10': {'latent_dim': 10}},)
     """
     if not isinstance(vary, Mapping) or not vary:
         raise ValueError(
             "Nothing varies: name an argument and its values, such as vary={'prior': "
             "['StandardNormal', 'Flow']}."
         )
-    axes = [_axis(key, values) for key, values in vary.items()]
+    axes = []
     seen: set[str] = set()
-    for axis in axes:
-        names = {name for _, changes in axis for name in changes}
+    for key, values in vary.items():
+        axis: dict[str, dict[str, Any]] = {}
+        same: dict[Any, str] = {}
+        for name, changes in _axis(key, values):
+            if name in axis:
+                raise ValueError(f"Two variants have the same name {shown(name)}: name them apart.")
+            before = same.setdefault(_hashable(changes), name)
+            if before != name:
+                raise ValueError(f"The variants {shown(before)} and {shown(name)} are the same.")
+            axis[name] = changes
+        names = {name for changes in axis.values() for name in changes}
         if twice := sorted(names & seen):
             raise ValueError(f"{twice[0]} varies twice: give it on one axis only.")
         seen |= names
+        axes.append(axis)
+    return tuple(axes)
+
+
+def check_runs(axes: Axes, seeds: int, many: bool) -> None:
+    """Raise if a grid has more runs than are meant, before it is made.
+
+    Raises:
+        ValueError: if there are more than 10,000, or with ``many`` more than 100,000.
+    """
+    cells = math.prod(map(len, axes))
+    if cells * seeds <= (MOST_MEANT if many else MOST_RUNS):
+        return
+    grid = f"The grid has {_count(cells)} cells and {seeds:,} seeds, {_count(cells * seeds)} runs: "
+    if cells * seeds > MOST_MEANT:
+        raise ValueError(f"{grid}a study has at most {MOST_MEANT:,}; vary less, or make several.")
+    raise ValueError(f"{grid}give many=True (--many true) if so many are meant.")
+
+
+def make_cells(axes: Axes) -> tuple[Cell, ...]:
+    """Make the cells of a study, the full grid of its axes.
+
+    Raises:
+        ValueError: if two cells have the same name.
+
+    Example:
+        >>> from pvae.studies.cells import make_axes, make_cells
+        >>> [cell.name for cell in make_cells(make_axes({"latent_dim": [2, 10]}))]
+        ['latent_dim=2', 'latent_dim=10']
+    """
     cells: dict[str, Cell] = {}
-    for combination in itertools.product(*axes):
+    for combination in itertools.product(*(axis.items() for axis in axes)):
         name = ", ".join(name for name, _ in combination)
-        changes = {k: v for _, change in combination for k, v in change.items()}
         if name in cells:
             raise ValueError(f"Two variants have the same name {shown(name)}: name them apart.")
-        same = next((c.name for c in cells.values() if c.changes == changes), None)
-        if same is not None:
-            raise ValueError(f"The variants {shown(same)} and {shown(name)} are the same.")
-        cells[name] = Cell(name, changes)
-    return [*cells.values()]
+        cells[name] = Cell(name, {k: v for _, changes in combination for k, v in changes.items()})
+    return tuple(cells.values())
+
+
+def _hashable(value: Any) -> Any:
+    """A plain value as one that a set can hold."""
+    if isinstance(value, Mapping):
+        return frozenset((key, _hashable(each)) for key, each in value.items())
+    return tuple(map(_hashable, value)) if isinstance(value, list | tuple) else value
+
+
+def _count(number: int) -> str:
+    """A number as a message has it: the product of many lengths may have hundreds of digits."""
+    return f"{number:,}" if number < 10**12 else f"over {10**12:,}"
 
 
 def _axis(key: str, values: Any) -> list[tuple[str, dict[str, Any]]]:

@@ -32,5 +32,9 @@ def connected(address: str | None) -> Iterator[concurrent.futures.Executor | Non
             f"No Dask scheduler answers at {address}: start one there, or give the address that it "
             "prints, such as tcp://host:8786."
         ) from error
-    with client, client.get_executor(pure=False, retries=3) as pool:
-        yield pool
+    with client:
+        pool = client.get_executor(pure=False, retries=3)
+        try:
+            yield pool
+        finally:
+            pool.shutdown(wait=False)  # of a study that has ended, however it did

@@ -1,17 +1,22 @@
 """`compare`: a study in one call."""
 
 import concurrent.futures
+import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pvae.checks import check_size
+from pvae.checks import check_flag, check_size
 from pvae.evaluation.batching import check_seconds
 from pvae.storage import trust as trusted_modules
 from pvae.studies import tables
-from pvae.studies.metrics import Measures, check_metrics
+from pvae.studies.measures import Measures
+from pvae.studies.metrics import check_metrics
 from pvae.studies.results import Results, collect
 from pvae.studies.study import Plan, Study
+
+# Arguments that do not change a study, but only where and how it is continued.
+CONTINUING = {"study", "vary", "jobs", "executor", "trust", "progress"}
 
 
 def compare(
@@ -21,10 +26,10 @@ def compare(
     seeds: int | Sequence[int] = 3,
     *,
     baseline: str | None = None,
-    metrics: Sequence[str] = Measures().metrics,
-    num_samples: int = Measures().num_samples,
-    items: int = Measures().items,
-    ais_items: int = Measures().ais_items,
+    metrics: Sequence[str] = Measures.metrics,
+    num_samples: int = Measures.num_samples,
+    items: int = Measures.items,
+    ais_items: int = Measures.ais_items,
     jobs: int = 1,
     executor: concurrent.futures.Executor | None = None,
     threads: int = 1,
@@ -46,8 +51,8 @@ def compare(
         study: the study folder.
         base: arguments of every run, those of `pvae train` that differ from its defaults; parts as
             factories, objectives, names, or ``class_path`` and ``init_args``.
-        vary: what varies, as `pvae.studies.cells.make_cells` takes it: lists of values form a grid.
-            ``None`` to continue the study in the folder.
+        vary: what varies, as `pvae.studies.cells.make_axes` takes it: lists of values form a grid.
+            ``None`` to continue the study in the folder, with no other argument that changes it.
         seeds: their number, or the seeds.
         baseline: the name of the cell that others are compared with; ``None`` for the best.
         metrics: names of `pvae.studies.metrics.METRICS`.
@@ -61,7 +66,7 @@ def compare(
         seconds: training time of each run; epochs are then the most it may take.
         race: whether cells that are clearly behind are stopped early, by successive halving
             (see `pvae.studies.race`).
-        many: whether more than 10,000 runs are meant.
+        many: whether more than 10,000 runs are meant, up to 100,000.
         trust: modules of your own that parts may be imported from, besides those of the given
             classes.
         progress: whether to show progress.
@@ -92,12 +97,12 @@ def compare(
         >>> [cell.name for cell in found.cells]
         ['latent_dim=2', 'latent_dim=4']
     """
+    if vary is None:
+        _check_continued(locals())
     if seconds is not None:
         check_seconds(seconds)
     given = [trust] if isinstance(trust, str) else [*(trust or ())]
     if vary is None:
-        if base is not None:
-            raise ValueError("base without vary: say what varies, or leave both out to continue.")
         opened = Study(study)
         opened.plan = opened.plan.trusting(given)
     else:
@@ -117,10 +122,21 @@ def compare(
             threads=check_size("threads", threads),
             steps=None if steps is None else check_size("steps", steps),
             seconds=seconds,
+            race=check_flag("race", race),
         )
         named = {m for cell in plan.cells for m in trusted_modules.outside(plan.config(cell))}
         opened = Study(study, plan.trusting([*named, *given]))
-    opened.run(executor, jobs, progress, race)
+    opened.run(executor, jobs, progress)
     results = collect(opened)
     tables.write(opened, results)
     return results
+
+
+def _check_continued(arguments: Mapping[str, Any]) -> None:
+    """Raise if a study is continued, without saying what varies, with arguments that change it."""
+    for name, parameter in inspect.signature(compare).parameters.items():
+        if name not in CONTINUING and arguments[name] != parameter.default:
+            raise ValueError(
+                f"{name} without vary: to continue a study leave it out; to change one, give all "
+                "its arguments and say what varies."
+            )

@@ -21,7 +21,8 @@ import torch
 from pvae.messages import one_line
 from pvae.seeds import seeded
 from pvae.storage import files, trust
-from pvae.studies.metrics import Measures, measure
+from pvae.studies.measures import Measures
+from pvae.studies.metrics import Measured, measure
 from pvae.training.configured import build_configured, fit_configured
 from pvae.training.history import History
 from pvae.training.runs import Run
@@ -87,13 +88,19 @@ def run_job(job: Job) -> dict[str, Any]:
         why if it failed; and ``files`` of a run made elsewhere.
     """
     torch.set_num_threads(job.threads)
-    here = Path(job.study)
-    token = here / "study.token"
-    if token.is_file() and token.read_text(encoding="utf-8") == job.token:
-        return _run(job, here / job.place)
+    if token_of(job) == job.token:
+        return _run(job, Path(job.study) / job.place)
     with tempfile.TemporaryDirectory() as folder:
         result = _run(job, Path(folder) / "run")
         return result | {"files": pack(Path(folder) / "run")}
+
+
+def token_of(job: Job) -> str | None:
+    """The token that the study folder has now; ``None`` if this machine does not see it."""
+    try:
+        return (Path(job.study) / "study.token").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return None
 
 
 def _run(job: Job, folder: Path) -> dict[str, Any]:
@@ -119,7 +126,7 @@ def _train(job: Job, folder: Path) -> bool:
     vae, data = build_configured(config)
     epoch = -(-len(data.train) // config["batch_size"])
     if job.steps is not None:
-        config["epochs"] = max(1, round(job.steps / epoch))
+        config["epochs"] = whole_epochs(job.steps, epoch)
     if config["compile"] == "auto" and config["epochs"] * epoch < COMPILED:
         config["compile"] = False  # "auto" would decide by measured times, and round accordingly
     resume = (folder / "run.json").exists()
@@ -136,20 +143,55 @@ def _train(job: Job, folder: Path) -> bool:
     with seeded(job.seed, vae.device):
         measured = measure(vae, data, job.measures)
     last = history.rows[-1] if history.rows else {}
-    numbers = measured.numbers | {
+    costs = {
         "parameters": sum(p.numel() for p in vae.parameters()),
         "epochs": last.get("epoch", 0),
         "steps": last.get("step", 0),
         "train_seconds": last.get("seconds", 0.0),
         "measure_seconds": round(time.monotonic() - began, 3),
     }
+    write_measures(run, job.measures, measured._replace(numbers=measured.numbers | costs))
+    return True
+
+
+def write_measures(run: Run, measures: Measures, measured: Measured) -> None:
+    """Write what was measured of a run into its folder.
+
+    The numbers name the items by their checksum, so that of a process that is killed in between
+    nothing counts as measured, whatever was there before.
+    """
     buffer = io.BytesIO()
     arrays: dict[str, Any] = measured.items
     np.savez(buffer, **arrays)
+    record = measured._asdict() | {"measures": asdict(measures), "items": _sha(buffer.getvalue())}
     files.write(run.place(ITEMS), buffer.getvalue())
-    record = {"measures": asdict(job.measures), "numbers": numbers}
-    run.write(NUMBERS, record | {"data": measured.data, "values": measured.values})
-    return True
+    run.write(NUMBERS, record)
+
+
+def read_measures(folder: Path, measures: Measures) -> Measured | None:
+    """What was measured of the run in a folder; ``None`` if that is not what is asked for."""
+    try:
+        record = json.loads((folder / NUMBERS).read_text(encoding="utf-8"))
+        content = (folder / ITEMS).read_bytes()
+    except FileNotFoundError:
+        return None
+    wanted = json.loads(json.dumps(asdict(measures)))
+    # A version that measured less wrote fewer entries.
+    if record.keys() != {*Measured._fields, "measures"} or record.pop("measures") != wanted:
+        return None
+    if record["items"] != _sha(content):
+        return None
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        return Measured(**record | {"items": {name: arrays[name] for name in arrays.files}})
+
+
+def _sha(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def whole_epochs(steps: int, epoch: int) -> int:
+    """The number of epochs, of so many steps each, whose steps are nearest; at least one."""
+    return max(1, round(steps / epoch))
 
 
 def reached(job: Job, history: History, epochs: int) -> bool:
@@ -172,7 +214,7 @@ def pack(folder: Path) -> dict[str, tuple[bytes, str]]:
     """The files of a run folder: content and SHA-256 by path."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
     contents = {str(path.relative_to(folder)): path.read_bytes() for path in paths}
-    return {name: (data, hashlib.sha256(data).hexdigest()) for name, data in contents.items()}
+    return {name: (data, _sha(data)) for name, data in contents.items()}
 
 
 def unpack(packed: Mapping[str, tuple[bytes, str]], folder: Path) -> None:
@@ -184,7 +226,7 @@ def unpack(packed: Mapping[str, tuple[bytes, str]], folder: Path) -> None:
     for name, (data, sha) in packed.items():
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise ValueError(f"The worker sent a file {name!r}, outside of the run folder.")
-        if hashlib.sha256(data).hexdigest() != sha:
+        if _sha(data) != sha:
             raise ValueError(f"{name} did not arrive as it was sent: the run is repeated.")
     for name, (data, _) in packed.items():
         path = folder / name

@@ -1,8 +1,9 @@
 """What a study measures of a trained VAE, item by item where there is a value of each."""
 
+import hashlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 from pvae.data.batches import AT_ONCE, batches_for
 from pvae.data.dataset import Dataset
 from pvae.data.domains import DEQUANTIZED
+from pvae.data.part import Part
 from pvae.evaluation.ais import ais
 from pvae.evaluation.batching import split
 from pvae.evaluation.decomposition import active_units, kl_decomposition
@@ -21,7 +23,9 @@ from pvae.evaluation.log_likelihood import log_likelihood
 from pvae.evaluation.representations import representation
 from pvae.evaluation.sample_quality import sample_quality
 from pvae.interfaces import option
-from pvae.seeds import seeded
+from pvae.messages import choices, shown
+from pvae.seeds import choice, seeded
+from pvae.studies.measures import Measures
 from pvae.vae import VAE
 
 
@@ -63,40 +67,23 @@ METRICS: dict[str, Metric] = {
 """The metrics by name, those of `pvae.evaluation`."""
 
 
-@dataclass(frozen=True)
-class Measures:
-    """What to measure.
-
-    Attributes:
-        metrics: names of `METRICS`.
-        num_samples: importance samples for ``log_prob``.
-        items: items of the test part that are measured; 0 for all.
-        ais_items: of these, items for which AIS checks ``log_prob``; 0 for none.
-        seed: of the random draws, the same for every run, so that values are paired.
-    """
-
-    metrics: tuple[str, ...] = ("neg_elbo", "reconstruction", "kl", "log_prob", "active_units")
-    num_samples: int = 500
-    items: int = 1000
-    ais_items: int = 0
-    seed: int = 0
-
-
 class Measured(NamedTuple):
     """The measures of a run.
 
     Attributes:
         items: one value an item, by metric, with ``pareto_k`` and ``standard_error`` of
-            ``log_prob``, and ``ais`` for the first items.
+            ``log_prob``, and ``ais`` for the first items; and those of the gaps.
         numbers: of the whole run.
         data: of what data they are.
         values: of what values of these data: only measures of equal values compare.
+        fingerprint: of the measured items, by which data of the same name differ.
     """
 
     items: dict[str, np.ndarray]
     numbers: dict[str, float]
     data: str
     values: str
+    fingerprint: str
 
 
 def measure(vae: VAE, data: Dataset, measures: Measures) -> Measured:
@@ -111,7 +98,8 @@ def measure(vae: VAE, data: Dataset, measures: Measures) -> Measured:
     x, *labels = batches_for(vae, data, part).choose(n, measures.seed)
     y = labels[0] if labels else None
     found: dict[str, Tensor] = {}
-    numbers: dict[str, float] = {"items": n}
+    size = vae.event_shape.numel()
+    numbers: dict[str, float] = {"items": n, "event_size": size}
     # Unlike an estimate of log p(x), it is defined for a reconstruction loss as well.
     with vae.evaluating(), seeded(measures.seed, vae.device):
         chunks = [elbo(vae, xs, ys) for xs, ys in split(AT_ONCE, x, y)]
@@ -137,7 +125,7 @@ def measure(vae: VAE, data: Dataset, measures: Measures) -> Measured:
             progress=False,
         ).log_prob
     if "bits_per_dim" in wanted:
-        nats = -found["log_prob"] / vae.event_shape.numel()
+        nats = -found["log_prob"] / size
         if data.levels is None or vae.likelihood.domain not in ("bytes", *DEQUANTIZED):
             raise ValueError(
                 "bits_per_dim does not apply: it needs data that are bytes, and a likelihood of "
@@ -156,7 +144,7 @@ def measure(vae: VAE, data: Dataset, measures: Measures) -> Measured:
                     found[name] = value
                 else:
                     numbers[name] = value
-    kept = wanted | {"log_prob", "pareto_k", "standard_error", "ais"}
+    kept = wanted | {"log_prob", "ais", *ERRORS["log_prob"], *ERRORS["gaps"]}
     arrays = {name: v.double().cpu().numpy() for name, v in found.items() if name in kept}
     for name in wanted & set(arrays):
         if not np.isfinite(arrays[name]).all():
@@ -165,11 +153,13 @@ def measure(vae: VAE, data: Dataset, measures: Measures) -> Measured:
                 f"of {n:,} items: the model does not cover them."
             )
     described = f"{data.name}, {n:,} of {len(part):,} items {tuple(vae.event_shape)}"
-    return Measured(arrays, numbers, described, values_of(vae, data))
+    fingerprint = fingerprint_of(part, n, measures.seed)
+    return Measured(arrays, numbers, described, values_of(vae, data), fingerprint)
 
 
 def _gaps(vae: VAE, data: Dataset, part: str, x: Tensor, y: Tensor | None) -> Sequence[Tensor]:
-    return inference_gap(vae, x, y, progress=False)[:3]
+    found = inference_gap(vae, x, y, progress=False)
+    return *found[:3], found.pareto_k, found.standard_error
 
 
 def _shared(vae: VAE, data: Dataset, part: str, x: Tensor, y: Tensor | None) -> tuple[float, float]:
@@ -195,9 +185,14 @@ def _sampled(
     return found.precision, found.recall, found.frechet_distance
 
 
-# Metrics that one computation gives, each a value an item or a number.
+# Of an estimate of log p(x): k-hat of its weights, and its standard error.
+ERRORS = {
+    "log_prob": ("pareto_k", "standard_error"),
+    "gaps": ("gap_pareto_k", "gap_standard_error"),
+}
+# What one computation gives, each a value an item or a number.
 TOGETHER: dict[tuple[str, ...], Callable[..., Sequence[Tensor | float]]] = {
-    ("inference_gap", "approximation_gap", "amortization_gap"): _gaps,
+    ("inference_gap", "approximation_gap", "amortization_gap", *ERRORS["gaps"]): _gaps,
     ("mutual_information", "total_correlation"): _shared,
     ("knn_accuracy", "linear_probe_accuracy", "adjusted_rand_index"): _represented,
     ("precision", "recall", "frechet_distance"): _sampled,
@@ -216,6 +211,20 @@ def values_of(vae: VAE, data: Dataset) -> str:
     return {"bytes": "bytes", "counts": "counts"}.get(domain, f"densities ({domain})")
 
 
+def fingerprint_of(part: Part, n: int, seed: int) -> str:
+    """A short hash of the items of a part that are measured, as they are stored."""
+    items = part.subset(choice(len(part), n, seed).tolist()).x
+    found = hashlib.sha256()
+    if isinstance(items, Tensor):
+        found.update(str(items.dtype).encode())
+        found.update(items.contiguous().cpu().numpy().tobytes())
+    else:  # the files, since decoding them takes much longer
+        found.update(repr((items.size, items.crop, items.channels)).encode())
+        for path in items.paths:
+            found.update(hashlib.sha256(Path(path).read_bytes()).digest())
+    return found.hexdigest()[:8]
+
+
 def check_metrics(names: Sequence[str]) -> tuple[str, ...]:
     """Return names of metrics as a tuple.
 
@@ -224,5 +233,5 @@ def check_metrics(names: Sequence[str]) -> tuple[str, ...]:
     """
     for name in names:
         if name not in METRICS:
-            raise ValueError(f"There is no metric {name!r}: choose from {', '.join(METRICS)}.")
+            raise ValueError(f"There is no metric {shown(name)}: {choices(str(name), METRICS)}")
     return tuple(dict.fromkeys(names))

@@ -1,6 +1,5 @@
 """Published tables as studies: what a paper reports, and whether runs of ours reproduce it."""
 
-import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from pvae.checks import check_number
-from pvae.messages import shown
+from pvae.messages import choices, shown
 from pvae.storage import configuration
 from pvae.studies.arguments import defaults, described
-from pvae.studies.cells import Cell
-from pvae.studies.metrics import METRICS, Measures, check_metrics
+from pvae.studies.measures import Measures
+from pvae.studies.metrics import METRICS, check_metrics
 from pvae.studies.results import CellResult, collect
 from pvae.studies.statistics import Interval
 from pvae.studies.study import Plan, Study
@@ -61,6 +60,7 @@ class Table:
         num_samples: importance samples.
         items: test items that are measured; 0 for all.
         seeds: runs of each row.
+        paper_seeds: runs of each row in the paper, if it has several.
     """
 
     name: str
@@ -77,6 +77,7 @@ class Table:
     num_samples: int = 5000
     items: int = 0
     seeds: int = 1
+    paper_seeds: int = 1
 
     @classmethod
     def read(cls, name: str) -> "Table":
@@ -91,9 +92,7 @@ class Table:
         elif name in paths:
             path = paths[name]
         else:
-            near = difflib.get_close_matches(name, paths, 1, 0.4)
-            hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(paths)}."
-            raise ValueError(f"There is no table {shown(name)}: {hint}")
+            raise ValueError(f"There is no table {shown(name)}: {choices(name, paths)}")
         content = dict(configuration.read(path))
         try:
             rows = {str(key): Row(**row) for key, row in content.pop("rows").items()}
@@ -119,13 +118,13 @@ class Table:
                 f"budget is {budget:g}: give a share of the paper's training, above 0 and up to 1."
             )
         base = {key: described(key, value) for key, value in self.base.items()}
-        cells = []
+        cells = {}
         for name, row in self.rows.items():
             changes = {key: described(key, value) for key, value in row.changes.items()}
-            cells.append(Cell(name, _scaled(changes, self.scaled, budget)))
+            cells[name] = _scaled(changes, self.scaled, budget)
         return Plan(
             defaults() | _scaled(base, self.scaled, budget),
-            tuple(cells),
+            (cells,),
             tuple(range(self.seeds if seeds is None else seeds)),
             Measures(
                 metrics=tuple(dict.fromkeys((self.metric, "neg_elbo", "active_units"))),
@@ -237,10 +236,23 @@ def markdown(table: Table, rows: list[Reproduced]) -> str:
         "",
         f"Protocol: {table.protocol.strip()}",
         "",
-        *(f"- Deviation: {deviation}" for deviation in table.deviations),
+        *(
+            f"- Deviation: {deviation}"
+            for deviation in (*_of_seeds(table, rows), *table.deviations)
+        ),
         f"- Checked: {table.checked.strip()}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _of_seeds(table: Table, rows: list[Reproduced]) -> list[str]:
+    """That there are fewer runs of a row than in the paper, if there are."""
+    runs = [len(each.ours.seeds) for each in rows if each.ours] or [table.seeds]
+    least = min(runs)
+    if least >= table.paper_seeds:
+        return []
+    ours = "One run" if least == 1 else f"{least} runs"
+    return [f"{ours}, where the paper has {table.paper_seeds}."]
 
 
 def _scaled(config: Mapping[str, Any], paths: tuple[str, ...], budget: float) -> dict[str, Any]:

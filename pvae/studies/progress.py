@@ -80,6 +80,8 @@ class Progress:
         """What a run printed last on its progress, if it has begun."""
         with contextlib.suppress(OSError):
             log = (self.folder / job.place).with_suffix(".log")
+            if log.is_symlink() or not log.is_file():  # a pipe would never end
+                return None
             with open(log, "rb") as stream:
                 stream.seek(max(0, log.stat().st_size - TAIL))
                 said = stream.read().decode(errors="replace").split("\n")

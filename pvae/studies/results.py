@@ -1,14 +1,17 @@
 """The results of a study: cells with their errors, and which differences are established."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from pvae.evaluation.k_hat import UNRELIABLE
-from pvae.studies.metrics import METRICS, Measured, Measures
+from pvae.studies.jobs import whole_epochs
+from pvae.studies.measures import Measures
+from pvae.studies.metrics import ERRORS, METRICS, Measured
 from pvae.studies.statistics import (
     Difference,
     Interval,
@@ -20,6 +23,10 @@ from pvae.studies.statistics import (
 from pvae.studies.study import Plan, Study
 
 MOST_UNRELIABLE = 0.05  # share of items with a k-hat above 0.7 whose effect is left to the error
+MOST_ROUNDED = 0.1  # share of the steps by which whole epochs may be off, unsaid
+MOST_LISTED = 20  # names in a note
+# Metrics that are too low if the estimate of log p(x) from refined posteriors is.
+GAPS = ("inference_gap", "approximation_gap")
 COSTS = ("parameters", "epochs", "steps", "train_seconds")
 
 
@@ -30,13 +37,15 @@ class CellResult:
     Attributes:
         name: of the cell.
         group: the data and values that its numbers are of: only equal groups compare.
-        data: the data alone, by which bits per dimension compare.
+        data: the data alone, by which bits per dimension compare; with a fingerprint of the
+            measured items if data of several cells differ in nothing else.
         seeds: the seeds whose runs are finished.
         failures: why other runs failed, by seed.
         estimates: mean over seeds by metric, with its error.
         by_seed: the value of each finished seed, by metric.
         costs: means over seeds of parameters, epochs, steps and seconds.
-        doubt: by how much ``log_prob`` may be too low, in nats; NaN if that is unknown.
+        doubts: by how much the estimate of a metric may be off, by metric, in its unit; NaN if
+            that is unknown. Metrics that need no estimate of log p(x) are not among them.
     """
 
     name: str
@@ -47,7 +56,7 @@ class CellResult:
     estimates: Mapping[str, Interval]
     by_seed: Mapping[str, tuple[float, ...]]
     costs: Mapping[str, float]
-    doubt: float
+    doubts: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,7 @@ class Comparison:
         cell: the cell.
         reference: the baseline, or the best cell.
         difference: cell minus reference, paired by seed and item.
+        seeds: the number of seeds that both have, which it rests on.
         p_adjusted: its p value, adjusted for the number of cells (Holm 1979).
         doubt: by how much the estimator itself may be off.
         verdict: as `pvae.studies.statistics.verdict` returns it.
@@ -68,6 +78,7 @@ class Comparison:
     cell: str
     reference: str
     difference: Difference
+    seeds: int
     p_adjusted: float
     doubt: float
     verdict: str
@@ -81,6 +92,7 @@ class Results:
         cells: in the order of the plan.
         comparisons: of every metric that has a better direction, in every group.
         metrics: the names of the metrics.
+        seeds: the number of seeds of each cell, of which some may have failed.
         baseline: the name of the baseline, ``None`` if the best cell is the reference.
         notes: what a reader must know, a sentence each.
     """
@@ -88,6 +100,7 @@ class Results:
     cells: tuple[CellResult, ...]
     comparisons: tuple[Comparison, ...]
     metrics: tuple[str, ...]
+    seeds: int
     baseline: str | None = None
     notes: tuple[str, ...] = field(default=())
 
@@ -133,27 +146,53 @@ def collect(study: Study) -> Results:
             runs[job.cell][job.seed] = measured
         elif failure is not None:
             failures[job.cell][job.seed] = failure
-    cells = [_cell(name, runs[name], failures[name], metrics) for name in runs]
+    data = _names_of_data(runs)
+    cells = [_cell(name, data[name], runs[name], failures[name], metrics) for name in runs]
     comparisons = []
     for metric in metrics:
         if METRICS[metric].lower_is_better is not None:
             comparisons += _compare(metric, cells, runs, plan.baseline)
-    notes = [_settings(plan.measures), *study.notes, *_notes(cells, plan)]
-    return Results(tuple(cells), tuple(comparisons), metrics, plan.baseline, tuple(notes))
+    notes = [_settings(plan.measures), *study.notes, *_notes(cells, comparisons, plan)]
+    return Results(
+        tuple(cells), tuple(comparisons), metrics, len(plan.seeds), plan.baseline, tuple(notes)
+    )
+
+
+def _names_of_data(runs: Mapping[str, Mapping[int, Measured]]) -> dict[str, str]:
+    """What the data of each cell are called; empty for a cell without a finished run.
+
+    Data of the same description differ by the fingerprints of their measured items.
+    """
+    named = {
+        cell: (
+            next((m.data for m in of_seeds.values()), ""),
+            " and ".join(dict.fromkeys(m.fingerprint for m in of_seeds.values())),
+        )
+        for cell, of_seeds in runs.items()
+    }
+    alike = Counter(name for name, _ in set(named.values()))
+    return {
+        cell: f"{name} ({fingerprint})" if alike[name] > 1 and fingerprint else name
+        for cell, (name, fingerprint) in named.items()
+    }
 
 
 def _cell(
-    name: str, runs: Mapping[int, Measured], failures: Mapping[int, str], metrics: Sequence[str]
+    name: str,
+    data: str,
+    runs: Mapping[int, Measured],
+    failures: Mapping[int, str],
+    metrics: Sequence[str],
 ) -> CellResult:
     by_seed = {
         metric: tuple(_value(measured, metric) for measured in runs.values()) for metric in metrics
     }
     first = next(iter(runs.values()), None)
-    doubts = [doubt_of(measured) for measured in runs.values()]
+    doubts = [doubts_of(measured) for measured in runs.values()]
     return CellResult(
         name=name,
-        group=f"{first.data}: {first.values}" if first else "",
-        data=first.data if first else "",
+        group=f"{data}: {first.values}" if first else "",
+        data=data,
         seeds=tuple(runs),
         failures=failures,
         estimates={metric: over_seeds(values) for metric, values in by_seed.items()},
@@ -162,7 +201,7 @@ def _cell(
             cost: float(np.mean([m.numbers[cost] for m in runs.values()])) if runs else math.nan
             for cost in COSTS
         },
-        doubt=float(np.max(doubts)) if doubts else math.nan,
+        doubts={m: float(np.max([d[m] for d in doubts])) for m in (doubts[0] if doubts else ())},
     )
 
 
@@ -172,23 +211,39 @@ def _value(measured: Measured, metric: str) -> float:
     return measured.numbers[metric]
 
 
-def doubt_of(measured: Measured) -> float:
-    """By how much the estimate of log p(x) may be too low, on average over the items, in nats.
+def doubts_of(measured: Measured) -> dict[str, float]:
+    """By how much the metrics that depend on an estimate of log p(x) may be off, in their units.
 
-    Where AIS was run, by how much it is higher on the same items, and two standard errors of that;
-    else two standard errors of the estimate, if k-hat says that they are known; else NaN.
+    On average over the items log p(x) may be too low: where AIS was run, by how much AIS is higher
+    on the same items, and two standard errors of that; else by two standard errors of the estimate,
+    if k-hat says that they are known; else by NaN. The gaps have an estimate of their own, from
+    refined posteriors, and are too low by as much as it is.
     """
     items = measured.items
-    if "log_prob" not in items:
-        return 0.0
-    if "ais" in items:
-        excess = items["ais"] - items["log_prob"][: len(items["ais"])]
-        error = excess.std(ddof=1) / len(excess) ** 0.5 if len(excess) > 1 else math.nan
-        return float(max(0.0, excess.mean()) + 2 * error)
-    if np.mean(~(items["pareto_k"] <= UNRELIABLE)) > MOST_UNRELIABLE:
+    found = {}
+    if "log_prob" in items:
+        found["log_prob"] = _excess(items) if "ais" in items else _error(items, *ERRORS["log_prob"])
+        if "bits_per_dim" in items:
+            found["bits_per_dim"] = found["log_prob"] / measured.numbers["event_size"] / math.log(2)
+    if ERRORS["gaps"][0] in items:
+        of_gaps = _error(items, *ERRORS["gaps"])
+        found |= {name: of_gaps for name in GAPS if name in items}
+    return found
+
+
+def _excess(items: Mapping[str, np.ndarray]) -> float:
+    """By how much AIS is above the importance samples, with two standard errors of that."""
+    excess = items["ais"] - items["log_prob"][: len(items["ais"])]
+    error = excess.std(ddof=1) / len(excess) ** 0.5 if len(excess) > 1 else math.nan
+    return float(max(0.0, excess.mean()) + 2 * error)
+
+
+def _error(items: Mapping[str, np.ndarray], k_hat: str, standard_error: str) -> float:
+    """Two standard errors of a mean of importance sampling estimates, NaN if they are unknown."""
+    if np.mean(~(items[k_hat] <= UNRELIABLE)) > MOST_UNRELIABLE:
         return math.nan
-    known = items["standard_error"][np.isfinite(items["standard_error"])]
-    return float(2 * np.linalg.norm(known) / len(items["log_prob"]))
+    known = items[standard_error][np.isfinite(items[standard_error])]
+    return float(2 * np.linalg.norm(known) / len(items[standard_error]))
 
 
 def _compare(
@@ -205,22 +260,29 @@ def _compare(
         best = (min if lower else max)(means, key=lambda name: means[name])
         reference = baseline if baseline in means else best
         others = [cell for cell in group if cell.name != reference]
-        doubts = {cell.name: cell.doubt for cell in group}
+        doubts = {cell.name: cell.doubts.get(metric, 0.0) for cell in group}
         differences = [_difference(metric, runs[c.name], runs[reference]) for c in others]
         adjusted = holm([difference.p_value for difference in differences])
         for cell, difference, p in zip(others, differences, adjusted, strict=True):
-            estimated = metric in ("log_prob", "bits_per_dim")
-            doubt = float(np.max([doubts[cell.name], doubts[reference]])) if estimated else 0.0
+            doubt = float(np.max([doubts[cell.name], doubts[reference]]))
             said = verdict(difference, p, doubt, lower)
-            found.append(Comparison(metric, cell.name, reference, difference, p, doubt, said))
+            seeds = len(_shared(runs[cell.name], runs[reference]))
+            found.append(
+                Comparison(metric, cell.name, reference, difference, seeds, p, doubt, said)
+            )
     return found
+
+
+def _shared(first: Mapping[int, Measured], second: Mapping[int, Measured]) -> list[int]:
+    """The seeds that both have."""
+    return [seed for seed in first if seed in second]
 
 
 def _difference(
     metric: str, first: Mapping[int, Measured], second: Mapping[int, Measured]
 ) -> Difference:
     """The paired difference over the seeds that both have, item by item where there are items."""
-    seeds = [seed for seed in first if seed in second]
+    seeds = _shared(first, second)
     if not seeds:
         nan = math.nan
         return Difference(Interval(nan, nan, nan, nan, nan), nan, nan, nan)
@@ -241,41 +303,88 @@ def _settings(measures: Measures) -> str:
     return text + "."
 
 
-def _notes(cells: Sequence[CellResult], plan: Plan) -> list[str]:
-    notes = []
+def _notes(
+    cells: Sequence[CellResult], comparisons: Sequence[Comparison], plan: Plan
+) -> Iterator[str]:
+    finished = {cell.name: cell for cell in cells if cell.seeds}
     if len(plan.seeds) == 1:
-        notes.append(
+        yield (
             "There is one seed, so no interval and no verdict: another seed may change any "
             "difference. Give several, --seeds 3."
         )
     elif plan.baseline is None and len(cells) > 2:
-        notes.append(
+        yield (
             "The reference is the best cell of these same runs, which is therefore likely to look "
             "better than it is: to test a claim, name the baseline before, --baseline CELL."
         )
-    groups = {cell.group for cell in cells if cell.seeds}
+    if plan.baseline is not None and plan.baseline not in finished and finished:
+        references = dict.fromkeys(comparison.reference for comparison in comparisons)
+        yield (
+            f"The baseline {plan.baseline} has no finished run. The reference is the best cell "
+            f"instead, which is likely to look better than it is: {_listed(references)}."
+        )
+    groups = {cell.group for cell in finished.values()}
     if len(groups) > 1:
-        notes.append(
+        yield (
             f"The cells are in {len(groups)} tables, for their numbers are of different things, "
-            "which do not compare: " + "; ".join(sorted(groups)) + "."
+            f"which do not compare: {_listed(sorted(groups))}."
         )
-    unknown = [cell.name for cell in cells if cell.seeds and math.isnan(cell.doubt)]
-    if unknown:
-        notes.append(
-            "log p(x) is a lower bound of unknown error, as k-hat exceeds 0.7 for over 5 % of the "
-            "items, so that differences stay undecided; check it by AIS, --ais_items 25. It holds "
-            f"for: {'; '.join(unknown)}."
+    for metric, why in _UNKNOWN.items():
+        if unknown := [c.name for c in cells if math.isnan(c.doubts.get(metric, 0.0))]:
+            yield f"{why} It holds for: {_listed(unknown)}."
+    fewer = {c.cell: c.seeds for c in comparisons if c.seeds < len(plan.seeds)}
+    if fewer:
+        yield (
+            f"Verdicts rest on fewer than {len(plan.seeds)} seeds where runs have failed or are "
+            "not finished, and those that are missing might have changed them: "
+            f"{_listed(f'{cell} ({seeds})' for cell, seeds in fewer.items())}."
         )
-    missing = [
-        f"{cell.name}: {len(plan.seeds) - len(cell.seeds) - len(cell.failures)}"
+    yield from _rounding(finished.values(), plan)
+    if missing := [
+        f"{cell.name} ({left})"
         for cell in cells
-        if len(cell.seeds) + len(cell.failures) < len(plan.seeds)
-    ]
-    if missing:
-        notes.append(
-            f"Runs that are not finished, or were stopped by a race: {'; '.join(missing)}."
+        if (left := len(plan.seeds) - len(cell.seeds) - len(cell.failures)) > 0
+    ]:
+        stopped = "Runs that the race has stopped, or" if plan.race else "Runs"
+        yield f"{stopped} that are not finished: {_listed(missing)}."
+
+
+# Why the error of an estimate is not known.
+_UNKNOWN = {
+    "log_prob": (
+        "log p(x) is a lower bound of unknown error, as k-hat exceeds 0.7 for over 5 % of the "
+        "items, so that differences stay undecided; check it by AIS, --ais_items 25."
+    ),
+    "inference_gap": (
+        "The inference gap and its approximation gap are lower bounds of unknown error, as k-hat "
+        "exceeds 0.7 for over 5 % of the items even under refined posteriors, so that differences "
+        "stay undecided."
+    ),
+}
+
+
+def _rounding(cells: Iterable[CellResult], plan: Plan) -> Iterator[str]:
+    """That whole epochs are not nearly the planned steps, where it is so."""
+    rounded = []
+    for cell in cells:
+        if plan.steps is not None and cell.costs["epochs"]:
+            epoch = round(cell.costs["steps"] / cell.costs["epochs"])
+            planned = epoch * whole_epochs(plan.steps, epoch)
+            if abs(planned - plan.steps) > MOST_ROUNDED * plan.steps:
+                rounded.append(f"{cell.name} ({planned:,})")
+    if rounded:
+        yield (
+            f"Training ends with an epoch, so that some cells have another number of steps than "
+            f"{plan.steps:,}: {_listed(rounded)}. Give more steps, or batch sizes whose epochs "
+            "divide them."
         )
-    return notes
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Names in a sentence, at most as many as one reads."""
+    names = [*names]
+    more = f"; and {len(names) - MOST_LISTED:,} more" if len(names) > MOST_LISTED else ""
+    return "; ".join(names[:MOST_LISTED]) + more
 
 
 def _plain(value: Any) -> Any:

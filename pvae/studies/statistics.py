@@ -150,9 +150,12 @@ def verdict(difference: Difference, p_adjusted: float, doubt: float, lower_is_be
 
     Returns:
         ``"better"`` or ``"worse"``; ``"undecided"`` if chance or the estimator may explain it;
-        ``"one seed"`` if there is no error over seeds; ``"equal"`` if the values are identical.
+        ``"one seed"`` if there is no error over seeds, ``"no common seed"`` if there is no
+        difference; ``"equal"`` if the values are identical.
     """
     mean = difference.interval.mean
+    if math.isnan(mean):
+        return "no common seed"
     if math.isnan(difference.interval.standard_error):
         return "one seed"
     if mean == 0 and difference.interval.standard_error == 0:

@@ -14,29 +14,32 @@ import json
 import math
 import re
 import secrets
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import yaml
-
 from pvae.checks import check_size, is_whole
-from pvae.messages import one_line, shown
+from pvae.messages import brief, choices, one_line, shorten, shown
 from pvae.storage import configuration, files
 from pvae.storage.lock import lock
 from pvae.studies import arguments
-from pvae.studies.cells import MOST_RUNS, Cell, make_cells
-from pvae.studies.jobs import ITEMS, NUMBERS, Job, reached, unpack
-from pvae.studies.metrics import Measured, Measures
+from pvae.studies.cells import Axes, Cell, check_runs, make_axes, make_cells
+from pvae.studies.jobs import Job, reached, read_measures, unpack
+from pvae.studies.measures import Measures
+from pvae.studies.metrics import Measured
 from pvae.studies.progress import Progress
 from pvae.studies.race import rungs
 from pvae.studies.worker import WORKERS, run_on_worker
 from pvae.training.runs import Run
 
 ATTEMPTS = 4  # at a run whose worker was killed
+MOST_VALUES = 100_000  # of study.yaml: 10,000 values of one axis, of four arguments each
+MOST_BYTES = 2**23
+SECONDS = 2.0  # to wait for runs that end; those on other machines may take longer
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Plan:
 
     Attributes:
         base: arguments of every run, in the form of a configuration.
-        cells: the cells.
+        axes: what varies, whose full grid are the cells.
         seeds: the seeds of the runs of each cell.
         measures: what is measured.
         baseline: the name of the cell that others are compared with, ``None`` for the best.
@@ -53,10 +56,13 @@ class Plan:
             not name them, since it may come from elsewhere.
         threads: threads of each run, however many run at a time, so that its bits do not depend
             on that.
+        steps: gradient steps of each run, in place of epochs.
+        seconds: training time of each run.
+        race: whether cells that are behind are stopped early (see `pvae.studies.race`).
     """
 
     base: Mapping[str, Any]
-    cells: tuple[Cell, ...]
+    axes: Axes
     seeds: tuple[int, ...]
     measures: Measures = field(default_factory=Measures)
     baseline: str | None = None
@@ -64,6 +70,12 @@ class Plan:
     threads: int = 1
     steps: int | None = None
     seconds: float | None = None
+    race: bool = False
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """The cells."""
+        return make_cells(self.axes)
 
     @classmethod
     def make(
@@ -78,7 +90,7 @@ class Plan:
 
         Args:
             base: arguments of `pvae train` that differ from its defaults.
-            vary: the axes, as `make_cells` takes them.
+            vary: the axes, as `make_axes` takes them.
             seeds: the number of seeds, from 0, or the seeds.
             many: whether more than 10,000 runs are meant.
             **others: further attributes of the plan.
@@ -89,10 +101,11 @@ class Plan:
                 meant, or no cell of the name of the baseline.
         """
         given = {name: arguments.described(name, value) for name, value in base.items()}
-        cells = make_cells(vary)
-        if len(cells) == 1:
+        axes = make_axes(vary)
+        if all(len(axis) == 1 for axis in axes):
+            name = shorten(make_cells(axes)[0].name, 100)
             raise ValueError(
-                f"There is one cell only, {cells[0].name}: give at least two values to compare."
+                f"There is one cell only, {name}: give at least two values to compare."
             )
         if isinstance(seeds, Sequence):
             numbers = tuple(seeds)
@@ -104,18 +117,13 @@ class Plan:
             numbers = tuple(range(check_size("seeds", seeds)))
         if not numbers or len(set(numbers)) < len(numbers):
             raise ValueError(f"seeds is {shown(seeds)}: give a number, or seeds that differ.")
-        if len(cells) * len(numbers) > MOST_RUNS and not many:
-            raise ValueError(
-                f"The grid has {len(cells):,} cells and {len(numbers)} seeds, "
-                f"{len(cells) * len(numbers):,} runs: give many=True (--many true) if so many are "
-                "meant."
-            )
-        plan = cls(arguments.defaults() | given, tuple(cells), numbers, **others)
-        names = [cell.name for cell in cells]
+        check_runs(axes, len(numbers), many)
+        plan = cls(arguments.defaults() | given, axes, numbers, **others)
+        names = [cell.name for cell in plan.cells]
         if plan.baseline is not None and plan.baseline not in names:
             raise ValueError(
-                f"There is no cell {shown(plan.baseline)} for the baseline: it is one of "
-                f"{', '.join(names[:20])}."
+                f"There is no cell {shown(plan.baseline)} for the baseline: "
+                f"{choices(str(plan.baseline), names)}"
             )
         return plan
 
@@ -131,23 +139,34 @@ class Plan:
         """The plan as a YAML file holds it."""
         return {
             "base": dict(self.base),
-            "cells": {cell.name: dict(cell.changes) for cell in self.cells},
+            "axes": [{name: dict(changes) for name, changes in a.items()} for a in self.axes],
             "seeds": list(self.seeds),
             "measures": asdict(self.measures) | {"metrics": list(self.measures.metrics)},
             "baseline": self.baseline,
             "threads": self.threads,
             "steps": self.steps,
             "seconds": self.seconds,
+            "race": self.race,
         }
 
     @classmethod
     def from_description(cls, description: Mapping[str, Any]) -> "Plan":
-        """Read what `describe` wrote."""
+        """Read what `describe` wrote.
+
+        Raises:
+            ValueError: if it is no such description.
+        """
         fields = {name: value for name, value in description.items() if name != "trusted"}
-        fields["cells"] = tuple(Cell(name, c) for name, c in fields["cells"].items())
-        measures = dict(fields["measures"])
-        fields["measures"] = Measures(**measures | {"metrics": tuple(measures["metrics"])})
-        return cls(**fields | {"seeds": tuple(fields["seeds"])})
+        try:
+            measures = dict(fields["measures"])
+            fields["measures"] = Measures(**measures | {"metrics": tuple(measures["metrics"])})
+            fields |= {name: tuple(fields[name]) for name in ("axes", "seeds")}
+            plan = cls(**fields)
+            check_runs(plan.axes, len(plan.seeds), many=True)
+            _ = plan.cells
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"it is not the plan of a study, {brief(error)}") from error
+        return plan
 
 
 class Study:
@@ -166,7 +185,7 @@ class Study:
     def __init__(self, path: str | Path, plan: Plan | None = None) -> None:
         self.path = Path(path)
         saved = self.path / "study.yaml"
-        before = Plan.from_description(configuration.read(saved)) if saved.exists() else None
+        before = _read_plan(saved) if saved.exists() else None
         if plan is None and before is None:
             raise FileNotFoundError(f"There is no study in {self.path}: it has no study.yaml.")
         self.plan: Plan = before if plan is None else plan  # type: ignore[assignment]
@@ -226,16 +245,27 @@ class Study:
         path = self.path / "study.token"
         return path.read_text(encoding="utf-8") if path.exists() else ""
 
+    def _renew_token(self) -> None:
+        """Give the folder another token: jobs that have the one before end themselves."""
+        files.write(self.path / "study.token", secrets.token_hex(16).encode())
+
     @contextmanager
     def _writing(self) -> Iterator[None]:
+        text = configuration.as_yaml(self.plan.describe())
+        if len(text) > MOST_BYTES or not configuration.within_bounds(text.decode(), MOST_VALUES):
+            raise ValueError(
+                f"The plan has over {MOST_VALUES:,} values or {MOST_BYTES:,} bytes, which its file "
+                "may not hold: vary less on one axis, or make several studies."
+            )
         self.path.mkdir(parents=True, exist_ok=True)
         try:
             with lock(self.path):
-                if not self._token():
-                    files.write(self.path / "study.token", secrets.token_hex(16).encode())
-                text = yaml.safe_dump(self.plan.describe(), sort_keys=False, allow_unicode=True)
-                files.write(self.path / "study.yaml", text.encode())
-                yield
+                self._renew_token()
+                files.write(self.path / "study.yaml", text)
+                try:
+                    yield
+                finally:
+                    self._renew_token()
         except BlockingIOError as error:
             raise BlockingIOError(
                 error.errno, f"Another process runs the study in {self.path}: wait until it ends."
@@ -246,7 +276,6 @@ class Study:
         executor: concurrent.futures.Executor | None = None,
         jobs: int = 1,
         show: bool = True,
-        race: bool = False,
         cells: Sequence[str] | None = None,
     ) -> None:
         """Run what is not finished.
@@ -255,7 +284,6 @@ class Study:
             executor: where; ``None`` for processes of this machine.
             jobs: how many at a time on this machine.
             show: whether to show progress.
-            race: whether cells that are behind are stopped early (see `pvae.studies.race`).
             cells: names of the cells to run; ``None`` for all.
 
         Raises:
@@ -263,29 +291,26 @@ class Study:
             KeyboardInterrupt: on Ctrl-C; runs continue later where they were.
         """
         with self._writing():
-            local = executor is None
             pool = executor or concurrent.futures.ThreadPoolExecutor(check_size("jobs", jobs))
             try:
                 meant = [job for job in self.jobs() if cells is None or job.cell in cells]
                 for job in meant:  # what made a run fail may have changed
                     self._failure(job).unlink(missing_ok=True)
-                for rung in rungs(meant, self.losses) if race else [meant]:
+                for rung in rungs(meant, self.losses) if self.plan.race else [meant]:
                     waiting = [job for job in rung if not self.finished(job)]
                     self._run(pool, waiting, Progress(self.path, len(rung), len(waiting), show))
-            except BaseException:
-                if local:
-                    WORKERS.close()  # ends the runs, so that the threads that wait for them end
-                raise
             finally:
-                if local:
+                if executor is None:
                     pool.shutdown(cancel_futures=True)
 
     def _run(
         self, pool: concurrent.futures.Executor, waiting: Sequence[Job], progress: Progress
     ) -> None:
         attempts: dict[str, int] = {}
-        running = {pool.submit(run_on_worker, job): job for job in waiting}
-        with progress:
+        running: dict[concurrent.futures.Future[dict[str, Any]], Job] = {}
+        with progress, _ending(running):
+            for job in waiting:
+                running[pool.submit(run_on_worker, job)] = job
             while running:
                 done, _ = concurrent.futures.wait(
                     running, timeout=0.5, return_when=concurrent.futures.FIRST_COMPLETED
@@ -359,14 +384,28 @@ class Study:
 
     def measured(self, job: Job) -> Measured | None:
         """The measures of a run, if it has those of the plan."""
-        folder = self.path / job.place
-        if not (folder / NUMBERS).exists() or not (folder / ITEMS).exists():
-            return None
-        record = json.loads((folder / NUMBERS).read_text(encoding="utf-8"))
-        wanted = asdict(job.measures)
-        wanted["metrics"] = list(wanted["metrics"])
-        if record["measures"] != wanted:
-            return None
-        with np.load(folder / ITEMS, allow_pickle=False) as arrays:
-            items = {name: arrays[name] for name in arrays.files}
-        return Measured(items, record["numbers"], record["data"], record["values"])
+        return read_measures(self.path / job.place, job.measures)
+
+
+def _read_plan(path: Path) -> Plan:
+    description = configuration.read(path, MOST_VALUES, MOST_BYTES)
+    try:
+        return Plan.from_description(description)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read: {brief(error)}.") from error
+
+
+@contextmanager
+def _ending(running: Mapping[concurrent.futures.Future[Any], Job]) -> Iterator[None]:
+    """End the runs that are under way if an error ends the study, such as Ctrl-C."""
+    try:
+        yield
+    except BaseException:
+        for future in running:  # first, so that no thread starts another
+            future.cancel()
+        late = time.monotonic() + SECONDS
+        # Again and again, since a thread may just be starting one.
+        while not all(future.done() for future in running) and time.monotonic() < late:
+            WORKERS.close()
+            time.sleep(0.05)
+        raise

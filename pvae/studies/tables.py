@@ -107,7 +107,8 @@ def csv(results: Results) -> str:
         parts = ("", " standard error", " low", " high")
         headings.append(f"{metric} reference")
         headings += [with_unit(f"{metric} difference{part}", unit) for part in parts]
-        headings += [with_unit(f"{metric} doubt", unit), f"{metric} p", f"{metric} verdict"]
+        headings += [with_unit(f"{metric} doubt", unit), f"{metric} p", f"{metric} seeds"]
+        headings.append(f"{metric} verdict")
     headings.append("failures")
     text = io.StringIO()
     writer = csv_files.writer(text, lineterminator="\n")
@@ -129,9 +130,9 @@ def _comparison_row(
 ) -> list[str]:
     if found is None:
         role = role_of(results, metric, cell.name)
-        return [cell.name if role else "", *[""] * 6, role]
+        return [cell.name if role else "", *[""] * 7, role]
     numbers = [*found.difference.interval[:4], found.doubt, found.p_adjusted]
-    return [found.reference, *map(_exact, numbers), found.verdict]
+    return [found.reference, *map(_exact, numbers), str(found.seeds), found.verdict]
 
 
 def role_of(results: Results, metric: str, cell: str) -> str:
@@ -210,7 +211,10 @@ def _differences(results: Results, cells: Sequence[CellResult]) -> list[Column]:
         if not any(rows) and not any(roles):
             continue
         over, digits = titled(metric), METRICS[metric].digits
-        said = [row.verdict if row else role or DASH for row, role in zip(rows, roles, strict=True)]
+        said = [
+            _verdict(row, results.seeds) if row else role or DASH
+            for row, role in zip(rows, roles, strict=True)
+        ]
         columns += [
             Column("difference", [_difference(row, digits) for row in rows], over=over),
             Column("p", [_p_value(row) for row in rows], over=over),
@@ -278,6 +282,12 @@ def _doubt(found: Comparison | None, digits: int) -> str:
     if found is None:
         return DASH
     return "unknown" if math.isnan(found.doubt) else _error(found.doubt, digits)
+
+
+def _verdict(found: Comparison, planned: int) -> str:
+    if 0 < found.seeds < planned:
+        return f"{found.verdict} ({found.seeds} of {planned} seeds)"
+    return found.verdict
 
 
 def _p_value(found: Comparison | None) -> str:

@@ -13,6 +13,7 @@ import json
 import os
 import select
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -21,7 +22,8 @@ from typing import IO, Any
 
 import torch
 
-from pvae.studies.jobs import Job, run_job
+from pvae.messages import one_line
+from pvae.studies.jobs import Job, run_job, token_of
 
 WATCH = 1.0  # seconds between looks at whether the worker still runs
 # What a run imports only when it needs it: seconds, which each fork would spend again.
@@ -29,7 +31,7 @@ PRELOADED = ("torch._dynamo", "sklearn.datasets", "pvae.objectives", "pvae.poste
 
 
 class WorkerDied(RuntimeError):
-    """The process that ran a job ended without a result, for example by SIGKILL."""
+    """A job has no result, since its process was killed or its machine has an error."""
 
 
 class Worker:
@@ -54,34 +56,35 @@ class Worker:
             WorkerDied: if the process ended without a result.
         """
         place = (os.getcwd(), [*sys.path])
-        if self.process is None or self.process.poll() is not None or self.place != place:
+        process = self.process  # another thread may close it at any moment
+        if process is None or process.poll() is not None or self.place != place:
             self.close()
             self.place = place
-            self.process = subprocess.Popen(
+            process = self.process = subprocess.Popen(
                 [sys.executable, "-m", "pvae.studies.worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
                 start_new_session=True,  # Ctrl-C in the terminal reaches the study alone
-                env=os.environ | self.environment | {"PYTHONPATH": os.pathsep.join(sys.path)},
+                # Modules come from where this process finds them, and from nowhere else.
+                env=os.environ
+                | self.environment
+                | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONSAFEPATH": "1"},
             )
-        process = self.process
         assert process.stdin is not None
         assert process.stdout is not None
         try:
             process.stdin.write(job.as_json() + "\n")
             process.stdin.flush()
             answer = process.stdout.readline()
-        except BrokenPipeError:
+        except (BrokenPipeError, ValueError):  # ValueError: the stream is closed
             answer = ""
         if not answer:
             self.close()
-            raise WorkerDied(f"The process that ran {job.cell}, seed {job.seed}, was killed.")
+            raise WorkerDied("The worker process was killed.")
         result = json.loads(answer)
-        if result["status"] == "killed":
-            raise WorkerDied(
-                f"The run of {job.cell}, seed {job.seed}, ended by signal {result['signal']}."
-            )
+        if result["status"] == "died":
+            raise WorkerDied(result["sentence"])
         return _decoded(result)
 
     def close(self) -> None:
@@ -127,38 +130,55 @@ def serve(jobs: IO[str], answers: IO[str]) -> None:
             answer = pipe.read()
         _, status = os.waitpid(child, 0)
         if not answer:
-            number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
-            answer = json.dumps({"status": "killed", "signal": number})
+            code = os.waitstatus_to_exitcode(status)
+            ended = f"by signal {-code}" if code < 0 else f"by itself, with status {code}"
+            answer = _died(f"Its process ended {ended}.")
         answers.write(answer + "\n")
         answers.flush()
 
 
+def _died(sentence: str) -> str:
+    return json.dumps({"status": "died", "sentence": sentence})
+
+
 def _work(job: Job, writer: int) -> None:
     """Run a job in this fork, write its result to a pipe, and end the process."""
-    code = 1
     try:
-        end_with_caller()
-        folder = Path(job.study) / job.place
-        log = open(os.devnull, "w")  # noqa: SIM115  (the process ends with it)
-        with contextlib.suppress(OSError):
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            log = open(folder.with_suffix(".log"), "a", encoding="utf-8", buffering=1)  # noqa: SIM115
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
         with open(writer, "w", encoding="utf-8") as pipe:
-            pipe.write(_encoded(run_job(job)))
-        code = 0
-    except BaseException as error:  # a fork must never return to the loop of its parent
-        with contextlib.suppress(BaseException):
-            print(f"{type(error).__name__}: {error}", file=sys.stderr)
-    finally:
-        os._exit(code)
+            try:
+                end_with_caller(job)
+                log = _log(Path(job.study) / job.place)
+                os.dup2(log, 1)
+                os.dup2(log, 2)
+                answer = _encoded(run_job(job))
+            except Exception as error:  # of this machine, such as a full disk
+                answer = _died(one_line(error))
+            pipe.write(answer)
+    finally:  # a fork must never return to the loop of its parent
+        os._exit(0)
 
 
-def end_with_caller() -> None:
-    """End this fork soon after the worker process, or the process that sends it jobs, has ended.
+def _log(run: Path) -> int:
+    """Open the file that what a run prints is appended to, if it can be written."""
+    path = run.with_suffix(".log")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A study folder may come from elsewhere: links in it are not followed.
+        log = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+        if stat.S_ISREG(os.fstat(log).st_mode):
+            return log
+        os.close(log)
+    except OSError:
+        pass
+    return os.open(os.devnull, os.O_WRONLY)
 
-    The end of the caller, however it was killed, closes its end of standard input.
+
+def end_with_caller(job: Job) -> None:
+    """End this fork soon after nobody waits for its job.
+
+    That is when the worker process has ended, or the process that sends it jobs, whose end of
+    standard input is then closed; or when the study, on another machine, has a new token.
     """
     server = os.getppid()
     hung_up = select.poll()
@@ -166,7 +186,8 @@ def end_with_caller() -> None:
 
     def watch() -> None:
         while os.getppid() == server and not hung_up.poll(1000 * WATCH):
-            pass
+            if (token := token_of(job)) is not None and token != job.token:
+                break
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
@@ -201,10 +222,11 @@ class Workers:
                 self.idle.append(worker)
 
     def close(self) -> None:
-        """End all processes, and the jobs that they run."""
-        for worker in self.all:
+        """End all processes, and the jobs that they run; a further job starts its own again."""
+        with self.guard:
+            workers = [*self.all]
+        for worker in workers:
             worker.close()
-        self.all, self.idle = [], []
 
 
 def _environment(number: int) -> dict[str, str]:

@@ -16,6 +16,8 @@ def test_an_exact_posterior_has_no_gap():
     torch.testing.assert_close(found.elbo, case.evidence.log_prob(x))
     for part in found[:3]:
         assert part.abs().max() < 0.03
+    assert (found.pareto_k < 0.7).all()
+    assert found.standard_error.max() < 0.01
 
 
 def test_what_the_network_loses_is_amortization():

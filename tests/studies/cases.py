@@ -5,14 +5,26 @@ from types import SimpleNamespace
 import numpy as np
 
 from pvae.studies.cells import Cell
-from pvae.studies.metrics import Measured, Measures
+from pvae.studies.measures import Measures
+from pvae.studies.metrics import Measured
 from pvae.studies.results import Results, collect
 
 METRICS = ("neg_elbo", "kl", "log_prob", "active_units")
 BINARY = "binary values, dynamic binarization"
 
 
-def run(loss, *, items=200, seed=0, values=BINARY, units=5.0, seconds=61.2, k_hat=0.3):
+def run(
+    loss,
+    *,
+    items=200,
+    seed=0,
+    values=BINARY,
+    units=5.0,
+    seconds=61.2,
+    k_hat=0.3,
+    steps=36.0,
+    fingerprint="a1",
+):
     """A run whose loss is near a number, and its log p(x) one nat better."""
     of_items = 3 * np.random.default_rng(7).standard_normal(items)  # the same in all cells
     own = 0.2 * np.random.default_rng(seed + int(1000 * abs(loss))).standard_normal(items)
@@ -23,14 +35,20 @@ def run(loss, *, items=200, seed=0, values=BINARY, units=5.0, seconds=61.2, k_ha
         "pareto_k": np.full(items, k_hat),
         "standard_error": np.full(items, 0.05),
     }
+    measured["bits_per_dim"] = -measured["log_prob"] / 64 / np.log(2)
+    measured["inference_gap"] = 1 + own
+    measured["gap_pareto_k"] = np.full(items, k_hat)
+    measured["gap_standard_error"] = np.full(items, 0.03)
     numbers = {
+        "event_size": 64,
         "active_units": units,
         "parameters": 1_234_567.0,
         "epochs": 3.0,
-        "steps": 36.0,
+        "steps": steps,
         "train_seconds": seconds,
     }
-    return Measured(measured, numbers, "digits, 200 of 200 items (1, 8, 8)", values)
+    data = "digits, 200 of 200 items (1, 8, 8)"
+    return Measured(measured, numbers, data, values, fingerprint)
 
 
 def seeds(loss, n=3, spread=0.05, **others):
@@ -39,7 +57,7 @@ def seeds(loss, n=3, spread=0.05, **others):
     return [run(loss + shift, seed=seed, **others) for seed, shift in enumerate(shifts)]
 
 
-def study(cells, baseline=None, metrics=METRICS, path=None):
+def study(cells, baseline=None, metrics=METRICS, path=None, steps=None, race=False):
     """What `collect` asks of a study: for each cell a run or the sentence of a failure, by seed."""
     n = max(map(len, cells.values()))
     jobs = [SimpleNamespace(cell=name, seed=s) for s in range(n) for name in cells]
@@ -54,6 +72,8 @@ def study(cells, baseline=None, metrics=METRICS, path=None):
         seeds=tuple(range(n)),
         measures=Measures(metrics),
         baseline=baseline,
+        steps=steps,
+        race=race,
     )
     return SimpleNamespace(
         path=path,

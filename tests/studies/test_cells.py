@@ -8,7 +8,7 @@ import pvae
 from pvae.cli.commands import COMMANDS
 from pvae.cli.main import make_parser
 from pvae.studies.arguments import defaults, described, essence
-from pvae.studies.cells import make_cells
+from pvae.studies.cells import make_axes, make_cells
 
 
 def test_the_defaults_are_those_of_the_command_line():
@@ -45,7 +45,7 @@ def test_other_arguments_become_plain():
 
 
 def test_a_grid_of_values_names_and_pairs():
-    cells = make_cells(
+    axes = make_axes(
         {
             "prior": {
                 "plain": "StandardNormal",
@@ -54,6 +54,7 @@ def test_a_grid_of_values_names_and_pairs():
             "latent_dim, epochs": [[2, 100], [10, 50]],
         }
     )
+    cells = make_cells(axes)
     assert [cell.name for cell in cells] == [
         "plain, latent_dim=2, epochs=100",
         "plain, latent_dim=10, epochs=50",
@@ -68,8 +69,8 @@ def test_a_grid_of_values_names_and_pairs():
 
 
 def test_variants_are_named_sets_of_arguments():
-    cells = make_cells({"variants": {"wide": {"latent_dim": 50, "batch_size": 64}, "plain": {}}})
-    assert [(cell.name, dict(cell.changes)) for cell in cells] == [
+    axes = make_axes({"variants": {"wide": {"latent_dim": 50, "batch_size": 64}, "plain": {}}})
+    assert [(cell.name, dict(cell.changes)) for cell in make_cells(axes)] == [
         ("wide", {"latent_dim": 50, "batch_size": 64}),
         ("plain", {}),
     ]
@@ -92,6 +93,7 @@ def test_variants_are_named_sets_of_arguments():
         ({"run": ["a"]}, ValueError, "no argument of a run"),
         ({"latent_dim": [2, 2]}, ValueError, "same name"),
         ({"latent_dim": {"a": 2, "b": 2}}, ValueError, "are the same"),
+        ({"latent_dim": {"a": 2, "a, b": 3}, "epochs": {"b, c": 2, "c": 3}}, ValueError, "same na"),
         ({"latent_dim, epochs": [[2]]}, ValueError, "1 values for 2"),
         ({"latent_dim, epochs": [2, 3]}, TypeError, "must be a list"),
         ({"latent_dim": [2], "variants": {"a": {"latent_dim": 3}}}, ValueError, "varies twice"),
@@ -103,7 +105,7 @@ def test_variants_are_named_sets_of_arguments():
 )
 def test_what_cannot_vary_is_refused(vary, kind, said):
     with pytest.raises(kind, match=said) as raised:
-        make_cells(vary)
+        make_cells(make_axes(vary))
     assert len(str(raised.value)) <= 300
 
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 import pvae
-from pvae.studies.metrics import METRICS, TOGETHER, Measures, check_metrics, measure
+from pvae.studies.measures import Measures
+from pvae.studies.metrics import METRICS, TOGETHER, check_metrics, measure
 
 
 @pytest.fixture(scope="module")

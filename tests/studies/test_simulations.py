@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pvae.studies.metrics import Measured, Measures
+from pvae.studies.measures import Measures
+from pvae.studies.metrics import Measured
 from pvae.studies.results import collect
 
 D, Q, SEEDS, ITEMS, STUDIES = 6, 2, 5, 300, 400
@@ -55,13 +56,15 @@ def simulated(number):
         exact = np.zeros(ITEMS)
         arrays = {"log_prob": runs[job.cell, job.seed], "pareto_k": exact, "standard_error": exact}
         costs = {"parameters": 0, "epochs": 0, "steps": 0, "train_seconds": 0}
-        return Measured(arrays, costs, "simulated", "densities")
+        return Measured(arrays, costs, "simulated", "densities", "")
 
     plan = SimpleNamespace(
         cells=[SimpleNamespace(name=name) for name in CELLS],
         seeds=range(SEEDS),
         measures=MEASURES,
         baseline="reference",
+        steps=None,
+        race=False,
     )
     jobs = [SimpleNamespace(cell=name, seed=seed) for name, seed in runs]
     return collect(
