@@ -37,8 +37,8 @@ _VERDICTS = {
     "worse": ("#D55E00", "v", True),
     "undecided": (FAINT, "o", False),
     "one seed": (FAINT, "D", False),
-    "no common seed": (FAINT, "x", False),
     "equal": (INK, "s", True),
+    "no common seed": (FAINT, "x", False),
 }
 _BAND = "#DDDDDD"
 _UNKNOWN: dict[str, Any] = {
@@ -147,8 +147,8 @@ def differences(
         mean: of each difference.
         low: the lower end of each interval, NaN if unknown.
         high: the upper end.
-        verdicts: ``"better"``, ``"worse"``, ``"undecided"``, ``"one seed"``, ``"no common seed"``
-            or ``"equal"``.
+        verdicts: ``"better"``, ``"worse"``, ``"undecided"``, ``"one seed"``, ``"equal"`` or
+            ``"no common seed"``.
         doubt: by how much the estimator itself may be off, NaN if unknown.
         label: of the axis, with its unit.
         title: of the picture.

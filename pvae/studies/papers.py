@@ -238,14 +238,14 @@ def markdown(table: Table, rows: list[Reproduced]) -> str:
         "",
         *(
             f"- Deviation: {deviation}"
-            for deviation in (*_of_seeds(table, rows), *table.deviations)
+            for deviation in (*missing_runs(table, rows), *table.deviations)
         ),
         f"- Checked: {table.checked.strip()}",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _of_seeds(table: Table, rows: list[Reproduced]) -> list[str]:
+def missing_runs(table: Table, rows: list[Reproduced]) -> list[str]:
     """That there are fewer runs of a row than in the paper, if there are."""
     runs = [len(each.ours.seeds) for each in rows if each.ours] or [table.seeds]
     least = min(runs)

@@ -61,15 +61,15 @@ def test_a_long_interval_ends_in_an_arrow():
 
 
 def test_differences_show_verdicts_by_colour_and_marker(render):
-    verdicts = ["better", "worse", "undecided", "one seed", "equal"]
-    mean = [-1.0, 1.0, 0.1, 2.0, 0.0]
-    low, high = [-1.5, 0.5, -0.4, NAN, 0.0], [-0.5, 1.5, 0.6, NAN, 0.0]
-    figure = differences([*"abcde"], mean, low, high, verdicts, label="difference (nats)")
+    verdicts = ["better", "worse", "undecided", "one seed", "equal", "no common seed"]
+    mean = [-1.0, 1.0, 0.1, 2.0, 0.0, NAN]
+    low, high = [-1.5, 0.5, -0.4, NAN, 0.0, NAN], [-0.5, 1.5, 0.6, NAN, 0.0, NAN]
+    figure = differences([*"abcdef"], mean, low, high, verdicts, label="difference (nats)")
     render(figure)
     axes = figure.axes[0]
     points = [line for line in axes.lines if len(line.get_xdata()) == 1]
-    assert [float(point.get_xdata()[0]) for point in points] == mean
-    assert len({point.get_marker() for point in points}) == 5
+    assert [float(point.get_xdata()[0]) for point in points[:5]] == mean[:5]
+    assert len({point.get_marker() for point in points}) == 6
     colours = [point.get_color() for point in points]
     assert colours[0] != colours[1] != colours[2] == colours[3]
     assert lines(axes, 2)[0] == [[0, 0], [0, 1]]  # the zero line

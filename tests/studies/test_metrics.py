@@ -6,7 +6,7 @@ import torch
 
 import pvae
 from pvae.studies.measures import Measures
-from pvae.studies.metrics import METRICS, TOGETHER, check_metrics, measure
+from pvae.studies.metrics import METRICS, TOGETHER, check_metrics, fingerprint_of, measure
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +38,20 @@ def test_the_same_draws_whatever_else_is_measured(trained):
     torch.manual_seed(5)
     more = measure(vae, data, Measures(("log_prob", "kl", "recall"), num_samples=50, items=20))
     assert np.array_equal(few.items["log_prob"], more.items["log_prob"])
+
+
+def test_measured_items_are_told_apart_by_what_is_stored(tmp_path):
+    first = pvae.data.Part(torch.arange(12, dtype=torch.uint8).view(6, 1, 1, 2))
+    again = pvae.data.Part(first.x.clone())
+    other = pvae.data.Part(first.x + 1)
+    assert fingerprint_of(first, 4, 0) == fingerprint_of(again, 4, 0) != fingerprint_of(other, 4, 0)
+    images = []
+    for name, content in (("a", b"one"), ("b", b"two"), ("c", b"one")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "image.png").write_bytes(content)
+        files = pvae.data.ImageFiles([str(tmp_path / name / "image.png")], (2, 2))
+        images.append(fingerprint_of(pvae.data.Part(files), 1, 0))
+    assert images[0] == images[2] != images[1]
 
 
 def test_what_does_not_apply_is_said(trained):

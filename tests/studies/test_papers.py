@@ -1,4 +1,5 @@
 import math
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -16,6 +17,7 @@ SMALL = {
     "metric": "log_prob",
     "num_samples": 20,
     "items": 30,
+    "paper_seeds": 4,
     "protocol": "Digits.",
     "deviations": ["Everything."],
     "checked": "by hand",
@@ -63,7 +65,17 @@ def test_rows_are_run_and_compared(tmp_path, monkeypatch, capsys, in_process):
     assert "short: 10 % of the paper's training" in said
     assert "| three | −1.00 ± 0.50 |" in said
     assert said.count("not run") == 1
+    assert "- Deviation: One run, where the paper has 4.\n- Deviation: Everything." in said
     assert (tmp_path / "studies" / "small-0.1" / "reproduced.md").read_text() in said
+
+
+@pytest.mark.parametrize(("ours", "said"), [(1, "One run"), (3, "3 runs"), (4, None)])
+def test_runs_that_the_paper_has_more_of_are_a_deviation(ours, said, tmp_path):
+    table = Table.read(write(tmp_path))
+    cell = SimpleNamespace(seeds=range(ours), estimates={}, costs={})
+    rows = [papers.Reproduced("two", table.rows["two"], cell, "")]
+    expected = [f"{said}, where the paper has 4."] if said else []
+    assert papers.missing_runs(table, rows) == expected
 
 
 def test_a_budget_is_a_share_of_the_training(tmp_path):

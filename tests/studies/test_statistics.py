@@ -89,6 +89,7 @@ def test_ties_are_equal():
         (-1.0, 0.06, 0.0, True, "undecided"),
         (-1.0, 0.01, 1.5, True, "undecided"),
         (-1.0, 0.01, math.nan, True, "undecided"),
+        (math.nan, math.nan, 0.0, True, "no common seed"),
     ],
 )
 def test_a_verdict_needs_more_than_chance_and_doubt(mean, p, doubt, lower, expected):

@@ -1,8 +1,11 @@
+import concurrent.futures
+import json
 import os
 import signal
 import threading
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,12 +13,17 @@ import torch
 
 import pvae
 from pvae.cli.main import main
+from pvae.storage import configuration, files
 from pvae.storage.lock import lock
 from pvae.studies import Measures, Plan, Study, collect, compare
-from pvae.studies.jobs import run_job
-from pvae.studies.worker import WORKERS
+from pvae.studies.jobs import read_measures, run_job, write_measures
+from pvae.studies.metrics import Measured
+from pvae.studies.study import MOST_VALUES
+from pvae.studies.worker import WORKERS, WorkerDied, _log
+from tests.storage.test_configuration import LAUGHS
 from tests.studies.futures import done
 
+HUGE = ("latent_dim", "epochs", "batch_size", "warmup")
 SMALL = {"epochs": 2, "network": {"class_path": "MLP", "init_args": {"hidden": [8]}}}
 QUICK = Measures(metrics=("neg_elbo", "log_prob", "active_units"), num_samples=30, items=30)
 
@@ -165,12 +173,21 @@ def test_another_study_in_the_folder_is_refused(finished, tmp_path):
         ({"seeds": [1, 1]}, "differ"),
         ({"seeds": [-1]}, "whole numbers"),
         ({"seeds": 5001}, "many=True"),
-        ({"baseline": "none"}, "no cell 'none'"),
+        ({"vary": {name: [*range(1, 9999)] for name in HUGE}}, "over 1,000,000,000,000 runs"),
+        (
+            {"vary": {"variants": {f"{i}, {50 * 'a'}": {"epochs": i} for i in range(1, 99)}}}
+            | {"baseline": "none"},
+            "no cell 'none'.*choose from",
+        ),
+        ({"baseline": "latent"}, "no cell 'latent'.*did you mean latent_dim="),
         ({"metrics": ["elbo"]}, "no metric"),
         ({"items": -1}, "items is -1"),
         ({"seconds": -1.0}, "seconds"),
         ({"base": {"priro": "Flow"}}, "did you mean prior"),
         ({"vary": None}, "base without vary"),
+        ({"vary": None, "base": None}, "seeds without vary"),
+        ({"vary": None, "base": None, "seeds": 3, "metrics": ["kl"]}, "metrics without vary"),
+        ({"vary": None, "base": None, "seeds": 3, "race": True}, "race without vary"),
     ],
 )
 def test_a_plan_that_cannot_be_is_refused(arguments, said, tmp_path):
@@ -179,6 +196,125 @@ def test_a_plan_that_cannot_be_is_refused(arguments, said, tmp_path):
         compare(tmp_path / "study", **given | arguments)
     assert len(str(raised.value)) <= 300
     assert not (tmp_path / "study").exists()
+
+
+def test_a_plan_of_many_cells_is_read_back(tmp_path):
+    sizes = [*range(1, 101)]
+    meant = plan({"latent_dim": sizes, "epochs": sizes}, seeds=[3], race=True, baseline=None)
+    study = Study(tmp_path / "study", meant)
+    with study._writing():
+        assert len((study.path / "study.yaml").read_bytes()) < 20_000
+    found = Study(study.path).plan
+    assert found == meant
+    assert len(found.cells) == 10_000
+    named = {f"v{i}": {"latent_dim": i, "epochs": i, "batch_size": i} for i in range(1, 10_001)}
+    widest = configuration.as_yaml(plan({"variants": named}, seeds=1).describe())
+    assert configuration.within_bounds(widest.decode(), MOST_VALUES)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (LAUGHS, "more than 100,000 values"),
+        ("a: [" + "1," * 4_000_000 + "]", "more than 100,000 values"),
+        (
+            "axes: [" + "{a: {}, b: {}}," * 60 + "]\nseeds: [0]\nbase: {}\nmeasures: {metrics: []}",
+            "most 100,000",
+        ),
+        ("axes: 3", "not the plan of a study"),
+        ("{}", "no 'measures'"),
+    ],
+)
+def test_a_plan_that_is_none_is_refused_at_once(text, said, tmp_path):
+    (tmp_path / "study.yaml").write_text(text)
+    began = time.process_time()
+    with pytest.raises(ValueError, match=said) as raised:
+        Study(tmp_path)
+    assert time.process_time() - began < 1
+    assert len(str(raised.value)) <= 300 + len(str(tmp_path))
+
+
+def test_ctrl_c_starts_no_further_run(tmp_path, monkeypatch):
+    """Neither here, where the run under way ends with its process, nor on another executor."""
+    study, begun, closed = Study(tmp_path / "study", plan()), [], threading.Event()
+
+    def run(job):
+        begun.append(job)
+        assert closed.wait(10)
+        raise WorkerDied("The worker process was killed.")
+
+    def interrupt(self, running):
+        while not begun:
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pvae.studies.study.run_on_worker", run)
+    monkeypatch.setattr("pvae.studies.study.WORKERS", SimpleNamespace(close=closed.set))
+    monkeypatch.setattr("pvae.studies.progress.Progress.update", interrupt)
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        study.run(show=False)
+    assert len(begun) == 1
+    queued = []
+
+    class Elsewhere:
+        """An executor whose workers are busy."""
+
+        def submit(self, function, job):
+            queued.append(concurrent.futures.Future())
+            return queued[-1]
+
+    with pytest.raises(KeyboardInterrupt):
+        study.run(Elsewhere(), show=False)
+    assert len(queued) == 4
+    assert all(future.cancelled() for future in queued)
+    assert time.monotonic() - began < 2
+
+
+def test_an_error_of_the_machine_is_said(finished):
+    """It is not of the run, which another machine may do."""
+    job = replace(finished.jobs()[0], place="study.yaml/run")
+    with pytest.raises(WorkerDied, match="could not be written .File exists"):
+        WORKERS.run(job)
+
+
+def test_a_log_is_not_written_through_a_link(tmp_path):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "seed-0.log").symlink_to(tmp_path / "aim")
+    os.mkfifo(tmp_path / "runs" / "seed-1.log")
+    for seed in range(3):
+        log = _log(tmp_path / "runs" / f"seed-{seed}")
+        os.write(log, b"said")
+        os.close(log)
+    assert not (tmp_path / "aim").exists()
+    assert (tmp_path / "runs" / "seed-2.log").read_bytes() == b"said"
+
+
+def test_a_process_killed_while_it_writes_measures_leaves_none(tmp_path, monkeypatch):
+    def measured(value):
+        return Measured({"neg_elbo": np.full(3, value)}, {"epochs": 1.0}, "data", "values", "a1")
+
+    (tmp_path / "run").mkdir()
+    run = SimpleNamespace(
+        place=lambda name: tmp_path / "run" / name,
+        write=lambda name, record: files.write(
+            tmp_path / "run" / name, json.dumps(record).encode()
+        ),
+    )
+    before, after = Measures(("neg_elbo",)), Measures(("neg_elbo",), items=3)
+    write_measures(run, before, measured(1.0))
+    assert read_measures(tmp_path / "run", before).items["neg_elbo"].tolist() == [1.0] * 3
+    assert read_measures(tmp_path / "run", after) is None
+
+    def killed(name, record):
+        raise KeyboardInterrupt
+
+    run.write = killed
+    with pytest.raises(KeyboardInterrupt):
+        write_measures(run, after, measured(2.0))
+    assert read_measures(tmp_path / "run", after) is None
+    assert read_measures(tmp_path / "run", before) is None  # its items are another's
+    assert read_measures(tmp_path / "nothing", before) is None
 
 
 def test_a_race_ends_where_the_exhaustive_study_does(tmp_path, in_process):
@@ -192,6 +328,10 @@ def test_a_race_ends_where_the_exhaustive_study_does(tmp_path, in_process):
     cell = next(cell for cell in raced.cells if cell.name == "Adam")
     assert cell.seeds == (0,)
     assert [c.seeds for c in raced.cells if c.name != "Adam"] == [(), ()]
+    # Continued, it is still a race.
+    continued = compare(tmp_path / "raced", progress=False)
+    assert [c.seeds for c in continued.cells] == [c.seeds for c in raced.cells]
+    assert any("that the race has stopped" in note for note in continued.notes)
     study = Study(tmp_path / "raced")
     job = next(job for job in study.jobs() if job.cell == "Adam")
     straight = replace(job, place="straight")

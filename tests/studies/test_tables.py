@@ -160,6 +160,9 @@ def test_failed_and_unfinished_runs_are_in_the_last_part():
     assert ["b", "2", "It diverged."] in rows(text)
     assert ["c", "0", "No memory."] in rows(text)
     assert "2 (1 failed)" in text
+    assert f"{found.comparisons[0].verdict} (2 of 3 seeds)" in text
+    assert "Verdicts rest on fewer than 3 seeds" in text
+    assert records(csv(found))[0]["neg_elbo seeds"] == "2"
     assert "Not finished: d." in text
     last = records(csv(found))[2]
     assert (last["cell"], last["failures"]) == ("c", "seed 0: No memory.")
@@ -173,9 +176,58 @@ def test_only_failures():
 
 
 def test_a_doubt_that_is_unknown_is_said_to_be():
-    text = markdown(results({"a": seeds(30, k_hat=0.9), "b": seeds(29)}))
+    metrics = ("neg_elbo", "log_prob", "inference_gap")
+    found = results({"a": seeds(30, k_hat=0.9), "b": seeds(29)}, metrics=metrics)
+    text = markdown(found)
     assert "unknown" in text
     assert "doubt" in text
+    assert text.count("of unknown error") == 2
+    said = {c.metric: c.verdict for c in found.comparisons}
+    assert said == {"neg_elbo": "worse", "log_prob": "undecided", "inference_gap": "undecided"}
+
+
+def test_doubts_are_in_the_units_of_their_metrics():
+    metrics = ("neg_elbo", "log_prob", "bits_per_dim", "inference_gap")
+    found = results({"a": seeds(30), "b": seeds(29)}, metrics=metrics)
+    doubts = {c.metric: c.doubt for c in found.comparisons}
+    of_log_prob, of_gap = (2 * error / 200**0.5 for error in (0.05, 0.03))
+    assert doubts == pytest.approx(
+        {
+            "neg_elbo": 0.0,
+            "log_prob": of_log_prob,
+            "bits_per_dim": of_log_prob / 64 / math.log(2),
+            "inference_gap": of_gap,
+        }
+    )
+
+
+def test_data_of_the_same_name_that_differ_do_not_compare():
+    found = results({"a": seeds(30), "b": seeds(29), "c": seeds(28, fingerprint="b2")})
+    assert [len(group) for group in found.comparable("neg_elbo")] == [2, 1]
+    assert [len(group) for group in found.comparable("bits_per_dim")] == [2, 1]
+    assert "items (1, 8, 8) (b2): binary" in markdown(found)
+
+
+def test_a_baseline_without_a_finished_run_is_noted():
+    cells = {"a": ["No memory."] * 3, "b": seeds(30), "c": seeds(29)}
+    found = results(cells, baseline="a")
+    noted = "baseline a has no finished run. The reference is the best cell instead"
+    assert any(noted in note and note.endswith("it is: c.") for note in found.notes)
+    assert "has no finished run" not in markdown(results(cells, baseline="b"))
+
+
+def test_steps_that_whole_epochs_miss_are_noted():
+    cells = {"a": seeds(30, steps=36.0), "b": seeds(29, steps=9.0)}  # in three epochs
+    notes = " ".join(results(cells, steps=10).notes)
+    assert "another number of steps than 10: a (12)." in notes
+    assert "another number" not in " ".join(results(cells, steps=36).notes)
+
+
+def test_seeds_that_no_two_cells_share_are_not_called_one_seed():
+    found = results({"a": [*seeds(30, n=1), "No."], "b": ["No.", *seeds(29, n=1)]}, metrics=("kl",))
+    assert not found.comparisons  # of what has no better direction
+    found = results({"a": [*seeds(30, n=1), "No."], "b": ["No.", *seeds(29, n=1)]})
+    assert {(c.verdict, c.seeds) for c in found.comparisons} == {("no common seed", 0)}
 
 
 def test_time_is_in_units_that_suit():
