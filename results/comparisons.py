@@ -296,15 +296,16 @@ def main() -> None:
                 f"{file} has {name} with the budget {entry['budget']}, not {budget}: "
                 "give another folder by --out."
             )
-        rows, data = entry["rows"], load(comparison)
-        for seed in range(options.seeds):
-            for cell in comparison.cells:
-                if any((row["name"], row["seed"]) == (cell, seed) for row in rows):
-                    continue
-                rows.append(measure(comparison, cell, seed, data))
-                print(json.dumps(rows[-1], ensure_ascii=False), flush=True)
-                entry["summary"] = summarize(comparison, rows)
-                save(file, results)
+        rows = entry["rows"]
+        known = {(row["name"], row["seed"]) for row in rows}
+        pairs = [(cell, seed) for seed in range(options.seeds) for cell in comparison.cells]
+        missing = [pair for pair in pairs if pair not in known]
+        data = load(comparison) if missing else None  # the figures need the rows alone
+        for cell, seed in missing:
+            rows.append(measure(comparison, cell, seed, data))
+            print(json.dumps(rows[-1], ensure_ascii=False), flush=True)
+            entry["summary"] = summarize(comparison, rows)
+            save(file, results)
         show(name, comparison, entry["summary"])
         plots.save(
             draw(comparison, rows, entry["summary"]),

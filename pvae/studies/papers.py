@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pvae.checks import check_number
-from pvae.messages import choices, shown
+from pvae.messages import brief, choices, shown
 from pvae.storage import configuration
 from pvae.studies.arguments import defaults, described
 from pvae.studies.measures import Measures
@@ -99,7 +99,7 @@ class Table:
             content |= {key: tuple(content[key]) for key in ("deviations", "scaled")}
             table = cls(name=path.stem, rows=rows, **content)
         except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{path} is not a table: {error}.") from error
+            raise ValueError(f"{path} is not a table: {brief(error)}.") from error
         check_metrics([table.metric])
         return table
 
