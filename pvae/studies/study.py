@@ -260,12 +260,14 @@ class Study:
         self.path.mkdir(parents=True, exist_ok=True)
         try:
             with lock(self.path):
-                self._renew_token()
+                if not self._token():
+                    self._renew_token()
                 files.write(self.path / "study.yaml", text)
                 try:
                     yield
-                finally:
+                except BaseException:
                     self._renew_token()
+                    raise
         except BlockingIOError as error:
             raise BlockingIOError(
                 error.errno, f"Another process runs the study in {self.path}: wait until it ends."

@@ -178,15 +178,16 @@ def end_with_caller(job: Job) -> None:
     """End this fork soon after nobody waits for its job.
 
     That is when the worker process has ended, or the process that sends it jobs, whose end of
-    standard input is then closed; or when the study, on another machine, has a new token.
+    standard input is then closed; or when the study, on another machine, has ended by an error and
+    so has a new token.
     """
-    server = os.getppid()
+    server, seen = os.getppid(), token_of(job) == job.token
     hung_up = select.poll()
     hung_up.register(0, 0)
 
     def watch() -> None:
         while os.getppid() == server and not hung_up.poll(1000 * WATCH):
-            if (token := token_of(job)) is not None and token != job.token:
+            if seen and token_of(job) not in (None, job.token):
                 break
         os._exit(1)
 

@@ -274,7 +274,7 @@ def test_ctrl_c_starts_no_further_run(tmp_path, monkeypatch):
 def test_an_error_of_the_machine_is_said(finished):
     """It is not of the run, which another machine may do."""
     job = replace(finished.jobs()[0], place="study.yaml/run")
-    with pytest.raises(WorkerDied, match="could not be written .File exists"):
+    with pytest.raises(WorkerDied, match="File exists"):
         WORKERS.run(job)
 
 
