@@ -319,18 +319,20 @@ def _notes(
         )
     if plan.baseline is not None and plan.baseline not in finished and finished:
         references = dict.fromkeys(comparison.reference for comparison in comparisons)
-        yield (
-            f"The baseline {plan.baseline} has no finished run. The reference is the best cell "
-            f"instead, which is likely to look better than it is: {_listed(references)}."
+        instead = (
+            " The reference is the best cell instead, which is likely to look better than it is: "
+            f"{_listed(references)}."
         )
+        yield f"The baseline {plan.baseline} has no finished run.{instead if references else ''}"
     groups = {cell.group for cell in finished.values()}
     if len(groups) > 1:
         yield (
             f"The cells are in {len(groups)} tables, for their numbers are of different things, "
             f"which do not compare: {_listed(sorted(groups))}."
         )
-    for metric, why in _UNKNOWN.items():
-        if unknown := [c.name for c in cells if math.isnan(c.doubts.get(metric, 0.0))]:
+    for metrics, why in _UNKNOWN.items():
+        doubts = {cell.name: [cell.doubts.get(metric, 0.0) for metric in metrics] for cell in cells}
+        if unknown := [name for name, values in doubts.items() if np.isnan(values).any()]:
             yield f"{why} It holds for: {_listed(unknown)}."
     fewer = {c.cell: c.seeds for c in comparisons if c.seeds < len(plan.seeds)}
     if fewer:
@@ -351,11 +353,11 @@ def _notes(
 
 # Why the error of an estimate is not known.
 _UNKNOWN = {
-    "log_prob": (
+    ("log_prob",): (
         "log p(x) is a lower bound of unknown error, as k-hat exceeds 0.7 for over 5 % of the "
         "items, so that differences stay undecided; check it by AIS, --ais_items 25."
     ),
-    "inference_gap": (
+    GAPS: (
         "The inference gap and its approximation gap are lower bounds of unknown error, as k-hat "
         "exceeds 0.7 for over 5 % of the items even under refined posteriors, so that differences "
         "stay undecided."
