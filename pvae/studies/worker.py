@@ -43,9 +43,6 @@ class Worker:
     def __init__(self, environment: dict[str, str] | None = None) -> None:
         self.environment = environment or {}
         self.process: subprocess.Popen[str] | None = None
-        self.place: tuple[str, list[str]] | None = (
-            None  # where the process looks for files and modules
-        )
 
     def run(self, job: Job) -> dict[str, Any]:
         """Run a job and return its result, as `run_job` does.
@@ -53,10 +50,8 @@ class Worker:
         Raises:
             WorkerDied: if the process ended without a result.
         """
-        place = (os.getcwd(), [*sys.path])
-        if self.process is None or self.process.poll() is not None or self.place != place:
+        if self.process is None or self.process.poll() is not None:
             self.close()
-            self.place = place
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "pvae.studies.worker"],
                 stdin=subprocess.PIPE,
@@ -69,7 +64,8 @@ class Worker:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            process.stdin.write(job.as_json() + "\n")
+            place = json.dumps([os.getcwd(), sys.path])  # may have changed since the process began
+            process.stdin.write(f"{place}\t{job.as_json()}\n")
             process.stdin.flush()
             answer = process.stdout.readline()
         except BrokenPipeError:
@@ -116,12 +112,13 @@ def _encoded(result: dict[str, Any]) -> str:
 def serve(jobs: IO[str], answers: IO[str]) -> None:
     """Run each job in a fork, and answer with its result, until the caller is gone."""
     for line in jobs:
-        job = Job.from_json(line)
+        place, _, described = line.partition("\t")
+        job = Job.from_json(described)
         reader, writer = os.pipe()
         child = os.fork()
         if child == 0:
             os.close(reader)
-            _work(job, writer)
+            _work(job, *json.loads(place), writer)
         os.close(writer)
         with open(reader, encoding="utf-8") as pipe:
             answer = pipe.read()
@@ -133,16 +130,21 @@ def serve(jobs: IO[str], answers: IO[str]) -> None:
         answers.flush()
 
 
-def _work(job: Job, writer: int) -> None:
-    """Run a job in this fork, write its result to a pipe, and end the process."""
+def _work(job: Job, folder: str, path: list[str], writer: int) -> None:
+    """Run a job in this fork, write its result to a pipe, and end the process.
+
+    Files and modules are looked for where the caller looks for them.
+    """
     code = 1
     try:
         end_with_caller()
-        folder = Path(job.study) / job.place
+        os.chdir(folder)
+        sys.path[:] = path
+        run = Path(job.study) / job.place
         log = open(os.devnull, "w")  # noqa: SIM115  (the process ends with it)
         with contextlib.suppress(OSError):
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            log = open(folder.with_suffix(".log"), "a", encoding="utf-8", buffering=1)  # noqa: SIM115
+            run.parent.mkdir(parents=True, exist_ok=True)
+            log = open(run.with_suffix(".log"), "a", encoding="utf-8", buffering=1)  # noqa: SIM115
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
         with open(writer, "w", encoding="utf-8") as pipe:
