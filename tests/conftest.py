@@ -1,5 +1,6 @@
 """What the tests share: small VAEs, and a fresh parameter store and seed for each."""
 
+import gc
 import os
 from functools import partial
 
@@ -14,6 +15,10 @@ SHAPE = (1, 8, 8)
 # What the tests train is so small that threads would mostly wait for each other.
 os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
 torch.set_num_threads(1)
+
+
+def pytest_collection_finish():
+    gc.freeze()  # what is imported stays, and need not be looked through by every collection
 
 
 @pytest.fixture(autouse=True)

@@ -35,16 +35,16 @@ def test_pairs(first):
             raise AssertionError(f"{cell}: {error}") from error
 
 
-@pytest.mark.parametrize("prior", PRIORS)
 @pytest.mark.parametrize("posterior", POSTERIORS)
-def test_impossible_pairs_are_refused(prior, posterior):
-    cell = Cell(prior, posterior)
-    if cell.compatible:
-        return
-    with pytest.raises(ValueError, match=r"over the same z|cannot score") as refusal:
-        build(cell)
-    assert posterior in str(refusal.value) or "flow" in str(refusal.value)
-    assert "\n" not in str(refusal.value)
+def test_impossible_pairs_are_refused(posterior):
+    for prior in PRIORS:
+        cell = Cell(prior, posterior)
+        if cell.compatible:
+            continue
+        with pytest.raises(ValueError, match=r"over the same z|cannot score") as refusal:
+            build(cell)
+        assert posterior in str(refusal.value) or "flow" in str(refusal.value)
+        assert "\n" not in str(refusal.value)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from results.reliability.kills import Kills
 
 for chosen, count in (
     (Kills("FactorVAE"), 4),
-    (Folders("rich"), 12),
+    (Folders("rich"), 6),
     (Data(), 8),
     (Calls(), 18),
 ):

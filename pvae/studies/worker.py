@@ -45,9 +45,6 @@ class Worker:
     def __init__(self, environment: dict[str, str] | None = None) -> None:
         self.environment = environment or {}
         self.process: subprocess.Popen[str] | None = None
-        self.place: tuple[str, list[str]] | None = (
-            None  # where the process looks for files and modules
-        )
 
     def run(self, job: Job) -> dict[str, Any]:
         """Run a job and return its result, as `run_job` does.
@@ -55,11 +52,9 @@ class Worker:
         Raises:
             WorkerDied: if the process ended without a result.
         """
-        place = (os.getcwd(), [*sys.path])
         process = self.process  # another thread may close it at any moment
-        if process is None or process.poll() is not None or self.place != place:
+        if process is None or process.poll() is not None:
             self.close()
-            self.place = place
             process = self.process = subprocess.Popen(
                 [sys.executable, "-m", "pvae.studies.worker"],
                 stdin=subprocess.PIPE,
@@ -74,7 +69,8 @@ class Worker:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            process.stdin.write(job.as_json() + "\n")
+            place = json.dumps([os.getcwd(), sys.path])  # may have changed since the process began
+            process.stdin.write(f"{place}\t{job.as_json()}\n")
             process.stdin.flush()
             answer = process.stdout.readline()
         except (BrokenPipeError, ValueError):  # ValueError: the stream is closed
@@ -119,12 +115,14 @@ def _encoded(result: dict[str, Any]) -> str:
 def serve(jobs: IO[str], answers: IO[str]) -> None:
     """Run each job in a fork, and answer with its result, until the caller is gone."""
     for line in jobs:
-        job = Job.from_json(line)
+        place, _, described = line.partition("\t")
+        job = Job.from_json(described)
         reader, writer = os.pipe()
         child = os.fork()
         if child == 0:
             os.close(reader)
-            _work(job, writer)
+            folder, path = json.loads(place)
+            _work(job, folder, path, writer)
         os.close(writer)
         with open(reader, encoding="utf-8") as pipe:
             answer = pipe.read()
@@ -141,12 +139,17 @@ def _died(sentence: str) -> str:
     return json.dumps({"status": "died", "sentence": sentence})
 
 
-def _work(job: Job, writer: int) -> None:
-    """Run a job in this fork, write its result to a pipe, and end the process."""
+def _work(job: Job, folder: str, path: list[str], writer: int) -> None:
+    """Run a job in this fork, write its result to a pipe, and end the process.
+
+    Files and modules are looked for where the caller looks for them.
+    """
     try:
         with open(writer, "w", encoding="utf-8") as pipe:
             try:
                 end_with_caller(job)
+                os.chdir(folder)
+                sys.path[:] = path
                 log = _log(Path(job.study) / job.place)
                 os.dup2(log, 1)
                 os.dup2(log, 2)

@@ -10,7 +10,6 @@ from pyro.distributions import constraints
 from torch.distributions import kl_divergence
 
 from pvae.distributions import RelaxedBernoulli, RelaxedOneHot
-from pvae.inference import CompiledSVI
 from pvae.networks import MLP
 from pvae.posteriors import DiagonalNormal
 from pvae.priors import (
@@ -100,24 +99,6 @@ def test_in_a_plate(name):
     trace.compute_log_prob()
     assert trace.nodes["z"]["value"].shape == (6, LATENT)
     assert trace.nodes["z"]["log_prob"].shape == (6,)
-
-
-def test_has_a_static_graph(name):
-    prior = make(name)
-    if not list(prior.parameters()):
-        return
-
-    def model(z):
-        pyro.module("prior", prior)
-        with pyro.plate("data", len(z)):
-            pyro.sample("z", prior(), obs=z)
-
-    optim, loss = pyro.optim.Adam({"lr": 1e-3}), pyro.infer.Trace_ELBO()
-    svi = CompiledSVI(model, lambda z: None, optim, loss, compile=True, backend="graph")
-    z = prior().sample((6,))
-    for _ in range(2 if name in DENSITIES else 0):
-        expected = -prior().log_prob(z).sum().item()
-        assert float(svi.step(z)) == pytest.approx(expected, rel=1e-4)
 
 
 def test_support(name):

@@ -403,5 +403,4 @@ def test_a_study_is_continued_with_the_modules_that_are_trusted(tmp_path, monkey
 @pytest.fixture(autouse=True, scope="module")
 def _threads():
     yield
-    WORKERS.close()
     torch.set_num_threads(1)

@@ -1,0 +1,105 @@
+"""Every case of every family, in a VAE that is compiled: it gives what the eager program gives."""
+
+from functools import partial
+from itertools import cycle, islice
+
+import pyro
+import pytest
+import torch
+from pyro.infer import SVI
+
+import pvae
+from pvae.inference import CompiledSVI, Optimizer
+from tests.composition import REFUSED, SPACES
+from tests.likelihoods_cases import LIKELIHOODS
+from tests.objectives_cases import OBJECTIVES
+from tests.posteriors_cases import ONLY_OWN_DRAWS, POSTERIORS
+from tests.priors_cases import PRIORS
+
+EVENT, LATENT = (6,), 4
+NETWORK = partial(pvae.networks.MLP, hidden=[8], activation="tanh")
+# The graphs of these are those of others, or are compared in tests/inference.
+LIKE_OTHERS = {"beta", "beta, cyclical", "Rényi, vectorized", "ELBO, analytic KL"}
+LARGE = ("VampPrior", "Flow", "Autoregressive", "Nested", "Mixture")  # graphs of priors
+SMALL = ("DiagonalNormal", "LowRankNormal", "FullNormal", "Laplace", "StudentT", "Delta")
+ONE_OF_EACH = {case.partition(",")[0]: case for case in LIKELIHOODS if "None" not in case}
+
+
+def cells():
+    """Few combinations of a prior, a posterior, a likelihood and an objective: each occurs."""
+    pairs = [
+        (p, q)
+        for q in POSTERIORS
+        for p in PRIORS
+        if compatible(p, q) and (q in SMALL or not p.startswith(LARGE))
+    ]
+    new = [{*PRIORS}, {*POSTERIORS}]
+    chosen = []
+    while any(new):
+        chosen.append(max(pairs, key=lambda pair: (pair[0] in new[0]) + (pair[1] in new[1])))
+        for names, name in zip(new, chosen[-1], strict=True):
+            names.discard(name)
+    objectives = [name for name in OBJECTIVES if name not in LIKE_OTHERS]
+    number = max(len(chosen), len(objectives), len(ONE_OF_EACH))
+    found = []
+    for pair, likelihood in islice(zip(cycle(chosen), cycle(ONE_OF_EACH.values())), number):
+        objective = next((o for o in objectives if not refused(o, pair[1])), "ELBO")
+        objectives = [o for o in objectives if o != objective]
+        found.append((*pair, likelihood, objective))
+    return found
+
+
+def refused(objective, posterior):
+    """Whether the objective does not take the posterior."""
+    name = type(OBJECTIVES[objective]()).__name__
+    return posterior.partition(",")[0] in REFUSED.get(name, ())
+
+
+def compatible(prior, posterior):
+    """Whether they are over the same z, and the prior has a density there."""
+    if prior.startswith("VampPrior"):  # over whatever its posterior is over
+        return posterior not in ONLY_OWN_DRAWS | {"Delta"}
+    if ("," in prior and prior.startswith("OneHot")) or "groups" in posterior:
+        return ("groups" in prior) == ("groups" in posterior) and posterior.startswith("RelaxedOne")
+    return SPACES[prior.partition(",")[0]] == SPACES[posterior.partition(",")[0]]
+
+
+CELLS = cells()
+
+
+def test_every_case_occurs():
+    priors, posteriors, likelihoods, objectives = map(set, zip(*CELLS, strict=True))
+    assert (priors, posteriors) == (PRIORS.keys(), POSTERIORS.keys())
+    assert likelihoods == {*ONE_OF_EACH.values()}
+    assert objectives == OBJECTIVES.keys() - LIKE_OTHERS
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=" + ".join)
+def test_compiled_equals_eager(cell):
+    prior, posterior, likelihood, name = cell
+    parts = {
+        "prior": PRIORS[prior],
+        "posterior": POSTERIORS[posterior],
+        "likelihood": LIKELIHOODS[likelihood],
+    }
+    latent_dim = 2 if name == "FactorVAE" else LATENT  # that of its case
+    losses, weights = [], []
+    for inference in (SVI, partial(CompiledSVI, compile=True, backend="graph")):
+        pyro.clear_param_store()
+        pyro.set_rng_seed(3)
+        vae = pvae.build(EVENT, latent_dim, network=NETWORK, **parts).double()
+        objective = OBJECTIVES[name]()
+        with torch.no_grad():
+            x = vae.decode(vae.p_z().sample((5,))).sample()
+        objective.loss(vae.model, vae.guide, x)  # finds the plates, by a separate draw
+        optim = Optimizer(vae.parameters(), partial(torch.optim.Adam, lr=1e-2))
+        svi = inference(vae.model, vae.guide, optim, objective)
+        found = []
+        for seed in range(3):
+            pyro.set_rng_seed(seed)
+            found.append(svi.step(x))
+        losses.append(torch.tensor(found, dtype=torch.float64))
+        weights.append(torch.cat([p.detach().flatten() for p in vae.parameters()]))
+    assert losses[0].isfinite().all()
+    torch.testing.assert_close(*losses, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(*weights, rtol=1e-6, atol=1e-6)
