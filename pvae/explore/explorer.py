@@ -264,7 +264,7 @@ class Explorer:
         size = self.vae.event_shape.numel()
         if not self.frames.pictures:
             return 10 if size <= 64 else 0
-        return int(np.clip(np.sqrt(2**19 / size), 6, 20))
+        return int(np.clip(np.sqrt(2**19 / size), 6, 15))
 
     def _at(self, request: Mapping[str, Any]) -> dict[str, Any]:
         plane = self._plane_of(request)

@@ -10,7 +10,7 @@ from pvae.vae import VAE
 
 MOST_ROWS = 400  # points of a curve
 MOST_BYTES = 2**20  # of an evaluation
-_LEFT_OUT = {"run", "resume", "root"}
+_LEFT_OUT = {"run", "resume", "root", "snapshots", "event_shape"}
 _BOUNDS = {
     "neg_elbo": "−ELBO",
     "log_likelihood": "E[log p(x|z)]",
@@ -82,9 +82,8 @@ def settings(run: Run, vae: VAE) -> list[list[str]]:
     info = run.info
     found = [["run", run.path.name]]
     for name, value in config.items():
-        if name in _LEFT_OUT or value in (None, [], {}):
-            continue
-        found.append([name, _in_words(value)])
+        if name not in _LEFT_OUT and value not in (None, False, "auto", [], {}):
+            found.append([name.replace("_", " "), _in_words(value)])
     weights = sum(parameter.numel() for parameter in vae.parameters())
     found += [
         ["weights", f"{weights:,}"],
@@ -115,7 +114,8 @@ def _in_words(value: Any) -> str:
     """An argument as the command line would name it."""
     if isinstance(value, dict) and "class_path" in value:
         name = str(value["class_path"]).rpartition(".")[2]
-        options = value.get("init_args") or {}
+        own = not str(value["class_path"]).startswith("pyro.")  # whose options are technical
+        options = value.get("init_args") or {} if own else {}
         inner = ", ".join(f"{k}={_in_words(v)}" for k, v in options.items() if v is not None)
         return shorten(f"{name}({inner})" if inner else name, 200)
     return shorten(str(value), 200)

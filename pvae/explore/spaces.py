@@ -3,8 +3,8 @@
 from typing import Literal
 
 import torch
+from pyro.distributions import constraints
 from torch import Tensor, nn
-from torch.distributions import constraints
 
 from pvae.distributions import RelaxedBernoulli, RelaxedOneHot
 from pvae.messages import shorten

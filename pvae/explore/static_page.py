@@ -106,7 +106,7 @@ class _Recorder:
                 chosen = [0, 1]
             for first in chosen:
                 for second in chosen:
-                    if first != second and (first < second or len(chosen) > 2):
+                    if first < second:
                         name = f"pair:{first}:{second}"
                         yield name, {"plane": "pair", "first": first, "second": second}
 

@@ -1,6 +1,6 @@
 // A datum in hand: one of the data, a picture file or a drawing, and what the model says of it.
 
-const PAGE = 48; // data of the gallery that are shown at a time
+const PAGE = matchMedia("(max-width: 60rem)").matches ? 20 : 48; // data that the gallery shows at a time
 
 const gallery = { shown: PAGE, order: [], scores: null };
 
@@ -28,6 +28,7 @@ function setUpDatum() {
   element("eraser").hidden = !can.impute;
   if (!frames.pictures) document.querySelector(".pair-frames").classList.add("tall");
   if (!frames.pictures) element("gallery").classList.add("wide");
+  if (!frames.pictures) element("imputed-frames").classList.add("tall");
   if (can.draw) setUpPad();
   if (can.impute) setUpEraser();
   gallery.order = items.rows.map((_, i) => i);
@@ -129,10 +130,11 @@ const takeDatum = new Latest(async ({ spec, title }) => {
   name.textContent = title[0].toUpperCase() + title.slice(1);
   element("hand-hint").hidden = true;
   element("hand-body").hidden = false;
+  element("hand").classList.add("filled");
   restore();
   showHand();
   drawPlane();
-  if (matchMedia("(max-width: 60rem)").matches && spec.item != null) name.scrollIntoView({ block: "center" });
+  if (matchMedia("(max-width: 60rem)").matches) element("hand").scrollIntoView();
   findEvidence.ask(state.datum);
 });
 
@@ -191,12 +193,13 @@ function showNumbers() {
     rows.push(["k-hat", make("span", {}, `${number(k)}, `, verdict)]);
     rows.push(["by", `${samples.toLocaleString()} importance samples, effectively ${number(evidence.effective_sample_size, 0)}`]);
     const scores = gallery.scores?.log_prob.filter((own) => own != null) ?? [];
-    if (scores.length && evidence.score_log_prob != null) {
-      const below = scores.filter((own) => own > evidence.score_log_prob).length;
-      const rest = datum.spec.item == null ? scores.length : Math.max(1, scores.length - 1);
-      const share = Math.round((100 * below) / rest);
-      rows.push(["odder than", `${share} % of ${scores.length.toLocaleString()} ${model.items.part} ${noun(2)}`]);
-      showHistogram(scores, evidence.score_log_prob);
+    const own = gallery.scores?.log_prob[datum.spec.item] ?? evidence.score_log_prob;
+    if (scores.length && own != null) {
+      const others = datum.spec.item == null ? scores.length : Math.max(1, scores.length - 1);
+      const share = (100 * scores.filter((other) => other > own).length) / others;
+      const words = share > 99 && share < 100 ? "more than 99" : share.toFixed(0);
+      rows.push(["odder than", `${words} % of ${others.toLocaleString()} ${datum.spec.item == null ? "" : "other "}${model.items.part} ${noun(2)}`]);
+      showHistogram(scores, own);
     }
   }
   element("hand-numbers").replaceChildren(

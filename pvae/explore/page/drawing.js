@@ -132,7 +132,7 @@ function showStrip(canvas, frames, numbers) {
 function colourOf(label) {
   const found = label == null ? colour("accent") : model.items.colours[label];
   if (!dark.matches) return found;
-  return { "#000000": "#f2f2f2", "#332288": "#8f7ff0", "#661100": "#c96a55", "#0072B2": "#3fa9ea" }[found] ?? found;
+  return { "#000000": "#f2f2f2", "#332288": "#8f7ff0", "#661100": "#c96a55", "#0072B2": "#1e80d0" }[found] ?? found;
 }
 
 const noun = (n = 1) => `${model.frames.pictures ? "image" : "item"}${n === 1 ? "" : "s"}`;
@@ -140,7 +140,7 @@ const noun = (n = 1) => `${model.frames.pictures ? "image" : "item"}${n === 1 ? 
 /** The name of an item: its part and number, and its class. */
 function nameOf(item) {
   const { part, rows, classes, names } = model.items;
-  const known = classes ? `, ${names[classes[item]]}` : "";
+  const known = classes ? ` · ${names[classes[item]]}` : "";
   return `${part} ${noun()} ${rows[item]}${known}`;
 }
 

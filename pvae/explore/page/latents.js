@@ -54,6 +54,8 @@ function setUpLatents() {
     const input = make("input", {
       type: "range", min: row.low, max: row.high, step: row.step, "aria-label": row.name, value: row.get(state.z),
     });
+    // The thumb is below the middle of the picture of its value.
+    input.style.width = `calc(${100 * (1 - 1 / row.count)}% + 1rem)`;
     const output = make("output");
     const meter = make("i");
     meter.style.width = `${(100 * row.variance) / most}%`;

@@ -10,6 +10,7 @@ let model;
 const given = () => (state.y == null ? {} : { y: state.y });
 
 function choose(view) {
+  if (view !== state.view) scrollTo(0, 0);
   state.view = view;
   for (const name of VIEWS) {
     const tab = element(`tab-${name}`);

@@ -41,7 +41,7 @@ function drawCurves() {
   const last = Math.max(curves.epochs.at(-1), first + 1);
   const x = (epoch) => 56 + ((width - 70) * (epoch - first)) / (last - first);
   const y = (value) => 12 + ((height - 52) * (high - value)) / (high - low);
-  const parts = [];
+  const parts = [`<clipPath id="within"><rect x="56" y="8" width="${width - 70}" height="${height - 46}"/></clipPath>`];
   const text = (left, top, words, anchor) =>
     parts.push(`<text x="${left.toFixed(1)}" y="${top.toFixed(1)}" text-anchor="${anchor}" fill="${colour("soft")}" font-size="12">${words}</text>`);
   for (const tick of ticks(low, high)) {
@@ -58,11 +58,11 @@ function drawCurves() {
     const points = curves.lines[name]
       .map((value, k) => [curves.epochs[k], value])
       .filter(([, value]) => value != null)
-      .map(([epoch, value]) => `${x(epoch).toFixed(1)},${y(Math.min(value, high)).toFixed(1)}`);
-    parts.push(`<polyline points="${points.join(" ")}" fill="none" stroke="${strokes[name]}" stroke-width="2" stroke-linejoin="round"/>`);
+      .map(([epoch, value]) => `${x(epoch).toFixed(1)},${y(value).toFixed(1)}`);
+    parts.push(`<polyline points="${points.join(" ")}" clip-path="url(#within)" fill="none" stroke="${strokes[name]}" stroke-width="2" stroke-linejoin="round"/>`);
     const final = number(curves.lines[name].findLast((value) => value != null));
-    parts.push(`<rect x="${width - 190}" y="${16 + 20 * i}" width="16" height="3" fill="${strokes[name]}"/>`);
-    text(width - 168, 22 + 20 * i, `${name}, at the end ${final}`, "start");
+    parts.push(`<rect x="${width - 230}" y="${16 + 20 * i}" width="16" height="3" fill="${strokes[name]}"/>`);
+    text(width - 208, 22 + 20 * i, `${name}, at the end ${final}`, "start");
   });
   element("curves-plot").innerHTML =
     `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="−ELBO by epoch of ${names.join(" and ")}">${parts.join("")}</svg>`;

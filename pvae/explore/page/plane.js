@@ -84,6 +84,8 @@ function choosePair(event) {
     const other = event.target === one ? two : one;
     other.value = event.target === one ? plane.first : plane.second;
   }
+  // A file holds each pair once.
+  if (model.pairs && Number(one.value) > Number(two.value)) [one.value, two.value] = [two.value, one.value];
   [plane.first, plane.second] = [Number(one.value), Number(two.value)];
   clearPath();
   loadPlane.ask();
@@ -288,7 +290,7 @@ function drawPlane() {
   const tiles = plane.answer.tiles && layers !== "points";
   context.fillStyle = colour("panel");
   context.fillRect(box.x0, box.y0, box.w, box.h);
-  if (tiles) drawTiles(context, box, layers === "both" ? 0.5 : 1);
+  if (tiles) drawTiles(context, box, layers === "both" ? 0.8 : 1);
   context.save();
   context.beginPath();
   context.rect(box.x0, box.y0, box.w, box.h);
