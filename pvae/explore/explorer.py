@@ -27,7 +27,7 @@ from pvae.vae import VAE
 
 MOST_FRAMES = 800  # decoded at once
 MOST_VALUES = 2**23  # in all of them
-PIXELS = 100_000_000  # of an image file
+PIXELS = 80_000_000  # of an image file
 EVIDENCE = 1000  # importance samples for log p(x)
 CLOUD = 500  # draws of a posterior, whose spread the plane shows
 DRAWS = 3  # multiple imputations
@@ -378,7 +378,9 @@ class Explorer:
         Raises:
             ValueError: if it is no picture, has too many pixels, or the data are no pictures.
         """
-        return {"frame": self.frames.read_picture(content, PIXELS)}
+        frames = self.frames
+        with self.lock:
+            return {"frame": frames.read_picture(content, PIXELS)}
 
     # Arguments -----------------------------------------------------------------------------------
 

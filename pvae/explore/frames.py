@@ -1,6 +1,8 @@
 """Values as the page draws them: the bytes of pictures, or the numbers of vectors."""
 
 import base64
+import io
+import warnings
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ from torch import Tensor
 
 from pvae.data.conversion import convert
 from pvae.data.dataset import Dataset
-from pvae.data.domains import picture_range
+from pvae.data.domains import domain_of, picture_range
 from pvae.data.images import to_bytes
 from pvae.interfaces import option
 from pvae.seeds import seeded
@@ -108,9 +110,14 @@ class Frames:
             stored = low + unit * (high - low)
             stored = stored.round() if domain in ("bytes", "counts") else stored
             stored = stored.byte() if domain == "bytes" else stored
-        how = "threshold" if self.data.binarization == "threshold" else "dynamic"
         with seeded(0, torch.device("cpu")):
-            x = convert(stored, domain, (low, high), self.vae.likelihood.domain, binarization=how)
+            x = convert(
+                stored,
+                domain,
+                (low, high),
+                domain_of(self.vae.likelihood),
+                "threshold" if self.data.binarization == "threshold" else "dynamic",
+            )
         return x.to(self.vae.dtype)
 
     def read_picture(self, content: bytes, most_pixels: int) -> dict[str, Any]:
@@ -119,8 +126,6 @@ class Frames:
         Raises:
             ValueError: if it is no picture, has too many pixels, or the data are no pictures.
         """
-        import io
-
         from PIL import Image, UnidentifiedImageError
 
         if not self.pictures:
@@ -129,17 +134,21 @@ class Frames:
             )
         channels, height, width = self.event_shape
         try:
-            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                if image.width * image.height > most_pixels:
-                    raise TooLarge(image.width, image.height, most_pixels)
-                pixels = to_bytes(image, (height, width), True, 1 if channels == 1 else 3)
-        except (UnidentifiedImageError, Image.DecompressionBombError) as error:
-            if isinstance(error, UnidentifiedImageError):
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", Image.DecompressionBombWarning)
+                image = Image.open(io.BytesIO(content), formats=FORMATS)
+            if image.width * image.height > most_pixels:
                 raise ValueError(
-                    "The file is no picture that can be read: give a PNG, JPEG, GIF, BMP or WebP "
-                    "file."
-                ) from None
-            raise ValueError("The picture has too many pixels: give a smaller one.") from None
+                    f"The picture has {image.width:,} × {image.height:,} pixels: give one of at "
+                    f"most {most_pixels // 1_000_000} million."
+                )
+            pixels = to_bytes(image, (height, width), True, 1 if channels == 1 else 3)
+        except UnidentifiedImageError as error:
+            raise ValueError(
+                "The file is no picture that can be read: give a PNG, JPEG, GIF, BMP or WebP file."
+            ) from error
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            raise ValueError("The picture has too many pixels: give a smaller one.") from error
         except (OSError, SyntaxError, EOFError) as error:
             raise ValueError("The picture is damaged or cut off: give a whole file.") from error
         data = _base64(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
@@ -147,16 +156,6 @@ class Frames:
 
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
-
-
-class TooLarge(ValueError):
-    """A picture with more pixels than are decoded."""
-
-    def __init__(self, width: int, height: int, most: int) -> None:
-        super().__init__(
-            f"The picture has {width:,} × {height:,} pixels: give one of at most "
-            f"{most // 1_000_000} million."
-        )
 
 
 def _base64(values: np.ndarray) -> str:

@@ -1,5 +1,6 @@
 """Planes through latent space: where the data lie on each, and which z a point of it stands for."""
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -173,7 +174,11 @@ def make(name: str, means: Tensor, space: Space, first: int, second: int) -> Pla
         if first == second:
             raise ValueError("A plane has two different latents: choose another one.")
         return Pair(means, space, first, second)
-    kinds = {"line": Line, "components": Components, "map": Neighbours}
+    kinds: dict[str, Callable[[Tensor, Space], Plane]] = {
+        "line": Line,
+        "components": Components,
+        "map": Neighbours,
+    }
     return kinds[name](means, space)
 
 

@@ -112,8 +112,9 @@ def listen(host: str, port: int) -> socket.socket:
         OSError: if the port is in use or not allowed, or there is no such address.
     """
     try:
+        # With the protocol named, asyncio sends small answers at once (TCP_NODELAY).
         family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE
         )[0]
     except (OSError, UnicodeError) as error:
         raise OSError(

@@ -28,11 +28,14 @@ class Space:
 
     def __init__(self, vae: VAE, y: object = None) -> None:
         with vae.evaluating():
-            self.support = vae.p_z(y).support
+            support = vae.p_z(y).support
+        if support is None:
+            raise ValueError(f"The prior {type(vae.prior).__name__} does not say its support.")
+        self.support = support
         self.shape = vae.latent_shape
         self.size = vae.latent_shape.numel()
         self.groups = 1
-        base = self.support
+        base = support
         while isinstance(base, constraints.independent):
             base = base.base_constraint
         self.kind: Kind = "bounded"

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import threading
 import time
 from functools import partial
@@ -14,7 +13,7 @@ import uvicorn
 import pvae
 from pvae.explore import Explorer
 from pvae.explore.numbers import numbers_of
-from pvae.explore.server import application
+from pvae.explore.server import application, listen
 from pvae.training import Run
 
 TOKEN = "secret"
@@ -43,7 +42,7 @@ def explorer(explored):
 
 def start(known, host="127.0.0.1"):
     """Serve an explorer in a thread; returns its address and a function that ends it."""
-    listening = socket.create_server(("127.0.0.1", 0))
+    listening = listen("127.0.0.1", 0)
     config = uvicorn.Config(
         application(known, TOKEN, host),
         log_level="critical",
