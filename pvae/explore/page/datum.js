@@ -26,9 +26,12 @@ function setUpDatum() {
   element("hand-move").hidden = !can.decode;
   element("own").hidden = !can.draw;
   element("eraser").hidden = !can.impute;
-  if (!frames.pictures) document.querySelector(".pair-frames").classList.add("tall");
-  if (!frames.pictures) element("gallery").classList.add("wide");
-  if (!frames.pictures) element("imputed-frames").classList.add("tall");
+  if (!frames.pictures) {
+    document.querySelector(".pair-frames").classList.add("tall");
+    element("gallery").classList.add("wide");
+    element("imputed-frames").classList.add("tall");
+    element("hand-marks").textContent = "reconstruction; lines mark the datum";
+  }
   if (can.draw) setUpPad();
   if (can.impute) setUpEraser();
   gallery.order = items.rows.map((_, i) => i);

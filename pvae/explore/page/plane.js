@@ -309,11 +309,12 @@ function drawPlane() {
 function drawTiles(context, box, opacity) {
   const { side, frames } = plane.answer.tiles;
   if (!plane.tiled) {
-    const { width, height } = frames.channels ? frames : { width: 40, height: 40 };
+    const { width, height } = frames.channels ? frames : { width: 80, height: 80 };
+    const gap = frames.channels ? 0 : 8;
     plane.tiled = make("canvas", { width: side * width, height: side * height });
     const own = plane.tiled.getContext("2d");
     for (let i = 0; i < side * side; i++) {
-      drawFrame(own, frames, i, (i % side) * width, Math.floor(i / side) * height, width, height);
+      drawFrame(own, frames, i, (i % side) * width, Math.floor(i / side) * height, width - gap, height - gap);
     }
   }
   context.globalAlpha = opacity;
