@@ -337,20 +337,23 @@ class Explorer:
         return known
 
     def _evidence(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        x, y = self._datum_of(request)
+        return self.evidence(*self._datum_of(request))[0]
+
+    def evidence(self, x: Tensor, y: Tensor | None) -> list[dict[str, Any]]:
+        """The log p(x) of each datum with its reliability, and that by which scores compare."""
         with self.lock:
             found = log_likelihood(self.vae, x, y, num_samples=EVIDENCE, progress=False)
-            own = score(self.vae, x, y).log_prob.item()
-        k = found.pareto_k.item()
-        return {
-            "log_prob": finite(found.log_prob)[0],
-            "standard_error": finite(found.standard_error)[0],
-            "pareto_k": finite(found.pareto_k)[0],
-            "reliable": not k > UNRELIABLE,
-            "effective_sample_size": finite(found.effective_sample_size)[0],
-            "samples": EVIDENCE,
-            "score_log_prob": finite(torch.tensor([own]))[0],
+            own = score(self.vae, x, y).log_prob
+        columns = {
+            "log_prob": finite(found.log_prob),
+            "standard_error": finite(found.standard_error),
+            "pareto_k": finite(found.pareto_k),
+            "reliable": [not k > UNRELIABLE for k in found.pareto_k.tolist()],
+            "effective_sample_size": finite(found.effective_sample_size),
+            "samples": [EVIDENCE] * len(x),
+            "score_log_prob": finite(own),
         }
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
     def _impute(self, request: Mapping[str, Any]) -> dict[str, Any]:
         x, y = self._datum_of(request)

@@ -58,7 +58,7 @@ class _Recorder:
         self.model = explorer.answer("model", {})
         self.active = [latent for latent in self.model["latents"] if latent["active"]]
         self.active = (self.active or self.model["latents"])[:LATENTS]
-        self.evidence: dict[int, Any] = {}
+        self.evidence: list[dict[str, Any]] = []  # of the most data, which come first
 
     def record(self, items: int, side: int, labels: int) -> dict[str, Any]:
         """All answers, for so many data, decoded points and labels."""
@@ -173,10 +173,8 @@ class _Recorder:
             "scores": None,
         }
         if self.model["can"]["evidence"]:
-            for item in rows:
-                if item not in self.evidence:
-                    self.evidence[item] = self.ask("evidence", {"item": item})
-            known = [self.evidence[item] for item in rows]
+            self.evidence = self.evidence or explorer.evidence(x, y)
+            known = self.evidence[:n]
             found["evidence"] = known
             found["scores"] = {
                 "samples": self.model["samples"]["score"],

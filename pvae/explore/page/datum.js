@@ -189,7 +189,7 @@ function showNumbers() {
   if (evidence) {
     const { log_prob: value, standard_error: error, pareto_k: k, samples } = evidence;
     const sure = error == null ? "" : ` ± ${number(error, error < 0.01 ? 3 : 2)}`;
-    rows.push(["log p(x)", `${number(value)}${sure} nats`]);
+    rows.push(["log p(x)", `${evidence.reliable ? "" : "≥ "}${number(value)}${sure} nats`]);
     const verdict = evidence.reliable
       ? "reliable"
       : make("span", { class: "warn" }, "above 0.7: a lower bound, its error unknown");

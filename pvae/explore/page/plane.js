@@ -63,7 +63,7 @@ function setUpPlane() {
   const canvas = element("plane-canvas");
   canvas.addEventListener("pointermove", movePointer);
   canvas.addEventListener("pointerdown", (event) => {
-    if (event.button !== 0) return;
+    if (event.button !== 0 || !plane.answer) return;
     canvas.setPointerCapture(event.pointerId);
     plane.down = { x: event.clientX, y: event.clientY };
     plane.drawing = [placeOf(event)];
