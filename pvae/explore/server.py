@@ -10,7 +10,7 @@ import socket
 import sys
 import threading
 import webbrowser
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 from pvae.explore.document import document, policy
@@ -86,7 +86,7 @@ def serve(
     if browser and _has_browser():
         threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
     # uvicorn raises again, once it has stopped, the interrupt that stopped it.
-    with suppress(KeyboardInterrupt):
+    with closing(listening), suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listening])
     explorer.close()
 

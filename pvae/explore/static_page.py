@@ -56,8 +56,8 @@ class _Recorder:
         self.ask = explorer.answer
         self.explorer = explorer
         self.model = explorer.answer("model", {})
-        self.active = [latent for latent in self.model["latents"] if latent["active"]]
-        self.active = (self.active or self.model["latents"])[:LATENTS]
+        used = sum(latent["active"] for latent in self.model["latents"])
+        self.active = self.model["latents"][: min(LATENTS, max(2, used))]  # a plane has two
         self.evidence: list[dict[str, Any]] = []  # of the most data, which come first
 
     def record(self, items: int, side: int, labels: int) -> dict[str, Any]:
@@ -102,8 +102,6 @@ class _Recorder:
                 yield plane["id"], {"plane": plane["id"]}
                 continue
             chosen = sorted(latent["index"] for latent in self.active[:PAIRED])
-            if len(chosen) < 2:
-                chosen = [0, 1]
             for first in chosen:
                 for second in chosen:
                     if first < second:

@@ -2,10 +2,8 @@
 
 import contextlib
 import os
-import re
 import signal
-import subprocess
-import sys
+import threading
 import urllib.request
 from functools import partial
 
@@ -58,13 +56,26 @@ def test_missing_packages_are_named(run, monkeypatch, capsys):
     assert "pip install 'pvae[explore]'" in refused([run], capsys)
 
 
-def test_ctrl_c_ends_it(run):
-    command = [sys.executable, "-m", "pvae", "explore", run, "--port", "0", "--browser", "false"]
-    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
-        address = re.search(r"http://127.0.0.1:\d+/\?token=\S+", process.stdout.readline())[0]
-        with urllib.request.urlopen(address) as page:
-            assert b'<h1 id="title">run</h1>' in page.read()
-        process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
-        assert process.stdout.read() == "Ctrl-C ends it.\n"
+def test_ctrl_c_ends_it(run, monkeypatch, capsys):
+    with contextlib.closing(server.listen("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    monkeypatch.setattr(server.secrets, "token_urlsafe", lambda size: "secret")
+    address = f"http://127.0.0.1:{port}/?token=secret"
+    found, ended = [], threading.Event()
+
+    def visit():
+        while not found and not ended.is_set():
+            with contextlib.suppress(OSError), urllib.request.urlopen(address) as page:
+                found.append(page.read())
+        if found:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    visitor = threading.Thread(target=visit)
+    visitor.start()
+    try:
+        main(["explore", run, "--port", str(port), "--browser", "false"])
+    finally:
+        ended.set()
+        visitor.join()
+    assert b'<h1 id="title">run</h1>' in found[0]
+    assert capsys.readouterr().out == f"The explorer is at {address}\nCtrl-C ends it.\n"

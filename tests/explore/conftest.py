@@ -71,9 +71,9 @@ def address(explorer):
     stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
-    """A headless Chromium."""
+    """A headless Chromium; not for longer, since no other event loop can run at the same time."""
     path = shutil.which("chromium") or shutil.which("google-chrome")
     if path is None:
         pytest.skip("there is no Chromium on this machine to drive the page in: install chromium")
