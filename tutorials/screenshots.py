@@ -43,7 +43,9 @@ def main() -> None:
             shots = {name: _shots(browser, address, name, scheme) for name in SIZES}
             for view in shots["desktop"]:
                 both = _beside(shots["desktop"][view], shots["phone"][view])
-                both.quantize(128).save(FOLDER / f"explorer-{view}-{scheme}.png", optimize=True)
+                both.quantize(256, Image.Quantize.MAXCOVERAGE).save(
+                    FOLDER / f"explorer-{view}-{scheme}.png", optimize=True
+                )
     server.should_exit = True
     serving.join()
     explorer.close()

@@ -53,6 +53,7 @@ function drawCurves() {
   if (curves.kept != null) {
     parts.push(`<path d="M${x(curves.kept).toFixed(1)} 12V${height - 40}" stroke="${colour("soft")}" stroke-dasharray="3 3"/>`);
   }
+  parts.push(`<rect x="${width - 236}" y="8" width="222" height="${20 * names.length + 4}" fill="${colour("ground")}"/>`);
   const strokes = { validation: colour("accent"), training: colour("soft") };
   names.forEach((name, i) => {
     const points = curves.lines[name]

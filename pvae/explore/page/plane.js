@@ -273,7 +273,8 @@ function resample(points, count) {
   return Array.from({ length: count }, (_, k) => {
     const at = (all * k) / (count - 1);
     let i = lengths.findIndex((length) => length >= at);
-    if (i <= 0) i = 1;
+    if (i < 0) i = points.length - 1; // by rounding
+    if (i === 0) i = 1;
     const t = (at - lengths[i - 1]) / (lengths[i] - lengths[i - 1] || 1);
     return [0, 1].map((j) => points[i - 1][j] + t * (points[i][j] - points[i - 1][j]));
   });
