@@ -43,9 +43,7 @@ def main() -> None:
             shots = {name: _shots(browser, address, name, scheme) for name in SIZES}
             for view in shots["desktop"]:
                 both = _beside(shots["desktop"][view], shots["phone"][view])
-                both.quantize(256, Image.Quantize.MAXCOVERAGE).save(
-                    FOLDER / f"explorer-{view}-{scheme}.png", optimize=True
-                )
+                _few_colours(both).save(FOLDER / f"explorer-{view}-{scheme}.png", optimize=True)
     server.should_exit = True
     serving.join()
     explorer.close()
@@ -104,6 +102,17 @@ def _take_oddest(page: Page) -> None:
     page.mouse.move(box["x"] + 0.8 * box["width"], box["y"] + 0.95 * box["height"], steps=8)
     page.mouse.up()
     page.wait_for_selector("#imputed-frames figure:nth-child(4)")
+
+
+def _few_colours(picture: Image.Image) -> Image.Image:
+    """The picture in 256 colours: 128 greys, for decoded images, and the most frequent others."""
+    counts = picture.getcolors(picture.width * picture.height) or []
+    found = [colour for _, colour in sorted(counts, reverse=True) if isinstance(colour, tuple)]
+    others = [colour for colour in found if max(colour) - min(colour) > 8][:128]
+    greys = [(value, value, value) for value in range(0, 256, 2)]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([value for colour in (*greys, *others) for value in colour])
+    return picture.quantize(palette=palette, dither=Image.Dither.NONE)
 
 
 def _beside(desktop: Image.Image, phone: Image.Image) -> Image.Image:

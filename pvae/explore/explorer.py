@@ -16,6 +16,7 @@ from pvae.data.dataset import Dataset
 from pvae.evaluation import impute, log_likelihood
 from pvae.evaluation.k_hat import UNRELIABLE
 from pvae.explore import planes
+from pvae.explore.description import abilities, labels_of, latents_of
 from pvae.explore.frames import Frames
 from pvae.explore.items import MOST, SAMPLES, Items, Scores, score
 from pvae.explore.spaces import Space
@@ -140,22 +141,10 @@ class Explorer:
 
     @cached_property
     def _can(self) -> dict[str, bool]:
-        """Whether log p(x) and imputation apply, by trying them on one datum."""
-        x, y = self.items.x[:1], None if self.items.y is None else self.items.y[:1]
-        mask = torch.ones(self.vae.event_shape, dtype=torch.bool)
-        attempts = {
-            "evidence": lambda: score(self.vae, x, y),
-            "impute": lambda: impute(self.vae, x, mask, y, num_samples=2, progress=False),
-        }
-        found = {}
-        for name, attempt in attempts.items():
-            try:
-                with self.lock:
-                    attempt()
-                found[name] = True
-            except ValueError:
-                found[name] = False
-        return found
+        """Whether log p(x) and imputation apply."""
+        items = self.items
+        with self.lock:
+            return abilities(self.vae, items)
 
     @cached_property
     def _prior(self) -> Tensor:
@@ -166,34 +155,15 @@ class Explorer:
     @cached_property
     def _latents(self) -> list[dict[str, Any]]:
         """The latents, those that vary most first, with the range of each slider."""
-        items, space = self.items, self.space
-        prior = self._prior
+        items, space, prior = self.items, self.space, self._prior
         with self.lock:
-            variance = items.variance(self.vae)
-        tails = torch.tensor([0.005, 0.995], dtype=prior.dtype)
-        bounds = torch.stack([v.to(prior).quantile(tails, dim=0) for v in (prior, items.mean)])
-        low, high = bounds[:, 0].amin(0), bounds[:, 1].amax(0)
-        if space.kind in ("sphere", "binary", "one-hot"):
-            low, high = torch.full_like(low, -1.0 if space.kind == "sphere" else 0.0), high * 0 + 1
-        return [
-            {
-                "index": i,
-                "name": f"z{i + 1}",
-                "variance": max(0.0, variance[i].item()),
-                "active": variance[i].item() > 0.01,
-                "low": low[i].item(),
-                "high": high[i].item(),
-            }
-            for i in variance.argsort(descending=True, stable=True).tolist()
-        ]
+            return latents_of(self.vae, items, space, prior)
 
     # Answers -------------------------------------------------------------------------------------
 
     def _model(self, request: Mapping[str, Any]) -> dict[str, Any]:
         items, vae = self.items, self.vae
-        labels = vae.labels
-        y = self._label(None)
-        known: dict[str, Any] = {
+        return {
             "title": self.title,
             "data": self.data.name,
             "parts": [type(part).__name__ for part in (vae.prior, vae.likelihood, vae.posterior)],
@@ -211,25 +181,11 @@ class Explorer:
                 "names": items.names,
                 "colours": colours(len(items.names)).tolist() if items.names else [],
             },
-            "labels": None,
+            "labels": labels_of(vae, self._label(None)),
             "can": self._can | {"draw": self.frames.pictures, "decode": True},
             "samples": {"evidence": EVIDENCE, "score": SAMPLES},
             "numbers": self.numbers,
         }
-        if self.frames.pictures:
-            edge = items.x.float()
-            border = torch.cat([edge[..., 0, :].flatten(), edge[..., -1, :].flatten()]).mean()
-            middle = (self.frames.low + self.frames.high) / 2
-            known["frames"]["paper"] = 1.0 if border.item() > middle else 0.0
-        if labels is not None and labels.classes is not None:
-            names = labels.names or ()
-            known["labels"] = {
-                "names": [*names, *map(str, range(len(names), labels.classes))],
-                "start": y,
-            }
-        elif labels is not None:
-            known["labels"] = {"names": None, "start": y}
-        return known
 
     @cached_property
     def _start(self) -> Tensor:

@@ -30,6 +30,7 @@ class Frames:
         pictures: whether the data are images of 1 or 3 channels.
         low: the value shown as black, or the bottom of the bars.
         high: the value shown as white, or the top of the bars.
+        paper: 1 if pictures are mostly white at their edges, and 0 if black, as a new one begins.
     """
 
     def __init__(self, vae: VAE, data: Dataset, x: Tensor) -> None:
@@ -38,6 +39,10 @@ class Frames:
         self.event_shape = tuple(vae.event_shape)
         self.pictures = len(self.event_shape) == 3 and self.event_shape[0] in (1, 3)
         self.low, self.high = picture_range(vae.likelihood, data.domain, data.value_range)
+        self.paper = 0.0
+        if self.pictures:
+            edges = torch.cat([x[..., 0, :].flatten(), x[..., -1, :].flatten()]).float().mean()
+            self.paper = float(edges.item() > (self.low + self.high) / 2)
         if not self.pictures and (self.low, self.high) != (0.0, 1.0):
             values = x.flatten()[: 2**20].double().cpu().numpy()
             low, high = np.quantile(values, [0.005, 0.995])
@@ -54,7 +59,7 @@ class Frames:
         }
         if self.pictures:
             channels, height, width = self.event_shape
-            known |= {"channels": channels, "height": height, "width": width}
+            known |= {"channels": channels, "height": height, "width": width, "paper": self.paper}
         return known
 
     def pack(self, x: Tensor, most: int | None = None) -> dict[str, Any]:
