@@ -1,6 +1,7 @@
 from . import data as data
 from . import distributions as distributions
 from . import evaluation as evaluation
+from . import explore as explore
 from . import inference as inference
 from . import likelihoods as likelihoods
 from . import networks as networks

@@ -21,7 +21,7 @@ builder
 inference plots
 evaluation
 training
-studies
+explore studies
 cli
 __main__
 """

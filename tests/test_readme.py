@@ -25,6 +25,7 @@ QUICK = {
     "train": ["--epochs", "1"],
     "evaluate": ["--items", "2", "--num_samples", "25", "--seconds", "0.5"],
     "score": ["--num_samples", "25"],
+    "explore": ["--out", "page.html"],  # else it would serve
     "compare": ["--epochs", "1", "--seeds", "1", "--items", "20", "--num_samples", "25"],
 }
 

@@ -2,6 +2,7 @@
 
 from pvae.cli.compare import compare
 from pvae.cli.evaluate import compress, evaluate, score
+from pvae.cli.explore import explore
 from pvae.cli.query import encode, interpolate, plot, reconstruct, sample
 from pvae.cli.reproduce import reproduce
 from pvae.cli.train import train
@@ -18,4 +19,5 @@ COMMANDS = (
     interpolate,
     encode,
     plot,
+    explore,
 )

@@ -14,6 +14,7 @@ PACKAGES = {
     "pvae.objectives": "Objectives",
     "pvae.evaluation": "Evaluation",
     "pvae.studies": "Studies",
+    "pvae.explore": "The explorer",
     "pvae.plots": "Plots",
     "pvae.inference": "Compiled SVI",
     "pvae.training": "Training",

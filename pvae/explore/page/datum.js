@@ -1,0 +1,482 @@
+// A datum in hand: one of the data, a picture file or a drawing, and what the model says of it.
+
+const PAGE = matchMedia("(max-width: 60rem)").matches ? 20 : 48; // data that the gallery shows at a time
+
+const gallery = { shown: PAGE, order: [], scores: null };
+
+function setUpDatum() {
+  const { can, items, frames } = model;
+  const own = can.draw ? " Or draw one, or drop a picture file." : "";
+  const odd = can.evidence
+    ? `The ${noun(2)} to which the model gives the least log p(x) come first: it finds them odd. `
+    : `This model has no density of its data, so that none is odder than another. `;
+  element("datum-lead").textContent =
+    `${odd}Choose one to see its reconstruction, its posterior${can.evidence ? " and its evidence" : ""}.${own}`;
+  element("order").parentElement.hidden = !can.evidence;
+  if (!can.evidence) element("order").value = "number";
+  element("order").addEventListener("change", () => showGallery.ask());
+  element("gallery-more").addEventListener("click", () => {
+    gallery.shown += PAGE;
+    showGallery.ask();
+  });
+  element("hand-move").addEventListener("click", () => {
+    moveTo(state.datum.info.z);
+    choose("latents");
+  });
+  element("hand-move").hidden = !can.decode;
+  element("own").hidden = !can.draw;
+  element("eraser").hidden = !can.impute;
+  if (!frames.pictures) {
+    document.querySelector(".pair-frames").classList.add("tall");
+    element("gallery").classList.add("wide");
+    element("imputed-frames").classList.add("tall");
+    element("hand-marks").textContent = "reconstruction; lines mark the datum";
+  }
+  if (can.draw) setUpPad();
+  if (can.impute) setUpEraser();
+  gallery.order = items.rows.map((_, i) => i);
+}
+
+// The gallery -----------------------------------------------------------------------------------
+
+let polling = false;
+
+/** Ask for scores until all are there. */
+async function pollScores() {
+  if (polling || !model.can.evidence) return;
+  polling = true;
+  let shown = 0;
+  try {
+    for (;;) {
+      const found = await source.ask("scores");
+      gallery.scores = found;
+      const done = found.log_prob.length;
+      const all = done === found.total;
+      element("scoring").textContent = all ? "" : `Scoring the ${noun(2)}: ${done} of ${found.total}`;
+      if (all || found.error || done > 2 * shown) {
+        shown = done;
+        showGallery.ask();
+        showNumbers();
+      }
+      if (found.error) say(found.error);
+      if (all || found.error) return;
+      await new Promise((done) => setTimeout(done, 400));
+    }
+  } catch (error) {
+    say(error.message);
+  } finally {
+    polling = false;
+  }
+}
+
+const showGallery = new Latest(async () => {
+  const by = element("order").value;
+  const known = gallery.scores?.log_prob ?? [];
+  const scored = known.length;
+  const order = model.items.rows.map((_, i) => i);
+  if (by !== "number") {
+    const sign = by === "odd" ? 1 : -1;
+    order.splice(scored);
+    order.sort((a, b) => sign * ((known[a] ?? -Infinity) - (known[b] ?? -Infinity)));
+  }
+  const some = order.slice(0, gallery.shown);
+  element("gallery-more").hidden = order.length <= some.length;
+  if (!some.length) return;
+  const holder = element("gallery");
+  for (let start = 0; start < some.length; start += 200) {
+    const part = some.slice(start, start + 200);
+    const { frames } = await source.ask("items", { rows: part });
+    if (start === 0) holder.replaceChildren();
+    part.forEach((item, i) => {
+      const canvas = make("canvas");
+      const bound = gallery.scores?.pareto_k[item] > 0.7 ? "≥ " : "";
+      const score = known[item] == null ? "" : `${bound}${number(known[item], 1)}`;
+      const button = make(
+        "button",
+        {
+          "aria-label": `${nameOf(item)}${score ? `, log p(x) ${score}` : ""}`,
+          "aria-pressed": String(state.datum?.spec.item === item),
+          title: nameOf(item),
+          "data-item": item,
+          onclick: () => takeItem(item),
+        },
+        canvas,
+        score || String(model.items.rows[item]),
+      );
+      holder.append(button);
+      showFrame(canvas, frames, i);
+    });
+  }
+});
+
+// In hand ---------------------------------------------------------------------------------------
+
+function takeItem(item) {
+  if (item == null) return;
+  choose("datum");
+  takeDatum.ask({ spec: { item }, title: nameOf(item) });
+  for (const button of element("gallery").children) {
+    button.setAttribute("aria-pressed", String(Number(button.dataset.item) === item));
+  }
+}
+
+function takePixels(frame, title) {
+  for (const button of element("gallery").children) button.setAttribute("aria-pressed", "false");
+  takeDatum.ask({ spec: { pixels: frame, ...given() }, title });
+}
+
+const takeDatum = new Latest(async ({ spec, title }) => {
+  const info = await source.ask("datum", { ...spec, ...planeSpec() });
+  say();
+  state.datum = { spec, title, info, evidence: null };
+  const name = element("hand-title");
+  name.textContent = title[0].toUpperCase() + title.slice(1);
+  element("hand-hint").hidden = true;
+  element("hand-body").hidden = false;
+  element("hand").classList.add("filled");
+  restore();
+  showHand();
+  drawPlane();
+  if (matchMedia("(max-width: 60rem)").matches) element("hand").scrollIntoView();
+  findEvidence.ask(state.datum);
+});
+
+const planeSpec = () => {
+  const { plane: name, first, second } = plane.kind ? planeRequest() : {};
+  return name ? { plane: name, ...(name === "pair" ? { first, second } : {}) } : {};
+};
+
+/** Where the datum lies on another plane. */
+const placeDatum = new Latest(async () => {
+  if (!state.datum) return;
+  const { point, ellipse } = await source.ask("datum", { ...state.datum.spec, ...planeSpec() });
+  Object.assign(state.datum.info, { point, ellipse });
+  drawPlane();
+});
+
+const findEvidence = new Latest(async (datum) => {
+  if (!model.can.evidence) return;
+  showNumbers();
+  const evidence = await source.ask("evidence", datum.spec);
+  if (state.datum !== datum) return;
+  datum.evidence = evidence;
+  showNumbers();
+});
+
+function showHand() {
+  const { info } = state.datum;
+  drawX();
+  const bars = model.frames.pictures ? {} : { marks: rowOf(withBytes(info.x), 0) };
+  showFrame(element("hand-again"), info.reconstruction, 0, bars);
+  showNumbers();
+  showPosterior();
+}
+
+const withBytes = (frames) => {
+  frames.bytes ??= fromBase64(frames.data);
+  return frames;
+};
+
+/** log p(x), how sure it is, and where it lies among the data. */
+function showNumbers() {
+  const datum = state.datum;
+  if (!datum) return;
+  const rows = [];
+  const evidence = datum.evidence;
+  const label = datum.spec.item != null && model.items.classes ? model.items.names[model.items.classes[datum.spec.item]] : null;
+  if (label != null) rows.push(["label", label]);
+  if (model.can.evidence && !evidence) rows.push(["log p(x)", "estimating …"]);
+  if (evidence) {
+    const { log_prob: value, standard_error: error, pareto_k: k, samples } = evidence;
+    const sure = error == null ? "" : ` ± ${number(error, error < 0.01 ? 3 : 2)}`;
+    rows.push(["log p(x)", `${evidence.reliable ? "" : "≥ "}${number(value)}${sure} nats`]);
+    const verdict = evidence.reliable
+      ? "reliable"
+      : make("span", { class: "warn" }, "above 0.7: a lower bound, its error unknown");
+    rows.push(["k-hat", make("span", {}, `${number(k)}, `, verdict)]);
+    rows.push(["by", `${samples.toLocaleString()} importance samples, effectively ${number(evidence.effective_sample_size, 0)}`]);
+    const scores = gallery.scores?.log_prob.filter((own) => own != null) ?? [];
+    const own = gallery.scores?.log_prob[datum.spec.item] ?? evidence.score_log_prob;
+    if (scores.length && own != null) {
+      const others = datum.spec.item == null ? scores.length : Math.max(1, scores.length - 1);
+      const share = (100 * scores.filter((other) => other > own).length) / others;
+      const words = share > 99 && share < 100 ? "more than 99" : share.toFixed(0);
+      rows.push(["odder than", `${words} % of ${others.toLocaleString()} ${datum.spec.item == null ? "" : "other "}${model.items.part} ${noun(2)}`]);
+      showHistogram(scores, own);
+    }
+  }
+  element("hand-numbers").replaceChildren(
+    ...rows.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]),
+  );
+}
+
+/** The anomaly scores −log p(x) of the data, and where the datum in hand is among them. */
+function showHistogram(scores, own) {
+  const canvas = element("hand-histogram");
+  canvas.hidden = false;
+  const { context, width, height } = fit(canvas);
+  const sorted = scores.map((value) => -value).sort((a, b) => a - b);
+  const low = sorted[0];
+  const high = Math.max(sorted.at(-1), low + 1e-6);
+  const bins = 32;
+  const counts = new Array(bins).fill(0);
+  for (const value of sorted) counts[Math.min(bins - 1, Math.floor((bins * (value - low)) / (high - low)))] += 1;
+  const most = Math.max(...counts);
+  const floor = height - 18;
+  const step = (width - 12) / bins;
+  context.fillStyle = colour("line");
+  counts.forEach((count, i) => {
+    const tall = ((floor - 8) * count) / most;
+    context.fillRect(6 + i * step, floor - tall, step - 1, tall);
+  });
+  const at = 6 + (width - 12) * Math.max(0, Math.min(1, (-own - low) / (high - low)));
+  context.fillStyle = colour("accent");
+  context.fillRect(at - 1.5, 2, 3, floor - 2);
+  context.fillStyle = colour("soft");
+  context.font = "12px system-ui, sans-serif";
+  context.fillText("typical", 6, height - 4);
+  context.textAlign = "right";
+  const beyond = -own > high ? "odd, and beyond all" : "odd";
+  context.fillText(beyond, width - 6, height - 4);
+  canvas.setAttribute("aria-label", `Anomaly scores of the data, from typical to odd; this one is ${number(-own)}`);
+}
+
+/** The posterior: on the plane, and as bars of its mean and two standard deviations. */
+function showPosterior() {
+  const { info } = state.datum;
+  const small = element("hand-plane");
+  small.hidden = !info.point || !plane.answer;
+  if (!small.hidden) {
+    const { context, width, height } = fit(small);
+    context.fillStyle = colour("frame");
+    context.fillRect(0, 0, width, height);
+    const box = boxOf(small, plane.answer, { left: 6, right: 6, top: 6, bottom: 6 });
+    drawPoints(context, box, plane.answer.points, false);
+    drawDatum(context, box, state.datum);
+  }
+  const canvas = element("hand-bars");
+  const rows = model.latents.filter((latent) => latent.active).slice(0, 24);
+  const some = rows.length ? rows : model.latents.slice(0, 24);
+  const each = 18;
+  const { context, width } = fit(canvas, (some.length * each + 6) / canvas.clientWidth);
+  const low = Math.min(...some.map(({ index, low }) => Math.min(low, info.mean[index] - 2 * info.stddev[index])));
+  const high = Math.max(...some.map(({ index, high }) => Math.max(high, info.mean[index] + 2 * info.stddev[index])));
+  const x = (value) => 44 + ((width - 52) * (value - low)) / (high - low);
+  context.font = "12px system-ui, sans-serif";
+  context.fillStyle = colour("line");
+  if (low < 0 && high > 0) context.fillRect(x(0), 0, 1, some.length * each);
+  some.forEach(({ name, index }, i) => {
+    const y = i * each + each / 2;
+    const [mean, sd] = [info.mean[index], info.stddev[index]];
+    context.fillStyle = colour("soft");
+    context.fillText(name, 4, y + 4);
+    context.fillStyle = colour("accent");
+    context.globalAlpha = 0.35;
+    context.fillRect(x(mean - 2 * sd), y - 4, Math.max(2, x(mean + 2 * sd) - x(mean - 2 * sd)), 8);
+    context.globalAlpha = 1;
+    context.fillRect(x(mean) - 1.5, y - 6, 3, 12);
+  });
+  const spoken = some.map(({ name, index }) => `${name} ${number(info.mean[index])} ± ${number(info.stddev[index])}`);
+  canvas.setAttribute("aria-label", `Posterior mean and standard deviation: ${spoken.join(", ")}`);
+  const beyond = model.latents.length - some.length;
+  const ellipse = info.ellipse ? " The ellipse is two standard deviations as well." : "";
+  element("hand-posterior").textContent =
+    `Mean and two standard deviations${beyond > 0 ? `; ${beyond} more latents are left out` : ""}.${ellipse}`;
+}
+
+// Your own --------------------------------------------------------------------------------------
+
+function setUpPad() {
+  const pad = element("pad");
+  const { width, height, channels, paper } = model.frames;
+  const scale = Math.max(1, Math.round(336 / Math.max(width, height)));
+  pad.width = width * scale;
+  pad.height = height * scale;
+  pad.style.aspectRatio = `${width} / ${height}`;
+  const context = pad.getContext("2d", { willReadFrequently: true });
+  const ground = paper > 0.5 ? "#ffffff" : "#000000";
+  element("ink").value = paper > 0.5 ? "#000000" : "#ffffff";
+  element("ink-label").hidden = channels === 1;
+  const clear = () => {
+    context.fillStyle = ground;
+    context.fillRect(0, 0, pad.width, pad.height);
+  };
+  clear();
+  let last = null;
+  const placed = (event) => {
+    const box = pad.getBoundingClientRect();
+    return [((event.clientX - box.left) / box.width) * pad.width, ((event.clientY - box.top) / box.height) * pad.height];
+  };
+  const stroke = (event) => {
+    const [x, y] = placed(event);
+    context.strokeStyle = element("ink").value;
+    context.lineCap = context.lineJoin = "round";
+    context.lineWidth = (Number(element("brush").value) / 3) * Math.max(pad.width, pad.height) * 0.09;
+    context.beginPath();
+    context.moveTo(...(last ?? [x, y]));
+    context.lineTo(x, y);
+    context.stroke();
+    last = [x, y];
+  };
+  pad.addEventListener("pointerdown", (event) => {
+    pad.setPointerCapture(event.pointerId);
+    last = null;
+    stroke(event);
+  });
+  pad.addEventListener("pointermove", (event) => {
+    if (last && event.buttons) stroke(event);
+  });
+  pad.addEventListener("pointerup", () => {
+    if (last) takePixels(shrink(pad), "your drawing");
+    last = null;
+  });
+  element("pad-clear").addEventListener("click", clear);
+  element("file").addEventListener("change", (event) => {
+    if (event.target.files[0]) readFile.ask(event.target.files[0]);
+    event.target.value = "";
+  });
+  element("invert").addEventListener("change", () => {
+    if (gallery.file) readFile.ask(gallery.file);
+  });
+  addEventListener("dragover", (event) => {
+    event.preventDefault();
+    document.body.classList.add("dropping");
+  });
+  addEventListener("dragleave", () => document.body.classList.remove("dropping"));
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    document.body.classList.remove("dropping");
+    const file = event.dataTransfer.files[0];
+    if (file) readFile.ask(file);
+  });
+}
+
+/** The drawing at the size of the data, as the bytes of one picture. */
+function shrink(pad) {
+  const { width, height, channels } = model.frames;
+  let from = pad;
+  while (from.width >= 2 * width) from = scaled(from, Math.max(width, from.width >> 1), Math.max(height, from.height >> 1));
+  const { data } = scaled(from, width, height).getContext("2d").getImageData(0, 0, width, height);
+  const bytes = new Uint8Array(width * height * channels);
+  for (let i = 0; i < width * height; i++) for (let c = 0; c < channels; c++) bytes[i * channels + c] = data[4 * i + c];
+  return toBase64(bytes);
+}
+
+function scaled(from, width, height) {
+  const to = make("canvas", { width, height });
+  const context = to.getContext("2d");
+  context.imageSmoothingQuality = "high";
+  context.drawImage(from, 0, 0, width, height);
+  return to;
+}
+
+const readFile = new Latest(async (file) => {
+  choose("datum");
+  if (file.size > 20 * 2 ** 20) throw new Error("The file is larger than 20 MiB: choose a smaller picture.");
+  const { frame } = await source.send("picture", file);
+  gallery.file = file;
+  let { data } = frame;
+  if (element("invert").checked) data = toBase64(fromBase64(data).map((byte) => 255 - byte));
+  takePixels(data, file.name);
+});
+
+// The eraser ------------------------------------------------------------------------------------
+
+const eraser = { on: false, mask: null };
+
+function setUpEraser() {
+  const canvas = element("hand-x");
+  const wipe = (event) => {
+    const { pictures, width, height, size } = model.frames;
+    const box = canvas.getBoundingClientRect();
+    const [x, y] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+    if (pictures) {
+      const radius = Math.max(width, height) / 14 + 0.5;
+      for (let i = 0; i < eraser.mask.length; i++) {
+        const [column, row] = [(i % width) + 0.5, Math.floor(i / width) + 0.5];
+        if (Math.hypot(column - x * width, row - y * height) <= radius) eraser.mask[i] = 1;
+      }
+    } else {
+      const i = Math.floor(x * size);
+      if (i >= 0 && i < size) eraser.mask[i] = 1;
+    }
+    element("impute").disabled = element("restore").disabled = false;
+    drawX();
+  };
+  canvas.addEventListener("pointerdown", (event) => {
+    if (!eraser.on) return;
+    canvas.setPointerCapture(event.pointerId);
+    wipe(event);
+  });
+  canvas.addEventListener("pointermove", (event) => {
+    if (eraser.on && event.buttons) wipe(event);
+  });
+  canvas.addEventListener("pointerup", () => {
+    if (eraser.on && eraser.mask.some(Boolean)) fillIn.ask();
+  });
+  element("erase").addEventListener("click", () => {
+    eraser.on = !eraser.on;
+    element("erase").setAttribute("aria-pressed", String(eraser.on));
+    canvas.classList.toggle("erasing", eraser.on);
+    if (!eraser.on || eraser.mask.some(Boolean)) return;
+    element("erase-hint").textContent = "Wipe over the datum above; with a keyboard, press Impute to wipe out its right half.";
+    element("impute").disabled = false;
+  });
+  element("impute").addEventListener("click", () => {
+    if (!eraser.mask.some(Boolean)) {
+      const { pictures, width, size } = model.frames;
+      const columns = pictures ? width : size;
+      eraser.mask.forEach((_, i) => (eraser.mask[i] = Number(i % columns >= columns / 2)));
+      element("restore").disabled = false;
+      drawX();
+    }
+    fillIn.ask();
+  });
+  element("restore").addEventListener("click", restore);
+}
+
+function restore() {
+  const { pictures, width, height, size } = model.frames;
+  eraser.mask = new Uint8Array(pictures ? width * height : size);
+  element("imputed").hidden = true;
+  element("restore").disabled = true;
+  element("impute").disabled = !eraser.on;
+  if (state.datum) drawX();
+}
+
+/** The datum in hand, without what is wiped out. */
+function drawX() {
+  const canvas = element("hand-x");
+  showFrame(canvas, withBytes(state.datum.info.x), 0, { wiped: eraser.mask });
+  if (!model.frames.pictures || !eraser.mask) return;
+  const { width, height } = model.frames;
+  const context = canvas.getContext("2d");
+  const [w, h] = [canvas.clientWidth / width, canvas.clientHeight / height];
+  eraser.mask.forEach((wiped, i) => {
+    if (!wiped) return;
+    const [column, row] = [i % width, Math.floor(i / width)];
+    context.fillStyle = (column + row) % 2 ? "#8b96a5" : "#a9b3c0";
+    context.fillRect(column * w, row * h, w + 0.5, h + 0.5);
+  });
+}
+
+const fillIn = new Latest(async () => {
+  const datum = state.datum;
+  const answer = await source.ask("impute", { ...datum.spec, mask: toBase64(eraser.mask) });
+  if (state.datum !== datum) return;
+  say();
+  element("imputed").hidden = false;
+  const holder = element("imputed-frames");
+  holder.replaceChildren();
+  const figure = (frames, i, caption) => {
+    const canvas = make("canvas", { role: "img", "aria-label": caption });
+    holder.append(make("figure", {}, canvas, make("figcaption", {}, caption)));
+    showFrame(canvas, frames, i);
+  };
+  figure(answer.mean, 0, "expected");
+  for (let i = 0; i < answer.draws.count; i++) figure(answer.draws, i, `draw ${i + 1}`);
+  const size = number(answer.effective_sample_size, 0);
+  const few = answer.effective_sample_size < 10 ? ", too few to trust" : "";
+  element("imputed-text").textContent =
+    `E[x_missing | x_observed], and draws that show how uncertain it is; effectively ${size} samples of the posterior${few}. log p of what is left: ${number(answer.log_prob)} nats.`;
+});

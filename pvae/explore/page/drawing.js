@@ -1,0 +1,159 @@
+// Drawing: frames of data as pictures or bars, sharp on any screen and in both colour schemes.
+
+const element = (id) => document.getElementById(id);
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const shades = new Map();
+dark.addEventListener("change", () => shades.clear());
+
+/** A colour of the style sheet. */
+function colour(name) {
+  if (!shades.has(name)) {
+    shades.set(name, getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim());
+  }
+  return shades.get(name);
+}
+
+const number = (value, digits = 2) =>
+  value == null ? "unknown" : value.toFixed(digits).replace("-", "−").replace(/^−(0\.?0*)$/, "$1");
+
+/** Make an element with attributes and children. */
+function make(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else if (value === true) made.setAttribute(name, "");
+    else if (value !== false && value != null) made.setAttribute(name, value);
+  }
+  made.append(...children);
+  return made;
+}
+
+/** Fit the pixels of a canvas to its size on the screen; returns its context, in CSS pixels. */
+function fit(canvas, ratio) {
+  const width = canvas.clientWidth || canvas.width;
+  const height = ratio ? Math.max(1, Math.round(width * ratio)) : canvas.clientHeight;
+  const scale = devicePixelRatio || 1;
+  if (ratio) canvas.style.height = `${height}px`;
+  canvas.width = Math.round(width * scale);
+  canvas.height = Math.round(height * scale);
+  const context = canvas.getContext("2d");
+  context.scale(scale, scale);
+  return { context, width, height };
+}
+
+/** How high a frame is for its width. */
+function ratioOf() {
+  const { pictures, width, height } = model.frames;
+  return pictures ? height / width : 0.6;
+}
+
+/** Draw one frame of a batch into a box. */
+function drawFrame(context, frames, index, x, y, width, height, options = {}) {
+  frames.bytes ??= fromBase64(frames.data);
+  if (frames.channels) drawPicture(context, frames, index, x, y, width, height);
+  else drawBars(context, rowOf(frames, index), x, y, width, height, options);
+}
+
+const workbench = document.createElement("canvas");
+
+function drawPicture(context, frames, index, x, y, width, height) {
+  const { channels: c, height: rows, width: columns, bytes } = frames;
+  const image = new ImageData(columns, rows);
+  const start = index * rows * columns * c;
+  for (let i = 0, n = rows * columns; i < n; i++) {
+    for (let j = 0; j < 3; j++) image.data[4 * i + j] = bytes[start + i * c + (c === 3 ? j : 0)];
+    image.data[4 * i + 3] = 255;
+  }
+  workbench.width = columns;
+  workbench.height = rows;
+  workbench.getContext("2d").putImageData(image, 0, 0);
+  context.imageSmoothingEnabled = width < columns;
+  context.drawImage(workbench, x, y, width, height);
+}
+
+function rowOf(frames, index) {
+  frames.floats ??= new Float32Array(frames.bytes.buffer, frames.bytes.byteOffset, frames.bytes.length / 4);
+  return frames.floats.subarray(index * frames.size, (index + 1) * frames.size);
+}
+
+/** Where a value lies between the bottom and the top of the bars. */
+function heightOf(value) {
+  const { low, high, log } = model.frames;
+  const scale = log ? (v) => Math.log1p(Math.max(0, v)) : (v) => v;
+  return Math.max(0, Math.min(1, (scale(value) - scale(low)) / (scale(high) - scale(low))));
+}
+
+/** Bars from zero; others, if given, are drawn as marks on the same scale. */
+function drawBars(context, values, x, y, width, height, { marks, wiped } = {}) {
+  const zero = y + height * (1 - heightOf(0));
+  context.fillStyle = colour("frame");
+  context.fillRect(x, y, width, height);
+  const step = width / values.length;
+  const bar = step > 3 ? step * 0.8 : step;
+  for (let i = 0; i < values.length; i++) {
+    const left = x + i * step + (step - bar) / 2;
+    if (wiped?.[i]) {
+      context.fillStyle = colour("line");
+      context.fillRect(left, y, bar, height);
+      continue;
+    }
+    const top = y + height * (1 - heightOf(values[i]));
+    context.fillStyle = colour("accent");
+    context.fillRect(left, Math.min(top, zero), bar, Math.max(1, Math.abs(zero - top)));
+    if (marks) {
+      context.fillStyle = colour("ink");
+      context.fillRect(left, y + (height - 2) * (1 - heightOf(marks[i])), bar, 2);
+    }
+  }
+  context.fillStyle = colour("soft");
+  context.fillRect(x, Math.min(zero, y + height - 1), width, 1);
+}
+
+/** Show one frame on a canvas of its own. */
+function showFrame(canvas, frames, index = 0, options = {}) {
+  canvas.shown = { frames, index, options };
+  const { context, width, height } = fit(canvas, ratioOf());
+  drawFrame(context, frames, index, 0, 0, width, height, options);
+}
+
+/** Show several frames side by side on one canvas. */
+function showStrip(canvas, frames, numbers) {
+  const { width, height } = model.frames.pictures ? model.frames : { width: 5, height: 3 };
+  const { context, width: all } = fit(canvas, height / (width * numbers.length));
+  const each = all / numbers.length;
+  numbers.forEach((n, i) => {
+    const left = Math.round(i * each);
+    const right = Math.round((i + 1) * each);
+    drawFrame(context, frames, n, left, 0, right - left - 1, (each * height) / width);
+  });
+}
+
+/** The colour of a class, light enough to be seen on a dark ground. */
+function colourOf(label) {
+  const found = label == null ? colour("accent") : model.items.colours[label];
+  if (!dark.matches) return found;
+  return { "#000000": "#f2f2f2", "#332288": "#8f7ff0", "#661100": "#c96a55", "#0072B2": "#1e80d0" }[found] ?? found;
+}
+
+const noun = (n = 1) => `${model.frames.pictures ? "image" : "item"}${n === 1 ? "" : "s"}`;
+
+/** The name of an item: its part and number, and its class. */
+function nameOf(item) {
+  const { part, rows, classes, names } = model.items;
+  const known = classes ? ` · ${names[classes[item]]}` : "";
+  return `${part} ${noun()} ${rows[item]}${known}`;
+}
+
+/** Say something to the reader; an error stays until it is closed or something succeeds. */
+function say(sentence) {
+  element("message").hidden = !sentence;
+  element("message").firstElementChild.textContent = sentence ?? "";
+}
+
+let speaking;
+
+/** Tell a screen reader, once things are quiet. */
+function tell(sentence) {
+  clearTimeout(speaking);
+  speaking = setTimeout(() => (element("live").textContent = sentence), 500);
+}
