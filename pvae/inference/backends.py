@@ -11,6 +11,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, fx
 
+from pvae.inference.substitution import substitute
+
 Backend = Literal["inductor", "graph"]
 
 # Random numbers are drawn by torch's own operators and, since some versions reorder these, in the
@@ -40,7 +42,8 @@ def compile_graph(
     """Compile a graph to a function of tensors like the given ones.
 
     Random numbers are drawn by torch's own operators in the graph's order, so that a seed gives the
-    noise that it gives the eager program.
+    noise that it gives the eager program. Inductor gets functions such as ``lgamma``, in float32 on
+    a CPU, as arithmetic that it vectorizes.
 
     Args:
         module: the graph.
@@ -55,7 +58,8 @@ def compile_graph(
             from torch import _inductor
 
             inputs: list[Any] = [tensor.detach() for tensor in tensors]
-            return _inductor.compile(module, inputs, options=_OPTIONS | dict(options or {}))
+            fast = substitute(module)
+            return _inductor.compile(fast, inputs, options=_OPTIONS | dict(options or {}))
     except Exception as error:
         said = " ".join(str(error).split())
         warnings.warn(

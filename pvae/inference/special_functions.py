@@ -1,9 +1,9 @@
 """Elementary and special functions in float32 by arithmetic that compilers vectorize.
 
-Inductor computes some functions on a CPU one element at a time (digamma, erfcx), or by libraries with
-more digits than it keeps. These forms use arithmetic, ``exp`` and the bits of a float. Coefficients
-are minimax fits of the relative error, in float64, whose own errors are below 2e-8; the errors of the
-functions are tested against float64 over the whole range.
+On a CPU, Inductor computes some functions one element at a time (digamma, erfcx), and others by a
+library that carries more digits than it returns. These forms use arithmetic, ``exp`` and the bits
+of a float. Their coefficients are minimax fits in float64, with relative errors below 4e-8. The
+errors of the functions are tested against float64 over the whole range.
 """
 
 import math
@@ -64,7 +64,7 @@ def _reduced(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _log_of(k: Tensor, f: Tensor, more: Tensor | float = 0.0) -> Tensor:
-    """log(2^k (1 + f)) + more, where more is small."""
+    """log(2^k (1 + f)) + more, for more that is small."""
     s = f / (f + 2)
     w = s * s
     half = 0.5 * f * f
@@ -140,7 +140,8 @@ def xlogy(x: Tensor, y: Tensor) -> Tensor:
 
 def binary_cross_entropy_with_logits(x: Tensor, y: Tensor) -> Tensor:
     """-log p(y) of a Bernoulli with logits x; relative error 3e-7."""
-    return (1 - y) * x - logsigmoid(x)
+    size = x.abs()
+    return size * torch.where(x > 0, 1 - y, y) + _log1p_unit((-size).exp())
 
 
 def _to_whole(y: Tensor) -> Tensor:
@@ -154,7 +155,7 @@ def _sine_pi(r: Tensor) -> Tensor:
 
 
 def lgamma(x: Tensor) -> Tensor:
-    """log of the absolute gamma function; error 6e-7 relative to it, or absolute where it is < 1."""
+    """log |gamma(x)|; relative error 6e-7, for x < 0 relative to at least 1, with error 2e-6."""
     y = x.abs()
     log_y = _log_positive(y)
     t = torch.where(y < 0.5, y + 1, y)
@@ -164,16 +165,16 @@ def lgamma(x: Tensor) -> Tensor:
     rest = z * _polynomial(z * z, _STIRLING) + (0.5 * math.log(2 * math.pi) - 0.5)
     of_t = torch.where(t < 3.5, near, (y - 0.5) * (log_y - 1) + rest)
     positive = torch.where(y < 0.5, of_t - log_y, of_t)
-    # The other factor of gamma(y) gamma(-y) is y sin(pi y) / pi, with two factors y where y is small.
+    # |gamma(y) gamma(-y)| = pi / (y sin(pi y)); for small y, of_t and sine lack a factor of y.
     r = _to_whole(y).abs()
     sine = torch.where(y < 0.5, 1.0, r) * _polynomial(r * r, _SINE_PI)
-    negative = math.log(math.pi) - log_y - of_t - _log_positive(sine)
+    negative = math.log(math.pi) - log_y - of_t - _log_of(*_reduced(sine))
     negative = torch.where((r == 0) & (y > 0), math.inf, negative)
     return torch.where(x < 0, negative, positive)
 
 
 def digamma(x: Tensor) -> Tensor:
-    """The derivative of lgamma; error 1e-6 relative to it, or absolute where it is < 1."""
+    """The derivative of lgamma; errors as of lgamma."""
     y = x.abs()
     t = torch.where(y < 1, y + 1, y)
     s = t.clamp_max(4.0)
@@ -216,10 +217,10 @@ def _erfcx_positive(y: Tensor) -> Tensor:
     return _polynomial((bounded - 3) / (bounded + 3), _ERFCX) / (y + 0.5)
 
 
-def _exp_square(y: Tensor, sign: float) -> Tensor:
-    """exp(sign y^2), without the error that rounding of the square would be multiplied to."""
+def _exp_square(y: Tensor, factor: float) -> Tensor:
+    """exp(factor y^2), without the error that rounding of the square would be multiplied to."""
     high = (y.view(torch.int32) & -4096).view(torch.float32)  # 12 digits: its square is exact
-    return (sign * (high * high)).exp() * (sign * ((y - high) * (y + high))).exp()
+    return (factor * (high * high)).exp() * (factor * ((y - high) * (y + high))).exp()
 
 
 def erfc(x: Tensor) -> Tensor:
@@ -238,8 +239,8 @@ def erfcx(x: Tensor) -> Tensor:
 
 def log_ndtr(x: Tensor) -> Tensor:
     """log of the standard normal distribution function; relative error 1e-6."""
-    y = x.abs() * math.sqrt(0.5)
-    scaled = 0.5 * _erfcx_positive(y)
-    upper = _exp_square(y.clamp_max(11.0), -1.0) * scaled  # the probability beyond |x|
+    y = x.abs()
+    scaled = 0.5 * _erfcx_positive(y * math.sqrt(0.5))
+    upper = _exp_square(y.clamp_max(15.0), -0.5) * scaled  # the probability beyond |x|
     tail = _log_positive(scaled) - 0.5 * x * x
     return torch.where(x < -1, tail, log1p(-torch.where(x < 0, 1 - upper, upper)))

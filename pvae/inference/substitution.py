@@ -18,9 +18,7 @@ def _softplus(x: Tensor, beta: float = 1, threshold: float = 20) -> Tensor | Non
     return special.softplus(x) if beta == 1 else special.softplus(x * beta) / beta
 
 
-def _softplus_backward(
-    gradient: Tensor, x: Tensor, beta: float, threshold: float
-) -> Tensor | None:
+def _softplus_backward(gradient: Tensor, x: Tensor, beta: float, threshold: float) -> Tensor | None:
     if threshold < _EXACT_FROM:
         return None
     return gradient * special.sigmoid(x if beta == 1 else x * beta)
