@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, fx
 
-from pvae.inference.substitution import substitute
+from pvae.inference.substitution import has_long_forms, substitute
 
 Backend = Literal["inductor", "graph"]
 
@@ -21,6 +21,10 @@ _OPTIONS = {"fallback_random": True, "reorder_for_peak_memory": False}
 if torch.__version__ < "2.7":
     # Before, its cache of graphs asks for a context that only torch.compile enters.
     _OPTIONS["fx_graph_cache"] = False
+
+# Inductor repeats a value that is used twice in both places, up to this many operations. By default
+# these are 30: a form such as that of lgamma then takes a minute to compile, instead of 2 s.
+_LONG_FORMS = {"realize_opcount_threshold": 8}
 
 
 def best_backend(device: torch.device) -> Backend:
@@ -58,8 +62,10 @@ def compile_graph(
             from torch import _inductor
 
             inputs: list[Any] = [tensor.detach() for tensor in tensors]
-            fast = substitute(module)
-            return _inductor.compile(fast, inputs, options=_OPTIONS | dict(options or {}))
+            chosen = (
+                _OPTIONS | (_LONG_FORMS if has_long_forms(module) else {}) | dict(options or {})
+            )
+            return _inductor.compile(substitute(module), inputs, options=chosen)
     except Exception as error:
         said = " ".join(str(error).split())
         warnings.warn(

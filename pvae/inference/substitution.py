@@ -74,6 +74,17 @@ FORMS: dict[Any, Callable[..., Any]] = {
 }
 """The forms by operator. A form returns ``None`` for arguments that it is not for."""
 
+LONG = {
+    _aten.digamma.default,
+    _aten.lgamma.default,
+    _aten.polygamma.default,
+    _aten.special_erfc.default,
+    _aten.erfc.default,
+    _aten.special_erfcx.default,
+    _aten.special_log_ndtr.default,
+}
+"""The operators whose forms are long."""
+
 
 class _Substitution(fx.Transformer):
     node: fx.Node
@@ -95,6 +106,11 @@ class _Substitution(fx.Transformer):
 def substitute(module: fx.GraphModule) -> fx.GraphModule:
     """Return the graph with the functions that have a form for float32 on a CPU replaced by it."""
     return _Substitution(module).transform()
+
+
+def has_long_forms(module: fx.GraphModule) -> bool:
+    """Whether a graph has operators that long forms are substituted for."""
+    return any(node.target in LONG and _vectorizes(node) for node in module.graph.nodes)
 
 
 def _vectorizes(node: fx.Node) -> bool:

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch.distributions import Beta, NegativeBinomial
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from pvae.inference.substitution import FORMS, substitute
+from pvae.inference.substitution import FORMS, LONG, has_long_forms, substitute
 
 
 def traced(function, *tensors):
@@ -91,3 +91,11 @@ def test_operators_that_write_stay_in_their_order():
     x = torch.rand(5)
     for one, two in zip(run(x), substitute(traced(run, x))(x), strict=True):
         torch.testing.assert_close(one, two)
+
+
+def test_long_forms_are_told_from_others():
+    assert LONG < FORMS.keys()
+    x = torch.rand(3)
+    assert has_long_forms(traced(torch.lgamma, x))
+    assert not has_long_forms(traced(torch.lgamma, x.double()))
+    assert not has_long_forms(traced(torch.log, x))
