@@ -11,6 +11,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, fx
 
+from pvae.inference.substitution import has_long_forms, substitute
+
 Backend = Literal["inductor", "graph"]
 
 # Random numbers are drawn by torch's own operators and, since some versions reorder these, in the
@@ -19,6 +21,10 @@ _OPTIONS = {"fallback_random": True, "reorder_for_peak_memory": False}
 if torch.__version__ < "2.7":
     # Before, its cache of graphs asks for a context that only torch.compile enters.
     _OPTIONS["fx_graph_cache"] = False
+
+# Inductor repeats a value that is used twice in both places, up to this many operations. By default
+# these are 30: a form such as that of lgamma then takes a minute to compile, instead of 2 s.
+_LONG_FORMS = {"realize_opcount_threshold": 8}
 
 
 def best_backend(device: torch.device) -> Backend:
@@ -40,7 +46,8 @@ def compile_graph(
     """Compile a graph to a function of tensors like the given ones.
 
     Random numbers are drawn by torch's own operators in the graph's order, so that a seed gives the
-    noise that it gives the eager program.
+    noise that it gives the eager program. Inductor gets functions such as ``lgamma``, in float32 on
+    a CPU, as arithmetic that it vectorizes.
 
     Args:
         module: the graph.
@@ -55,7 +62,10 @@ def compile_graph(
             from torch import _inductor
 
             inputs: list[Any] = [tensor.detach() for tensor in tensors]
-            return _inductor.compile(module, inputs, options=_OPTIONS | dict(options or {}))
+            chosen = (
+                _OPTIONS | (_LONG_FORMS if has_long_forms(module) else {}) | dict(options or {})
+            )
+            return _inductor.compile(substitute(module), inputs, options=chosen)
     except Exception as error:
         said = " ".join(str(error).split())
         warnings.warn(
