@@ -21,6 +21,7 @@ from pvae.evaluation.batching import (
 )
 from pvae.evaluation.importance import effective_sample_size, log_mean, standard_error
 from pvae.evaluation.results import FEW_CHAINS, LOWER_BOUND, described, interval
+from pvae.evaluation.trajectory import Point, Rows, Trajectories, point
 from pvae.evaluation.unconstrained import latents
 from pvae.seeds import seeded
 from pvae.vae import VAE
@@ -245,28 +246,11 @@ def bidirectional(
     return Bidirectional(*map(torch.cat, zip(*found, strict=True)))
 
 
-class Point(NamedTuple):
-    """The position of the chains, with the two log-densities there and their gradients."""
-
-    u: Tensor
-    log_prior: Tensor
-    log_likelihood: Tensor
-    prior_gradient: Tensor
-    likelihood_gradient: Tensor
-
-    def log_prob(self, beta: float) -> Tensor:
-        """The log-density at an inverse temperature."""
-        return self.log_prior + beta * self.log_likelihood
-
-    def gradient(self, beta: float) -> Tensor:
-        """Its gradient."""
-        return self.prior_gradient + beta * self.likelihood_gradient
-
-
 class Path:
     """The distributions between prior and posterior of some data, with their transitions.
 
-    Chains are u of shape (chains, n, dim). `like` are the data whose totals are observed.
+    Chains are u of shape (chains, n, dim). `like` are the data whose totals are observed;
+    `trajectories` are compiled for this VAE, if that pays off.
     """
 
     def __init__(
@@ -277,8 +261,11 @@ class Path:
         like: Tensor | None,
         num_steps: int,
         num_leapfrog: int,
+        trajectories: Trajectories | None = None,
     ) -> None:
         self.vae, self.x, self.y, self.like = vae, x, y, like
+        self.trajectories = trajectories or Trajectories(vae)
+        self._rows: dict[int, Rows | None] = {}
         self.base = latents(vae, y)
         self.num_leapfrog = num_leapfrog
         s = torch.linspace(-STEEPNESS, STEEPNESS, num_steps + 1, dtype=torch.float64).sigmoid()
@@ -315,11 +302,7 @@ class Path:
         """Make a Hamiltonian Monte Carlo transition (Neal 2011); return its acceptance rate too."""
         beta, step = self.betas[t], self.steps[t].unsqueeze(-1)
         start = torch.randn_like(here.u)
-        momentum, there = start + step / 2 * here.gradient(beta), here
-        for i in range(self.num_leapfrog):
-            there = self.point(there.u + step * momentum)
-            half = 2 if i == self.num_leapfrog - 1 else 1
-            momentum = momentum + step / half * there.gradient(beta)
+        there, momentum = self._follow(here.u, start + step / 2 * here.gradient(beta), step, beta)
         kinetic = (start.square() - momentum.square()).sum(-1) / 2
         gain = there.log_prob(beta) - here.log_prob(beta) + kinetic
         acceptance = gain.nan_to_num(nan=-math.inf, neginf=-math.inf).exp().clamp(max=1)
@@ -331,18 +314,32 @@ class Path:
         ]
         return Point(*chosen), acceptance
 
+    def _follow(
+        self, u: Tensor, momentum: Tensor, step: Tensor, beta: float
+    ) -> tuple[Point, Tensor]:
+        """Follow trajectories from a momentum after its first half step; return their ends."""
+        chains, observed = len(u), self.like is not None
+        if chains not in self._rows:
+            self._rows[chains] = self.trajectories.rows(
+                self.x, self.y, observed, chains, self.base.dim
+            )
+        rows = self._rows[chains]
+        if rows is not None:
+            return self.trajectories(rows, observed, u, momentum, step, beta, self.num_leapfrog)
+        for i in range(self.num_leapfrog):
+            there = self.point(u + step * momentum)
+            half = 2 if i == self.num_leapfrog - 1 else 1
+            momentum = momentum + step / half * there.gradient(beta)
+            u = there.u
+        return there, momentum
+
     def point(self, u: Tensor) -> Point:
         """Score u."""
-        with torch.enable_grad():
-            u = u.detach().requires_grad_()
-            prior = self.base.log_prob(u)
-            p = self.vae.decode(self.base.z(u), self.y, like=self.like)
-            likelihood = p.log_prob(self.x)
-            gradients = [torch.autograd.grad(f.sum(), u)[0] for f in (prior, likelihood)]
-        # Where a density overflows, the weight is zero and the trajectory continues straight.
-        likelihood = likelihood.detach().nan_to_num(nan=-math.inf, neginf=-math.inf)
-        gradients = [g.nan_to_num(0.0, 0.0, 0.0) for g in gradients]
-        return Point(u.detach(), prior.detach(), likelihood, *gradients)
+
+        def log_likelihood(z: Tensor) -> Tensor:
+            return self.vae.decode(z, self.y, like=self.like).log_prob(self.x)
+
+        return point(self.base, log_likelihood, u)
 
 
 def _check_sizes(num_chains: int, num_steps: int, num_leapfrog: int) -> None:

@@ -27,7 +27,7 @@ REPAID = 3 * 10**10
 
 # For code that Python threads run in parallel: it has no threads of its own, and its C++ wrapper
 # releases the GIL.
-_SIDE_BY_SIDE = {"cpp.threads": 1, "cpp_wrapper": True}
+ON_A_THREAD = {"cpp.threads": 1, "cpp_wrapper": True}
 
 # Portions queued for each thread, so that none is idle while the main thread scores its own.
 _WAITING = 4
@@ -136,7 +136,7 @@ class Scorer:
         others = self.abreast - 1
         waiting: set[Future] = set()
         threads = torch.get_num_threads()
-        pool = ThreadPoolExecutor(others, initializer=_compute_alone)
+        pool = ThreadPoolExecutor(others, initializer=compute_alone)
         try:
             for given in arguments:
                 done = {future for future in waiting if future.done()}
@@ -179,9 +179,9 @@ class Scorer:
             return
         tensors = [*parameters, *inputs, *graph.live]
         module = _in_cheaper_operators(graph.module, tensors)
-        if _draws(module):  # the order of draws in threads would be random
+        if draws(module):  # the order of draws in threads would be random
             self.abreast = 1
-        options = _SIDE_BY_SIDE if self.abreast > 1 else {}
+        options = ON_A_THREAD if self.abreast > 1 else {}
         run = compile_graph(module, tensors, "inductor", options)
         self._compiled = lambda *given: run(*parameters, *given, *graph.live)[0]
         self._compiled_for = _kind(density, inputs)
@@ -191,13 +191,13 @@ def _kind(density: Density, tensors: Sequence[Tensor]) -> tuple:
     return density, *((t.shape, t.dtype) for t in tensors)
 
 
-def _draws(module: fx.GraphModule) -> bool:
+def draws(module: fx.GraphModule) -> bool:
     """Whether a graph draws random numbers, as the bound of a hierarchical prior does."""
     tags = (getattr(node.target, "tags", ()) for node in module.graph.nodes)
     return any(torch.Tag.nondeterministic_seeded in tag for tag in tags)
 
 
-def _compute_alone() -> None:
+def compute_alone() -> None:
     """Limit a new thread to itself, without a thread pool of its own."""
     torch.get_num_threads()  # initializes the setting from the process, if it was not set
     torch.set_num_threads(1)
