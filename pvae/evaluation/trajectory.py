@@ -4,13 +4,19 @@ import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from pvae.evaluation.batching import floats_per_row
-from pvae.evaluation.scoring import ON_A_THREAD, REPAID, compute_alone, draws
+from pvae.evaluation.scoring import (
+    ON_A_THREAD,
+    REPAID,
+    compute_alone,
+    draws,
+    in_cheaper_operators,
+)
 from pvae.evaluation.unconstrained import Latents, latents_of
 from pvae.inference.backends import best_backend, compile_graph
 from pvae.inference.passes import erase_unused, hoist
@@ -230,7 +236,8 @@ class Trajectories:
 
         parameters = list(self.vae.parameters())
         graph = trace(call, step, step, parameters, inputs, lambda t: (tuple(t), {}), scale=None)
-        module = graph.module
+        found = [*parameters, *inputs, *graph.live]
+        module = in_cheaper_operators(graph.module, found, _CHEAPER)
         erase_unused(module)
         if draws(module):
             raise Untraceable("it draws random numbers, whose order would be another")
@@ -243,6 +250,14 @@ class Trajectories:
         return _Step(compile_graph(module, tensors, "inductor", options), before, graph.live)
 
 
+def _log_sigmoid_backward(gradient: Tensor, x: Tensor, buffer: Tensor) -> Tensor:
+    # Inductor's own version selects whole numbers, which takes longer than all else.
+    return gradient * torch.sigmoid(-x)
+
+
+_CHEAPER: dict[Any, Callable[..., Any]] = {
+    torch.ops.aten.log_sigmoid_backward.default: _log_sigmoid_backward
+}
 _MOVING = ("u", "momentum", "step", "beta")  # the inputs that differ from step to step
 
 
