@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
 from pvae.evaluation.batching import floats_per_row
 from pvae.evaluation.scoring import (
@@ -238,6 +238,7 @@ class Trajectories:
         graph = trace(call, step, step, parameters, inputs, lambda t: (tuple(t), {}), scale=None)
         found = [*parameters, *inputs, *graph.live]
         module = in_cheaper_operators(graph.module, found, _CHEAPER)
+        _skip_logarithms(module)
         erase_unused(module)
         if draws(module):
             raise Untraceable("it draws random numbers, whose order would be another")
@@ -253,6 +254,26 @@ class Trajectories:
 def _log_sigmoid_backward(gradient: Tensor, x: Tensor, buffer: Tensor) -> Tensor:
     # Inductor's own version selects whole numbers, which takes longer than all else.
     return gradient * torch.sigmoid(-x)
+
+
+def _skip_logarithms(module: fx.GraphModule) -> None:
+    """Compute the sigmoid of ±log a, as of logits that are logarithms of rates, from a itself."""
+    aten = torch.ops.aten
+    for node in list(module.graph.nodes):
+        if node.target is not aten.sigmoid.default:
+            continue
+        logits, negative = node.args[0], False
+        while logits.target is aten.neg.default:
+            logits, negative = logits.args[0], not negative
+        if logits.target is not aten.log.default:
+            continue
+        with module.graph.inserting_before(node):
+            odds = logits.args[0]
+            if not negative:
+                odds = module.graph.call_function(aten.reciprocal.default, (odds,))
+            whole = module.graph.call_function(aten.add.Tensor, (odds, 1))
+            share = module.graph.call_function(aten.reciprocal.default, (whole,))
+        node.replace_all_uses_with(share)
 
 
 _CHEAPER: dict[Any, Callable[..., Any]] = {
