@@ -12,6 +12,7 @@ from pvae.checks import check_size
 from pvae.evaluation.batching import (
     MEMORY,
     Count,
+    as_batch,
     check_batch,
     check_vae,
     counted,
@@ -90,6 +91,7 @@ def ais(
     memory: float = MEMORY,
     seed: int = 0,
     progress: bool = True,
+    trajectories: Trajectories | None = None,
 ) -> AIS:
     r"""Estimate log p(x) by annealed importance sampling, without the guide.
 
@@ -125,6 +127,8 @@ def ais(
         memory: approximate limit of the memory used, in MiB.
         seed: of the random draws.
         progress: whether to show a progress bar.
+        trajectories: those of several calls, so that they are compiled once; by default they are
+            compiled if that pays off for this call.
 
     Raises:
         ValueError: if x or y is not what the VAE takes, a number is below 1, the memory is not
@@ -139,10 +143,12 @@ def ais(
         torch.Size([5])
     """
     _check_sizes(num_chains, num_steps, num_leapfrog)
+    gradients = 2 * len(as_batch(vae, x)) * num_chains * num_steps * num_leapfrog
+    shared = trajectories or Trajectories(vae, gradients)
 
     def estimate(x: Tensor, y: Tensor | None) -> AIS:
         with pyro.validation_enabled(False):  # a diverging trajectory is rejected, not an error
-            path = Path(vae, x, y, x, num_steps, num_leapfrog)
+            path = Path(vae, x, y, x, num_steps, num_leapfrog, shared)
             sizes = list(portions(num_chains, rows_within(vae, memory) // len(x)))
             with counted((1 + len(sizes)) * num_steps, progress, "temperatures") as shown:
                 path.adapt(sizes[0], shown)
@@ -171,6 +177,7 @@ def bidirectional(
     memory: float = MEMORY,
     seed: int = 0,
     progress: bool = True,
+    trajectories: Trajectories | None = None,
 ) -> Bidirectional:
     r"""Sandwich log p(x) of data drawn from the model, by bidirectional Monte Carlo.
 
@@ -197,6 +204,8 @@ def bidirectional(
         memory: approximate limit of the memory used, in MiB.
         seed: of the random draws.
         progress: whether to show a progress bar.
+        trajectories: those of several calls, so that they are compiled once; by default they are
+            compiled if that pays off for this call.
 
     Raises:
         ValueError: if y is missing, not a label or of another length than n, a number is below 1,
@@ -220,6 +229,7 @@ def bidirectional(
                 f"y has shape {tuple(given.shape)}: give one label for each of {n} data."
             )
     rows, done, found = rows_within(vae, memory), 0, []
+    shared = trajectories or Trajectories(vae, 3 * n * num_chains * num_steps * num_leapfrog)
     with (
         vae.evaluating(),
         seeded(seed, vae.device),
@@ -233,7 +243,7 @@ def bidirectional(
             x = vae.decode(base.z(u), labels).sample()
             check_batch(vae, x, labels)
             # The model is the one that x was drawn from, whatever total x has.
-            path = Path(vae, x, labels, None, num_steps, num_leapfrog)
+            path = Path(vae, x, labels, None, num_steps, num_leapfrog, shared)
             chains = list(portions(num_chains, rows // size))
             with counted((1 + 2 * len(chains)) * num_steps, progress, "temperatures") as shown:
                 path.adapt(chains[0], shown)

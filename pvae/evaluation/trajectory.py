@@ -29,6 +29,7 @@ from pvae.vae import VAE
 # expensive; many where it is so cheap that calls of the graph would take as long.
 FEW, MANY = 40, 200
 CHEAP = 3000  # floats per row
+BACK_AND_FORTH = 2  # times the floats of a score are computed for it and its gradient
 
 
 class Point(NamedTuple):
@@ -97,15 +98,17 @@ class Trajectories:
     portions of the rows run in parallel, each on one thread, for a whole trajectory.
 
     Args:
-        vae: the VAE, in evaluation mode.
-        floats: about how many are computed in all.
+        vae: the VAE.
+        gradients: how many are computed in all, each of one chain of one datum.
     """
 
-    def __init__(self, vae: VAE, floats: float = 0) -> None:
+    def __init__(self, vae: VAE, gradients: float = 0) -> None:
         self.vae = vae
-        self.worthwhile = floats > REPAID and best_backend(vae.device) == "inductor"
+        floats = floats_per_row(vae) if gradients else 0
+        much = BACK_AND_FORTH * gradients * floats > REPAID
+        self.worthwhile = much and best_backend(vae.device) == "inductor"
         self._steps: dict[bool, tuple[_Step, _Step] | None] = {}
-        self._size = MANY if self.worthwhile and floats_per_row(vae) <= CHEAP else FEW
+        self._size = MANY if floats <= CHEAP else FEW
         self._threads = torch.get_num_threads() if vae.device.type == "cpu" else 1
         self._pool: ThreadPoolExecutor | None = None
 
