@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from pvae.evaluation.ais import AIS, Bidirectional, Path, ais, bidirectional
-from pvae.evaluation.batching import OutOfTime, stop_after
+from pvae.evaluation.batching import OutOfTime, is_stopped, stop_after
 from pvae.evaluation.decomposition import active_units
 from pvae.evaluation.log_likelihood import log_likelihood
 from pvae.evaluation.pareto_smoothing import pareto_smoothed
 from pvae.evaluation.results import FEW_CHAINS, TOLERATED
+from pvae.evaluation.trajectory import Trajectories
 from pvae.interfaces import option
 from pvae.seeds import seeded
 from pvae.vae import VAE
@@ -31,6 +32,7 @@ SMALL = 2  # data at a time in the remaining time
 # Data, chains and steps of AIS, from the smallest useful plan to the largest.
 PLANS = [(2, 4, 25), (5, 4, 50), (5, 8, 100), (5, 16, 200), (5, 16, 400), (5, 16, 800)]
 STANDARD = 3  # beyond this plan more data are better than more steps, unless ...
+COMPILING = 15.0  # seconds, about, to compile trajectories
 TIGHT = 0.1  # ... the sandwich is wider than this, in nats
 BLOCKS = (25, 10, 5, 2, 1)  # possible sizes of a block of data
 
@@ -142,6 +144,7 @@ class _Annealer:
         self.ends = time.monotonic() + seconds
         self.plan = 0
         self.blocks: list[_Block] = []
+        self.trajectories = Trajectories(vae)
         self.slower = 1.0  # measured time over that of the gradients only
         self.comparison = 0.0  # seconds per datum of importance sampling
         self._gradients: dict[tuple[int, int], float] = {}
@@ -161,8 +164,17 @@ class _Annealer:
                 if not self.blocks:
                     raise
                 return
+            if self.plan == 0:
+                self._compile()
             self.plan = following
             following = self._following()
+
+    def _compile(self) -> None:
+        """Compile trajectories if the time for annealing is at least twice that of compiling."""
+        work = self._expected(len(self.x), *PLANS[STANDARD][1:])
+        if 2 * COMPILING <= min(work, self._left()):
+            self.trajectories = Trajectories(self.vae, math.inf)
+            self._gradients, self.slower = {}, 1.0
 
     def _following(self) -> int | None:
         """The longest useful plan beyond the current one that fits in the time."""
@@ -196,7 +208,7 @@ class _Annealer:
             done += size
 
     def _left(self) -> float:
-        return max(0.0, self.ends - time.monotonic())
+        return 0.0 if is_stopped() else max(0.0, self.ends - time.monotonic())
 
     def _expected(self, items: int, chains: int, steps: int) -> float:
         """Predict the seconds for a block from a few of its gradients."""
@@ -208,7 +220,9 @@ class _Annealer:
         size = min(items, len(self.x)), chains
         if size not in self._gradients:
             y = None if self.y is None else self.y[: size[0]]
-            self._gradients[size] = _gradient_seconds(self.vae, self.x[: size[0]], y, chains)
+            self._gradients[size] = _gradient_seconds(
+                self.vae, self.x[: size[0]], y, chains, self.trajectories
+            )
         return PASSES * steps * LEAPFROG * self._gradients[size]
 
     def _block(self, first: int, items: int, chains: int, steps: int, share: float = 1.0) -> _Block:
@@ -225,7 +239,11 @@ class _Annealer:
             "seed": self.seed ^ first,
             "progress": self.progress,
         }  # new draws for each block
-        budget: dict[str, Any] = {"num_chains": chains, "num_steps": steps}
+        budget: dict[str, Any] = {
+            "num_chains": chains,
+            "num_steps": steps,
+            "trajectories": self.trajectories,
+        }
         began = time.monotonic()
         with stop_after(share * self._left()):
             found = ais(self.vae, x, y, **budget, **common)
@@ -302,16 +320,18 @@ def best(figures: dict[str, dict[str, Any]]) -> dict[str, str] | None:
     return {"estimator": higher, "reason": reason}
 
 
-def _gradient_seconds(vae: VAE, x: Tensor, y: Tensor | None, chains: int) -> float:
+def _gradient_seconds(
+    vae: VAE, x: Tensor, y: Tensor | None, chains: int, trajectories: Trajectories
+) -> float:
     """Measure the seconds per gradient for the chains of some data."""
     with vae.evaluating(), seeded(0, vae.device), pyro.validation_enabled(False):
-        path = Path(vae, x.to(vae.device, vae.dtype), y, None, 1, 1)
-        u, took = path.start(chains), []
-        for _ in range(5):  # the first includes preparations
+        path = Path(vae, x.to(vae.device, vae.dtype), y, None, 2, LEAPFROG, trajectories)
+        here, took = path.point(path.start(chains)), []
+        for _ in range(3):  # the first includes preparations, such as compilation
             began = time.monotonic()
-            float(path.point(u).log_likelihood.sum())
+            float(path.transition(here, 1)[1].sum())
             took.append(time.monotonic() - began)
-    return statistics.median(took)
+    return statistics.median(took) / LEAPFROG
 
 
 def _importance(

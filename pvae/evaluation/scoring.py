@@ -178,9 +178,7 @@ class Scorer:
         except Untraceable:
             return
         tensors = [*parameters, *inputs, *graph.live]
-        module = in_cheaper_operators(
-            graph.module, tensors, {torch.ops.aten.tanh.default: _tanh}
-        )
+        module = in_cheaper_operators(graph.module, tensors, {torch.ops.aten.tanh.default: _tanh})
         if draws(module):  # the order of draws in threads would be random
             self.abreast = 1
         options = ON_A_THREAD if self.abreast > 1 else {}

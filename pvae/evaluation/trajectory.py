@@ -197,9 +197,7 @@ class Trajectories:
         torch.set_num_threads(threads)  # new threads inherit the last setting
         return found
 
-    def _compile(
-        self, given: list[Tensor], observed: bool, dim: int
-    ) -> tuple[_Step, _Step] | None:
+    def _compile(self, given: list[Tensor], observed: bool, dim: int) -> tuple[_Step, _Step] | None:
         vae = self.vae
 
         def leap(u: Tensor, momentum: Tensor, step: Tensor, x: Tensor, *y: Tensor) -> Point:
