@@ -144,7 +144,8 @@ class _Annealer:
         self.ends = time.monotonic() + seconds
         self.plan = 0
         self.blocks: list[_Block] = []
-        self.trajectories = Trajectories(vae)
+        # Without a time limit, each call compiles what pays off for it.
+        self.trajectories = None if seconds == math.inf else Trajectories(vae)
         self.slower = 1.0  # measured time over that of the gradients only
         self.comparison = 0.0  # seconds per datum of importance sampling
         self._gradients: dict[tuple[int, int], float] = {}
@@ -172,7 +173,7 @@ class _Annealer:
     def _compile(self) -> None:
         """Compile trajectories if the time for annealing is at least twice that of compiling."""
         work = self._expected(len(self.x), *PLANS[STANDARD][1:])
-        if 2 * COMPILING <= min(work, self._left()):
+        if min(work, self._left()) >= 2 * COMPILING:
             self.trajectories = Trajectories(self.vae, math.inf)
             self._gradients, self.slower = {}, 1.0
 
@@ -321,7 +322,7 @@ def best(figures: dict[str, dict[str, Any]]) -> dict[str, str] | None:
 
 
 def _gradient_seconds(
-    vae: VAE, x: Tensor, y: Tensor | None, chains: int, trajectories: Trajectories
+    vae: VAE, x: Tensor, y: Tensor | None, chains: int, trajectories: Trajectories | None
 ) -> float:
     """Measure the seconds per gradient for the chains of some data."""
     with vae.evaluating(), seeded(0, vae.device), pyro.validation_enabled(False):
