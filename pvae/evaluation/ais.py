@@ -336,12 +336,12 @@ class Path:
         rows = self._rows[chains]
         if rows is not None:
             return self.trajectories(rows, observed, u, momentum, step, beta, self.num_leapfrog)
-        for i in range(self.num_leapfrog):
+        for _ in range(self.num_leapfrog - 1):
             there = self.point(u + step * momentum)
-            half = 2 if i == self.num_leapfrog - 1 else 1
-            momentum = momentum + step / half * there.gradient(beta)
+            momentum = momentum + step * there.gradient(beta)
             u = there.u
-        return there, momentum
+        there = self.point(u + step * momentum)
+        return there, momentum + step / 2 * there.gradient(beta)
 
     def point(self, u: Tensor) -> Point:
         """Score u."""

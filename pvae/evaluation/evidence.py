@@ -172,7 +172,7 @@ class _Annealer:
 
     def _compile(self) -> None:
         """Compile trajectories if the time for annealing is at least twice that of compiling."""
-        work = self._expected(len(self.x), *PLANS[STANDARD][1:])
+        work = self._expected(len(self.x), *PLANS[: STANDARD + 1][-1][1:])
         if min(work, self._left()) >= 2 * COMPILING:
             self.trajectories = Trajectories(self.vae, math.inf)
             self._gradients, self.slower = {}, 1.0

@@ -80,11 +80,11 @@ class Rows(NamedTuple):
     """The data of chains, one a row, in portions of equal size; the last row fills the last one.
 
     Attributes:
-        index: the row of each, among (chains, n) flattened.
+        source: the row of each, among (chains, n) flattened.
         portions: the tensors that the two graphs take beside the state of the chains.
     """
 
-    index: Tensor
+    source: Tensor
     portions: list[tuple[list[Tensor], list[Tensor]]]
 
 
@@ -140,16 +140,15 @@ class Trajectories:
         if steps is None:
             return None
         unused = [None] * len(_MOVING)
-        return Rows(
-            index,
-            [
-                tuple(
-                    [*given, *s.live, *s.before(*self.vae.parameters(), *unused, *given, *s.live)]
-                    for s in steps
-                )
-                for given in portions
-            ],
-        )
+        parameters, unused = list(self.vae.parameters()), [None] * len(_MOVING)
+
+        def with_fixed(step: _Step, given: list[Tensor]) -> list[Tensor]:
+            given = [*given, *step.live]
+            return [*given, *step.before(*parameters, *unused, *given)]
+
+        first, last = steps
+        both = [(with_fixed(first, given), with_fixed(last, given)) for given in portions]
+        return Rows(index, both)
 
     def __call__(
         self,
@@ -175,7 +174,7 @@ class Trajectories:
         steps = self._steps[observed and bool(option(self.vae.likelihood, "takes_total"))]
         assert steps is not None
         step = step.expand(len(u), -1, -1)
-        split = [t.flatten(0, 1)[rows.index].split(self._size) for t in (u, momentum, step)]
+        split = [t.flatten(0, 1)[rows.source].split(self._size) for t in (u, momentum, step)]
         temperature = torch.tensor(beta, dtype=u.dtype, device=u.device)
         follow = partial(_follow, steps, list(self.vae.parameters()), num_leapfrog, temperature)
         work = list(zip(rows.portions, *split, strict=True))
