@@ -13,7 +13,6 @@ from pvae.evaluation.ais import AIS, Bidirectional, Path, ais, bidirectional
 from pvae.evaluation.batching import OutOfTime, is_stopped, stop_after
 from pvae.evaluation.decomposition import active_units
 from pvae.evaluation.log_likelihood import log_likelihood
-from pvae.evaluation.pareto_smoothing import pareto_smoothed
 from pvae.evaluation.results import FEW_CHAINS, TOLERATED
 from pvae.evaluation.trajectory import Trajectories
 from pvae.interfaces import option
@@ -22,6 +21,7 @@ from pvae.vae import VAE
 
 PARETO_SAMPLES = 1000  # for the first check whether importance sampling is reliable
 PARETO_ITEMS = 25
+PARETO_SECONDS = 2.0  # after which fewer items have to do
 LEAPFROG = 10  # steps of a transition, the default of `ais`
 PASSES = 5  # adaptation and run for the estimate; adaptation, run and reverse run for the sandwich
 SHARE = 0.5  # of the time left that a run may be planned for: machines are sometimes slower
@@ -40,8 +40,9 @@ BLOCKS = (25, 10, 5, 2, 1)  # possible sizes of a block of data
 def is_reliable(vae: VAE, x: Tensor, y: Tensor | None, seed: int) -> bool:
     """Whether importance sampling from the posterior is reliable, by k-hat of some data."""
     y = None if y is None else y[:PARETO_ITEMS]
-    options: dict[str, Any] = {"num_samples": PARETO_SAMPLES, "seed": seed, "progress": False}
-    return pareto_smoothed(vae, x[:PARETO_ITEMS], y, **options).unreliable_share <= TOLERATED
+    options: dict[str, Any] = {"seconds": PARETO_SECONDS, "seed": seed, "progress": False}
+    found = log_likelihood(vae, x[:PARETO_ITEMS], y, num_samples=PARETO_SAMPLES, **options)
+    return found.unreliable_share <= TOLERATED
 
 
 def importance(

@@ -139,7 +139,6 @@ class Trajectories:
         steps = self._steps[observed]
         if steps is None:
             return None
-        unused = [None] * len(_MOVING)
         parameters, unused = list(self.vae.parameters()), [None] * len(_MOVING)
 
         def with_fixed(step: _Step, given: list[Tensor]) -> list[Tensor]:
