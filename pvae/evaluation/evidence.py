@@ -172,9 +172,9 @@ class _Annealer:
             following = self._following()
 
     def _compile(self) -> None:
-        """Compile trajectories if the time for annealing is at least twice that of compiling."""
+        """Compile trajectories if a third of the time for annealing is left after that."""
         work = self._expected(len(self.x), *PLANS[: STANDARD + 1][-1][1:])
-        if min(work, self._left()) >= 2 * COMPILING:
+        if min(work, self._left()) >= 1.5 * COMPILING:
             self.trajectories = Trajectories(self.vae, math.inf)
             self._gradients, self.slower = {}, 1.0
 
