@@ -233,7 +233,7 @@ class _Annealer:
         Raises:
             OutOfTime: if it takes longer than a fraction of the time left.
         """
-        # The first prediction, from a few gradients, may be wrong: it only rules out what is far off.
+        # The first prediction, from a few gradients, may be wrong: it rules out what is far off.
         room = 1.0 if self.blocks else FAR
         if self._expected(items, chains, steps) > room * self._left():
             raise OutOfTime
