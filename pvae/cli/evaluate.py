@@ -15,7 +15,7 @@ def evaluate(
     estimator: Literal["all", "elbo", "importance", "ais"] = "all",
     num_samples: int = 5000,
     items: int | Literal["all"] = 1000,
-    seconds: float = 60.0,
+    seconds: float = 50.0,
     device: str = "auto",
     seed: int = 0,
 ) -> None:
@@ -24,8 +24,9 @@ def evaluate(
     The ELBO and its terms take one sample of z for every item. log p(x) is estimated for some items
     of one part by importance sampling from the posterior, with a diagnostic (k-hat), and for 25 of
     them by annealed importance sampling, with a sandwich of bounds on data drawn from the model.
-    Each result is printed when it is ready. Estimates that would take longer than --seconds use
-    fewer items, chains and steps, which are printed with them, or are left out with a note.
+    Each result is printed when it is ready, the quickest first. Estimates that would take longer
+    than --seconds use fewer items, chains and steps, which are printed with them, or are left out
+    with a note. Ctrl-C ends log p(x) at once, with what is done.
 
     Args:
         run: the run folder.
@@ -36,13 +37,16 @@ def evaluate(
             ais, or both.
         num_samples: importance samples for each item.
         items: number of items for log p(x), a fixed random choice, or all.
-        seconds: about how long log p(x) may take.
+        seconds: about how long the estimates may take.
         device: auto, cpu, cuda, cuda:1, ...
         seed: of the random draws.
     """
+    import time
+
     from pvae.checks import check_size
     from pvae.cli import reports
-    from pvae.evaluation.batching import check_seconds
+    from pvae.evaluation.batching import check_seconds, stop_when
+    from pvae.training.interrupt import Interrupt
 
     check_size("num_samples", num_samples)
     check_seconds(seconds)
@@ -55,21 +59,27 @@ def evaluate(
     if part is None and data is not None and dataset.test is not None:
         parts = ["test"]
     record: dict[str, Any] = {}
+    began = last = time.monotonic()
     for name in parts:
         bounds = reports.bounds(vae, dataset, [name], seed)
         header = [] if record else [reports.bounds_header(bounds)]
         print(*header, *reports.bounds_rows(bounds), sep="\n", flush=True)
         record = bounds | {"parts": record.get("parts", {}) | bounds["parts"]}
-    if estimator != "elbo":
-        known = reports.evidence(
-            vae, dataset, parts[-1], estimator, num_samples, most, seconds, seed
-        )
-        record["evidence"] = next(known)
-        print(f"\n{reports.evidence_header(record['evidence'])}", flush=True)
-        for found in known:
-            print(*reports.evidence_lines(found), sep="\n", flush=True)
+    with Interrupt() as interrupt, stop_when(lambda: interrupt.requested):
+        if estimator != "elbo":
+            spent = time.monotonic() - began
+            known = reports.evidence(
+                vae, dataset, parts[-1], estimator, num_samples, most, seconds, seed, spent
+            )
+            record["evidence"] = next(known)
+            print(f"\n{reports.evidence_header(record['evidence'])}", flush=True)
+            for found in known:
+                took, last = time.monotonic() - last, time.monotonic()
+                print(*reports.evidence_lines(found, took), sep="\n", flush=True)
     if data is None:
         opened.write("evaluation.json", record)
+    if interrupt.requested:
+        raise KeyboardInterrupt
 
 
 def score(

@@ -13,14 +13,17 @@ from pvae.data.batches import batches_for
 from pvae.data.dataset import Dataset, Part
 from pvae.evaluation import AnomalyScore, Compression
 from pvae.evaluation import evaluate as evaluate_part
-from pvae.evaluation.batching import OutOfTime
+from pvae.evaluation.batching import OutOfTime, is_stopped
 from pvae.evaluation.evidence import annealed, best, importance, is_reliable
 from pvae.evaluation.results import LOWER_BOUND, estimate, interval, unreliable_items
 from pvae.evaluation.summary import bits_per_dim
 from pvae.messages import shorten
 from pvae.vae import VAE
 
-FIRST = 0.6  # the fraction of the time for log p(x) that the first of two estimators may take
+# The fraction of the time that importance sampling may take before AIS, if k-hat finds it reliable,
+# and if not.
+RELIABLE, UNRELIABLE = 0.6, 0.25
+WIDE = 0.5  # nats: the gap of a sandwich above which more steps are proposed
 _BOUNDS = {
     "neg_elbo": "−ELBO",
     "log_likelihood": "E[log p(x|z)]",
@@ -77,10 +80,11 @@ def evidence(
     items: int | None,
     seconds: float,
     seed: int,
+    spent: float = 0.0,
 ) -> Iterator[dict[str, Any]]:
     """Estimate log p(x) of some items of a part, by one estimator or all that apply, in time.
 
-    AIS and its sandwich come first if importance sampling is unreliable.
+    Of the time, some is spent already. AIS and its sandwich, which take longest, come last.
 
     Yields:
         The record so far, each time that an estimator is done; its last entry is new.
@@ -89,7 +93,7 @@ def evidence(
     Raises:
         ValueError: if the only estimator does not apply.
     """
-    began = time.monotonic()
+    began = time.monotonic() - spent
     batches = batches_for(vae, dataset, dataset.part(part))
     x, *y = batches.choose(items or len(batches.part), seed)
     label = y[0] if y else None
@@ -104,9 +108,9 @@ def evidence(
         "ais": lambda available: annealed(vae, x, label, seed, available),
     }
     names = [*estimators] if estimator == "all" else [estimator]
-    if estimator == "all" and not _relied_on(vae, x, label, seed):
-        names.reverse()
-    shares = [FIRST, 1.0] if len(names) > 1 else [1.0]
+    shares = [1.0]
+    if estimator == "all":
+        shares = [RELIABLE if _relied_on(vae, x, label, seed) else UNRELIABLE, 1.0]
     found = {}
     for name, share in zip(names, shares, strict=True):
         available = share * left()
@@ -116,7 +120,7 @@ def evidence(
             bits = bits_per_dim(-figures["log_likelihood"], vae, batches)
             record[name] = figures if bits is None else figures | {"bits_per_dim": bits}
         except OutOfTime:
-            record[name] = {"out_of_time": available}
+            record[name] = {"stopped": True} if is_stopped() else {"out_of_time": available}
         except ValueError as error:
             if estimator != "all":
                 raise
@@ -142,8 +146,8 @@ def evidence_header(record: dict[str, Any]) -> str:
 _HOW = {"importance": "importance sampling", "ais": "AIS"}
 
 
-def evidence_lines(record: dict[str, Any]) -> list[str]:
-    """The lines for the new entry of a record: an estimator, or the best."""
+def evidence_lines(record: dict[str, Any], took: float = 0.0) -> list[str]:
+    """The lines for the new entry of a record: an estimator, which took some time, or the best."""
     key, figures = list(record.items())[-1]
     if key == "best":
         return _best_lines(record)
@@ -154,9 +158,16 @@ def evidence_lines(record: dict[str, Any]) -> list[str]:
             f"No estimate by {_HOW[key]}: its shortest run takes longer than the "
             f"{figures['out_of_time']:.0f} s left for it; allow more by --seconds."
         ]
-    lines = _importance_lines(figures) if key == "importance" else _ais_lines(figures)
+    if "stopped" in figures:
+        return [f"No estimate by {_HOW[key]}: it was stopped."]
+    if key == "importance":
+        lines = _importance_lines(figures)
+    else:
+        lines = _ais_lines(figures, record["seconds"])
     if "bits_per_dim" in figures:
         lines.insert(1, _line("  bits per dimension", f"{figures['bits_per_dim']:.3f}"))
+    if took >= 1:
+        lines.append(_line("  time taken", f"{took:.0f} s"))
     return lines
 
 
@@ -209,7 +220,7 @@ def _importance_lines(figures: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _ais_lines(figures: dict[str, Any]) -> list[str]:
+def _ais_lines(figures: dict[str, Any], seconds: float) -> list[str]:
     s = figures["sandwich"]
     lines = [
         _line(
@@ -222,6 +233,9 @@ def _ais_lines(figures: dict[str, Any]) -> list[str]:
             interval(s["lower"], s["upper"], s["gap_standard_error"]),
         ),
     ]
+    if s["gap"] > WIDE:
+        proposed = f"double the steps: --seconds {2 * seconds:g}"
+        lines.append(_line(f"  a gap of {s['gap']:.1f} nats: to halve it, about,", proposed))
     if s["importance"] is not None:
         short = s["lower"] - s["importance"]
         said = f", {short:.1f} nats below the sandwich" if short > 0.5 else ""

@@ -12,6 +12,7 @@ from pvae.checks import check_size
 from pvae.evaluation.batching import (
     MEMORY,
     Count,
+    as_batch,
     check_batch,
     check_vae,
     counted,
@@ -21,6 +22,7 @@ from pvae.evaluation.batching import (
 )
 from pvae.evaluation.importance import effective_sample_size, log_mean, standard_error
 from pvae.evaluation.results import FEW_CHAINS, LOWER_BOUND, described, interval
+from pvae.evaluation.trajectory import Point, Rows, Trajectories, point
 from pvae.evaluation.unconstrained import latents
 from pvae.seeds import seeded
 from pvae.vae import VAE
@@ -89,6 +91,7 @@ def ais(
     memory: float = MEMORY,
     seed: int = 0,
     progress: bool = True,
+    trajectories: Trajectories | None = None,
 ) -> AIS:
     r"""Estimate log p(x) by annealed importance sampling, without the guide.
 
@@ -124,6 +127,8 @@ def ais(
         memory: approximate limit of the memory used, in MiB.
         seed: of the random draws.
         progress: whether to show a progress bar.
+        trajectories: those of several calls, so that they are compiled once; by default they are
+            compiled if that pays off for this call.
 
     Raises:
         ValueError: if x or y is not what the VAE takes, a number is below 1, the memory is not
@@ -138,10 +143,12 @@ def ais(
         torch.Size([5])
     """
     _check_sizes(num_chains, num_steps, num_leapfrog)
+    gradients = 2 * len(as_batch(vae, x)) * num_chains * num_steps * num_leapfrog
+    shared = trajectories or Trajectories(vae, gradients)
 
     def estimate(x: Tensor, y: Tensor | None) -> AIS:
         with pyro.validation_enabled(False):  # a diverging trajectory is rejected, not an error
-            path = Path(vae, x, y, x, num_steps, num_leapfrog)
+            path = Path(vae, x, y, x, num_steps, num_leapfrog, shared)
             sizes = list(portions(num_chains, rows_within(vae, memory) // len(x)))
             with counted((1 + len(sizes)) * num_steps, progress, "temperatures") as shown:
                 path.adapt(sizes[0], shown)
@@ -170,6 +177,7 @@ def bidirectional(
     memory: float = MEMORY,
     seed: int = 0,
     progress: bool = True,
+    trajectories: Trajectories | None = None,
 ) -> Bidirectional:
     r"""Sandwich log p(x) of data drawn from the model, by bidirectional Monte Carlo.
 
@@ -196,6 +204,8 @@ def bidirectional(
         memory: approximate limit of the memory used, in MiB.
         seed: of the random draws.
         progress: whether to show a progress bar.
+        trajectories: those of several calls, so that they are compiled once; by default they are
+            compiled if that pays off for this call.
 
     Raises:
         ValueError: if y is missing, not a label or of another length than n, a number is below 1,
@@ -219,6 +229,7 @@ def bidirectional(
                 f"y has shape {tuple(given.shape)}: give one label for each of {n} data."
             )
     rows, done, found = rows_within(vae, memory), 0, []
+    shared = trajectories or Trajectories(vae, 3 * n * num_chains * num_steps * num_leapfrog)
     with (
         vae.evaluating(),
         seeded(seed, vae.device),
@@ -232,7 +243,7 @@ def bidirectional(
             x = vae.decode(base.z(u), labels).sample()
             check_batch(vae, x, labels)
             # The model is the one that x was drawn from, whatever total x has.
-            path = Path(vae, x, labels, None, num_steps, num_leapfrog)
+            path = Path(vae, x, labels, None, num_steps, num_leapfrog, shared)
             chains = list(portions(num_chains, rows // size))
             with counted((1 + 2 * len(chains)) * num_steps, progress, "temperatures") as shown:
                 path.adapt(chains[0], shown)
@@ -245,28 +256,11 @@ def bidirectional(
     return Bidirectional(*map(torch.cat, zip(*found, strict=True)))
 
 
-class Point(NamedTuple):
-    """The position of the chains, with the two log-densities there and their gradients."""
-
-    u: Tensor
-    log_prior: Tensor
-    log_likelihood: Tensor
-    prior_gradient: Tensor
-    likelihood_gradient: Tensor
-
-    def log_prob(self, beta: float) -> Tensor:
-        """The log-density at an inverse temperature."""
-        return self.log_prior + beta * self.log_likelihood
-
-    def gradient(self, beta: float) -> Tensor:
-        """Its gradient."""
-        return self.prior_gradient + beta * self.likelihood_gradient
-
-
 class Path:
     """The distributions between prior and posterior of some data, with their transitions.
 
-    Chains are u of shape (chains, n, dim). `like` are the data whose totals are observed.
+    Chains are u of shape (chains, n, dim). `like` are the data whose totals are observed;
+    `trajectories` are compiled for this VAE, if that pays off.
     """
 
     def __init__(
@@ -277,8 +271,11 @@ class Path:
         like: Tensor | None,
         num_steps: int,
         num_leapfrog: int,
+        trajectories: Trajectories | None = None,
     ) -> None:
         self.vae, self.x, self.y, self.like = vae, x, y, like
+        self.trajectories = trajectories or Trajectories(vae)
+        self._rows: dict[int, Rows | None] = {}
         self.base = latents(vae, y)
         self.num_leapfrog = num_leapfrog
         s = torch.linspace(-STEEPNESS, STEEPNESS, num_steps + 1, dtype=torch.float64).sigmoid()
@@ -315,11 +312,7 @@ class Path:
         """Make a Hamiltonian Monte Carlo transition (Neal 2011); return its acceptance rate too."""
         beta, step = self.betas[t], self.steps[t].unsqueeze(-1)
         start = torch.randn_like(here.u)
-        momentum, there = start + step / 2 * here.gradient(beta), here
-        for i in range(self.num_leapfrog):
-            there = self.point(there.u + step * momentum)
-            half = 2 if i == self.num_leapfrog - 1 else 1
-            momentum = momentum + step / half * there.gradient(beta)
+        there, momentum = self._follow(here.u, start + step / 2 * here.gradient(beta), step, beta)
         kinetic = (start.square() - momentum.square()).sum(-1) / 2
         gain = there.log_prob(beta) - here.log_prob(beta) + kinetic
         acceptance = gain.nan_to_num(nan=-math.inf, neginf=-math.inf).exp().clamp(max=1)
@@ -331,18 +324,32 @@ class Path:
         ]
         return Point(*chosen), acceptance
 
+    def _follow(
+        self, u: Tensor, momentum: Tensor, step: Tensor, beta: float
+    ) -> tuple[Point, Tensor]:
+        """Follow trajectories from a momentum after its first half step; return their ends."""
+        chains, observed = len(u), self.like is not None
+        if chains not in self._rows:
+            self._rows[chains] = self.trajectories.rows(
+                self.x, self.y, observed, chains, self.base.dim
+            )
+        rows = self._rows[chains]
+        if rows is not None:
+            return self.trajectories(rows, observed, u, momentum, step, beta, self.num_leapfrog)
+        for _ in range(self.num_leapfrog - 1):
+            there = self.point(u + step * momentum)
+            momentum = momentum + step * there.gradient(beta)
+            u = there.u
+        there = self.point(u + step * momentum)
+        return there, momentum + step / 2 * there.gradient(beta)
+
     def point(self, u: Tensor) -> Point:
         """Score u."""
-        with torch.enable_grad():
-            u = u.detach().requires_grad_()
-            prior = self.base.log_prob(u)
-            p = self.vae.decode(self.base.z(u), self.y, like=self.like)
-            likelihood = p.log_prob(self.x)
-            gradients = [torch.autograd.grad(f.sum(), u)[0] for f in (prior, likelihood)]
-        # Where a density overflows, the weight is zero and the trajectory continues straight.
-        likelihood = likelihood.detach().nan_to_num(nan=-math.inf, neginf=-math.inf)
-        gradients = [g.nan_to_num(0.0, 0.0, 0.0) for g in gradients]
-        return Point(u.detach(), prior.detach(), likelihood, *gradients)
+
+        def log_likelihood(z: Tensor) -> Tensor:
+            return self.vae.decode(z, self.y, like=self.like).log_prob(self.x)
+
+        return point(self.base, log_likelihood, u)
 
 
 def _check_sizes(num_chains: int, num_steps: int, num_leapfrog: int) -> None:

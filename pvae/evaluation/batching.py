@@ -85,9 +85,9 @@ def per_datum(
             for field, part in zip(fields, result, strict=True):
                 field[done : done + len(chunk)] = part
             done += len(chunk)
-            shown.update(len(chunk))
-            if seconds is not None and time.monotonic() - began > seconds:
+            if seconds is not None and (time.monotonic() - began > seconds or is_stopped()):
                 break
+            shown.update(len(chunk))
     return kind(*(field[:done] for field in fields))
 
 
@@ -306,6 +306,23 @@ class OutOfTime(Exception):
 
 
 _deadline: ContextVar[float] = ContextVar("deadline", default=math.inf)
+_stopped: ContextVar[Callable[[], bool] | None] = ContextVar("stopped", default=None)
+
+
+@contextmanager
+def stop_when(asked: Callable[[], bool]) -> Iterator[None]:
+    """End work that has a time limit as if its time were over, as soon as this is asked for."""
+    token = _stopped.set(asked)
+    try:
+        yield
+    finally:
+        _stopped.reset(token)
+
+
+def is_stopped() -> bool:
+    """Whether `stop_when` ends the work."""
+    asked = _stopped.get()
+    return asked is not None and asked()
 
 
 @contextmanager
@@ -332,10 +349,11 @@ class Count:
         """Count n more.
 
         Raises:
-            OutOfTime: if the time of `stop_after` is over.
+            OutOfTime: if the time of `stop_after` is over, or `stop_when` ends it.
         """
         self.shown.update(n)
-        if time.monotonic() > _deadline.get():
+        ends = _deadline.get()
+        if time.monotonic() > ends or (ends < math.inf and is_stopped()):
             raise OutOfTime
 
 

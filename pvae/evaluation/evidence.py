@@ -1,7 +1,6 @@
 """Estimates of the evidence for a report, within a time limit, with their settings."""
 
 import math
-import statistics
 import time
 from typing import Any, NamedTuple
 
@@ -10,27 +9,30 @@ import torch
 from torch import Tensor
 
 from pvae.evaluation.ais import AIS, Bidirectional, Path, ais, bidirectional
-from pvae.evaluation.batching import OutOfTime, stop_after
+from pvae.evaluation.batching import OutOfTime, is_stopped, stop_after
 from pvae.evaluation.decomposition import active_units
 from pvae.evaluation.log_likelihood import log_likelihood
-from pvae.evaluation.pareto_smoothing import pareto_smoothed
 from pvae.evaluation.results import FEW_CHAINS, TOLERATED
+from pvae.evaluation.trajectory import Trajectories
 from pvae.interfaces import option
 from pvae.seeds import seeded
 from pvae.vae import VAE
 
 PARETO_SAMPLES = 1000  # for the first check whether importance sampling is reliable
 PARETO_ITEMS = 25
+PARETO_SECONDS = 2.0  # after which fewer items have to do
 LEAPFROG = 10  # steps of a transition, the default of `ais`
 PASSES = 5  # adaptation and run for the estimate; adaptation, run and reverse run for the sandwich
 SHARE = 0.5  # of the time left that a run may be planned for: machines are sometimes slower
 NEXT = 0.3  # of the time left that more data may be planned for: a late block may be lost
 MOST = 0.8  # of the time left that a longer plan, or the last of the data, may actually take
+FAR = 3.0  # times the time left, beyond which the shortest plan is not tried
 SMALL = 2  # data at a time in the remaining time
 
 # Data, chains and steps of AIS, from the smallest useful plan to the largest.
 PLANS = [(2, 4, 25), (5, 4, 50), (5, 8, 100), (5, 16, 200), (5, 16, 400), (5, 16, 800)]
 STANDARD = 3  # beyond this plan more data are better than more steps, unless ...
+COMPILING = 15.0  # seconds, about, to compile trajectories
 TIGHT = 0.1  # ... the sandwich is wider than this, in nats
 BLOCKS = (25, 10, 5, 2, 1)  # possible sizes of a block of data
 
@@ -38,8 +40,9 @@ BLOCKS = (25, 10, 5, 2, 1)  # possible sizes of a block of data
 def is_reliable(vae: VAE, x: Tensor, y: Tensor | None, seed: int) -> bool:
     """Whether importance sampling from the posterior is reliable, by k-hat of some data."""
     y = None if y is None else y[:PARETO_ITEMS]
-    options: dict[str, Any] = {"num_samples": PARETO_SAMPLES, "seed": seed, "progress": False}
-    return pareto_smoothed(vae, x[:PARETO_ITEMS], y, **options).unreliable_share <= TOLERATED
+    options: dict[str, Any] = {"seconds": PARETO_SECONDS, "seed": seed, "progress": False}
+    found = log_likelihood(vae, x[:PARETO_ITEMS], y, num_samples=PARETO_SAMPLES, **options)
+    return found.unreliable_share <= TOLERATED
 
 
 def importance(
@@ -142,6 +145,8 @@ class _Annealer:
         self.ends = time.monotonic() + seconds
         self.plan = 0
         self.blocks: list[_Block] = []
+        # Without a time limit, each call compiles what pays off for it.
+        self.trajectories = None if seconds == math.inf else Trajectories(vae)
         self.slower = 1.0  # measured time over that of the gradients only
         self.comparison = 0.0  # seconds per datum of importance sampling
         self._gradients: dict[tuple[int, int], float] = {}
@@ -161,8 +166,17 @@ class _Annealer:
                 if not self.blocks:
                     raise
                 return
+            if self.plan == 0:
+                self._compile()
             self.plan = following
             following = self._following()
+
+    def _compile(self) -> None:
+        """Compile trajectories if a third of the time for annealing is left after that."""
+        work = self._expected(len(self.x), *PLANS[: STANDARD + 1][-1][1:])
+        if min(work, self._left()) >= 1.5 * COMPILING:
+            self.trajectories = Trajectories(self.vae, math.inf)
+            self._gradients, self.slower = {}, 1.0
 
     def _following(self) -> int | None:
         """The longest useful plan beyond the current one that fits in the time."""
@@ -196,7 +210,7 @@ class _Annealer:
             done += size
 
     def _left(self) -> float:
-        return max(0.0, self.ends - time.monotonic())
+        return 0.0 if is_stopped() else max(0.0, self.ends - time.monotonic())
 
     def _expected(self, items: int, chains: int, steps: int) -> float:
         """Predict the seconds for a block from a few of its gradients."""
@@ -208,7 +222,9 @@ class _Annealer:
         size = min(items, len(self.x)), chains
         if size not in self._gradients:
             y = None if self.y is None else self.y[: size[0]]
-            self._gradients[size] = _gradient_seconds(self.vae, self.x[: size[0]], y, chains)
+            self._gradients[size] = _gradient_seconds(
+                self.vae, self.x[: size[0]], y, chains, self.trajectories
+            )
         return PASSES * steps * LEAPFROG * self._gradients[size]
 
     def _block(self, first: int, items: int, chains: int, steps: int, share: float = 1.0) -> _Block:
@@ -217,7 +233,9 @@ class _Annealer:
         Raises:
             OutOfTime: if it takes longer than a fraction of the time left.
         """
-        if self._expected(items, chains, steps) > self._left():
+        # The first prediction, from a few gradients, may be wrong: it rules out what is far off.
+        room = 1.0 if self.blocks else FAR
+        if self._expected(items, chains, steps) > room * self._left():
             raise OutOfTime
         x = self.x[first : first + items]
         y = None if self.y is None else self.y[first : first + items]
@@ -225,7 +243,11 @@ class _Annealer:
             "seed": self.seed ^ first,
             "progress": self.progress,
         }  # new draws for each block
-        budget: dict[str, Any] = {"num_chains": chains, "num_steps": steps}
+        budget: dict[str, Any] = {
+            "num_chains": chains,
+            "num_steps": steps,
+            "trajectories": self.trajectories,
+        }
         began = time.monotonic()
         with stop_after(share * self._left()):
             found = ais(self.vae, x, y, **budget, **common)
@@ -302,16 +324,18 @@ def best(figures: dict[str, dict[str, Any]]) -> dict[str, str] | None:
     return {"estimator": higher, "reason": reason}
 
 
-def _gradient_seconds(vae: VAE, x: Tensor, y: Tensor | None, chains: int) -> float:
+def _gradient_seconds(
+    vae: VAE, x: Tensor, y: Tensor | None, chains: int, trajectories: Trajectories | None
+) -> float:
     """Measure the seconds per gradient for the chains of some data."""
     with vae.evaluating(), seeded(0, vae.device), pyro.validation_enabled(False):
-        path = Path(vae, x.to(vae.device, vae.dtype), y, None, 1, 1)
-        u, took = path.start(chains), []
-        for _ in range(5):  # the first includes preparations
+        path = Path(vae, x.to(vae.device, vae.dtype), y, None, 2, LEAPFROG, trajectories)
+        here, took = path.point(path.start(chains)), []
+        for _ in range(3):  # the first includes preparations, such as compilation
             began = time.monotonic()
-            float(path.point(u).log_likelihood.sum())
+            float(path.transition(here, 1)[1].sum())
             took.append(time.monotonic() - began)
-    return statistics.median(took)
+    return min(took) / LEAPFROG  # other work on the machine only adds to it
 
 
 def _importance(

@@ -36,6 +36,9 @@ _CACHED = 16.0
 # Least number of portions for each thread: some threads are idle during the last ones.
 _PORTIONS = 160
 
+# Most floats computed for a chunk of data if time is limited, which is looked at between chunks.
+_BETWEEN_LOOKS = 5e8
+
 _COPIES = 6  # most copies of the weights at a time, while errors are estimated
 
 
@@ -177,6 +180,9 @@ def _estimate(
     progress: bool,
 ) -> LogLikelihood:
     weigh, at_once = weigher(vae, x, num_samples, memory)
+    if seconds is not None:
+        most = _BETWEEN_LOOKS / (num_samples * floats_per_row(vae))
+        at_once = max(1, min(at_once, int(most)))
 
     def estimate(x: Tensor, y: Tensor | None) -> LogLikelihood:
         log_w = weigh(proposal(x, y), x, y)

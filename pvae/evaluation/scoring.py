@@ -27,7 +27,7 @@ REPAID = 3 * 10**10
 
 # For code that Python threads run in parallel: it has no threads of its own, and its C++ wrapper
 # releases the GIL.
-_SIDE_BY_SIDE = {"cpp.threads": 1, "cpp_wrapper": True}
+ON_A_THREAD = {"cpp.threads": 1, "cpp_wrapper": True}
 
 # Portions queued for each thread, so that none is idle while the main thread scores its own.
 _WAITING = 4
@@ -136,7 +136,7 @@ class Scorer:
         others = self.abreast - 1
         waiting: set[Future] = set()
         threads = torch.get_num_threads()
-        pool = ThreadPoolExecutor(others, initializer=_compute_alone)
+        pool = ThreadPoolExecutor(others, initializer=compute_alone)
         try:
             for given in arguments:
                 done = {future for future in waiting if future.done()}
@@ -178,10 +178,10 @@ class Scorer:
         except Untraceable:
             return
         tensors = [*parameters, *inputs, *graph.live]
-        module = _in_cheaper_operators(graph.module, tensors)
-        if _draws(module):  # the order of draws in threads would be random
+        module = in_cheaper_operators(graph.module, tensors, {torch.ops.aten.tanh.default: _tanh})
+        if draws(module):  # the order of draws in threads would be random
             self.abreast = 1
-        options = _SIDE_BY_SIDE if self.abreast > 1 else {}
+        options = ON_A_THREAD if self.abreast > 1 else {}
         run = compile_graph(module, tensors, "inductor", options)
         self._compiled = lambda *given: run(*parameters, *given, *graph.live)[0]
         self._compiled_for = _kind(density, inputs)
@@ -191,29 +191,33 @@ def _kind(density: Density, tensors: Sequence[Tensor]) -> tuple:
     return density, *((t.shape, t.dtype) for t in tensors)
 
 
-def _draws(module: fx.GraphModule) -> bool:
+def draws(module: fx.GraphModule) -> bool:
     """Whether a graph draws random numbers, as the bound of a hierarchical prior does."""
     tags = (getattr(node.target, "tags", ()) for node in module.graph.nodes)
     return any(torch.Tag.nondeterministic_seeded in tag for tag in tags)
 
 
-def _compute_alone() -> None:
+def compute_alone() -> None:
     """Limit a new thread to itself, without a thread pool of its own."""
     torch.get_num_threads()  # initializes the setting from the process, if it was not set
     torch.set_num_threads(1)
 
 
-def _in_cheaper_operators(module: fx.GraphModule, tensors: Sequence[Tensor]) -> fx.GraphModule:
-    """The same graph with tanh by exp, and biases fused into the operators after products.
-
-    Compiled code takes a third of the time for this tanh. Its absolute error is a rounding of 1, so
-    the relative error for small values is larger, and gradients would be less precise.
-    """
-    table: dict[Any, Callable[..., Any]] = {
-        torch.ops.aten.tanh.default: lambda h: 1 - 2 / (1 + torch.exp2(2 / math.log(2) * h)),
-        torch.ops.aten.addmm.default: _addmm,
-    }
+def in_cheaper_operators(
+    module: fx.GraphModule, tensors: Sequence[Tensor], others: dict[Any, Callable[..., Any]]
+) -> fx.GraphModule:
+    """The same graph with biases fused into the operators after products, and other operators."""
+    table = {torch.ops.aten.addmm.default: _addmm, **others}
     return make_fx(module, table, tracing_mode="fake", _allow_non_fake_inputs=True)(*tensors)
+
+
+def _tanh(h: Tensor) -> Tensor:
+    """The hyperbolic tangent by exp: compiled code takes a third of the time for it.
+
+    Its absolute error is a rounding of 1, so the relative error for small values is larger, and
+    gradients would be less precise.
+    """
+    return 1 - 2 / (1 + torch.exp2(2 / math.log(2) * h))
 
 
 def _addmm(bias: Tensor, x: Tensor, weight: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:

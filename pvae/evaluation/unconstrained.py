@@ -60,7 +60,7 @@ class Hierarchy:
 
     def __init__(self, vae: Model) -> None:
         self.vae = vae
-        self.above: Latents = _latents(vae.prior())
+        self.above: Latents = latents_of(vae.prior())
         # The support of the latents does not depend on the levels above; their density does.
         self.below = self._given(self.above.sample(torch.Size()))
         self.dim: int = self.above.dim + self.below.dim
@@ -80,7 +80,7 @@ class Hierarchy:
         return self.below.z(u[..., self.above.dim :])
 
     def _given(self, above: Tensor) -> "Latents":
-        return _latents(self.vae.likelihood(self.above.z(above)))
+        return latents_of(self.vae.likelihood(self.above.z(above)))
 
 
 Latents: TypeAlias = Smooth | Sphere | Hierarchy
@@ -93,7 +93,7 @@ def latents(vae: VAE, y: Tensor | None = None) -> Latents:
         ValueError: if they are discrete.
     """
     try:
-        return _latents(vae.p_z(y))
+        return latents_of(vae.p_z(y))
     except NotImplementedError as error:
         raise ValueError(
             f"The prior {type(vae.prior).__name__} is not over real numbers, and this "
@@ -101,7 +101,8 @@ def latents(vae: VAE, y: Tensor | None = None) -> Latents:
         ) from error
 
 
-def _latents(p: dist.TorchDistribution) -> Latents:
+def latents_of(p: dist.TorchDistribution) -> Latents:
+    """The latents of a prior."""
     if isinstance(p, Marginal):
         return Hierarchy(p.vae)
     return Sphere(p) if p.support is constraints.sphere else Smooth(p)

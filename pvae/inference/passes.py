@@ -1,5 +1,7 @@
 """Passes over a graph of torch operators."""
 
+import operator
+
 import torch
 from torch import Tensor, fx
 
@@ -66,3 +68,63 @@ def _same_layout(one: Tensor, other: Tensor) -> bool:
     pairs = ((*one.shape, *one.stride()), (*other.shape, *other.stride()))
     # Sizes that are known only in a run cannot be compared.
     return all(isinstance(n, int) for sizes in pairs for n in sizes) and pairs[0] == pairs[1]
+
+
+def erase_unused(module: fx.GraphModule) -> None:
+    """Remove unused operators, also those that draw random numbers, which torch keeps."""
+    for node in reversed(module.graph.nodes):
+        mutable = getattr(getattr(node.target, "_schema", None), "is_mutable", False)
+        if node.op == "call_function" and not node.users and not mutable:
+            module.graph.erase_node(node)
+    module.recompile()
+
+
+def hoist(module: fx.GraphModule, moving: range) -> fx.GraphModule:
+    """Move what depends on no moving input out of a graph that is called many times.
+
+    Args:
+        module: the graph; the results of the other graph become its last inputs.
+        moving: the indices of the inputs that differ from call to call.
+
+    Returns:
+        The other graph. It takes the inputs that the graph took; its moving ones are not used.
+    """
+    nodes = list(module.graph.nodes)
+    inputs = [node for node in nodes if node.op == "placeholder"]
+    fixed = {node for index, node in enumerate(inputs) if index not in moving}
+    for node in nodes:
+        given = node.all_input_nodes
+        if node.op == "call_function" and given and fixed.issuperset(given):
+            fixed.add(node)  # constants, which have no inputs, are best known to the graph itself
+    kept = {node for node in nodes if node not in fixed}
+    for node in reversed(nodes):
+        if node in fixed and _is_view(node) and not kept.isdisjoint(node.users):
+            kept.add(node)
+    found = [
+        node
+        for node in nodes
+        if node.op == "call_function" and node not in kept and not kept.isdisjoint(node.users)
+    ]
+    before = fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
+    for node in nodes:
+        if node.op == "placeholder" or (node in fixed and node.op == "call_function"):
+            copies[node] = before.node_copy(node, copies.__getitem__)
+    before.output(tuple(copies[node] for node in found))
+    before.eliminate_dead_code()
+    last = inputs[-1]
+    for node in found:
+        with module.graph.inserting_after(last):
+            last = module.graph.placeholder(f"fixed_{node.name}")
+        last.meta = dict(node.meta)
+        node.replace_all_uses_with(last)
+    erase_unused(module)
+    return fx.GraphModule({}, before)
+
+
+def _is_view(node: fx.Node) -> bool:
+    """Whether an operator returns another view of its first argument."""
+    schema = getattr(node.target, "_schema", None)
+    return node.target is operator.getitem or (
+        schema is not None and any(one.alias_info is not None for one in schema.returns)
+    )

@@ -1,6 +1,7 @@
 import csv
 import importlib
 import json
+import signal
 from functools import partial
 from pathlib import Path
 
@@ -567,21 +568,21 @@ def test_pictures_of_other_data_have_their_own_folder(tissues, capsys):
 # Missing errors, and time -------------------------------------------------------------------------
 
 
-def test_where_k_hat_fails_there_is_no_error_and_the_sandwich_leads(tmp_path, capsys):
+def test_where_k_hat_fails_there_is_no_error(tmp_path, capsys):
     x = np.random.default_rng(0).poisson(20, (60, 200))
     np.save(tmp_path / "counts.npy", x)
     data = pvae.data.load(tmp_path / "counts.npy", validation=0)
     run = fitted(data, tmp_path / "run", likelihood=pvae.likelihoods.Poisson)
     out = called(capsys, "evaluate", run, "--items", "6", "--num_samples", "200")
     record = record_of(run)["evidence"]
-    assert list(record)[-3:] == ["ais", "importance", "best"]
+    assert list(record)[-3:] == ["importance", "ais", "best"]
     assert record["importance"]["standard_error"] is None
     assert record["importance"]["pareto_k_above_0.7"] > 0.05
     lines = out.splitlines()
     importance = next(line for line in lines if "200 importance samples" in line)
     assert "a lower bound, its error unknown" in importance
     assert "(samples)" not in importance
-    assert out.index("sandwich") < out.index("200 importance samples")
+    assert out.index("200 importance samples") < out.index("sandwich")
     assert "k-hat is above 0.7 for 100 % of the items, so both estimates are lower bounds" in out
     assert "k-hat is above 0.7 for 100.0 % of the items" in called(capsys, "score", run)
     vae = pvae.load(run)
@@ -615,6 +616,45 @@ def test_estimates_omitted_for_lack_of_time_are_named(runs, capsys, monkeypatch)
     assert record_of(run)["evidence"]["importance"]["items"] == 5
     called(capsys, "evaluate", run, *FEW, "--estimator", "ais")
     assert "best" not in record_of(run)["evidence"]
+
+
+def test_ctrl_c_keeps_what_is_done(runs, capsys, monkeypatch):
+    run = runs("binary")
+
+    def interrupt(plan):
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(evidence._Annealer, "extend", interrupt)
+    monkeypatch.setattr(evidence, "PLANS", [(2, 2, 3)])
+    with pytest.raises(SystemExit) as ended:
+        main(["evaluate", str(run), *FEW])
+    assert ended.value.code == 130
+    out = capsys.readouterr().out
+    assert "log p(x), 2 items, AIS, 2 chains of 3 steps" in out
+    assert "Best estimate of log p(x)" in out
+    assert record_of(run)["evidence"].keys() >= {"importance", "ais", "best"}
+    whole = evidence.is_reliable
+
+    def late(*given):
+        interrupt(None)
+        return whole(*given)
+
+    monkeypatch.setattr(reports, "is_reliable", late)
+    with pytest.raises(SystemExit):
+        main(["evaluate", str(run), *FEW])
+    assert "No estimate by AIS: it was stopped." in capsys.readouterr().out
+    assert "importance" in record_of(run)["evidence"]
+
+
+def test_a_wide_sandwich_says_what_a_narrower_one_costs():
+    figures = {"lower": -5.0, "upper": -1.9, "gap": 3.1, "gap_standard_error": 0.1}
+    common = {"items": 2, "num_chains": 2, "num_steps": 3, "log_likelihood": -3.0}
+    errors = {"standard_error": None, "standard_error_of_data": None}
+    ais = common | errors | {"sandwich": figures | {"items": 2, "importance": None}}
+    text = "\n".join(reports.evidence_lines({"seconds": 50.0, "ais": ais}, 42.3))
+    assert "a gap of 3.1 nats: to halve it, about" in text
+    assert "double the steps: --seconds 100" in text
+    assert text.splitlines()[-1].split() == ["time", "taken", "42", "s"]
 
 
 def test_the_best_estimate_is_named_at_the_end(runs, capsys):

@@ -18,13 +18,14 @@ class Clock:
         monkeypatch.setattr(evidence, "bidirectional", self.bidirectional)
         monkeypatch.setattr(evidence, "_importance", lambda *args: None)
         monkeypatch.setattr(evidence, "_gradient_seconds", self.gradient)
+        monkeypatch.setattr(evidence, "Trajectories", lambda *given: None)
         monkeypatch.setattr(evidence, "stop_after", self.stop_after)
 
     def stop_after(self, seconds):
         self.ends = self.now + seconds
         return torch.no_grad()
 
-    def gradient(self, vae, x, y, chains):
+    def gradient(self, vae, x, y, chains, trajectories=None):
         return (1 + len(x) * chains / 100) / self.speed
 
     def work(self, passes, n, num_chains, num_steps):
@@ -39,7 +40,7 @@ class Clock:
         self.work(2, len(x), num_chains, num_steps)
         return AIS(*torch.ones(4, len(x)))
 
-    def bidirectional(self, vae, n, y, num_chains, num_steps, seed, progress):
+    def bidirectional(self, vae, n, y, num_chains, num_steps, seed, **options):
         self.work(3, n, num_chains, num_steps)
         self.done.append((n, num_chains, num_steps, seed))
         gap = torch.full((n,), self.gap)
@@ -78,7 +79,9 @@ def test_without_a_bound_all_data_are_done(monkeypatch):
 def test_a_plan_that_does_not_hold_leaves_the_one_before(monkeypatch):
     clock = Clock(2000, 0.01, monkeypatch)
     plain = clock.gradient
-    clock.gradient = lambda vae, x, y, chains: plain(vae, x, y, chains) * (1 if chains == 4 else 50)
+    clock.gradient = lambda vae, x, y, chains, *_: (
+        plain(vae, x, y, chains) * (1 if chains == 4 else 50)
+    )
     found = evidence.annealed(None, torch.zeros(100, 1), None, seed=0, seconds=60.0)
     assert found["num_chains"] == 4
     clock = Clock(10, 0.01, monkeypatch)
