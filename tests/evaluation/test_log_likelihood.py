@@ -175,10 +175,10 @@ def test_portions_are_scored_in_parallel(monkeypatch, request, three_threads, pr
     # Chunks of five data or of four, and a smaller one, which is scored as it is.
     monkeypatch.setattr(MODULE, "_PORTIONS", 10)
     scorers, scored = request.getfixturevalue("compiled"), []
-    alone = scoring._compute_alone
+    alone = scoring.compute_alone
     monkeypatch.setattr(
         scoring,
-        "_compute_alone",
+        "compute_alone",
         lambda: (alone(), scored.append((threading.get_ident(), torch.get_num_threads()))),
     )
     found = log_likelihood(vae, x, **arguments)
