@@ -143,7 +143,8 @@ def ais(
         torch.Size([5])
     """
     _check_sizes(num_chains, num_steps, num_leapfrog)
-    gradients = 2 * len(as_batch(vae, x)) * num_chains * num_steps * num_leapfrog
+    x = as_batch(vae, x)
+    gradients = 2 * len(x) * num_chains * num_steps * num_leapfrog
     shared = trajectories or Trajectories(vae, gradients)
 
     def estimate(x: Tensor, y: Tensor | None) -> AIS:
@@ -328,14 +329,14 @@ class Path:
         self, u: Tensor, momentum: Tensor, step: Tensor, beta: float
     ) -> tuple[Point, Tensor]:
         """Follow trajectories from a momentum after its first half step; return their ends."""
-        chains, observed = len(u), self.like is not None
+        chains = len(u)
         if chains not in self._rows:
             self._rows[chains] = self.trajectories.rows(
-                self.x, self.y, observed, chains, self.base.dim
+                self.x, self.y, self.like is not None, chains, self.base.dim
             )
         rows = self._rows[chains]
         if rows is not None:
-            return self.trajectories(rows, observed, u, momentum, step, beta, self.num_leapfrog)
+            return self.trajectories(rows, u, momentum, step, beta, self.num_leapfrog)
         for _ in range(self.num_leapfrog - 1):
             there = self.point(u + step * momentum)
             momentum = momentum + step * there.gradient(beta)

@@ -173,7 +173,7 @@ class _Annealer:
 
     def _compile(self) -> None:
         """Compile trajectories if a third of the time for annealing is left after that."""
-        work = self._expected(len(self.x), *PLANS[: STANDARD + 1][-1][1:])
+        work = self._expected(len(self.x), *PLANS[min(STANDARD, len(PLANS) - 1)][1:])
         if min(work, self._left()) >= 1.5 * COMPILING:
             self.trajectories = Trajectories(self.vae, math.inf)
             self._gradients, self.slower = {}, 1.0

@@ -1,7 +1,7 @@
 """Importance weights of many draws of z, by a compiled graph if that pays off."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import chain
@@ -178,7 +178,7 @@ class Scorer:
         except Untraceable:
             return
         tensors = [*parameters, *inputs, *graph.live]
-        module = in_cheaper_operators(graph.module, tensors, {torch.ops.aten.tanh.default: _tanh})
+        module = in_cheaper_operators(graph.module, tensors)
         if draws(module):  # the order of draws in threads would be random
             self.abreast = 1
         options = ON_A_THREAD if self.abreast > 1 else {}
@@ -204,20 +204,13 @@ def compute_alone() -> None:
 
 
 def in_cheaper_operators(
-    module: fx.GraphModule, tensors: Sequence[Tensor], others: dict[Any, Callable[..., Any]]
+    module: fx.GraphModule,
+    tensors: Sequence[Tensor],
+    others: Mapping[Any, Callable[..., Any]] | None = None,
 ) -> fx.GraphModule:
     """The same graph with biases fused into the operators after products, and other operators."""
-    table = {torch.ops.aten.addmm.default: _addmm, **others}
+    table = {torch.ops.aten.addmm.default: _addmm, **(others or {})}
     return make_fx(module, table, tracing_mode="fake", _allow_non_fake_inputs=True)(*tensors)
-
-
-def _tanh(h: Tensor) -> Tensor:
-    """The hyperbolic tangent by exp: compiled code takes a third of the time for it.
-
-    Its absolute error is a rounding of 1, so the relative error for small values is larger, and
-    gradients would be less precise.
-    """
-    return 1 - 2 / (1 + torch.exp2(2 / math.log(2) * h))
 
 
 def _addmm(bias: Tensor, x: Tensor, weight: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, fx
@@ -80,10 +80,12 @@ class Rows(NamedTuple):
     """The data of chains, one a row, in portions of equal size; the last row fills the last one.
 
     Attributes:
+        steps: the two graphs.
         source: the row of each, among (chains, n) flattened.
         portions: the tensors that the two graphs take beside the state of the chains.
     """
 
+    steps: tuple[_Step, _Step]
     source: Tensor
     portions: list[tuple[list[Tensor], list[Tensor]]]
 
@@ -147,12 +149,11 @@ class Trajectories:
 
         first, last = steps
         both = [(with_fixed(first, given), with_fixed(last, given)) for given in portions]
-        return Rows(index, both)
+        return Rows(steps, index, both)
 
     def __call__(
         self,
         rows: Rows,
-        observed: bool,
         u: Tensor,
         momentum: Tensor,
         step: Tensor,
@@ -163,19 +164,18 @@ class Trajectories:
 
         Args:
             rows: of `rows`.
-            observed: as given there.
             u: where they start, shape (chains, n, dim).
             momentum: after the first half step, of the same shape.
             step: sizes of the steps, shape (n, 1).
             beta: the inverse temperature.
             num_leapfrog: the number of steps.
         """
-        steps = self._steps[observed and bool(option(self.vae.likelihood, "takes_total"))]
-        assert steps is not None
         step = step.expand(len(u), -1, -1)
         split = [t.flatten(0, 1)[rows.source].split(self._size) for t in (u, momentum, step)]
         temperature = torch.tensor(beta, dtype=u.dtype, device=u.device)
-        follow = partial(_follow, steps, list(self.vae.parameters()), num_leapfrog, temperature)
+        follow = partial(
+            _follow, rows.steps, list(self.vae.parameters()), num_leapfrog, temperature
+        )
         work = list(zip(rows.portions, *split, strict=True))
         if self._threads > 1 and len(work) > 1:
             found = self._in_parallel(follow, work)
@@ -251,17 +251,7 @@ class Trajectories:
 
 
 def _log_sigmoid_backward(gradient: Tensor, x: Tensor, buffer: Tensor) -> Tensor:
-    # Inductor's own version selects whole numbers, which takes longer than all else.
-    return gradient * torch.sigmoid(-x)
-
-
-def _log_sigmoid_forward(x: Tensor) -> tuple[Tensor, Tensor]:
-    # As precise as log1p, a call for each element, and a third of its time. The factor corrects the
-    # rounding of 1 + z.
-    z = torch.exp(-x.abs())
-    whole = 1 + z
-    log = torch.where(whole == 1, z, whole.log() * (z / (whole - 1)))
-    return x.clamp(max=0) - log, z
+    return gradient * torch.sigmoid(-x)  # which `_skip_logarithms` knows
 
 
 def _skip_logarithms(module: fx.GraphModule) -> None:
@@ -284,10 +274,7 @@ def _skip_logarithms(module: fx.GraphModule) -> None:
         node.replace_all_uses_with(share)
 
 
-_CHEAPER: dict[Any, Callable[..., Any]] = {
-    torch.ops.aten.log_sigmoid_backward.default: _log_sigmoid_backward,
-    torch.ops.aten.log_sigmoid_forward.default: _log_sigmoid_forward,
-}
+_CHEAPER = {torch.ops.aten.log_sigmoid_backward.default: _log_sigmoid_backward}
 _MOVING = ("u", "momentum", "step", "beta")  # the inputs that differ from step to step
 
 
