@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pvae.evaluation import impute
-from pvae.explore.items import Items, score
+from pvae.explore.items import Items, all_names, score
 from pvae.explore.spaces import Space
 from pvae.vae import VAE
 
@@ -49,8 +49,7 @@ def labels_of(vae: VAE, start: Any) -> dict[str, Any] | None:
         return None
     if labels.classes is None:
         return {"names": None, "start": start}
-    names = labels.names or ()
-    return {"names": [*names, *map(str, range(len(names), labels.classes))], "start": start}
+    return {"names": all_names(labels.names or (), labels.classes), "start": start}
 
 
 def abilities(vae: VAE, items: Items) -> dict[str, bool]:

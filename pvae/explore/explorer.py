@@ -1,7 +1,5 @@
 """What the page shows of a trained VAE, computed when it is asked for."""
 
-import base64
-import binascii
 import threading
 from collections.abc import Mapping
 from functools import cached_property
@@ -20,7 +18,7 @@ from pvae.explore.description import abilities, labels_of, latents_of
 from pvae.explore.frames import Frames
 from pvae.explore.items import MOST, SAMPLES, Items, Scores, score
 from pvae.explore.spaces import Space
-from pvae.explore.values import as_count, as_index, as_vector, as_vectors, finite
+from pvae.explore.values import as_bytes, as_count, as_index, as_vector, as_vectors, finite
 from pvae.inputs import as_latents
 from pvae.plots.classes import colours
 from pvae.seeds import seeded
@@ -403,15 +401,3 @@ class Explorer:
         if not bool(x.isfinite().all()):
             raise ValueError("The decoder gives numbers that are not finite at this z.")
         return x.cpu()
-
-
-def as_bytes(name: str, text: Any) -> bytes:
-    """Decode base64.
-
-    Raises:
-        ValueError: if it is none.
-    """
-    try:
-        return base64.b64decode(text, validate=True)
-    except (TypeError, ValueError, binascii.Error) as error:
-        raise ValueError(f"{name} must be text in base64.") from error

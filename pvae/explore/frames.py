@@ -93,11 +93,7 @@ class Frames:
         Raises:
             ValueError: if the data are no pictures, or the bytes are not of one.
         """
-        if not self.pictures:
-            raise ValueError(
-                "This model is over vectors of numbers, not pictures: choose one of its own data."
-            )
-        channels, height, width = self.event_shape
+        channels, height, width = self._picture_shape()
         expected = channels * height * width
         if len(pixels) != expected:
             raise ValueError(
@@ -125,6 +121,19 @@ class Frames:
             )
         return x.to(self.vae.dtype)
 
+    def _picture_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width.
+
+        Raises:
+            ValueError: if the data are no pictures.
+        """
+        if not self.pictures:
+            raise ValueError(
+                "This model is over vectors of numbers, not pictures: choose one of its own data."
+            )
+        channels, height, width = self.event_shape
+        return channels, height, width
+
     def read_picture(self, content: bytes, most_pixels: int) -> dict[str, Any]:
         """Decode an image file, and crop and resize it to the shape of the data.
 
@@ -133,11 +142,7 @@ class Frames:
         """
         from PIL import Image, UnidentifiedImageError
 
-        if not self.pictures:
-            raise ValueError(
-                "This model is over vectors of numbers, not pictures: choose one of its own data."
-            )
-        channels, height, width = self.event_shape
+        channels, height, width = self._picture_shape()
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", Image.DecompressionBombWarning)

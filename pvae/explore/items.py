@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -62,9 +63,7 @@ class Items:
         self.names: list[str] = []
         if held.y is not None and held.y.dim() == 1:
             self.classes = held.y[self.rows].long()
-            names = list(map(str, data.classes or ()))
-            known = int(held.y.max()) + 1
-            self.names = [*names, *map(str, range(len(names), known))]
+            self.names = all_names(data.classes or (), int(held.y.max()) + 1)
 
     def __len__(self) -> int:
         return len(self.x)
@@ -136,6 +135,11 @@ class Scores:
             elapsed = max(time.monotonic() - began, 1e-3)
             at_once = max(1, min(200, 2 * at_once, int(at_once * PORTION / elapsed)))
             self._stop.wait(0.01)  # lets others take the lock
+
+
+def all_names(names: Sequence[object], count: int) -> list[str]:
+    """The names of ``count`` classes, whose numbers stand for those without a name."""
+    return [*map(str, names), *map(str, range(len(names), count))]
 
 
 def score(vae: VAE, x: Tensor, y: Tensor | None) -> Any:

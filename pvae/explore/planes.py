@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pvae.explore.spaces import Space
 from pvae.plots import tsne_maps
+from pvae.plots.embeddings import principal_axes
 
 NEIGHBOURS = 3  # data between which a map interpolates
 ALIKE = 2.0  # of the usual distance of neighbours, up to which it interpolates
@@ -91,10 +92,7 @@ class Components:
 
     def __init__(self, means: Tensor, space: Space) -> None:
         self.space = space
-        self.centre = means.mean(0)
-        axes = torch.linalg.svd(means - self.centre, full_matrices=False)[2][:2]
-        largest = axes.gather(1, axes.abs().argmax(1, keepdim=True))
-        self.directions = axes * largest.sign()  # as `pvae.plots.pca_maps` turns them
+        self.centre, self.directions = map(torch.from_numpy, principal_axes(means.numpy()))
         self.points = self.project(means).numpy()
 
     def latents(self, points: Tensor, base: Tensor) -> tuple[Tensor, list[int] | None]:

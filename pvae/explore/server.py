@@ -18,6 +18,7 @@ from pvae.explore.explorer import Explorer
 from pvae.messages import brief, one_line, shorten
 
 if TYPE_CHECKING:
+    import uvicorn
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
@@ -57,13 +58,37 @@ def serve(
         RuntimeError: if Starlette or uvicorn are not installed.
     """
     require()
-    import uvicorn
-
     listening = listen(host, port)
     token = secrets.token_urlsafe(16)
     own = "127.0.0.1" if host in ("0.0.0.0", "::") else host
     shown = f"[{own}]" if ":" in own else own
     address = f"http://{shown}:{listening.getsockname()[1]}/?token={token}"
+    server = server_of(explorer, token, host)
+    print(f"The explorer is at {address}\nCtrl-C ends it.", flush=True)
+    if host not in LOOPBACK:
+        print(
+            f"It listens on {host}: whoever can reach this machine and knows the token can use "
+            "the model and see its data, unencrypted.",
+            flush=True,
+        )
+    if browser and _has_browser():
+        threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
+    # uvicorn raises again, once it has stopped, the interrupt that stopped it.
+    with closing(listening), suppress(KeyboardInterrupt):
+        server.run(sockets=[listening])
+    explorer.close()
+
+
+def server_of(explorer: Explorer, token: str, host: str = "127.0.0.1") -> "uvicorn.Server":
+    """The server of `application`, which does not run yet.
+
+    Args:
+        explorer: the model and its data.
+        token: the secret that the address of the page holds.
+        host: the address that it listens on.
+    """
+    import uvicorn
+
     config = uvicorn.Config(
         application(explorer, token, host),
         loop="asyncio",
@@ -76,19 +101,7 @@ def serve(
         limit_concurrency=200,
         timeout_graceful_shutdown=1,
     )
-    print(f"The explorer is at {address}\nCtrl-C ends it.", flush=True)
-    if host not in LOOPBACK:
-        print(
-            f"It listens on {host}: whoever can reach this machine and knows the token can use "
-            "the model and see its data, unencrypted.",
-            flush=True,
-        )
-    if browser and _has_browser():
-        threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
-    # uvicorn raises again, once it has stopped, the interrupt that stopped it.
-    with closing(listening), suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[listening])
-    explorer.close()
+    return uvicorn.Server(config)
 
 
 def require() -> None:

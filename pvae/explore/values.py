@@ -1,5 +1,7 @@
 """Checks of the numbers in a request, and conversion of results to numbers for JSON."""
 
+import base64
+import binascii
 import math
 from typing import Any
 
@@ -48,6 +50,18 @@ def as_count(name: str, value: Any, most: int, least: int = 1) -> int:
     if type(value) is not int or not least <= value <= most:
         raise ValueError(f"{name} must be a whole number from {least} to {most:,}.")
     return value
+
+
+def as_bytes(name: str, text: Any) -> bytes:
+    """Decode base64.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    try:
+        return base64.b64decode(text, validate=True)
+    except (TypeError, ValueError, binascii.Error) as error:
+        raise ValueError(f"{name} must be text in base64.") from error
 
 
 def finite(values: Tensor) -> list:

@@ -147,10 +147,19 @@ def pca_maps(means: Array) -> np.ndarray:
             f"Two principal components need at least 2 points of at least 2 latents, but means has "
             f"shape {means.shape}."
         )
-    centre = means[-1].mean(0)
-    axes = np.linalg.svd(means[-1] - centre, full_matrices=False)[2][:2]
+    centre, axes = principal_axes(means[-1])
+    return (means - centre) @ axes.T
+
+
+def principal_axes(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The average of points, and their first two principal axes, one a row.
+
+    Each axis points to where its largest coefficient is positive.
+    """
+    centre = points.mean(0)
+    axes = np.linalg.svd(points - centre, full_matrices=False)[2][:2]
     largest = np.take_along_axis(axes, np.abs(axes).argmax(1)[:, None], axis=1)
-    return (means - centre) @ (axes * np.sign(largest)).T
+    return centre, axes * np.sign(largest)
 
 
 def _as_moments(means: Array) -> np.ndarray:

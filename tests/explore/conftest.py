@@ -8,12 +8,11 @@ from functools import partial
 
 import pytest
 import torch
-import uvicorn
 
 import pvae
 from pvae.explore import Explorer
 from pvae.explore.numbers import numbers_of
-from pvae.explore.server import application, listen
+from pvae.explore.server import listen, server_of
 from pvae.training import Run
 
 TOKEN = "secret"
@@ -43,14 +42,7 @@ def explorer(explored):
 def start(known, host="127.0.0.1"):
     """Serve an explorer in a thread; returns its address and a function that ends it."""
     listening = listen("127.0.0.1", 0)
-    config = uvicorn.Config(
-        application(known, TOKEN, host),
-        log_level="critical",
-        lifespan="off",
-        ws="none",
-        loop="asyncio",
-    )
-    server = uvicorn.Server(config)
+    server = server_of(known, TOKEN, host)
     thread = threading.Thread(target=server.run, args=[[listening]], daemon=True)
     thread.start()
     while not server.started:
