@@ -1,6 +1,6 @@
 """Every case of every family, in a VAE that is compiled: it gives what the eager program gives."""
 
-from functools import partial
+from functools import cache, partial
 from itertools import cycle, islice
 
 import pyro
@@ -10,7 +10,7 @@ from pyro.infer import SVI
 
 import pvae
 from pvae.inference import CompiledSVI, Optimizer
-from tests.composition import REFUSED, SPACES
+from tests.composition import REFUSED, space
 from tests.likelihoods_cases import LIKELIHOODS
 from tests.objectives_cases import OBJECTIVES
 from tests.posteriors_cases import ONLY_OWN_DRAWS, POSTERIORS
@@ -59,9 +59,17 @@ def compatible(prior, posterior):
     """Whether they are over the same z, and the prior has a density there."""
     if prior.startswith("VampPrior"):  # over whatever its posterior is over
         return posterior not in ONLY_OWN_DRAWS | {"Delta"}
-    if ("," in prior and prior.startswith("OneHot")) or "groups" in posterior:
-        return ("groups" in prior) == ("groups" in posterior) and posterior.startswith("RelaxedOne")
-    return SPACES[prior.partition(",")[0]] == SPACES[posterior.partition(",")[0]]
+    return space_of_prior(prior) == space_of_posterior(posterior)
+
+
+@cache
+def space_of_prior(name):
+    return space(PRIORS[name](LATENT)())
+
+
+@cache
+def space_of_posterior(name):
+    return space(POSTERIORS[name](EVENT, LATENT, network=NETWORK)(torch.zeros(EVENT)))
 
 
 CELLS = cells()
