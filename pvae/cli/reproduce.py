@@ -3,7 +3,7 @@
 
 def reproduce(
     table: str,
-    rows: list[str] | None = None,
+    rows: list[str] | str | None = None,
     budget: float = 1.0,
     seeds: int | None = None,
     study: str | None = None,
@@ -15,7 +15,8 @@ def reproduce(
 
     Args:
         table: its name, such as burda2016-table1, or a YAML file of your own in the same form.
-        rows: rows to run; by default all. Finished runs are not repeated.
+        rows: row to run, or a list such as [VAE-1,IWAE-5]; by default all. Finished runs are not
+            repeated.
         budget: share of the paper's training; below 1 a row is called short, never reproduced.
         seeds: runs of each row; by default as in the table.
         study: the study folder; by default studies/TABLE, with the budget if it is below 1.
@@ -32,7 +33,8 @@ def reproduce(
     from pvae.studies.cluster import connected
 
     published = papers.Table.read(table)
-    for name in rows or ():
+    wanted = [rows] if isinstance(rows, str) else rows
+    for name in wanted or ():
         if name not in published.rows:
             raise ValueError(
                 f"{published.name} has no row {shown(name)}: {choices(name, published.rows)}"
@@ -42,7 +44,7 @@ def reproduce(
     folder = study or f"studies/{published.name}" + (f"-{budget:g}" if budget < 1 else "")
     opened = Study(folder, plan)
     with connected(cluster) as executor:
-        opened.run(executor, jobs, cells=rows)
+        opened.run(executor, jobs, cells=wanted)
     text = papers.markdown(published, papers.compared(published, opened, budget))
     files.write(opened.path / "reproduced.md", text.encode())
     print(text)

@@ -59,7 +59,7 @@ def write(tmp_path, **changes):
 
 def test_rows_are_run_and_compared(tmp_path, monkeypatch, capsys, in_process):
     monkeypatch.chdir(tmp_path)
-    main(["reproduce", write(tmp_path), "--rows", '["two"]', "--budget", "0.1"])
+    main(["reproduce", write(tmp_path), "--rows", "two", "--budget", "0.1"])
     said = capsys.readouterr().out
     assert "| two | −30.00 | −31.00 | −" in said
     assert "short: 10 % of the paper's training" in said
@@ -111,7 +111,8 @@ def test_verdicts(mean, error, budget, metric, said):
         (["burda2016-table"], {}, "There is no table"),
         (["FILE"], {"rows": {"two": {"published": 1.0}}}, "is not a table"),
         (["FILE"], {"metric": "beauty"}, "There is no metric"),
-        (["FILE", "--rows", '["four"]'], {}, "has no row"),
+        (["FILE", "--rows", "four"], {}, "has no row"),
+        (["FILE", "--rows", "[two, four]"], {}, "has no row"),
         (["FILE", "--budget", "0"], {}, "budget is 0"),
         (["FILE", "--budget", "2"], {}, "budget is 2"),
         (["FILE", "--seeds", "0"], {}, "seeds is 0"),
