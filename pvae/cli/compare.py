@@ -10,7 +10,7 @@ def compare(
     vary: dict[str, Any] | None = None,
     seeds: int | list[int] = 3,
     baseline: str | None = None,
-    metrics: list[str] | None = None,
+    metrics: list[str] | str | None = None,
     num_samples: int = Measures.num_samples,
     items: int = Measures.items,
     ais_items: int = Measures.ais_items,
@@ -55,7 +55,8 @@ def compare(
     from pvae.studies import pictures, tables
     from pvae.studies.cluster import connected
 
-    options: dict[str, Any] = {} if metrics is None else {"metrics": metrics}
+    wanted = [metrics] if isinstance(metrics, str) else metrics
+    options: dict[str, Any] = {} if wanted is None else {"metrics": wanted}
     with connected(cluster) as executor:
         results = studies.compare(
             study,

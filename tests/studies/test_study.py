@@ -370,7 +370,7 @@ def test_values_that_do_not_compare_are_in_separate_tables(tmp_path, in_process)
 
 
 def test_the_command_line(tmp_path, capsys, in_process):
-    options = "--epochs 1 --network.hidden [8] --seeds 1 --items 20 --num_samples 30 --study"
+    options = "--epochs 1 --network.hidden [8] --seeds 1 --items 20 --metrics neg_elbo --study"
     vary = ["--vary.prior", "[StandardNormal, {class_path: VampPrior, init_args: {components: 5}}]"]
     main(["compare", *options.split(), str(tmp_path / "priors"), *vary])
     assert "VampPrior(components=5)" in capsys.readouterr().out
