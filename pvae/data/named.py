@@ -57,15 +57,11 @@ _FILES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "omniglot": (
         "omniglot-py",
-        (
-            "images_background.zip",
-            "images_evaluation.zip",
-            "the folders images_background and images_evaluation that they hold",
-        ),
+        ("images_background.zip", "images_evaluation.zip", "the folders in them"),
     ),
     "cifar10": (
         "cifar-10-batches-py",
-        (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta"),
+        ("data_batch_1 to data_batch_5", "test_batch", "batches.meta"),
     ),
     "svhn": (".", ("train_32x32.mat", "test_32x32.mat")),
     "celeba": (
@@ -140,10 +136,10 @@ def _fetch(name: str, root: Path, read: Callable[[Path, bool], T]) -> T:
     except Exception as error:
         folder, files = _FILES[name]
         said = (str(error).strip() or type(error).__name__).splitlines()[-1]
-        reason = brief(said.removeprefix("<urlopen error ").removesuffix(">"), 100)
+        reason = brief(said.removeprefix("<urlopen error ").removesuffix(">"), 70)
         raise FileNotFoundError(
             f"The data set {name!r} could not be downloaded ({reason}): put {', '.join(files)} in "
-            f"{root / folder}, or name another root of torchvision by root= or PVAE_DATA."
+            f"{root / folder}, or name a root that has them by root= or PVAE_DATA."
         ) from error
 
 
