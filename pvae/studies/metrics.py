@@ -71,8 +71,8 @@ class Measured(NamedTuple):
     """The measures of a run.
 
     Attributes:
-        items: one value an item, by metric, with ``pareto_k`` and ``standard_error`` of
-            ``log_prob``, and ``ais`` for the first items; and those of the gaps.
+        items: one value an item, by metric, with `ERRORS` of ``log_prob`` and of the gaps, and
+            ``ais`` for the first items.
         numbers: of the whole run.
         data: of what data they are.
         values: of what values of these data: only measures of equal values compare.
@@ -158,8 +158,13 @@ def measure(vae: VAE, data: Dataset, measures: Measures) -> Measured:
 
 
 def _gaps(vae: VAE, data: Dataset, part: str, x: Tensor, y: Tensor | None) -> Sequence[Tensor]:
-    found = inference_gap(vae, x, y, progress=False)
-    return *found[:3], found.pareto_k, found.standard_error
+    few = slice(0, REFINED_TWICE)
+    found = inference_gap(vae, x, y, steps=STEPS, progress=False)
+    half = inference_gap(
+        vae, x[few], None if y is None else y[few], steps=STEPS // 2, progress=False
+    )
+    late = found.refined_elbo[few] - half.refined_elbo
+    return *found[:3], found.pareto_k, found.standard_error, late
 
 
 def _shared(vae: VAE, data: Dataset, part: str, x: Tensor, y: Tensor | None) -> tuple[float, float]:
@@ -185,11 +190,14 @@ def _sampled(
     return found.precision, found.recall, found.frechet_distance
 
 
-# Of an estimate of log p(x): k-hat of its weights, and its standard error.
+# Of an estimate of log p(x): k-hat of its weights, and its standard error. Of the gaps also by how
+# much the second half of the steps of refinement raised the ELBO of the first items.
 ERRORS = {
     "log_prob": ("pareto_k", "standard_error"),
-    "gaps": ("gap_pareto_k", "gap_standard_error"),
+    "gaps": ("gap_pareto_k", "gap_standard_error", "gap_late_gain"),
 }
+STEPS = 400  # of refinement
+REFINED_TWICE = 100  # items that are refined by half of the steps as well
 # What one computation gives, each a value an item or a number.
 TOGETHER: dict[tuple[str, ...], Callable[..., Sequence[Tensor | float]]] = {
     ("inference_gap", "approximation_gap", "amortization_gap", *ERRORS["gaps"]): _gaps,

@@ -6,7 +6,7 @@ import torch
 
 import pvae
 from pvae.studies.measures import Measures
-from pvae.studies.metrics import METRICS, TOGETHER, check_metrics, fingerprint_of, measure
+from pvae.studies.metrics import ERRORS, METRICS, TOGETHER, check_metrics, fingerprint_of, measure
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +29,7 @@ def test_every_metric_is_measured(trained):
             assert math.isfinite(found.numbers[name])
     gaps = [found.items[name] for name in next(iter(TOGETHER))]
     assert np.allclose(gaps[0], gaps[1] + gaps[2], atol=1e-3)
+    assert abs(found.items[ERRORS["gaps"][2]].mean()) < 0.1  # it is converged by half of the steps
     assert 0 <= found.numbers["linear_probe_accuracy"] <= 1
 
 
