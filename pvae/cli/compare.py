@@ -78,5 +78,6 @@ def compare(
         )
     print(tables.markdown(results))
     paths = pictures.draw(studies.Study(study), results)
-    print(f"\nPictures: {', '.join(path.name for path in paths)}")
+    if paths:
+        print(f"\nPictures: {', '.join(path.name for path in paths)}")
     print(f"Study folder: {study}")

@@ -133,10 +133,11 @@ def comparable(cells: Sequence[CellResult], metric: str) -> list[list[CellResult
     """The finished cells that compare with each other in a metric, group by group.
 
     Bits per dimension compare whatever the likelihood is a density of, if the data are the same.
+    Cells that a metric does not apply to are left out.
     """
     found: dict[str, list[CellResult]] = {}
     for cell in cells:
-        if cell.seeds:
+        if cell.seeds and not math.isnan(cell.estimates[metric].mean):
             key = cell.data if metric == "bits_per_dim" else cell.group
             found.setdefault(key, []).append(cell)
     return [*found.values()]
@@ -160,7 +161,13 @@ def collect(study: Study) -> Results:
     for metric in metrics:
         if METRICS[metric].lower_is_better is not None:
             comparisons += _compare(metric, cells, runs, plan.baseline)
-    notes = [_settings(plan.measures), *study.notes, *_notes(cells, comparisons, plan)]
+    missing: dict[str, dict[str, None]] = {}
+    for name, of_seeds in runs.items():
+        for why in [why for measured in of_seeds.values() for why in measured.missing.values()]:
+            missing.setdefault(why, {})[name] = None
+    notes = [_settings(plan.measures), *study.notes]
+    notes += [f"{why} It holds for: {_listed(names)}." for why, names in missing.items()]
+    notes += _notes(cells, comparisons, plan)
     return Results(
         tuple(cells), tuple(comparisons), metrics, len(plan.seeds), plan.baseline, tuple(notes)
     )
@@ -218,7 +225,7 @@ def _cell(
 def _value(measured: Measured, metric: str) -> float:
     if metric in measured.items:
         return float(measured.items[metric].mean())
-    return measured.numbers[metric]
+    return math.nan if metric in measured.missing else measured.numbers[metric]
 
 
 def doubts_of(measured: Measured) -> dict[str, float]:
@@ -283,23 +290,26 @@ def _compare(
         for cell, difference, p in zip(others, differences, adjusted, strict=True):
             doubt = float(np.max([doubts[cell.name], doubts[reference]]))
             said = verdict(difference, p, doubt, lower)
-            seeds = len(_shared(runs[cell.name], runs[reference]))
+            seeds = len(_shared(metric, runs[cell.name], runs[reference]))
             found.append(
                 Comparison(metric, cell.name, reference, difference, seeds, p, doubt, said)
             )
     return found
 
 
-def _shared(first: Mapping[int, Measured], second: Mapping[int, Measured]) -> list[int]:
-    """The seeds that both have."""
-    return [seed for seed in first if seed in second]
+def _shared(
+    metric: str, first: Mapping[int, Measured], second: Mapping[int, Measured]
+) -> list[int]:
+    """The seeds of which both have a metric."""
+    sides = (first, second)
+    return [s for s in first if s in second and all(metric not in r[s].missing for r in sides)]
 
 
 def _difference(
     metric: str, first: Mapping[int, Measured], second: Mapping[int, Measured]
 ) -> Difference:
     """The paired difference over the seeds that both have, item by item where there are items."""
-    seeds = _shared(first, second)
+    seeds = _shared(metric, first, second)
     if not seeds:
         nan = math.nan
         return Difference(Interval(nan, nan, nan, nan, nan), nan, nan, nan)

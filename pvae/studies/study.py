@@ -104,9 +104,9 @@ class Plan:
         given = {name: arguments.described(name, value) for name, value in base.items()}
         axes = make_axes(vary)
         if all(len(axis) == 1 for axis in axes):
-            name = shorten(make_cells(axes)[0].name, 100)
+            varied = shorten("; ".join(vary), 100)
             raise ValueError(
-                f"There is one cell only, {name}: give at least two values to compare."
+                f"There is one cell only, as {varied} has one value: give at least two to compare."
             )
         if isinstance(seeds, Sequence):
             numbers = tuple(seeds)

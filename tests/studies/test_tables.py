@@ -208,6 +208,17 @@ def test_doubts_are_in_the_units_of_their_metrics():
     assert last.verdict == "undecided"
 
 
+def test_a_metric_that_does_not_apply_to_a_cell_is_a_dash_and_said():
+    cells = {"a": seeds(30, missing=("log_prob",)), "b": seeds(29), "c": seeds(28)}
+    found = results(cells, metrics=("neg_elbo", "log_prob"))
+    assert "It does not apply; leave it out. It holds for: a." in found.notes
+    compared = {(c.metric, c.cell) for c in found.comparisons}
+    assert compared == {("neg_elbo", "a"), ("neg_elbo", "b"), ("log_prob", "b")}
+    (row,) = (row for row in rows(markdown(found)) if row[0] == "a" and row[1] == "3")
+    assert row[3] == "–"
+    check_latex(latex(found))
+
+
 def test_metrics_without_a_doubt_are_named():
     found = results({"a": seeds(30), "b": seeds(29)}, metrics=("neg_elbo", "recall"))
     assert any("no doubt of the estimator" in n and "recall" in n for n in found.notes)
