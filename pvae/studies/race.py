@@ -1,8 +1,10 @@
 """Racing: successive halving over the cells of a study (Jamieson and Talwalkar 2016).
 
 All cells train for a ninth of their epochs; those that are clearly behind stop there, the others
-train on to a third, and those that remain to the end. A run pauses and continues with the same bits
-as one that does not, so that the run of a survivor is that of the exhaustive study.
+train on to a third, and those that remain to the end. Of those that chance may have put behind, as
+many go on as a third of the epochs of the exhaustive study pays for; fewer than five cells take
+more. A run pauses and continues with the same bits as one that does not, so that the run of a
+survivor is that of the exhaustive study.
 """
 
 import math
