@@ -46,7 +46,7 @@ def compare(
         threads: threads of each run.
         cluster: address of a Dask scheduler, such as tcp://host:8786, whose workers run instead;
             --scheduler with such an address is the same.
-        steps: gradient steps of each run, in place of epochs.
+        steps: gradient steps of each run, in place of epochs, rounded to whole epochs.
         seconds: training time of each run; epochs are then the most it may take.
         race: true to stop cells early that are clearly behind.
         many: true if more than 10,000 runs are meant.
@@ -79,5 +79,6 @@ def compare(
         )
     print(tables.markdown(results))
     paths = pictures.draw(studies.Study(study), results)
-    print(f"\nPictures: {', '.join(path.name for path in paths)}")
+    if paths:
+        print(f"\nPictures: {', '.join(path.name for path in paths)}")
     print(f"Study folder: {study}")

@@ -107,6 +107,7 @@ def _parse(
     argv = [re.sub(r"^((?:--[\w.]+=)?)None$", r"\1null", argument) for argument in argv]
     if argv[:1] == ["compare"]:  # where an address is meant, not a learning-rate schedule
         argv = [*_with_cluster(argv)]
+        _check_names(argv)
     used = {name for name in commands if name in argv}
     parsed = _parsed(make_parser(commands, used), argv)
     arguments = parsed[parsed.command].as_dict()
@@ -142,6 +143,19 @@ def _check_continued(argv: list[str], arguments: dict[str, Any]) -> None:
             "--cluster; to start one, say what varies, such as --vary.prior '[StandardNormal, "
             "Flow]'."
         )
+
+
+def _check_names(argv: list[str]) -> None:
+    """Raise if two variants have the same name, of which the parser would drop the first."""
+    from pvae.storage import configuration
+
+    for argument, following in zip(argv, [*argv[1:], ""], strict=True):
+        option, _, value = argument.partition("=")
+        if option.startswith("--vary"):
+            try:
+                configuration.check_names(value or following)
+            except ValueError as error:
+                raise ValueError(f"{option} is not a set of variants: {error}.") from error
 
 
 def _with_cluster(argv: list[str]) -> Iterator[str]:

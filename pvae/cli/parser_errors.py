@@ -48,7 +48,10 @@ def explain(error: object, argv: Sequence[str], commands: Commands) -> str:
     if found := re.fullmatch(r"argument (\S+): expected (?:one|at least one) argument", text):
         return f"{found[1]} needs a value after it."
     if found := re.fullmatch(r"the following arguments are required: (?:\w+\.)?(\w+)", text):
-        return f"pvae {command} needs the {found[1]} folder: pvae {command} {found[1].upper()}."
+        if command == "compare":
+            return "pvae compare needs a study folder, new or one to continue: --study NAME."
+        what = found[1] if found[1] == "table" else f"{found[1]} folder"
+        return f"pvae {command} needs the {what}: pvae {command} {found[1].upper()}."
     if found := re.fullmatch(r"--([\w.]+)\.help: .*?([\w.]+)", text):
         return _no_part(found[1], found[2])
     if text.startswith("Parser key ") and command is not None:
@@ -230,7 +233,8 @@ def as_options(sentence: str, argv: Sequence[str], commands: Commands) -> str:
     options = {name: f"--{name}" for name in inspect.signature(commands[command]).parameters}
     for argument in argv:
         given = argument.partition("=")[0]
-        if given.startswith("--") and "." in given:
+        # What varies names the cells of a study, which stay as they are.
+        if given.startswith("--") and "." in given and not given.startswith("--vary."):
             options.setdefault(given.rpartition(".")[2], given)
 
     def partial(found: re.Match) -> str:

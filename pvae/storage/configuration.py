@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from pvae.messages import brief
+from pvae.messages import brief, shown
 from pvae.storage import files
 
 MOST_BYTES = 2**20
@@ -16,6 +16,18 @@ MOST_DEPTH = 50
 # Those of libyaml are about ten times faster.
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+class _Unique(_Loader):
+    """A loader that refuses a mapping with one name twice, of which others keep the last."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise ValueError(f"it has two values of the name {shown(key.value)}")
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else "")
+        return super().construct_mapping(node, deep)
 
 
 def read(
@@ -41,7 +53,7 @@ def read(
     try:
         text = content.decode()
         within = within_bounds(text, most_values)
-        found = yaml.load(text, Loader=_Loader) if within else None
+        found = yaml.load(text, Loader=_Unique) if within else None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: for huge numbers
         raise ValueError(f"{path} is damaged and cannot be read: {brief(error)}.") from error
     if not within:
@@ -52,6 +64,18 @@ def read(
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
         raise ValueError(f"{path} is incomplete: it holds no values by name.")
     return found
+
+
+def check_names(text: str) -> None:
+    """Raise if a mapping in a YAML text has one name twice, of which a parser keeps the last.
+
+    Raises:
+        ValueError: with the name.
+    """
+    try:
+        yaml.load(text, Loader=_Unique)
+    except yaml.YAMLError:
+        return  # which the parser says better
 
 
 def as_yaml(content: Mapping[str, Any]) -> bytes:

@@ -59,7 +59,7 @@ def make_axes(vary: Mapping[str, Any]) -> Axes:
     """
     if not isinstance(vary, Mapping) or not vary:
         raise ValueError(
-            "Nothing varies: name an argument and its values, such as vary={'prior': "
+            "Nothing varies: vary must name an argument and its values, such as {'prior': "
             "['StandardNormal', 'Flow']}."
         )
     axes = []
@@ -91,10 +91,11 @@ def check_runs(axes: Axes, seeds: int, many: bool) -> None:
     cells = math.prod(map(len, axes))
     if cells * seeds <= (MOST_MEANT if many else MOST_RUNS):
         return
-    grid = f"The grid has {_count(cells)} cells and {seeds:,} seeds, {_count(cells * seeds)} runs: "
+    grid = f"The grid of {_count(cells)} cells, each by {seeds:,} seed{'s' * (seeds > 1)}, has "
+    grid += f"{_count(cells * seeds)} runs: "
     if cells * seeds > MOST_MEANT:
         raise ValueError(f"{grid}a study has at most {MOST_MEANT:,}; vary less, or make several.")
-    raise ValueError(f"{grid}give many=True (--many true) if so many are meant.")
+    raise ValueError(f"{grid}give many=True if so many are meant.")
 
 
 def make_cells(axes: Axes) -> tuple[Cell, ...]:

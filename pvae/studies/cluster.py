@@ -5,7 +5,7 @@ import contextlib
 import importlib.util
 from collections.abc import Iterator
 
-SECONDS = 10  # to wait for the scheduler
+SECONDS = 8  # to wait for the scheduler: with the imports before, ten
 
 
 @contextlib.contextmanager

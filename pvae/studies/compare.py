@@ -62,10 +62,11 @@ def compare(
         jobs: runs at a time, as processes of this machine.
         executor: runs on its workers instead, such as Dask's.
         threads: threads of each run. The bits of a run depend on it, and not on ``jobs``.
-        steps: gradient steps of each run, in place of epochs, so that batch sizes compare.
+        steps: gradient steps of each run, in place of epochs, so that batch sizes compare; rounded
+            to whole epochs, which a note says where it is so.
         seconds: training time of each run; epochs are then the most it may take.
-        race: whether cells that are clearly behind are stopped early, by successive halving
-            (see `pvae.studies.race`).
+        race: whether cells that are clearly behind are stopped early, by successive halving, at a
+            third of the epochs or less for five cells or more (see `pvae.studies.race`).
         many: whether more than 10,000 runs are meant, up to 100,000.
         trust: modules of your own that parts may be imported from, besides those of the given
             classes.

@@ -2,7 +2,8 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ from pvae.evaluation.log_likelihood import log_likelihood
 from pvae.evaluation.representations import representation
 from pvae.evaluation.sample_quality import sample_quality
 from pvae.interfaces import option
-from pvae.messages import choices, shown
+from pvae.messages import choices, one_line, shown
 from pvae.seeds import choice, seeded
 from pvae.studies.measures import Measures
 from pvae.vae import VAE
@@ -71,12 +72,13 @@ class Measured(NamedTuple):
     """The measures of a run.
 
     Attributes:
-        items: one value an item, by metric, with ``pareto_k`` and ``standard_error`` of
-            ``log_prob``, and ``ais`` for the first items; and those of the gaps.
+        items: one value an item, by metric, with `ERRORS` of ``log_prob`` and of the gaps, and
+            ``ais`` for the first items.
         numbers: of the whole run.
         data: of what data they are.
         values: of what values of these data: only measures of equal values compare.
         fingerprint: of the measured items, by which data of the same name differ.
+        missing: why a metric does not apply to this VAE, by metric.
     """
 
     items: dict[str, np.ndarray]
@@ -84,13 +86,16 @@ class Measured(NamedTuple):
     data: str
     values: str
     fingerprint: str
+    missing: dict[str, str]
 
 
 def measure(vae: VAE, data: Dataset, measures: Measures) -> Measured:
     """Measure a trained VAE on the test part, or the last part if there is no test part.
 
+    A metric that does not apply to this VAE, such as an evidence of a point mass, is missing.
+
     Raises:
-        ValueError: if a metric does not apply to this VAE, such as an evidence of a point mass.
+        ValueError: if none applies, or one is not finite.
     """
     part = [*data.parts.values()][-1]
     wanted = set(measures.metrics)
@@ -106,13 +111,59 @@ def measure(vae: VAE, data: Dataset, measures: Measures) -> Measured:
     bound = ELBO(*map(torch.cat, zip(*chunks, strict=True)))
     found["neg_elbo"], found["reconstruction"] = -bound.elbo, bound.log_likelihood
     found["kl"] = bound.kl
-    if wanted & {"log_prob", "bits_per_dim"}:
-        estimate = log_likelihood(
-            vae, x, y, num_samples=measures.num_samples, seed=measures.seed, progress=False
-        )
-        found["log_prob"] = estimate.log_prob
-        found["pareto_k"], found["standard_error"] = estimate.pareto_k, estimate.standard_error
-        numbers["unreliable_share"] = estimate.unreliable_share
+    missing: dict[str, str] = {}
+    if of_evidence := wanted & {"log_prob", "bits_per_dim"}:
+        with _applying(missing, of_evidence):
+            found |= _evidence(vae, x, y, measures)
+    if "bits_per_dim" in wanted - missing.keys():
+        with _applying(missing, {"bits_per_dim"}):
+            found["bits_per_dim"] = _bits_per_dim(vae, data, -found["log_prob"] / size)
+    if "active_units" in wanted:
+        with _applying(missing, {"active_units"}):
+            numbers["active_units"] = float(active_units(vae, x, y).count)
+    part_name = next(name for name, each in data.parts.items() if each is part)
+    for names, compute in TOGETHER.items():
+        if asked := wanted & {*names}:
+            with _applying(missing, asked):
+                for name, value in zip(names, compute(vae, data, part_name, x, y), strict=True):
+                    if isinstance(value, Tensor):
+                        found[name] = value
+                    else:
+                        numbers[name] = value
+    if wanted <= missing.keys():
+        raise ValueError(next(iter(missing.values())))
+    kept = wanted | {"log_prob", "ais", *ERRORS["log_prob"], *ERRORS["gaps"]}
+    arrays = {name: v.double().cpu().numpy() for name, v in found.items() if name in kept}
+    for name in wanted & set(arrays):
+        if not np.isfinite(arrays[name]).all():
+            raise ValueError(
+                f"{METRICS[name].title} is not finite for {(~np.isfinite(arrays[name])).sum():,} "
+                f"of {n:,} items: the model does not cover them."
+            )
+    described = f"{data.name}, {n:,} of {len(part):,} items {tuple(vae.event_shape)}"
+    fingerprint = fingerprint_of(part, n, measures.seed)
+    return Measured(arrays, numbers, described, values_of(vae, data), fingerprint, missing)
+
+
+@contextmanager
+def _applying(missing: dict[str, str], names: Iterable[str]) -> Iterator[None]:
+    """Note why metrics do not apply, rather than end a run for which others do."""
+    try:
+        yield
+    except ValueError as error:
+        missing |= dict.fromkeys(names, one_line(error))
+
+
+def _evidence(vae: VAE, x: Tensor, y: Tensor | None, measures: Measures) -> dict[str, Tensor]:
+    """log p(x) of each item, with its errors, and by AIS for the first items."""
+    estimate = log_likelihood(
+        vae, x, y, num_samples=measures.num_samples, seed=measures.seed, progress=False
+    )
+    found = {
+        "log_prob": estimate.log_prob,
+        "pareto_k": estimate.pareto_k,
+        "standard_error": estimate.standard_error,
+    }
     if measures.ais_items:
         first = slice(0, measures.ais_items)
         found["ais"] = ais(
@@ -124,42 +175,29 @@ def measure(vae: VAE, data: Dataset, measures: Measures) -> Measured:
             seed=measures.seed,
             progress=False,
         ).log_prob
-    if "bits_per_dim" in wanted:
-        nats = -found["log_prob"] / size
-        if data.levels is None or vae.likelihood.domain not in ("bytes", *DEQUANTIZED):
-            raise ValueError(
-                "bits_per_dim does not apply: it needs data that are bytes, and a likelihood of "
-                "bytes or a density; leave it out."
-            )
-        if vae.likelihood.domain in DEQUANTIZED:
-            nats = nats + math.log(data.levels)
-        found["bits_per_dim"] = nats / math.log(2)
-    if "active_units" in wanted:
-        numbers["active_units"] = float(active_units(vae, x, y).count)
-    part_name = next(name for name, each in data.parts.items() if each is part)
-    for names, compute in TOGETHER.items():
-        if wanted & {*names}:
-            for name, value in zip(names, compute(vae, data, part_name, x, y), strict=True):
-                if isinstance(value, Tensor):
-                    found[name] = value
-                else:
-                    numbers[name] = value
-    kept = wanted | {"log_prob", "ais", *ERRORS["log_prob"], *ERRORS["gaps"]}
-    arrays = {name: v.double().cpu().numpy() for name, v in found.items() if name in kept}
-    for name in wanted & set(arrays):
-        if not np.isfinite(arrays[name]).all():
-            raise ValueError(
-                f"{METRICS[name].title} is not finite for {(~np.isfinite(arrays[name])).sum():,} "
-                f"of {n:,} items: the model does not cover them."
-            )
-    described = f"{data.name}, {n:,} of {len(part):,} items {tuple(vae.event_shape)}"
-    fingerprint = fingerprint_of(part, n, measures.seed)
-    return Measured(arrays, numbers, described, values_of(vae, data), fingerprint)
+    return found
+
+
+def _bits_per_dim(vae: VAE, data: Dataset, nats: Tensor) -> Tensor:
+    """Bits per dimension of bytes, from nats of the likelihood's values per dimension."""
+    if data.levels is None or vae.likelihood.domain not in ("bytes", *DEQUANTIZED):
+        raise ValueError(
+            "bits_per_dim does not apply: it needs data that are bytes, and a likelihood of "
+            "bytes or a density; leave it out."
+        )
+    if vae.likelihood.domain in DEQUANTIZED:
+        nats = nats + math.log(data.levels)
+    return nats / math.log(2)
 
 
 def _gaps(vae: VAE, data: Dataset, part: str, x: Tensor, y: Tensor | None) -> Sequence[Tensor]:
-    found = inference_gap(vae, x, y, progress=False)
-    return *found[:3], found.pareto_k, found.standard_error
+    few = slice(0, REFINED_TWICE)
+    found = inference_gap(vae, x, y, steps=STEPS, progress=False)
+    half = inference_gap(
+        vae, x[few], None if y is None else y[few], steps=STEPS // 2, progress=False
+    )
+    late = found.refined_elbo[few] - half.refined_elbo
+    return *found[:3], found.pareto_k, found.standard_error, late
 
 
 def _shared(vae: VAE, data: Dataset, part: str, x: Tensor, y: Tensor | None) -> tuple[float, float]:
@@ -185,11 +223,14 @@ def _sampled(
     return found.precision, found.recall, found.frechet_distance
 
 
-# Of an estimate of log p(x): k-hat of its weights, and its standard error.
+# Of an estimate of log p(x): k-hat of its weights, and its standard error. Of the gaps also by how
+# much the second half of the steps of refinement raised the ELBO of the first items.
 ERRORS = {
     "log_prob": ("pareto_k", "standard_error"),
-    "gaps": ("gap_pareto_k", "gap_standard_error"),
+    "gaps": ("gap_pareto_k", "gap_standard_error", "gap_late_gain"),
 }
+STEPS = 400  # of refinement
+REFINED_TWICE = 100  # items that are refined by half of the steps as well
 # What one computation gives, each a value an item or a number.
 TOGETHER: dict[tuple[str, ...], Callable[..., Sequence[Tensor | float]]] = {
     ("inference_gap", "approximation_gap", "amortization_gap", *ERRORS["gaps"]): _gaps,

@@ -23,10 +23,18 @@ from pvae.studies.statistics import (
 from pvae.studies.study import Plan, Study
 
 MOST_UNRELIABLE = 0.05  # share of items with a k-hat above 0.7 whose effect is left to the error
-MOST_ROUNDED = 0.1  # share of the steps by which whole epochs may be off, unsaid
 MOST_LISTED = 20  # names in a note
 # Metrics that are too low if the estimate of log p(x) from refined posteriors is.
 GAPS = ("inference_gap", "approximation_gap")
+# Those without an estimate of how far off they may be; the −ELBO is unbiased and needs none.
+UNDOUBTED = (
+    "knn_accuracy",
+    "linear_probe_accuracy",
+    "adjusted_rand_index",
+    "precision",
+    "recall",
+    "frechet_distance",
+)
 COSTS = ("parameters", "epochs", "steps", "train_seconds")
 
 
@@ -45,7 +53,7 @@ class CellResult:
         by_seed: the value of each finished seed, by metric.
         costs: means over seeds of parameters, epochs, steps and seconds.
         doubts: by how much the estimate of a metric may be off, by metric, in its unit; NaN if
-            that is unknown. Metrics that need no estimate of log p(x) are not among them.
+            that is unknown. The −ELBO, which is unbiased, and `UNDOUBTED` are not among them.
     """
 
     name: str
@@ -125,10 +133,11 @@ def comparable(cells: Sequence[CellResult], metric: str) -> list[list[CellResult
     """The finished cells that compare with each other in a metric, group by group.
 
     Bits per dimension compare whatever the likelihood is a density of, if the data are the same.
+    Cells that a metric does not apply to are left out.
     """
     found: dict[str, list[CellResult]] = {}
     for cell in cells:
-        if cell.seeds:
+        if cell.seeds and not math.isnan(cell.estimates[metric].mean):
             key = cell.data if metric == "bits_per_dim" else cell.group
             found.setdefault(key, []).append(cell)
     return [*found.values()]
@@ -152,7 +161,13 @@ def collect(study: Study) -> Results:
     for metric in metrics:
         if METRICS[metric].lower_is_better is not None:
             comparisons += _compare(metric, cells, runs, plan.baseline)
-    notes = [_settings(plan.measures), *study.notes, *_notes(cells, comparisons, plan)]
+    missing: dict[str, dict[str, None]] = {}
+    for name, of_seeds in runs.items():
+        for why in [why for measured in of_seeds.values() for why in measured.missing.values()]:
+            missing.setdefault(why, {})[name] = None
+    notes = [_settings(plan.measures), *study.notes]
+    notes += [f"{why} It holds for: {_listed(names)}." for why, names in missing.items()]
+    notes += _notes(cells, comparisons, plan)
     return Results(
         tuple(cells), tuple(comparisons), metrics, len(plan.seeds), plan.baseline, tuple(notes)
     )
@@ -201,39 +216,48 @@ def _cell(
             cost: float(np.mean([m.numbers[cost] for m in runs.values()])) if runs else math.nan
             for cost in COSTS
         },
-        doubts={m: float(np.max([d[m] for d in doubts])) for m in (doubts[0] if doubts else ())},
+        doubts={
+            m: float(np.max([d[m] for d in doubts])) for m in metrics if doubts and m in doubts[0]
+        },
     )
 
 
 def _value(measured: Measured, metric: str) -> float:
     if metric in measured.items:
         return float(measured.items[metric].mean())
-    return measured.numbers[metric]
+    return math.nan if metric in measured.missing else measured.numbers[metric]
 
 
 def doubts_of(measured: Measured) -> dict[str, float]:
-    """By how much the metrics that depend on an estimate of log p(x) may be off, in their units.
+    """By how much the estimates of metrics may be off, on average over the items, in their units.
 
-    On average over the items log p(x) may be too low: where AIS was run, by how much AIS is higher
-    on the same items, and two standard errors of that; else by two standard errors of the estimate,
-    if k-hat says that they are known; else by NaN. The gaps have an estimate of their own, from
-    refined posteriors, and are too low by as much as it is.
+    log p(x) may be too low: where AIS was run, by how much AIS is higher on the same items, and two
+    standard errors of that; else by two standard errors of the estimate, if k-hat says that they
+    are known; else by NaN. The gaps have an estimate of their own, from refined posteriors: the
+    inference gap is too low by as much as it is. Refinement may not have come to its end. What its
+    second half gained on some items, with two standard errors of that, may be missing from the
+    amortization gap; the approximation gap is too high by as much.
     """
     items = measured.items
     found = {}
     if "log_prob" in items:
-        found["log_prob"] = _excess(items) if "ais" in items else _error(items, *ERRORS["log_prob"])
+        if "ais" in items:
+            found["log_prob"] = _more(items["ais"] - items["log_prob"][: len(items["ais"])])
+        else:
+            found["log_prob"] = _error(items, *ERRORS["log_prob"])
         if "bits_per_dim" in items:
             found["bits_per_dim"] = found["log_prob"] / measured.numbers["event_size"] / math.log(2)
-    if ERRORS["gaps"][0] in items:
-        of_gaps = _error(items, *ERRORS["gaps"])
-        found |= {name: of_gaps for name in GAPS if name in items}
+    k_hat, error, late = ERRORS["gaps"]
+    if late in items:
+        of_log_prob, unrefined = _error(items, k_hat, error), _more(items[late])
+        found["inference_gap"] = of_log_prob
+        found["approximation_gap"] = of_log_prob + unrefined
+        found["amortization_gap"] = unrefined
     return found
 
 
-def _excess(items: Mapping[str, np.ndarray]) -> float:
-    """By how much AIS is above the importance samples, with two standard errors of that."""
-    excess = items["ais"] - items["log_prob"][: len(items["ais"])]
+def _more(excess: np.ndarray) -> float:
+    """By how much an estimate is above another on the same items, and two standard errors."""
     error = excess.std(ddof=1) / len(excess) ** 0.5 if len(excess) > 1 else math.nan
     return float(max(0.0, excess.mean()) + 2 * error)
 
@@ -266,23 +290,26 @@ def _compare(
         for cell, difference, p in zip(others, differences, adjusted, strict=True):
             doubt = float(np.max([doubts[cell.name], doubts[reference]]))
             said = verdict(difference, p, doubt, lower)
-            seeds = len(_shared(runs[cell.name], runs[reference]))
+            seeds = len(_shared(metric, runs[cell.name], runs[reference]))
             found.append(
                 Comparison(metric, cell.name, reference, difference, seeds, p, doubt, said)
             )
     return found
 
 
-def _shared(first: Mapping[int, Measured], second: Mapping[int, Measured]) -> list[int]:
-    """The seeds that both have."""
-    return [seed for seed in first if seed in second]
+def _shared(
+    metric: str, first: Mapping[int, Measured], second: Mapping[int, Measured]
+) -> list[int]:
+    """The seeds of which both have a metric."""
+    sides = (first, second)
+    return [s for s in first if s in second and all(metric not in r[s].missing for r in sides)]
 
 
 def _difference(
     metric: str, first: Mapping[int, Measured], second: Mapping[int, Measured]
 ) -> Difference:
     """The paired difference over the seeds that both have, item by item where there are items."""
-    seeds = _shared(first, second)
+    seeds = _shared(metric, first, second)
     if not seeds:
         nan = math.nan
         return Difference(Interval(nan, nan, nan, nan, nan), nan, nan, nan)
@@ -334,6 +361,12 @@ def _notes(
         doubts = {cell.name: [cell.doubts.get(metric, 0.0) for metric in metrics] for cell in cells}
         if unknown := [name for name, values in doubts.items() if np.isnan(values).any()]:
             yield f"{why} It holds for: {_listed(unknown)}."
+    if bare := [m for m in dict.fromkeys(c.metric for c in comparisons) if m in UNDOUBTED]:
+        yield (
+            "There is no doubt of the estimator, and no error over items, of "
+            f"{_listed(METRICS[m].title for m in bare)}: their verdicts allow for the spread over "
+            "seeds alone, on these very items."
+        )
     fewer = {c.cell: c.seeds for c in comparisons if c.seeds < len(plan.seeds)}
     if fewer:
         yield (
@@ -366,19 +399,19 @@ _UNKNOWN = {
 
 
 def _rounding(cells: Iterable[CellResult], plan: Plan) -> Iterator[str]:
-    """That whole epochs are not nearly the planned steps, where it is so."""
+    """That whole epochs are not the planned steps, where it is so."""
     rounded = []
     for cell in cells:
         if plan.steps is not None and cell.costs["epochs"]:
             epoch = round(cell.costs["steps"] / cell.costs["epochs"])
             planned = epoch * whole_epochs(plan.steps, epoch)
-            if abs(planned - plan.steps) > MOST_ROUNDED * plan.steps:
+            if planned != plan.steps:
                 rounded.append(f"{cell.name} ({planned:,})")
     if rounded:
         yield (
-            f"Training ends with an epoch, so that some cells have another number of steps than "
-            f"{plan.steps:,}: {_listed(rounded)}. Give more steps, or batch sizes whose epochs "
-            "divide them."
+            f"Training ends with an epoch, whose metrics choose the weights, so that these cells "
+            f"have another number of steps than {plan.steps:,}: {_listed(rounded)}. Batch sizes "
+            "whose epochs divide it make it exact."
         )
 
 

@@ -37,6 +37,7 @@ from pvae.studies.worker import WORKERS, run_on_worker
 from pvae.training.runs import Run
 
 ATTEMPTS = 4  # at a run whose worker was killed
+PAUSE = 0.5  # seconds before the second, and twice as long before each further
 MOST_VALUES = 100_000  # of study.yaml: 10,000 values of one axis, of four arguments each
 MOST_BYTES = 2**23
 SECONDS = 2.0  # to wait for runs that end; those on other machines may take longer
@@ -103,9 +104,9 @@ class Plan:
         given = {name: arguments.described(name, value) for name, value in base.items()}
         axes = make_axes(vary)
         if all(len(axis) == 1 for axis in axes):
-            name = shorten(make_cells(axes)[0].name, 100)
+            varied = shorten("; ".join(vary), 100)
             raise ValueError(
-                f"There is one cell only, {name}: give at least two values to compare."
+                f"There is one cell only, as {varied} has one value: give at least two to compare."
             )
         if isinstance(seeds, Sequence):
             numbers = tuple(seeds)
@@ -298,7 +299,8 @@ class Study:
                 meant = [job for job in self.jobs() if cells is None or job.cell in cells]
                 for job in meant:  # what made a run fail may have changed
                     self._failure(job).unlink(missing_ok=True)
-                for rung in rungs(meant, self.losses) if self.plan.race else [meant]:
+                raced = rungs(meant, self.losses, self.notes)
+                for rung in raced if self.plan.race else [meant]:
                     waiting = [job for job in rung if not self.finished(job)]
                     self._run(pool, waiting, Progress(self.path, len(rung), len(waiting), show))
             finally:
@@ -310,13 +312,20 @@ class Study:
     ) -> None:
         attempts: dict[str, int] = {}
         running: dict[concurrent.futures.Future[dict[str, Any]], Job] = {}
+        again: list[tuple[float, Job]] = []  # runs to try once more, and when
         with progress, _ending(running):
             for job in waiting:
                 running[pool.submit(run_on_worker, job)] = job
-            while running:
+            while running or again:
                 done, _ = concurrent.futures.wait(
                     running, timeout=0.5, return_when=concurrent.futures.FIRST_COMPLETED
                 )
+                if not running:
+                    time.sleep(PAUSE / 5)
+                due = [job for when, job in again if when <= time.monotonic()]
+                again = [(when, job) for when, job in again if job not in due]
+                for job in due:
+                    running[pool.submit(run_on_worker, job)] = job
                 for future in done:
                     job = running.pop(future)
                     try:
@@ -324,9 +333,10 @@ class Study:
                         progress.finished(job, self.failure(job))
                     # Of the executor: what a run raises is in its result.
                     except Exception as error:
-                        attempts[job.place] = attempts.get(job.place, 1) + 1
-                        if attempts[job.place] <= ATTEMPTS:
-                            running[pool.submit(run_on_worker, job)] = job
+                        tried = attempts[job.place] = attempts.get(job.place, 0) + 1
+                        if tried < ATTEMPTS:
+                            # What killed it, such as a full memory, may pass.
+                            again.append((time.monotonic() + PAUSE * 2 ** (tried - 1), job))
                         else:
                             self._fail(job, f"{one_line(error)} It was tried {ATTEMPTS} times.")
                             progress.finished(job, self.failure(job))

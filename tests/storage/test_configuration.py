@@ -27,6 +27,7 @@ def test_aliases_are_followed(tmp_path):
         (b"a: \xff", "cannot be read"),
         ("a: *b", "c.yaml is"),
         ("1: 2", "no values by name"),
+        ("vary: {x: {a: 1, a: 2}}", "two values of the name 'a'"),
         ("5", "no values by name"),
     ],
 )

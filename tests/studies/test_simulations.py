@@ -56,7 +56,7 @@ def simulated(number):
         exact = np.zeros(ITEMS)
         arrays = {"log_prob": runs[job.cell, job.seed], "pareto_k": exact, "standard_error": exact}
         costs = {"parameters": 0, "epochs": 0, "steps": 0, "train_seconds": 0}
-        return Measured(arrays, costs, "simulated", "densities", "")
+        return Measured(arrays, costs, "simulated", "densities", "", {})
 
     plan = SimpleNamespace(
         cells=[SimpleNamespace(name=name) for name in CELLS],

@@ -292,7 +292,9 @@ def test_a_log_is_not_written_through_a_link(tmp_path):
 
 def test_a_process_killed_while_it_writes_measures_leaves_none(tmp_path, monkeypatch):
     def measured(value):
-        return Measured({"neg_elbo": np.full(3, value)}, {"epochs": 1.0}, "data", "values", "a1")
+        return Measured(
+            {"neg_elbo": np.full(3, value)}, {"epochs": 1.0}, "data", "values", "a1", {}
+        )
 
     (tmp_path / "run").mkdir()
     run = SimpleNamespace(
@@ -379,7 +381,9 @@ def test_the_command_line(tmp_path, capsys, in_process):
     for argv, said in {
         ("--vary.priro", "[Flow, Normal]"): "did you mean prior",
         ("--vary.prior", "[]"): "empty list",
-        ("--vary.prior", "[Flow]"): "one cell only",
+        ("--vary.prior", "[Flow]"): "one cell only, as prior has",
+        ("--vary.latent_dim", "[2, 2]"): "same name 'latent_dim=2'",
+        ("--vary.latent_dim", "{a: 2, a: 3, b: 4}"): "two values of the name 'a'",
         ("--baseline", "Flow"): "without --vary",
     }.items():
         with pytest.raises(SystemExit) as raised:

@@ -187,18 +187,42 @@ def test_a_doubt_that_is_unknown_is_said_to_be():
 
 
 def test_doubts_are_in_the_units_of_their_metrics():
-    metrics = ("neg_elbo", "log_prob", "bits_per_dim", "inference_gap")
+    gaps = ("inference_gap", "approximation_gap", "amortization_gap")
+    metrics = ("neg_elbo", "log_prob", "bits_per_dim", *gaps)
     found = results({"a": seeds(30), "b": seeds(29)}, metrics=metrics)
     doubts = {c.metric: c.doubt for c in found.comparisons}
     of_log_prob, of_gap = (2 * error / 200**0.5 for error in (0.05, 0.03))
+    unrefined = 0.2 + 2 * 0.1 / 99**0.5
     assert doubts == pytest.approx(
         {
             "neg_elbo": 0.0,
             "log_prob": of_log_prob,
             "bits_per_dim": of_log_prob / 64 / math.log(2),
             "inference_gap": of_gap,
+            "approximation_gap": of_gap + unrefined,
+            "amortization_gap": unrefined,
         }
     )
+    (last,) = (c for c in found.comparisons if c.metric == "amortization_gap")
+    assert last.p_adjusted < 0.05  # 0.1 nats, which refinement may still change
+    assert last.verdict == "undecided"
+
+
+def test_a_metric_that_does_not_apply_to_a_cell_is_a_dash_and_said():
+    cells = {"a": seeds(30, missing=("log_prob",)), "b": seeds(29), "c": seeds(28)}
+    found = results(cells, metrics=("neg_elbo", "log_prob"))
+    assert "It does not apply; leave it out. It holds for: a." in found.notes
+    compared = {(c.metric, c.cell) for c in found.comparisons}
+    assert compared == {("neg_elbo", "a"), ("neg_elbo", "b"), ("log_prob", "b")}
+    (row,) = (row for row in rows(markdown(found)) if row[0] == "a" and row[1] == "3")
+    assert row[3] == "–"
+    check_latex(latex(found))
+
+
+def test_metrics_without_a_doubt_are_named():
+    found = results({"a": seeds(30), "b": seeds(29)}, metrics=("neg_elbo", "recall"))
+    assert any("no doubt of the estimator" in n and "recall" in n for n in found.notes)
+    assert "no doubt" not in markdown(results({"a": seeds(30), "b": seeds(29)}))
 
 
 def test_data_of_the_same_name_that_differ_do_not_compare():
@@ -219,7 +243,7 @@ def test_a_baseline_without_a_finished_run_is_noted():
 def test_steps_that_whole_epochs_miss_are_noted():
     cells = {"a": seeds(30, steps=36.0), "b": seeds(29, steps=9.0)}  # in three epochs
     notes = " ".join(results(cells, steps=10).notes)
-    assert "another number of steps than 10: a (12)." in notes
+    assert "another number of steps than 10: a (12); b (9)." in notes
     assert "another number" not in " ".join(results(cells, steps=36).notes)
 
 
