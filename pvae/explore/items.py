@@ -19,7 +19,7 @@ from pvae.vae import VAE
 MOST = 1000  # data on the page
 NUMBERS = 2**24  # values in all of them
 SAMPLES = 100  # importance samples of each score
-PORTION = 0.2  # seconds that scoring holds the model at a time
+PORTION = 0.04  # seconds that scoring holds the model at a time
 
 
 class Items:

@@ -31,7 +31,7 @@ function setUpPlane() {
   if (!model.planes.length) return;
   const kinds = element("plane-kind");
   for (const { id, title } of model.planes) kinds.append(make("option", { value: id }, title));
-  kinds.parentElement.hidden = model.planes.length < 2;
+  kinds.hidden = model.planes.length < 2;
   plane.kind = model.planes[0].id;
   const active = model.latents.filter((latent) => latent.active);
   const [one, two] = active.length > 1 ? active : model.latents;
