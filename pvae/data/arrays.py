@@ -20,10 +20,11 @@ _REAL = {torch.bool, torch.float16, torch.bfloat16, torch.float32, torch.float64
 
 
 class Arrays(NamedTuple):
-    """Values and labels of one part, before conversion."""
+    """Values and labels of one part, before conversion, and the names of their columns if any."""
 
     x: np.ndarray | Tensor
     y: Labels | None = None
+    columns: tuple[str, ...] | None = None
 
 
 def as_items(x: np.ndarray | Tensor, event_shape: Sequence[int] | None = None) -> Tensor:
@@ -124,11 +125,13 @@ def from_arrays(
                 f"give one label per item."
             )
     made: dict[str, Any] = {part: Part(x, labels.get(part)) for part, x in items.items()}
+    columns = parts["train"].columns
     return Dataset(
         name=name,
         domain=domain,
         value_range=value_range,
         classes=classes,
+        columns=columns if items["train"].dim() == 2 else None,
         **made,
     )
 

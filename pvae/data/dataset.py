@@ -38,6 +38,7 @@ class Dataset:
             values for YAML; ``arguments["data"]`` is None if the data (or their labels) were
             given by value.
         skipped: paths of the broken images that were left out.
+        columns: the names of the values of one item, if these have names, as those of a table.
 
     Example:
         >>> import pvae.data
@@ -56,6 +57,7 @@ class Dataset:
     binarization: Binarization = "dynamic"
     arguments: dict[str, Any] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
+    columns: tuple[str, ...] | None = None
 
     @property
     def event_shape(self) -> tuple[int, ...]:

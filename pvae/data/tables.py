@@ -21,12 +21,13 @@ def read_table(path: Path) -> Arrays:
         path: the file, encoded in UTF-8.
 
     Returns:
-        Values of shape ``(N, D)``, and the labels if a column has them.
+        Values of shape ``(N, D)``, the labels if a column has them, and the names of the D columns
+        if there is a header.
 
     Raises:
         ValueError: if the file is not such a table; the message names the line and the column.
     """
-    rows, labels, label_column, width = [], [], None, None
+    rows, labels, label_column, width, names = [], [], None, None, None
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file)
@@ -37,6 +38,9 @@ def read_table(path: Path) -> Arrays:
                     width = len(cells)
                     if _is_header(cells):
                         label_column = _find_labels(path, cells)
+                        names = tuple(
+                            cell.strip() for i, cell in enumerate(cells) if i != label_column
+                        )
                         continue
                 if len(cells) != width:
                     raise ValueError(
@@ -53,7 +57,7 @@ def read_table(path: Path) -> Arrays:
     x = np.stack(rows)
     if np.isfinite(x).all() and (x == np.round(x)).all() and np.abs(x).max() < 2**53:
         x = x.astype(np.int64)
-    return Arrays(x, _label_values(labels) if labels else None)
+    return Arrays(x, _label_values(labels) if labels else None, names)
 
 
 def _is_number(cell: str) -> bool:

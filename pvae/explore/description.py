@@ -8,21 +8,21 @@ from torch import Tensor
 from pvae.evaluation import impute
 from pvae.explore.items import Items, all_names, score
 from pvae.explore.spaces import Space
+from pvae.messages import one_line
 from pvae.vae import VAE
 
 ACTIVE = 0.01  # the variance of the means above which a latent is active, as in `active_units`
 
 
-def latents_of(vae: VAE, items: Items, space: Space, prior: Tensor) -> list[dict[str, Any]]:
+def latents_of(items: Items, space: Space, prior: Tensor) -> list[dict[str, Any]]:
     """The latents, those whose means vary most first, with the range of each slider.
 
     Args:
-        vae: the VAE.
         items: data.
         space: the space of its latents.
         prior: draws of the prior, shape (n, d).
     """
-    variance = items.variance(vae)
+    variance = items.variance
     tails = torch.tensor([0.005, 0.995], dtype=prior.dtype)
     bounds = torch.stack([v.to(prior).quantile(tails, dim=0) for v in (prior, items.mean)])
     low, high = bounds[:, 0].amin(0), bounds[:, 1].amax(0)
@@ -42,18 +42,25 @@ def latents_of(vae: VAE, items: Items, space: Space, prior: Tensor) -> list[dict
     ]
 
 
-def labels_of(vae: VAE, start: Any) -> dict[str, Any] | None:
-    """The names of the labels, ``None`` for continuous ones, and the first; ``None`` for none."""
+def labels_of(vae: VAE, items: Items, start: Any) -> dict[str, Any] | None:
+    """The names of classes, or the range of continuous labels, and that which is given at first.
+
+    ``None`` for a VAE that is not conditional.
+    """
     labels = vae.labels
     if labels is None:
         return None
-    if labels.classes is None:
-        return {"names": None, "start": start}
-    return {"names": all_names(labels.names or (), labels.classes), "start": start}
+    if labels.classes is not None:
+        return {"names": all_names(labels.names or (), labels.classes), "start": start}
+    # Where the data have no labels, those trained on are mostly within two standard deviations.
+    usual = torch.stack([labels.loc - 2 * labels.scale, labels.loc + 2 * labels.scale])
+    known = usual if items.y is None else items.y
+    low, high = known.amin(0).tolist(), known.amax(0).tolist()
+    return {"names": None, "start": start, "low": low, "high": high}
 
 
-def abilities(vae: VAE, items: Items) -> dict[str, bool]:
-    """Whether log p(x) and imputation apply to a VAE, by trying them on one datum."""
+def refusals(vae: VAE, items: Items) -> dict[str, str]:
+    """Which of log p(x) and imputation do not apply to a VAE, and why: both are tried."""
     x, y = items.x[:1], None if items.y is None else items.y[:1]
     mask = torch.ones(vae.event_shape, dtype=torch.bool)
     attempts = {
@@ -64,7 +71,6 @@ def abilities(vae: VAE, items: Items) -> dict[str, bool]:
     for name, attempt in attempts.items():
         try:
             attempt()
-            found[name] = True
-        except ValueError:
-            found[name] = False
+        except (ValueError, NotImplementedError) as error:
+            found[name] = one_line(error)
     return found

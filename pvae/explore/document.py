@@ -10,7 +10,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-SCRIPTS = ("source", "drawing", "plane", "latents", "datum", "numbers", "main")
+SCRIPTS = (
+    "source", "drawing", "plane", "latents", "datum", "own", "eraser", "numbers", "main"
+)  # fmt: skip
 
 
 @cache

@@ -14,7 +14,7 @@ from pvae.data.dataset import Dataset
 from pvae.evaluation import impute, log_likelihood
 from pvae.evaluation.k_hat import UNRELIABLE
 from pvae.explore import planes
-from pvae.explore.description import abilities, labels_of, latents_of
+from pvae.explore.description import labels_of, latents_of, refusals
 from pvae.explore.frames import Frames
 from pvae.explore.items import MOST, SAMPLES, Items, Scores, score
 from pvae.explore.spaces import Space
@@ -30,6 +30,7 @@ PIXELS = 80_000_000  # of an image file
 EVIDENCE = 1000  # importance samples for log p(x)
 CLOUD = 500  # draws of a posterior, whose spread the plane shows
 DRAWS = 3  # multiple imputations
+MOST_PLANES = 10  # on which a datum is placed at once
 THUMBNAIL, STRIP = 32, 64  # pixels along the side of small pictures
 
 
@@ -138,11 +139,11 @@ class Explorer:
             return self._scores
 
     @cached_property
-    def _can(self) -> dict[str, bool]:
-        """Whether log p(x) and imputation apply."""
+    def _refusals(self) -> dict[str, str]:
+        """Why log p(x) and imputation do not apply, if they do not."""
         items = self.items
         with self.lock:
-            return abilities(self.vae, items)
+            return refusals(self.vae, items)
 
     @cached_property
     def _prior(self) -> Tensor:
@@ -153,9 +154,7 @@ class Explorer:
     @cached_property
     def _latents(self) -> list[dict[str, Any]]:
         """The latents, those that vary most first, with the range of each slider."""
-        items, space, prior = self.items, self.space, self._prior
-        with self.lock:
-            return latents_of(self.vae, items, space, prior)
+        return latents_of(self.items, self.space, self._prior)
 
     # Answers -------------------------------------------------------------------------------------
 
@@ -179,8 +178,14 @@ class Explorer:
                 "names": items.names,
                 "colours": colours(len(items.names)).tolist() if items.names else [],
             },
-            "labels": labels_of(vae, self._label(None)),
-            "can": self._can | {"draw": self.frames.pictures, "decode": True},
+            "labels": labels_of(vae, items, self._label(None)),
+            "can": {
+                "evidence": "evidence" not in self._refusals,
+                "impute": "impute" not in self._refusals,
+                "draw": self.frames.pictures,
+                "decode": True,
+            },
+            "refusals": self._refusals,
             "samples": {"evidence": EVIDENCE, "score": SAMPLES},
             "numbers": self.numbers,
         }
@@ -253,8 +258,8 @@ class Explorer:
         return {"frames": self.frames.pack(self.items.x[chosen], THUMBNAIL)}
 
     def _scored(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        if not self._can["evidence"]:
-            raise ValueError("This model has no density of its data, so that they have no score.")
+        if "evidence" in self._refusals:
+            raise ValueError(self._refusals["evidence"])
         found = self.scores.describe()
         return found | {
             name: finite(torch.tensor(found[name])) for name in ("log_prob", "pareto_k")
@@ -273,21 +278,13 @@ class Explorer:
             "mean": finite(mean[0]),
             "stddev": finite(stddev[0]),
             "z": finite(self.space.nearest(mean[0])),
-            "point": None,
-            "ellipse": None,
         }
-        if "plane" in request:
-            plane = self._plane_of(request)
-            point = plane.project(mean)
-            if point is None and "item" in request:
-                known["point"] = np.round(plane.points[request["item"]], 4).tolist()
-            elif point is not None:
-                spread = plane.project(cloud)
-                known["point"] = finite(point[0])
-                if spread is not None and not isinstance(plane, planes.Line):
-                    known["ellipse"] = finite(spread.double().T.cov())
-                elif spread is not None:
-                    known["ellipse"] = [[spread[:, 0].double().var().item(), 0.0], [0.0, 0.0]]
+        asked = request.get("planes", [])
+        if not isinstance(asked, list) or len(asked) > MOST_PLANES:
+            raise ValueError(f"planes must be a list of at most {MOST_PLANES} planes.")
+        known["places"] = [
+            planes.place(self._plane_of(one), mean, cloud, request.get("item")) for one in asked
+        ]
         return known
 
     def _evidence(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -341,9 +338,10 @@ class Explorer:
 
     # Arguments -----------------------------------------------------------------------------------
 
-    def _plane_of(self, request: Mapping[str, Any]) -> planes.Plane:
+    def _plane_of(self, request: Any) -> planes.Plane:
         """The plane of a request, made when it is first asked for."""
-        name, d = request.get("plane"), self.space.size
+        name = request.get("plane") if isinstance(request, Mapping) else None
+        d = self.space.size
         if not isinstance(name, str):
             raise ValueError("plane must be the name of a plane.")
         first, second = 0, min(1, d - 1)

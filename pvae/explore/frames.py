@@ -13,7 +13,9 @@ from pvae.data.conversion import convert
 from pvae.data.dataset import Dataset
 from pvae.data.domains import domain_of, picture_range
 from pvae.data.images import to_bytes
+from pvae.explore.centring import find_centring
 from pvae.interfaces import option
+from pvae.messages import shorten
 from pvae.seeds import seeded
 from pvae.vae import VAE
 
@@ -31,6 +33,7 @@ class Frames:
         low: the value shown as black, or the bottom of the bars.
         high: the value shown as white, or the top of the bars.
         paper: 1 if pictures are mostly white at their edges, and 0 if black, as a new one begins.
+        centring: how characters on blank paper are placed; ``None`` for other data.
     """
 
     def __init__(self, vae: VAE, data: Dataset, x: Tensor) -> None:
@@ -43,6 +46,10 @@ class Frames:
         if self.pictures:
             edges = torch.cat([x[..., 0, :].flatten(), x[..., -1, :].flatten()]).float().mean()
             self.paper = float(edges.item() > (self.low + self.high) / 2)
+        self.centring = None
+        if self.pictures and self.event_shape[0] == 1:
+            unit = ((x[:, 0].float() - self.low) / (self.high - self.low)).clamp(0, 1)
+            self.centring = find_centring((unit - self.paper).abs())
         if not self.pictures and (self.low, self.high) != (0.0, 1.0):
             values = x.flatten()[: 2**20].double().cpu().numpy()
             low, high = np.quantile(values, [0.005, 0.995])
@@ -60,6 +67,11 @@ class Frames:
         if self.pictures:
             channels, height, width = self.event_shape
             known |= {"channels": channels, "height": height, "width": width, "paper": self.paper}
+            known["centring"] = None if self.centring is None else self.centring._asdict()
+        else:
+            names = self.data.columns or ()
+            known["columns"] = [shorten(name, 60) for name in names]
+            known["element"] = "column" if len(self.event_shape) == 1 else "value"
         return known
 
     def pack(self, x: Tensor, most: int | None = None) -> dict[str, Any]:

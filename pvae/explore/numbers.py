@@ -1,6 +1,7 @@
 """What is known of a run: its losses, its evaluation and what it was made with."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 from pvae.messages import shorten
@@ -83,7 +84,9 @@ def settings(run: Run, vae: VAE) -> list[list[str]]:
     found = [["run", run.path.name]]
     for name, value in config.items():
         if name not in _LEFT_OUT and value not in (None, False, "auto", [], {}):
-            found.append([name.replace("_", " "), _in_words(value)])
+            # A page that is sent says nothing of the folders of this machine.
+            shown = Path(value).name if name in ("data", "labels") else _in_words(value)
+            found.append([name.replace("_", " "), shown])
     weights = sum(parameter.numel() for parameter in vae.parameters())
     found += [
         ["weights", f"{weights:,}"],

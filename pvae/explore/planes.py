@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pvae.explore.spaces import Space
+from pvae.explore.values import finite
 from pvae.plots import tsne_maps
 from pvae.plots.embeddings import principal_axes
 
@@ -178,6 +179,28 @@ def make(name: str, means: Tensor, space: Space, first: int, second: int) -> Pla
         "map": Neighbours,
     }
     return kinds[name](means, space)
+
+
+def place(plane: Plane, mean: Tensor, cloud: Tensor, item: int | None) -> dict[str, Any]:
+    """Where a posterior lies on a plane.
+
+    Args:
+        plane: the plane.
+        mean: E[z|x], shape (1, d).
+        cloud: draws of it, shape (n, d).
+        item: its number among the data of the plane, if it is one of them.
+
+    Returns:
+        ``point``, its mean, and ``ellipse``, its covariance there; ``None`` if they are unknown.
+    """
+    point, spread = plane.project(mean), plane.project(cloud)
+    if point is None or spread is None:
+        known = None if item is None else np.round(plane.points[item], 4).tolist()
+        return {"point": known, "ellipse": None}
+    covariance = spread.double().T.cov()
+    if isinstance(plane, Line):
+        covariance[:, 1] = covariance[1] = 0
+    return {"point": finite(point[0]), "ellipse": finite(covariance)}
 
 
 def extent(plane: Plane, prior: Tensor) -> list[float]:

@@ -59,6 +59,7 @@ class _Recorder:
         used = sum(latent["active"] for latent in self.model["latents"])
         self.active = self.model["latents"][: min(LATENTS, max(2, used))]  # a plane has two
         self.evidence: list[dict[str, Any]] = []  # of the most data, which come first
+        self.posteriors: list[dict[str, Any]] = []  # likewise
 
     def record(self, items: int, side: int, labels: int) -> dict[str, Any]:
         """All answers, for so many data, decoded points and labels."""
@@ -72,9 +73,15 @@ class _Recorder:
         if known is not None and known["names"] is not None:
             known = known | {"names": known["names"][:labels]}
             given = [{"y": y} for y in range(len(known["names"]))]
+        requests = dict(self._planes())
+        self.posteriors = self.posteriors or [
+            self.ask("datum", {"item": item, "planes": [*requests.values()]}) for item in range(n)
+        ]
+        places = zip(*(answer["places"] for answer in self.posteriors[:n]), strict=True)
         found: dict[str, Any] = {
             "planes": {
-                key: self._plane(request, n, side, given) for key, request in self._planes()
+                key: self._plane(request, n, side, given) | {"places": [*own]}
+                for (key, request), own in zip(requests.items(), places, strict=True)
             },
             "traversals": {_key(label): self._traversal(label) for label in given},
             "samples": {
@@ -111,15 +118,13 @@ class _Recorder:
     def _plane(
         self, request: dict[str, Any], n: int, side: int, given: list[dict[str, Any]]
     ) -> dict[str, Any]:
-        """A plane with the places of n data, and its decoded points for each label."""
+        """A plane with n data, and its decoded points for each label."""
         answers = {_key(y): self.ask("plane", request | y | {"side": side}) for y in given}
         first = next(iter(answers.values()))
-        places = [self.ask("datum", request | {"item": item}) for item in range(n)]
         return first | {
             "pair": [request[name] for name in ("first", "second") if name in request],
             "points": first["points"][:n],
             "tiles": {key: answer["tiles"] for key, answer in answers.items()},
-            "places": [{name: place[name] for name in ("point", "ellipse")} for place in places],
         }
 
     def _traversal(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -155,18 +160,16 @@ class _Recorder:
     def _data(self, n: int) -> dict[str, Any]:
         """The data, their reconstructions, posteriors and evidence."""
         explorer, items = self.explorer, self.explorer.items
-        rows = list(range(n))
         y = None if items.y is None else items.y[:n].to(explorer.vae.device)
         x = items.x[:n].to(explorer.vae.device)
         with explorer.lock:
             again = explorer.vae.reconstruct(x, y)
         numbers = ("mean", "stddev", "z")
-        answers = [self.ask("datum", {"item": item}) for item in rows]
         found = {
             "x": explorer.frames.pack(x),
             "thumbnails": explorer.frames.pack(x, 32),
             "reconstructions": explorer.frames.pack(again),
-            "data": [{name: answer[name] for name in numbers} for answer in answers],
+            "data": [{name: own[name] for name in numbers} for own in self.posteriors[:n]],
             "evidence": None,
             "scores": None,
         }

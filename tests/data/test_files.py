@@ -49,6 +49,7 @@ def test_csv(tmp_path):
     part = read_file(tmp_path / "a.CSV")["train"]
     assert part.x.tolist() == [[0.5]]
     assert part.y.tolist() == [1]
+    assert part.columns == ("a",)
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".pt"])

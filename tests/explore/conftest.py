@@ -25,7 +25,7 @@ def explored(tmp_path_factory):
     data = pvae.data.load("digits")
     torch.manual_seed(0)
     vae = pvae.build(data.event_shape, 2, network=partial(pvae.networks.MLP, hidden=[32]))
-    pvae.fit(vae, data, epochs=5, run=folder, progress=False, compile=False, snapshots=False)
+    pvae.fit(vae, data, epochs=2, run=folder, progress=False, compile=False, snapshots=False)
     return folder
 
 

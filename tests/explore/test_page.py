@@ -1,8 +1,11 @@
 """The page, driven in a real browser: from the server, and from a file."""
 
+import base64
 import io
 import re
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -15,10 +18,24 @@ from tests.explore.conftest import start
 TABS = ("plane", "latents", "datum", "numbers")
 
 
-@pytest.fixture
-def open_page(chromium):
-    """Opens an address; at the end there must have been no errors, and no foreign requests."""
-    contexts, problems = [], []
+@pytest.fixture(scope="module")
+def problems():
+    """Errors on the pages, and requests to elsewhere."""
+    return []
+
+
+@pytest.fixture(autouse=True)
+def _no_problems(problems):
+    yield
+    found = [*problems]
+    problems.clear()
+    assert not found
+
+
+@pytest.fixture(scope="module")
+def open_page(chromium, problems):
+    """Opens an address in a page of its own."""
+    contexts = []
 
     def opened(url, **options):
         size = {"width": 1100, "height": 800}
@@ -32,7 +49,6 @@ def open_page(chromium):
         page.on(
             "request", lambda r: r.url.startswith((own, "data:", "blob:")) or problems.append(r.url)
         )
-        page.problems = problems
         page.goto(url)
         page.wait_for_selector("html[data-ready]")
         page.wait_for_function("() => document.querySelector('#nearest-text').textContent")
@@ -41,12 +57,18 @@ def open_page(chromium):
     yield opened
     for context in contexts:
         context.close()
-    assert not problems
+
+
+@pytest.fixture(scope="module")
+def shared(open_page, address):
+    return open_page(address)
 
 
 @pytest.fixture
-def page(open_page, address):
-    return open_page(address)
+def page(shared):
+    """The page of the explorer, on its first view."""
+    shared.click("#tab-plane")
+    return shared
 
 
 def text(page, selector):
@@ -153,8 +175,53 @@ def test_a_drawn_digit_gets_its_numbers(page):
     page.wait_for_selector("#imputed-frames figure:nth-child(4)")
     page.click("#restore")
     assert not page.locator("#imputed").is_visible()
+    page.click("#erase")
     page.click("#hand-move")
     assert page.locator("#latents").is_visible()
+
+
+def test_a_drawing_is_placed_as_the_data_are(page, explorer):
+    """A small stroke in a corner arrives as high as a digit of the test part, in the middle."""
+    page.click("#tab-datum")
+    page.click("#pad-clear")
+    with page.expect_request("**/api/datum") as sent:
+        drag(page, "#pad", (0.2, 0.2), (0.2, 0.5))
+    pixels = base64.b64decode(sent.value.post_data_json["pixels"])
+    ink = np.frombuffer(pixels, np.uint8).reshape(8, 8) > 127
+    rows, columns = ink.any(1).nonzero()[0], ink.any(0).nonzero()[0]
+    placed = explorer.frames.centring
+    assert rows.max() + 1 - rows.min() == placed.side == 8
+    assert (columns.max() + 1 + columns.min()) / 2 == pytest.approx(placed.x, abs=0.51)
+    page.wait_for_selector("#hand-note:has-text('to 8 of 8 pixels')")
+    with page.expect_request("**/api/datum") as sent:
+        page.uncheck("#centre")
+    pixels = base64.b64decode(sent.value.post_data_json["pixels"])
+    assert np.frombuffer(pixels, np.uint8).reshape(8, 8)[:, 4:].max() == 0
+    page.check("#centre")
+
+
+def test_the_keyboard_erases(page):
+    page.click("#tab-datum")
+    page.locator("#gallery button").first.click()
+    page.wait_for_selector("#hand-title:has-text('Test image')")
+    page.focus("#erase")
+    page.keyboard.press("Enter")
+    with page.expect_request("**/api/impute") as sent:
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("Space")
+    wiped = np.frombuffer(base64.b64decode(sent.value.post_data_json["mask"]), np.uint8)
+    assert wiped.reshape(8, 8)[4, 5] == 1
+    assert wiped.sum() < 12
+    page.wait_for_selector("#imputed-frames figure:nth-child(4)")
+    page.wait_for_function(
+        "() => document.querySelector('#live').textContent.includes('Row 5, column 6, wiped out')"
+    )
+    with page.expect_request("**/api/impute") as sent:
+        page.select_option("#region", "left")
+    wiped = np.frombuffer(base64.b64decode(sent.value.post_data_json["mask"]), np.uint8)
+    assert wiped.reshape(8, 8)[:, :4].all()
+    page.click("#restore")
+    page.click("#erase")
 
 
 def test_the_oddest_come_first(page, explorer):
@@ -170,7 +237,7 @@ def test_the_oddest_come_first(page, explorer):
     page.wait_for_selector("#hand-numbers dd:has-text('100 % of 179 other test images')")
 
 
-def test_picture_files(page):
+def test_picture_files(page, problems):
     page.click("#tab-datum")
     file = io.BytesIO()
     Image.new("L", (30, 30), 128).save(file, "PNG")
@@ -180,10 +247,10 @@ def test_picture_files(page):
     page.set_input_files("#file", picture | {"buffer": b"no picture"})
     page.wait_for_selector("#message:has-text('no picture that can be read')")
     page.click("#message button")
-    page.problems.clear()  # the browser logs the status of the refusal
+    problems.clear()  # the browser logs the status of the refusal
 
 
-def test_a_decode_that_fails_is_a_message(page, explorer, monkeypatch):
+def test_a_decode_that_fails_is_a_message(page, explorer, monkeypatch, problems):
     def fail(z):
         raise ValueError("z = (9) lies outside the support of the prior, numbers.")
 
@@ -193,27 +260,17 @@ def test_a_decode_that_fails_is_a_message(page, explorer, monkeypatch):
     monkeypatch.undo()
     page.mouse.move(320, 420)
     page.wait_for_selector("#message", state="hidden")
-    page.problems.clear()
+    problems.clear()
 
 
-def test_a_server_that_ended_is_a_message(open_page, explorer):
-    url, stop = start(explorer)
-    page = open_page(f"{url}?token=secret")
-    stop()
-    page.mouse.move(300, 400)
-    page.wait_for_selector("#message:has-text('no longer answers')")
-    page.problems.clear()
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_phone_shows_all_views(open_page, address, scheme):
-    page = open_page(
-        address, viewport={"width": 390, "height": 844}, has_touch=True, color_scheme=scheme
-    )
-    for tab in TABS:
-        page.tap(f"#tab-{tab}")
-        page.wait_for_selector(f"#{tab}", state="visible")
-        assert page.evaluate("document.documentElement.scrollWidth") == 390
+def test_a_phone_shows_all_views(open_page, address):
+    page = open_page(address, viewport={"width": 390, "height": 844}, has_touch=True)
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        for tab in TABS:
+            page.tap(f"#tab-{tab}")
+            page.wait_for_selector(f"#{tab}", state="visible")
+            assert page.evaluate("document.documentElement.scrollWidth") == 390
     # Whatever one can use has a name for a screen reader.
     nameless = page.evaluate(
         """() => [...document.querySelectorAll("button, input, select, canvas")].filter((one) =>
@@ -238,17 +295,38 @@ def test_the_file_needs_no_server(open_page, explorer, tmp_path):
     assert not page.locator("#eraser").is_visible()
 
 
-def test_a_table_is_shown_as_bars(open_page):
-    data = pvae.data.load(torch.poisson(torch.full((80, 30), 4.0)).long())
-    known = Explorer(pvae.build((30,), 3, likelihood=pvae.likelihoods.Poisson), data)
-    url, stop = start(known)
+def test_a_table_with_continuous_labels(open_page, problems):
+    """Bars with names, latents on a sphere, and in the end a server that is gone."""
+    torch.manual_seed(0)
+    x, y = torch.rand(200, 3) + 1, torch.linspace(0, 2, 200)[:, None].expand(200, 2)
+    data = replace(pvae.data.load(x, labels=y), columns=("age", "height in cm", ""))
+    vae = pvae.build(
+        (3,), 3, prior=pvae.priors.Hyperspherical, posterior=pvae.posteriors.PowerSpherical,
+        likelihood=pvae.likelihoods.Gaussian, conditional=True, label_dim=2,
+    )  # fmt: skip
+    url, stop = start(Explorer(vae, data))
     page = open_page(f"{url}?token=secret")
-    page.select_option("#plane-kind", "map")
-    page.wait_for_function(
-        "() => document.querySelector('#plane-readout').textContent.match(/datum|neigh/)"
+    place = page.locator("#plane-canvas").bounding_box()
+    page.mouse.move(place["x"] + 50, place["y"] + 15)
+    page.wait_for_selector("#plane-readout:has-text('outside the sphere, so moved to its edge')")
+    assert re.search(
+        r"age: .*, height in cm: .*, column 3: ", page.get_attribute("#plane-frame", "aria-label")
     )
+    with page.expect_request("**/api/plane") as sent:
+        page.fill("#given-values input >> nth=1", "0.5")
+        page.keyboard.press("Tab")
+    assert sent.value.post_data_json["y"] == [0, 0.5]
+    page.select_option("#plane-kind", "map")
+    page.wait_for_selector("#plane-readout:has-text('nearest datum')")
     page.click("#tab-datum")
     page.locator("#gallery button").first.click()
     page.wait_for_selector("#hand-numbers dd:has-text('nats')")
     assert not page.locator("#own").is_visible()
+    page.check("#values-body tr:nth-child(2) input")
+    page.wait_for_selector("#imputed-frames figure:nth-child(4)")
+    imputed = page.locator("#values-body tr td:last-child").all_text_contents()
+    assert [bool(text) for text in imputed] == [False, True, False]
     stop()
+    page.click("#tab-latents")
+    page.wait_for_selector("#message:has-text('no longer answers')")
+    problems.clear()

@@ -16,7 +16,8 @@ import pvae
 from pvae import likelihoods, networks, posteriors, priors
 from pvae.data import Dataset, Part
 from pvae.evaluation import log_likelihood
-from pvae.explore import Explorer
+from pvae.explore import Explorer, write_page
+from pvae.explore.centring import find_centring
 from pvae.explore.planes import Neighbours
 from pvae.explore.spaces import Space
 
@@ -86,12 +87,13 @@ def test_evidence_is_that_of_the_package(explorer):
 
 
 def test_a_datum_has_its_posterior(explorer):
-    found = ask(explorer, "datum", item=3, plane="pair")
+    found = ask(explorer, "datum", item=3, planes=[{"plane": "pair"}])
     with explorer.vae.evaluating():
         q = explorer.vae.encode(explorer.items.x[[3]])
     assert np.allclose(found["mean"], q.mean[0], atol=1e-4)
-    assert np.allclose(found["point"], found["mean"], atol=1e-4)
-    assert np.allclose(np.diag(found["ellipse"]), q.variance[0], rtol=0.3)
+    (place,) = found["places"]
+    assert np.allclose(place["point"], found["mean"], atol=1e-4)
+    assert np.allclose(np.diag(place["ellipse"]), q.variance[0], rtol=0.3)
 
 
 def test_a_drawing_is_read_like_the_data(explorer):
@@ -100,7 +102,7 @@ def test_a_drawing_is_read_like_the_data(explorer):
     assert set(x.unique().tolist()) == {0.0, 1.0}
     assert x.flatten()[0] == 0
     assert x.flatten()[-1] == 1
-    found = ask(explorer, "datum", pixels=encoded(grey), plane="pair")
+    found = ask(explorer, "datum", pixels=encoded(grey))
     assert decoded(found["x"])[0].tolist() == (255 * x.flatten()).int().tolist()
     assert ask(explorer, "evidence", pixels=encoded(grey))["log_prob"] < 0
 
@@ -126,7 +128,7 @@ def test_a_picture_file_is_cropped_to_the_shape_of_the_data(explorer):
 
 def test_numbers_of_the_run(explorer, explored):
     numbers = ask(explorer, "model")["numbers"]
-    assert numbers["curves"]["epochs"] == [1, 2, 3, 4, 5]
+    assert numbers["curves"]["epochs"] == [1, 2]
     assert numbers["curves"]["lines"].keys() == {"training", "validation"}
     assert ["prior", "StandardNormal"] in numbers["settings"]
     assert numbers["evaluation"] is None
@@ -222,12 +224,72 @@ def test_what_does_not_apply_is_not_offered():
     assert ask(relaxed, "model")["can"] == {
         "evidence": False, "impute": False, "draw": False, "decode": True,
     }  # fmt: skip
+    assert "no density" in ask(relaxed, "model")["refusals"]["evidence"]
     with pytest.raises(ValueError, match="no density"):
         relaxed.answer("scores", {})
     total = model(partial(likelihoods.Poisson, exposure="observed"), data=counts())
     assert ask(total, "model")["can"]["evidence"]
     assert not ask(total, "model")["can"]["impute"]
     assert ask(total, "model")["frames"]["log"]
+
+
+def test_characters_are_placed_as_in_the_data():
+    """Boxes of 20 pixels with their centre of mass in the middle, as MNIST has, and others."""
+    generator = torch.Generator().manual_seed(0)
+    ink = torch.zeros(30, 28, 28)
+    for one in ink:
+        one[4:24, 10:18] = 1
+        one[4 : 4 + 8, 10 : 10 + int(torch.randint(1, 6, (), generator=generator))] = 0
+    assert find_centring(ink) == ("box", 14.0, 14.0, 20.0)
+    for one in ink:
+        across = (one.sum(0) @ (torch.arange(28) + 0.5)) / one.sum()
+        down = (one.sum(1) @ (torch.arange(28) + 0.5)) / one.sum()
+        shift = (int((14 - down).round()), int((14 - across).round()))
+        one.copy_(one.roll(shift, (0, 1)))
+    found = find_centring(ink)
+    assert found.by == "mass"
+    assert (found.x, found.y) == pytest.approx((14, 14), abs=0.5)
+    assert find_centring(1 - ink) is None  # no blank paper
+    sizes = torch.zeros(30, 28, 28)
+    for size, one in enumerate(sizes, 2):
+        one[14 - size // 3 : 14 + size // 3 + 1, 14 - size // 3 : 14 + size // 3 + 1] = 1
+    assert find_centring(sizes) is None
+
+
+def test_columns_have_their_names(tmp_path):
+    path = tmp_path / "plants.csv"
+    path.write_text("height,label,width\n" + "1.5,a,2\n2.5,b,1\n" * 20)
+    data = pvae.data.load(path)
+    vae = pvae.build((2,), 2, likelihood=likelihoods.Gaussian, network=NETWORK)
+    frames = ask(Explorer(vae, data), "model")["frames"]
+    assert (frames["columns"], frames["element"]) == (["height", "width"], "column")
+    assert ask(model(), "model")["frames"]["columns"] == []
+
+
+def test_continuous_labels_have_a_range():
+    x, y = torch.randn(60, 6), torch.linspace(-1, 3, 60).unsqueeze(1)
+    data = pvae.data.load(x, labels=torch.cat([y, -y], 1))
+    vae = pvae.build((6,), 2, likelihood=likelihoods.Gaussian, network=NETWORK, conditional=True,
+        label_dim=2)  # fmt: skip
+    known = Explorer(vae, data)
+    labels = ask(known, "model")["labels"]
+    assert labels["names"] is None
+    assert labels["start"] == [0, 0]
+    assert np.allclose(labels["high"], known.items.y.amax(0))
+    low, high = (
+        decoded(ask(known, "decode", z=[[0.0, 0.0]], y=[y, 0.0])["frames"]) for y in (0, 3)
+    )
+    assert not np.allclose(low, high)
+
+
+def test_a_file_asks_of_each_datum_once(explorer, monkeypatch, tmp_path):
+    known, asked = Explorer(explorer.vae, explorer.data, most=5), []
+    answer = known.answer
+    monkeypatch.setattr(
+        known, "answer", lambda name, request: asked.append(name) or answer(name, request)
+    )
+    write_page(known, tmp_path / "page.html")
+    assert asked.count("datum") == 5
 
 
 def binary():
@@ -272,6 +334,8 @@ BAD = {
         ({"item": True}, "item must be a whole number from 0 to 179."),
         ({"pixels": encoded([0] * 63)}, "The picture has 63 values: this model takes 8 × 8"),
         ({"pixels": "?"}, "pixels must be text in base64."),
+        ({"item": 0, "planes": "pair"}, "planes must be a list of at most 10 planes."),
+        ({"item": 0, "planes": ["pair"]}, "plane must be the name of a plane."),
     ],
     "impute": [
         ({"item": 0, "mask": encoded([0] * 64)}, "Nothing is wiped out"),

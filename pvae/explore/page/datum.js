@@ -9,7 +9,7 @@ function setUpDatum() {
   const own = can.draw ? " Or draw one, or drop a picture file." : "";
   const odd = can.evidence
     ? `The ${noun(2)} to which the model gives the least log p(x) come first: it finds them odd. `
-    : `This model has no density of its data, so that none is odder than another. `;
+    : `There is no log p(x), so that none is odder than another: ${model.refusals.evidence} `;
   element("datum-lead").textContent =
     `${odd}Choose one to see its reconstruction, its posterior${can.evidence ? " and its evidence" : ""}.${own}`;
   element("order").parentElement.hidden = !can.evidence;
@@ -27,6 +27,8 @@ function setUpDatum() {
   element("own").hidden = !can.draw;
   element("eraser").hidden = !can.impute;
   if (!frames.pictures) {
+    element("values").hidden = false;
+    element("values").open = frames.size <= NAMED;
     document.querySelector(".pair-frames").classList.add("tall");
     element("gallery").classList.add("wide");
     element("imputed-frames").classList.add("tall");
@@ -120,15 +122,17 @@ function takeItem(item) {
   }
 }
 
-function takePixels(frame, title) {
+function takePixels(frame, title, note) {
   for (const button of element("gallery").children) button.setAttribute("aria-pressed", "false");
-  takeDatum.ask({ spec: { pixels: frame, ...given() }, title });
+  takeDatum.ask({ spec: { pixels: frame, ...given() }, title, note });
 }
 
-const takeDatum = new Latest(async ({ spec, title }) => {
-  const info = await source.ask("datum", { ...spec, ...planeSpec() });
+const takeDatum = new Latest(async ({ spec, title, note }) => {
+  const info = await source.ask("datum", { ...spec, planes: planeSpec() });
   say();
-  state.datum = { spec, title, info, evidence: null };
+  state.datum = { spec, title, note, info, evidence: null };
+  element("hand-note").hidden = !note;
+  element("hand-note").textContent = note ?? "";
   const name = element("hand-title");
   name.textContent = title[0].toUpperCase() + title.slice(1);
   element("hand-hint").hidden = true;
@@ -141,16 +145,19 @@ const takeDatum = new Latest(async ({ spec, title }) => {
   findEvidence.ask(state.datum);
 });
 
-const planeSpec = () => {
-  const { plane: name, first, second } = plane.kind ? planeRequest() : {};
-  return name ? { plane: name, ...(name === "pair" ? { first, second } : {}) } : {};
-};
+/** The plane that is shown, if there is one, on which a datum is placed. */
+function planeSpec() {
+  if (!plane.kind) return [];
+  const { plane: name, first, second } = planeRequest();
+  return [{ plane: name, ...(name === "pair" ? { first, second } : {}) }];
+}
 
 /** Where the datum lies on another plane. */
 const placeDatum = new Latest(async () => {
   if (!state.datum) return;
-  const { point, ellipse } = await source.ask("datum", { ...state.datum.spec, ...planeSpec() });
-  Object.assign(state.datum.info, { point, ellipse });
+  const datum = state.datum;
+  const { places } = await source.ask("datum", { ...datum.spec, planes: planeSpec() });
+  datum.info.places = places;
   drawPlane();
 });
 
@@ -168,6 +175,7 @@ function showHand() {
   drawX();
   const bars = model.frames.pictures ? {} : { marks: rowOf(withBytes(info.x), 0) };
   showFrame(element("hand-again"), info.reconstruction, 0, bars);
+  if (!model.frames.pictures) showValues();
   showNumbers();
   showPosterior();
 }
@@ -185,6 +193,7 @@ function showNumbers() {
   const evidence = datum.evidence;
   const label = datum.spec.item != null && model.items.classes ? model.items.names[model.items.classes[datum.spec.item]] : null;
   if (label != null) rows.push(["label", label]);
+  if (!model.can.evidence) rows.push(["log p(x)", "none: this model has no density of its data"]);
   if (model.can.evidence && !evidence) rows.push(["log p(x)", "estimating …"]);
   if (evidence) {
     const { log_prob: value, standard_error: error, pareto_k: k, samples } = evidence;
@@ -245,7 +254,8 @@ function showHistogram(scores, own) {
 function showPosterior() {
   const { info } = state.datum;
   const small = element("hand-plane");
-  small.hidden = !info.point || !plane.answer;
+  const place = info.places[0];
+  small.hidden = !place?.point || !plane.answer;
   if (!small.hidden) {
     const { context, width, height } = fit(small);
     context.fillStyle = colour("frame");
@@ -279,204 +289,7 @@ function showPosterior() {
   const spoken = some.map(({ name, index }) => `${name} ${number(info.mean[index])} ± ${number(info.stddev[index])}`);
   canvas.setAttribute("aria-label", `Posterior mean and standard deviation: ${spoken.join(", ")}`);
   const beyond = model.latents.length - some.length;
-  const ellipse = info.ellipse ? " The ellipse is two standard deviations as well." : "";
+  const ellipse = place?.ellipse ? " The ellipse is two standard deviations as well." : "";
   element("hand-posterior").textContent =
     `Mean and two standard deviations${beyond > 0 ? `; ${beyond} more latents are left out` : ""}.${ellipse}`;
 }
-
-// Your own --------------------------------------------------------------------------------------
-
-function setUpPad() {
-  const pad = element("pad");
-  const { width, height, channels, paper } = model.frames;
-  const scale = Math.max(1, Math.round(336 / Math.max(width, height)));
-  pad.width = width * scale;
-  pad.height = height * scale;
-  pad.style.aspectRatio = `${width} / ${height}`;
-  const context = pad.getContext("2d", { willReadFrequently: true });
-  const ground = paper > 0.5 ? "#ffffff" : "#000000";
-  element("ink").value = paper > 0.5 ? "#000000" : "#ffffff";
-  element("ink-label").hidden = channels === 1;
-  const clear = () => {
-    context.fillStyle = ground;
-    context.fillRect(0, 0, pad.width, pad.height);
-  };
-  clear();
-  let last = null;
-  const placed = (event) => {
-    const box = pad.getBoundingClientRect();
-    return [((event.clientX - box.left) / box.width) * pad.width, ((event.clientY - box.top) / box.height) * pad.height];
-  };
-  const stroke = (event) => {
-    const [x, y] = placed(event);
-    context.strokeStyle = element("ink").value;
-    context.lineCap = context.lineJoin = "round";
-    context.lineWidth = (Number(element("brush").value) / 3) * Math.max(pad.width, pad.height) * 0.09;
-    context.beginPath();
-    context.moveTo(...(last ?? [x, y]));
-    context.lineTo(x, y);
-    context.stroke();
-    last = [x, y];
-  };
-  pad.addEventListener("pointerdown", (event) => {
-    pad.setPointerCapture(event.pointerId);
-    last = null;
-    stroke(event);
-  });
-  pad.addEventListener("pointermove", (event) => {
-    if (last && event.buttons) stroke(event);
-  });
-  pad.addEventListener("pointerup", () => {
-    if (last) takePixels(shrink(pad), "your drawing");
-    last = null;
-  });
-  element("pad-clear").addEventListener("click", clear);
-  element("file").addEventListener("change", (event) => {
-    if (event.target.files[0]) readFile.ask(event.target.files[0]);
-    event.target.value = "";
-  });
-  element("invert").addEventListener("change", () => {
-    if (gallery.file) readFile.ask(gallery.file);
-  });
-  addEventListener("dragover", (event) => {
-    event.preventDefault();
-    document.body.classList.add("dropping");
-  });
-  addEventListener("dragleave", () => document.body.classList.remove("dropping"));
-  addEventListener("drop", (event) => {
-    event.preventDefault();
-    document.body.classList.remove("dropping");
-    const file = event.dataTransfer.files[0];
-    if (file) readFile.ask(file);
-  });
-}
-
-/** The drawing at the size of the data, as the bytes of one picture. */
-function shrink(pad) {
-  const { width, height, channels } = model.frames;
-  let from = pad;
-  while (from.width >= 2 * width) from = scaled(from, Math.max(width, from.width >> 1), Math.max(height, from.height >> 1));
-  const { data } = scaled(from, width, height).getContext("2d").getImageData(0, 0, width, height);
-  const bytes = new Uint8Array(width * height * channels);
-  for (let i = 0; i < width * height; i++) for (let c = 0; c < channels; c++) bytes[i * channels + c] = data[4 * i + c];
-  return toBase64(bytes);
-}
-
-function scaled(from, width, height) {
-  const to = make("canvas", { width, height });
-  const context = to.getContext("2d");
-  context.imageSmoothingQuality = "high";
-  context.drawImage(from, 0, 0, width, height);
-  return to;
-}
-
-const readFile = new Latest(async (file) => {
-  choose("datum");
-  if (file.size > 20 * 2 ** 20) throw new Error("The file is larger than 20 MiB: choose a smaller picture.");
-  const { frame } = await source.send("picture", file);
-  gallery.file = file;
-  let { data } = frame;
-  if (element("invert").checked) data = toBase64(fromBase64(data).map((byte) => 255 - byte));
-  takePixels(data, file.name);
-});
-
-// The eraser ------------------------------------------------------------------------------------
-
-const eraser = { on: false, mask: null };
-
-function setUpEraser() {
-  const canvas = element("hand-x");
-  const wipe = (event) => {
-    const { pictures, width, height, size } = model.frames;
-    const box = canvas.getBoundingClientRect();
-    const [x, y] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
-    if (pictures) {
-      const radius = Math.max(width, height) / 14 + 0.5;
-      for (let i = 0; i < eraser.mask.length; i++) {
-        const [column, row] = [(i % width) + 0.5, Math.floor(i / width) + 0.5];
-        if (Math.hypot(column - x * width, row - y * height) <= radius) eraser.mask[i] = 1;
-      }
-    } else {
-      const i = Math.floor(x * size);
-      if (i >= 0 && i < size) eraser.mask[i] = 1;
-    }
-    element("impute").disabled = element("restore").disabled = false;
-    drawX();
-  };
-  canvas.addEventListener("pointerdown", (event) => {
-    if (!eraser.on) return;
-    canvas.setPointerCapture(event.pointerId);
-    wipe(event);
-  });
-  canvas.addEventListener("pointermove", (event) => {
-    if (eraser.on && event.buttons) wipe(event);
-  });
-  canvas.addEventListener("pointerup", () => {
-    if (eraser.on && eraser.mask.some(Boolean)) fillIn.ask();
-  });
-  element("erase").addEventListener("click", () => {
-    eraser.on = !eraser.on;
-    element("erase").setAttribute("aria-pressed", String(eraser.on));
-    canvas.classList.toggle("erasing", eraser.on);
-    if (!eraser.on || eraser.mask.some(Boolean)) return;
-    element("erase-hint").textContent = "Wipe over the datum above; with a keyboard, press Impute to wipe out its right half.";
-    element("impute").disabled = false;
-  });
-  element("impute").addEventListener("click", () => {
-    if (!eraser.mask.some(Boolean)) {
-      const { pictures, width, size } = model.frames;
-      const columns = pictures ? width : size;
-      eraser.mask.forEach((_, i) => (eraser.mask[i] = Number(i % columns >= columns / 2)));
-      element("restore").disabled = false;
-      drawX();
-    }
-    fillIn.ask();
-  });
-  element("restore").addEventListener("click", restore);
-}
-
-function restore() {
-  const { pictures, width, height, size } = model.frames;
-  eraser.mask = new Uint8Array(pictures ? width * height : size);
-  element("imputed").hidden = true;
-  element("restore").disabled = true;
-  element("impute").disabled = !eraser.on;
-  if (state.datum) drawX();
-}
-
-/** The datum in hand, without what is wiped out. */
-function drawX() {
-  const canvas = element("hand-x");
-  showFrame(canvas, withBytes(state.datum.info.x), 0, { wiped: eraser.mask });
-  if (!model.frames.pictures || !eraser.mask) return;
-  const { width, height } = model.frames;
-  const context = canvas.getContext("2d");
-  const [w, h] = [canvas.clientWidth / width, canvas.clientHeight / height];
-  eraser.mask.forEach((wiped, i) => {
-    if (!wiped) return;
-    const [column, row] = [i % width, Math.floor(i / width)];
-    context.fillStyle = (column + row) % 2 ? "#8b96a5" : "#a9b3c0";
-    context.fillRect(column * w, row * h, w + 0.5, h + 0.5);
-  });
-}
-
-const fillIn = new Latest(async () => {
-  const datum = state.datum;
-  const answer = await source.ask("impute", { ...datum.spec, mask: toBase64(eraser.mask) });
-  if (state.datum !== datum) return;
-  say();
-  element("imputed").hidden = false;
-  const holder = element("imputed-frames");
-  holder.replaceChildren();
-  const figure = (frames, i, caption) => {
-    const canvas = make("canvas", { role: "img", "aria-label": caption });
-    holder.append(make("figure", {}, canvas, make("figcaption", {}, caption)));
-    showFrame(canvas, frames, i);
-  };
-  figure(answer.mean, 0, "expected");
-  for (let i = 0; i < answer.draws.count; i++) figure(answer.draws, i, `draw ${i + 1}`);
-  const size = number(answer.effective_sample_size, 0);
-  const few = answer.effective_sample_size < 10 ? ", too few to trust" : "";
-  element("imputed-text").textContent =
-    `E[x_missing | x_observed], and draws that show how uncertain it is; effectively ${size} samples of the posterior${few}. log p of what is left: ${number(answer.log_prob)} nats.`;
-});

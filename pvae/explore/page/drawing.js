@@ -16,6 +16,9 @@ function colour(name) {
 const number = (value, digits = 2) =>
   value == null ? "unknown" : value.toFixed(digits).replace("-", "−").replace(/^−(0\.?0*)$/, "$1");
 
+/** A number of any size, in four digits. */
+const few = (value) => String(Number(value.toPrecision(4)));
+
 /** Make an element with attributes and children. */
 function make(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -109,11 +112,72 @@ function drawBars(context, values, x, y, width, height, { marks, wiped } = {}) {
   context.fillRect(x, Math.min(zero, y + height - 1), width, 1);
 }
 
-/** Show one frame on a canvas of its own. */
+const NAMED = 24; // values, up to which the name of each fits below its bar
+
+/** The name of a value of a table. */
+const nameOfValue = (i) => model.frames.columns[i] || `${model.frames.element} ${i + 1}`;
+
+/**
+ * Show one frame on a canvas of its own. If that says what it shows (data-what), bars are named
+ * below, under the pointer, and to a screen reader.
+ */
 function showFrame(canvas, frames, index = 0, options = {}) {
   canvas.shown = { frames, index, options };
-  const { context, width, height } = fit(canvas, ratioOf());
-  drawFrame(context, frames, index, 0, 0, width, height, options);
+  const { pictures, size } = model.frames;
+  if (pictures || !canvas.dataset.what) {
+    const { context, width, height } = fit(canvas, ratioOf());
+    drawFrame(context, frames, index, 0, 0, width, height, options);
+    return;
+  }
+  const names = size <= NAMED ? Array.from({ length: size }, (_, i) => model.frames.columns[i] || String(i + 1)) : [];
+  const below = namesHeight(names);
+  const wide = canvas.clientWidth || canvas.width;
+  const { context, width, height } = fit(canvas, ratioOf() + below / wide);
+  drawFrame(context, frames, index, 0, 0, width, height - below, options);
+  drawNames(context, names, height - below, width / size, below);
+  const values = rowOf(frames, index);
+  const said = (i) => `${nameOfValue(i)}: ${options.wiped?.[i] ? "wiped out" : few(values[i])}`;
+  if (canvas.getAttribute("role") === "img") {
+    const spoken = Array.from(values.slice(0, NAMED), (_, i) => said(i)).join(", ");
+    canvas.setAttribute("aria-label", `${canvas.dataset.what}: ${spoken}${size > NAMED ? ", …" : ""}`);
+  }
+  canvas.onpointermove = (event) => {
+    const i = Math.floor((size * event.offsetX) / canvas.clientWidth);
+    canvas.title = i >= 0 && i < size ? said(i) : "";
+  };
+}
+
+const upright = (names) => names.every((name) => name.length <= 2);
+const SMALL = "11px system-ui, sans-serif";
+
+/** The height of the names below bars: upright if they are short, and otherwise turned. */
+function namesHeight(names) {
+  if (!names.length) return 0;
+  if (upright(names)) return 16;
+  const context = workbench.getContext("2d");
+  context.font = SMALL;
+  return Math.min(96, 10 + Math.ceil(Math.max(...names.map((name) => context.measureText(name).width))));
+}
+
+function drawNames(context, names, top, step, room) {
+  context.fillStyle = colour("soft");
+  context.font = SMALL;
+  names.forEach((name, i) => {
+    const middle = (i + 0.5) * step;
+    if (upright(names)) {
+      context.textAlign = "center";
+      context.fillText(name, middle, top + 13);
+      return;
+    }
+    let short = name;
+    while (short.length > 1 && context.measureText(short).width > room - 8) short = `${short.slice(0, -2)}…`;
+    context.save();
+    context.translate(middle + 4, top + 5);
+    context.rotate(-Math.PI / 2);
+    context.textAlign = "right";
+    context.fillText(short, 0, 0);
+    context.restore();
+  });
 }
 
 /** Show several frames side by side on one canvas. */

@@ -54,8 +54,11 @@ function setUpLatents() {
     const input = make("input", {
       type: "range", min: row.low, max: row.high, step: row.step, "aria-label": row.name, value: row.get(state.z),
     });
-    // The thumb is below the middle of the picture of its value.
-    input.style.width = `calc(${100 * (1 - 1 / row.count)}% + 1rem)`;
+    // Few values are not larger than many, and the thumb is below the middle of the picture of its value.
+    const share = 100 * Math.min(1, row.count / STEPS);
+    canvas.style.width = `${share}%`;
+    input.style.width = `calc(${share * (1 - 1 / row.count)}% + 1rem)`;
+    input.style.marginLeft = `calc(${share / (2 * row.count)}% - 0.5rem)`;
     const output = make("output");
     const meter = make("i");
     meter.style.width = `${(100 * row.variance) / most}%`;

@@ -42,14 +42,38 @@ function setUpLabel() {
   const { labels } = model;
   if (!labels) return;
   state.y = labels.start;
-  if (!labels.names) return; // continuous labels stay at their average
-  labels.names.forEach((name, i) => element("label").append(make("option", { value: i }, name)));
-  element("given").hidden = false;
-  element("label").addEventListener("change", () => {
-    state.y = Number(element("label").value);
+  const give = (y) => {
+    state.y = y;
     element("samples").replaceChildren();
     clearPath();
     refresh();
+    if (state.datum?.spec.pixels) takePixels(state.datum.spec.pixels, state.datum.title, state.datum.note);
+  };
+  if (labels.names) {
+    labels.names.forEach((name, i) => element("label").append(make("option", { value: i }, name)));
+    element("given").hidden = false;
+    element("label").addEventListener("change", () => give(Number(element("label").value)));
+    return;
+  }
+  if (!model.can.decode) return; // a file holds what is decoded given the average label
+  element("given-values").hidden = false;
+  labels.start.forEach((value, i) => {
+    const [low, high] = [labels.low[i], labels.high[i]];
+    const step = 10 ** Math.floor(Math.log10(Math.max(high - low, 1e-6) / 20));
+    const title = `From ${few(low)} to ${few(high)} in the data`;
+    const input = make("input", { type: "number", step: "any", value: few(value), "aria-label": `Label ${i + 1}`, title });
+    input.addEventListener("change", () => {
+      if (input.value !== "") give(state.y.with(i, Number(input.value)));
+    });
+    // The arrows move by a round step, from whatever value.
+    input.addEventListener("keydown", (event) => {
+      const move = { ArrowUp: step, ArrowDown: -step }[event.key];
+      if (!move) return;
+      event.preventDefault();
+      input.value = few(Number(input.value) + move);
+      give(state.y.with(i, Number(input.value)));
+    });
+    element("given-values").append(input);
   });
 }
 

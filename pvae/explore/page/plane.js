@@ -31,7 +31,7 @@ function setUpPlane() {
   if (!model.planes.length) return;
   const kinds = element("plane-kind");
   for (const { id, title } of model.planes) kinds.append(make("option", { value: id }, title));
-  kinds.parentElement.hidden = model.planes.length < 2;
+  kinds.hidden = model.planes.length < 2;
   plane.kind = model.planes[0].id;
   const active = model.latents.filter((latent) => latent.active);
   const [one, two] = active.length > 1 ? active : model.latents;
@@ -128,7 +128,23 @@ function leadOfPlane() {
     map: `Neighbours among ${count} ${model.items.part} ${noun(2)} are neighbours on the map; distances between far points mean nothing. A place decodes to the nearest datum${model.space.kind === "real" ? ", or between neighbours" : ""}.`,
   };
   const own = model.can.decode ? "" : " This file holds decoded points of a grid, of which the nearest is shown.";
-  element("plane-lead").textContent = words[plane.kind] + own;
+  const { kind } = model.space;
+  const sphere = {
+    pair: hasDisc()
+      ? " The latents are points of a sphere, which lie within the circle; a place outside it stands for the nearest point on it."
+      : " The latents are points of a circle; any other place stands for the nearest of them.",
+    components: " The latents are points of a sphere; a place of the plane stands for the nearest of them.",
+  };
+  element("plane-lead").textContent = words[plane.kind] + own + (kind === "sphere" ? (sphere[plane.kind] ?? "") : "");
+}
+
+/** Whether the plane is two of three or more latents on a sphere, which fill a disc of radius 1. */
+const hasDisc = () => model.space.kind === "sphere" && plane.kind === "pair" && model.latents.length > 2;
+
+/** The outline of the disc. */
+function disc(context, box) {
+  context.beginPath();
+  context.arc(box.x(0), box.y(0), box.x(1) - box.x(0), 0, 2 * Math.PI);
 }
 
 // Geometry --------------------------------------------------------------------------------------
@@ -201,7 +217,8 @@ function showPoint(answer, index, point) {
   plane.z = answer.z[index];
   const [across, up] = plane.answer.axes;
   const places = [across && `${across} = ${number(point[0])}`, up && `${up} = ${number(point[1])}`].filter(Boolean);
-  const exact = answer.items ? (answer.items[index] >= 0 ? "at the nearest datum" : "between neighbours") : "";
+  let exact = answer.items ? (answer.items[index] >= 0 ? "at the nearest datum" : "between neighbours") : "";
+  if (hasDisc() && Math.hypot(...point) > 1) exact = "outside the sphere, so moved to its edge";
   const words = [...places, exact].filter(Boolean).join(", ");
   element("plane-readout").textContent = words;
   plane.nearest = nearest(plane.answer.points, ...point);
@@ -291,12 +308,23 @@ function drawPlane() {
   const tiles = plane.answer.tiles && layers !== "points";
   context.fillStyle = colour("panel");
   context.fillRect(box.x0, box.y0, box.w, box.h);
+  context.save();
+  if (hasDisc()) {
+    disc(context, box);
+    context.clip();
+  }
   if (tiles) drawTiles(context, box, layers === "both" ? 0.8 : 1);
+  context.restore();
   context.save();
   context.beginPath();
   context.rect(box.x0, box.y0, box.w, box.h);
   context.clip();
   if (!tiles || layers === "both") drawPoints(context, box, plane.answer.points, tiles);
+  if (hasDisc()) {
+    disc(context, box);
+    context.strokeStyle = colour("soft");
+    context.stroke();
+  }
   drawDatum(context, box, state.datum);
   drawPathLine(context, box, plane.drawing ?? plane.path);
   drawCursor(context, box);
@@ -345,13 +373,14 @@ function drawPoints(context, box, points, outlined) {
 
 /** The datum in hand: its mean, and the ellipse of two standard deviations. */
 function drawDatum(context, box, datum) {
-  if (!datum?.info?.point) return;
-  const [u, v] = datum.info.point;
+  const place = datum?.info.places[0];
+  if (!place?.point) return;
+  const [u, v] = place.point;
   context.strokeStyle = colour("accent");
   context.fillStyle = colour("panel");
   context.lineWidth = 2.5;
-  if (datum.info.ellipse) {
-    const [[a, b], [, c]] = datum.info.ellipse;
+  if (place.ellipse) {
+    const [[a, b], [, c]] = place.ellipse;
     const middle = (a + c) / 2;
     const half = Math.sqrt(((a - c) / 2) ** 2 + b ** 2);
     const angle = Math.atan2(2 * b, a - c) / 2;

@@ -99,11 +99,9 @@ class Recorded {
   }
 
   datum(body) {
-    const place = this.held.planes[body.plane ? this.key(body) : ""]?.places?.[body.item];
     return {
       ...this.held.data[body.item],
-      point: place?.point ?? null,
-      ellipse: place?.ellipse ?? null,
+      places: body.planes.map((one) => this.held.planes[this.key(one)].places[body.item]),
       x: take(this.held.x, [body.item]),
       reconstruction: take(this.held.reconstructions, [body.item]),
     };
