@@ -19,13 +19,14 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, _inductor
-from torch.distributions import Beta, Distribution, NegativeBinomial
+from torch.distributions import Beta, Distribution, NegativeBinomial, StudentT
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from pvae.inference.backends import compile_graph
 from results.machine import machine
 
 SHAPE = 128, 784
+COMPONENTS = 10
 OUT = Path(__file__).with_suffix(".json")
 Function = Callable[..., Sequence[Tensor]]
 
@@ -62,6 +63,7 @@ def rows() -> dict[str, tuple[Function, tuple[Tensor, ...]]]:
         "expm1": torch.expm1,
         "sigmoid": torch.sigmoid,
         "tanh": torch.tanh,
+        "erf": torch.erf,
         "softplus": F.softplus,
         "logsigmoid": F.logsigmoid,
         "erfc": torch.erfc,
@@ -79,12 +81,17 @@ def rows() -> dict[str, tuple[Function, tuple[Tensor, ...]]]:
         **{name: (partial(_listed, f), (x,)) for name, f in real.items()},
         **{name: (partial(_listed, f), (positive,)) for name, f in half.items()},
         "logaddexp": (lambda x, y: [torch.logaddexp(x, y)], (x, y)),
+        "logsumexp of 10": (
+            with_gradients(lambda x: x.unflatten(-1, (-1, COMPONENTS)).logsumexp(-1)),
+            (x[:, : x.shape[1] // COMPONENTS * COMPONENTS].contiguous(),),
+        ),
         "Bernoulli": (with_gradients(bernoulli), (x,)),
         "negative binomial": (
             density(lambda r, logits, **how: NegativeBinomial(r, logits=logits, **how), counts),
             (positive, y),
         ),
         "beta": (density(Beta, coins * 0.4 + 0.3), (positive, y.abs() + 0.1)),
+        "Student t": (density(StudentT, y), (positive, x, positive.flip(0))),
     }
 
 

@@ -44,6 +44,7 @@ import pvae
 from pvae.plots import save
 from pvae.plots.style import BLUE, WIDTH, Figure, style
 from pvae.training.device import choose_device
+from results.benchmarks.products import products
 from results.frame import AS_MEASURED
 from results.machine import machine
 
@@ -53,24 +54,80 @@ OUT = Path(__file__).with_suffix(".json")
 FIGURE = Path(__file__).parents[1] / "figures" / "training-speed.png"
 
 
+def binary(shape: torch.Size) -> Tensor:
+    """Data of zeros and ones."""
+    return torch.rand(shape).bernoulli()
+
+
+def counts(shape: torch.Size) -> Tensor:
+    """Data of small counts, most of them 0 as those of genes are."""
+    return torch.poisson(torch.rand(shape).pow(4) * 8)
+
+
+def bytes_(shape: torch.Size) -> Tensor:
+    """Data of bytes."""
+    return torch.randint(256, shape).float()
+
+
 class Workload(NamedTuple):
-    """A model, the data of a minibatch, and the samples of z of a bound; 0 is the ELBO."""
+    """A model, the data of a minibatch, and the samples of z of a bound; 0 is the ELBO.
+
+    A part of its own, beside layers and a Bernoulli, is written for pvae alone.
+    """
 
     model: str
     make: Callable[[], pvae.VAE]
     batch: int = 128
     samples: int = 0
+    data: Callable[[torch.Size], Tensor] = binary
+    part: bool = False
 
 
-MLP = partial(pvae.build, (1, 28, 28), 20, network=partial(pvae.networks.MLP, hidden=[400]))
-CONV = partial(pvae.build, (1, 28, 28), 20, network=pvae.networks.Conv)
-DIGITS = partial(pvae.build, (1, 8, 8), 10, network=partial(pvae.networks.MLP, hidden=[400]))
+MNIST, MLP = (1, 28, 28), partial(pvae.networks.MLP, hidden=[400])
+BURDA = partial(pvae.networks.MLP, hidden=[200, 200], activation="tanh")
+GENES = partial(pvae.networks.MLP, hidden=[128], dropout=0.0)
+VAMP = partial(pvae.priors.VampPrior, components=500)
+ONE_LAYER = partial(pvae.build, MNIST, 20, network=MLP)
 WORKLOADS = {
-    "mlp": Workload("784-400-20, ReLU", MLP),
-    "iwae": Workload("784-400-20, IWAE with 50 samples", MLP, batch=20, samples=50),
-    "conv": Workload("convolutional, 28 × 28, 20 latents", CONV),
-    "digits": Workload("64-400-10, ReLU", DIGITS),
+    "mlp": Workload("784-400-20, ReLU", ONE_LAYER),
+    "iwae": Workload("784-400-20, IWAE with 50 samples", ONE_LAYER, batch=20, samples=50),
+    "conv": Workload(
+        "convolutional, 28 × 28, 20 latents",
+        partial(pvae.build, MNIST, 20, network=pvae.networks.Conv),
+    ),
+    "digits": Workload("64-400-10, ReLU", partial(pvae.build, (1, 8, 8), 10, network=MLP)),
+    "burda": Workload(
+        "784-200-200-50, tanh", partial(pvae.build, MNIST, 50, network=BURDA), batch=20
+    ),
+    "counts": Workload(
+        "2000-128-10, negative binomial",
+        partial(
+            pvae.build, (2000,), 10, likelihood=pvae.likelihoods.NegativeBinomial, network=GENES
+        ),
+        data=counts,
+        part=True,
+    ),
+    "bytes": Workload(
+        "convolutional, 3 × 32 × 32, 5 discretized logistics",
+        partial(
+            pvae.build,
+            (3, 32, 32),
+            64,
+            likelihood=pvae.likelihoods.DiscretizedLogisticMixture,
+            network=pvae.networks.Conv,
+        ),
+        batch=32,
+        data=bytes_,
+        part=True,
+    ),
+    "vamp": Workload("784-400-20, VampPrior of 500", partial(ONE_LAYER, prior=VAMP), part=True),
+    "spline": Workload(
+        "784-400-20, spline flow posterior",
+        partial(ONE_LAYER, posterior=pvae.posteriors.SplineFlow),
+        part=True,
+    ),
 }
+EPOCHS_OF = {"epoch": "mlp", "epoch-burda": "burda"}  # workloads that whole epochs are timed of
 
 
 class Method(NamedTuple):
@@ -280,6 +337,8 @@ def in_jax(network: nn.Sequential) -> tuple[list[list[Any]], Callable]:
                     x = x @ p[0].T + p[1]
                 case nn.ReLU():
                     x = jnn.relu(x)
+                case nn.Tanh():
+                    x = jnp.tanh(x)
                 case nn.Flatten():
                     x = x.reshape(len(x), -1)
                 case nn.Unflatten():
@@ -310,41 +369,9 @@ def in_jax(network: nn.Sequential) -> tuple[list[list[Any]], Callable]:
 
 
 def matrix_products(vae: pvae.VAE, batches: Tensor, samples: int) -> Method:
-    """The products, or convolutions, that every step of these networks needs."""
-    layers: list[tuple[nn.Module, Tensor, Tensor]] = []
-
-    def record(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
-        layers.append((layer, inputs[0].contiguous(), torch.randn_like(output)))
-
-    encoder, decoder = networks(vae)
-    for layer in [*encoder, *decoder]:
-        if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-            layer.register_forward_hook(record)
-    with torch.no_grad():
-        decoder(encoder(batches[0]).chunk(2, -1)[0].repeat(max(samples, 1), 1))
-    products: list[Callable[[], object]] = []
-    for number, (layer, x, gradient) in enumerate(layers):
-        w, wanted = layer.weight.detach(), number > 0  # data need no gradient
-        if isinstance(layer, nn.Linear):
-            products += [
-                partial(torch.mm, x, w.t(), out=torch.empty_like(gradient)),
-                partial(torch.mm, gradient.t(), x, out=torch.empty_like(w)),
-            ]
-            if wanted:
-                products.append(partial(torch.mm, gradient, w, out=torch.empty_like(x)))
-        else:
-            how = (layer.stride, layer.padding, layer.dilation, layer.transposed)
-            how = (*how, layer.output_padding, layer.groups)
-            backward, needed = torch.ops.aten.convolution_backward, [wanted, True, False]
-            products += [
-                partial(torch.ops.aten.convolution, x, w, None, *how),
-                partial(backward, gradient, x, w, None, *how, needed),
-            ]
-
-    def step() -> None:
-        for product in products:
-            product()
-
+    """The products, or convolutions, of every step, on random numbers."""
+    loss = pvae.objectives.ImportanceWeighted(samples) if samples else Trace_ELBO()
+    step = products(lambda: loss.loss_and_grads(vae.model, vae.guide, batches[0]))
     if batches.is_cuda:  # as one graph, or the launches would be measured
         step()
         graph = torch.cuda.CUDAGraph()
@@ -364,7 +391,8 @@ METHODS: dict[str, Callable[[pvae.VAE, Tensor, int], Method]] = {
     "pythae": pythae_vae,
     "matrix products": matrix_products,
 }
-REFERENCES = ("PyTorch, compiled", "Pyro SVI")  # of the ratios
+OF_PARTS = ("pvae, eager", "pvae, compiled", "matrix products")  # all that a part of ours can use
+REFERENCES = ("PyTorch, compiled", "Pyro SVI", "matrix products")  # of the ratios
 COMPILED = ("PyTorch, compiled", "pvae, compiled")
 OPTIONAL = {"NumPyro": "numpyro", "pythae": "pythae"}
 PACKAGES = ("pyro-ppl", "numpyro", "jax", "pythae")
@@ -404,10 +432,11 @@ def make(
     torch.compiler.reset()
     pyro.clear_param_store()
     pyro.set_rng_seed(0)
-    _, build, batch, samples = WORKLOADS[workload]
-    vae = build().to(device)
-    batches = torch.rand(POOL, batch, *vae.event_shape, device=device).bernoulli()
-    return vae, {name: METHODS[name](copy.deepcopy(vae), batches, samples) for name in names}
+    of = WORKLOADS[workload]
+    vae = of.make().to(device)
+    batches = of.data(torch.Size((POOL, of.batch, *vae.event_shape))).to(device)
+    names = [name for name in names if not of.part or name in OF_PARTS]
+    return vae, {name: METHODS[name](copy.deepcopy(vae), batches, of.samples) for name in names}
 
 
 def measure(
@@ -466,8 +495,8 @@ def first_steps(workload: str, names: Iterable[str], device: torch.device) -> di
     return rows
 
 
-def measure_epochs(names: Iterable[str], device: torch.device) -> dict[str, Any]:
-    """Time whole epochs of MNIST, of the model of the workload mlp.
+def measure_epochs(workload: str, names: Iterable[str], device: torch.device) -> dict[str, Any]:
+    """Time whole epochs of MNIST, of the model of a workload.
 
     An epoch of `pvae.fit` is the time between the ends of two: the loop in Pyro only trains,
     while `fit` evaluates and keeps the best weights as well. The first epoch,
@@ -483,10 +512,11 @@ def measure_epochs(names: Iterable[str], device: torch.device) -> dict[str, Any]
     for name in filter(ways.__contains__, names):
         pyro.clear_param_store()
         pyro.set_rng_seed(0)
-        rows[name] = summary(ways[name](MLP().to(device), data, device))
+        vae = WORKLOADS[workload].make().to(device)
+        rows[name] = summary(ways[name](vae, data, WORKLOADS[workload].batch, device))
     return {
-        "model": f"MNIST, {WORKLOADS['mlp'].model}",
-        "batch": WORKLOADS["mlp"].batch,
+        "model": f"MNIST, {WORKLOADS[workload].model}",
+        "batch": WORKLOADS[workload].batch,
         "images": len(data.train),
         "unit": "s per epoch",
         "methods": with_ratios(rows),
@@ -494,14 +524,14 @@ def measure_epochs(names: Iterable[str], device: torch.device) -> dict[str, Any]
 
 
 def our_epochs(
-    vae: pvae.VAE, data: pvae.data.Dataset, device: torch.device, compiled: bool
+    vae: pvae.VAE, data: pvae.data.Dataset, batch: int, device: torch.device, compiled: bool
 ) -> list[float]:
     """Seconds of each epoch of `pvae.fit` except the first."""
     history = pvae.fit(
         vae,
         data,
         epochs=1 + EPOCHS,
-        batch_size=WORKLOADS["mlp"].batch,
+        batch_size=batch,
         device=str(device),
         compile=compiled,
         progress=False,
@@ -510,14 +540,16 @@ def our_epochs(
     return [after - before for before, after in pairwise(history["seconds"])]
 
 
-def pyro_epochs(vae: pvae.VAE, data: pvae.data.Dataset, device: torch.device) -> list[float]:
+def pyro_epochs(
+    vae: pvae.VAE, data: pvae.data.Dataset, batch: int, device: torch.device
+) -> list[float]:
     """Seconds of each epoch, except the first, of the usual loop over torchvision's MNIST."""
     from torchvision.datasets import MNIST
     from torchvision.transforms import ToTensor
 
     images = MNIST(os.environ["PVAE_DATA"], train=True, transform=ToTensor())
     images = Subset(images, range(len(data.train)))  # as many as the others train on
-    loader = DataLoader(images, WORKLOADS["mlp"].batch, shuffle=True)
+    loader = DataLoader(images, batch, shuffle=True)
     step = pyro_step(vae)
     seconds = []
     for _ in range(1 + EPOCHS):
@@ -571,7 +603,7 @@ def draw(workloads: dict[str, dict[str, Any]]) -> Figure:
 def main() -> None:
     """Measure, print, and write the JSON next to this file and the figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    kinds = [*WORKLOADS, "epoch"]
+    kinds = [*WORKLOADS, *EPOCHS_OF]
     parser.add_argument("--workloads", nargs="+", choices=kinds, default=kinds)
     parser.add_argument("--rounds", type=int, default=30, help="turns of each method")
     parser.add_argument("--steps", type=int, default=20, help="steps of a turn")
@@ -603,11 +635,11 @@ def main() -> None:
         "machine": machine() | versions,
     }
     for workload in options.workloads:
-        if workload != "epoch":
+        if workload not in EPOCHS_OF:
             rows = measure(workload, names, device, options.rounds, options.steps)
             rows["first_step_s"] = first_steps(workload, set(COMPILED) & set(names), device)
         elif (Path(os.environ.get("PVAE_DATA", "")) / "MNIST" / "raw").is_dir():
-            rows = measure_epochs(names, device)
+            rows = measure_epochs(EPOCHS_OF[workload], names, device)
         else:
             print("\nWithout epochs: MNIST is not in the folder that PVAE_DATA names.")
             continue
