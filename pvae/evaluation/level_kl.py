@@ -90,6 +90,13 @@ def kl_by_level(
     )
 
 
+def levels_of(p: dist.TorchDistribution) -> int:
+    """The number of levels of a prior."""
+    if isinstance(p, Marginal):
+        return 1 + levels_of(p.vae.prior())
+    return len(p.path.sizes) if isinstance(p, TopDown) else 1
+
+
 def _levels(q: dist.TorchDistribution, p: dist.TorchDistribution, draws: int) -> Tensor:
     """The KL of each level at draws of q, shape (draws, n, L)."""
     if isinstance(q, TopDown) and isinstance(p, TopDown):

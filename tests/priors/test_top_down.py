@@ -6,13 +6,14 @@ from functools import partial
 import pyro
 import pytest
 import torch
-from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
+from pyro.infer import SVI, Trace_ELBO, TraceMeanField_ELBO
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 from torch.nn.functional import gelu
 
 import pvae
 from pvae import evaluation as ev
 from pvae.distributions import level_kl
+from pvae.inference import CompiledSVI, Optimizer
 from pvae.networks import MLP, ResNet
 from pvae.objectives import FreeBits, ImportanceWeighted, Warmup
 from pvae.posteriors import TopDown as Posterior
@@ -117,8 +118,8 @@ def test_estimators_with_another_posterior():
     exact = case.evidence.log_prob(x)
     found = ev.log_likelihood(case.vae, x, num_samples=4000, **QUIET)
     assert ((found.log_prob - exact).abs() < 5 * found.standard_error + 1e-3).all()
-    found = ev.ais(case.vae, x, num_chains=8, num_steps=60, **QUIET)
-    torch.testing.assert_close(found.log_prob, exact, atol=0.3, rtol=0)
+    found = ev.ais(case.vae, x, num_chains=16, num_steps=100, **QUIET)
+    assert ((found.log_prob - exact).abs() < 5 * found.standard_error + 0.1).all()
     parts = ev.kl_decomposition(case.vae, x, **QUIET)
     total = parts.mutual_information + parts.marginal_kl
     torch.testing.assert_close(total, parts.kl.mean())
@@ -295,6 +296,24 @@ def test_queries_of_maps():
     assert ev.active_units(vae, x, **QUIET).variance.shape == (99,)
     assert ev.log_likelihood(vae, x, num_samples=30, **QUIET).log_prob.isfinite().all()
     assert "KL of 3 levels" in repr(ev.kl_by_level(vae, x, **QUIET))
+
+
+def test_maps_in_residual_networks_are_compiled():
+    losses, weights = [], []
+    for inference in (SVI, partial(CompiledSVI, compile=True, backend="graph")):
+        pyro.clear_param_store()
+        vae = maps("residual")
+        optim = Optimizer(vae.parameters(), partial(torch.optim.Adam, lr=1e-3))
+        warmed = Warmup(FreeBits(0.1), 10, by_level=True)
+        svi = inference(vae.model, vae.guide, optim, warmed)
+        found = []
+        for seed in range(3):
+            pyro.set_rng_seed(seed)
+            found.append(svi.step(data()))
+        losses.append(torch.tensor(found, dtype=torch.float64))
+        weights.append(torch.cat([p.detach().flatten() for p in vae.parameters()]))
+    torch.testing.assert_close(*losses, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(*weights, rtol=1e-6, atol=1e-6)
 
 
 def test_a_stopped_run_ends_with_the_same_bits(tmp_path):
