@@ -27,7 +27,7 @@ class Optimizer(PyroOptim):
         factory: makes a torch optimizer from parameters: a class, or a `functools.partial`.
         clip_norm: maximum norm of the gradient of the mean loss; ``None`` for no clipping.
         skip_norm: norm of that gradient, before clipping, above which a step is skipped: nothing
-            is updated, the moments of the optimizer neither (Child 2021, section 3.3); ``None`` to
+            is updated, the moments of the optimizer neither (Child 2021); ``None`` to
             skip none.
 
     Attributes:

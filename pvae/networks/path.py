@@ -24,7 +24,7 @@ class Path(nn.Module):
         (\mu_l, \log \sigma_l) = A_l h_l + a_l, \qquad l = 2, \ldots, L
 
     with residual blocks g_l, that for a map also repeat its pixels to the height and width of the
-    next level (Child 2021, figure 3). The first level has mean 0 and scale 1.
+    next level (Child 2021). The first level has mean 0 and scale 1.
 
     Args:
         levels: shapes of the levels from the top down, (d,) or (C, H, W); an int is (d,).

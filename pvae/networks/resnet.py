@@ -25,9 +25,9 @@ class ResidualBlock(nn.Module):
     r"""A bottleneck block h + f(h), with f scaled down so that many of them stay stable.
 
     f is four convolutions, 1 × 1, 3 × 3, 3 × 3 and 1 × 1, each after an activation, with half of
-    the channels between them (Child 2021, figure 3; He et al. 2016). The weights of the last one
+    the channels between them (Child 2021; He et al. 2016). The weights of the last one
     are multiplied by 1 / √N for a network of N blocks, and all biases start at 0, so that the
-    variance of the sum of all blocks does not grow with their number (Child 2021, section 3.2).
+    variance of the sum of all blocks does not grow with their number (Child 2021).
 
     Args:
         channels: of the input and output.

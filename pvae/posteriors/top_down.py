@@ -24,7 +24,7 @@ class TopDown(Conditional):
 
     The network goes up: it returns two numbers :math:`a_l, b_l` for each latent of all levels. On
     the way down they are combined with mean and scale of :math:`p(z_l | z_{<l})`: either weighted
-    by precisions (Sønderby et al. 2016, equations 17 to 19)
+    by precisions (Sønderby et al. 2016)
 
     .. math::
         \hat\sigma_l^{-2} = \sigma_l^{-2} + e^{-2 b_l}, \qquad
@@ -98,7 +98,7 @@ class TopDown(Conditional):
         if path is None:
             raise ValueError(
                 f"A TopDown posterior goes down the path of a pvae.priors.TopDown, and the prior "
-                f"is {type(prior).__name__}: choose both TopDown, or another posterior."
+                f"is {type(prior).__name__}: choose both TopDown, or another pair over the same z."
             )
         if (sum(path.sizes),) != self.event_shape:
             raise ValueError(

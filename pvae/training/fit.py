@@ -74,7 +74,7 @@ def fit(
             `functools.partial` of one; it steps once an epoch.
         clip_norm: maximum norm of the gradient; ``None`` for no clipping.
         skip_norm: norm of the gradient, before clipping, above which a step is skipped, as deep
-            hierarchies may need (Child 2021, section 3.3); ``None`` to skip none.
+            hierarchies may need (Child 2021); ``None`` to skip none.
         warmup: gradient steps over which the weight of the KL rises from 0; 0 for none. ``"auto"``
             is 10 % of the planned steps if the objective has a KL that can be warmed up (see
             `pvae.objectives.warmup.can_warm_up`) and no schedule of its own, else 0.

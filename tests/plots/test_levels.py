@@ -27,4 +27,4 @@ def test_a_row_for_each_number_of_levels_held():
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert names == ["$z_{1}$ held", "$z_{1:2}$ held"]
     with pytest.raises(ValueError, match="x must have shape"):
-        redraws(torch.rand(6, 8, 8))
+        redraws(torch.rand(6, 8))
