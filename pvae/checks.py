@@ -54,7 +54,7 @@ def check_shape(name: str, shape: Sequence[int]) -> Shape:
     return tuple(map(int, sizes))
 
 
-def check_levels(levels: Sequence[int | Sequence[int]]) -> tuple[Shape, ...]:
+def check_levels(levels: object) -> tuple[Shape, ...]:
     """Return the shapes of the levels of a hierarchy, (d,) or (C, H, W), from the top down.
 
     Raises:
@@ -65,7 +65,7 @@ def check_levels(levels: Sequence[int | Sequence[int]]) -> tuple[Shape, ...]:
         raise ValueError(
             f"levels is {shown(levels)}: give sizes or shapes, such as [8, (4, 7, 7)]."
         )
-    shapes = tuple(check_shape("a level", (n,) if is_whole(n) else n) for n in levels)
+    shapes = tuple(check_shape("a level", n) for n in levels)
     for above, below in itertools.pairwise(((1,), *shapes)):
         if len(below) not in (1, 3) or len(below) < len(above):
             raise ValueError(

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from pyro.distributions import TorchDistribution, constraints
@@ -16,13 +16,12 @@ Parameters = tuple[Tensor, Tensor]  # loc and log scale, each (n, d_l)
 
 
 class Path(Protocol):
-    """What goes down the levels, such as a `pvae.networks.path.Path`.
+    """What goes down the levels, such as a `pvae.networks.path.Path`."""
 
-    Attributes:
-        sizes: the number of latents of each level.
-    """
-
-    sizes: Sequence[int]
+    @property
+    def sizes(self) -> Sequence[int]:
+        """The number of latents of each level."""
+        ...
 
     def descend(
         self, start: Tensor, choose: Callable[[int, Tensor | None, Tensor, Tensor], Tensor]
@@ -209,7 +208,7 @@ class TopDown(TorchDistribution):
                 return latest.own
         elif self.combine is None and gradients and value.grad_fn is not None:
             # A draw of the posterior on the same path has passed here.
-            path, normals = value.grad_fn.metadata.get(_PASSED, (None, None))
+            path, normals = _graph_memory(value).get(_PASSED, (None, None))
             if path is self.path:
                 return normals
         shape, parts = self._parts(value)
@@ -235,7 +234,7 @@ class TopDown(TorchDistribution):
             return levels[-1]
 
         def joined(parts: Sequence[Tensor]) -> Tensor:
-            return torch.cat(parts, -1).reshape(*shape, d)
+            return torch.cat([*parts], -1).reshape(*shape, d)
 
         def normals(parameters: list[Parameters]) -> Normal:
             loc, log_scale = zip(*parameters, strict=True)
@@ -245,11 +244,16 @@ class TopDown(TorchDistribution):
         value, of_prior = joined(levels), normals(prior)
         of_own = of_prior if self.combine is None else normals(own)
         if value.grad_fn is not None:
-            value.grad_fn.metadata[_PASSED] = self.path, of_prior
+            _graph_memory(value)[_PASSED] = self.path, of_prior
         return _Descent(value, of_own, of_prior, torch.is_grad_enabled())
 
 
 _PASSED = "pvae.distributions.TopDown"  # the key of what the graph of a draw remembers
+
+
+def _graph_memory(value: Tensor) -> dict[str, Any]:
+    """What the graph of a tensor with gradients remembers, as long as there is the graph."""
+    return value.grad_fn.metadata  # type: ignore  # torch declares it a method
 
 
 def _draw(level: int, loc: Tensor, log_scale: Tensor) -> Tensor:

@@ -229,7 +229,8 @@ def _stages(image: Shape, levels: Sequence[Shape], channels: Shape | None) -> li
     maps = [level[1:] for level in levels if len(level) == 3]
     coarsest = min(maps) if len(maps) == len(levels) else None
     least = COARSEST if coarsest is None else 1
-    stages, (height, width) = [], image[1:]
+    stages: list[Shape] = []
+    height, width = image[1:]
     while True:
         default = WIDTHS[min(len(stages), len(WIDTHS) - 1)]
         stages.append((channels[len(stages)] if channels else default, height, width))

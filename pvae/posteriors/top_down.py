@@ -7,7 +7,7 @@ from torch.nn.functional import logsigmoid
 
 from pvae.annotations import NetworkOrFactory, Shape
 from pvae.conditional import Conditional
-from pvae.distributions.top_down import Parameters
+from pvae.distributions.top_down import Parameters, Path
 from pvae.distributions.top_down import TopDown as TopDownDistribution
 from pvae.interfaces import option
 from pvae.messages import shown
@@ -86,7 +86,7 @@ class TopDown(Conditional):
         self.heads = nn.ModuleList()
         # A tuple hides the path from torch, and so from parameters and state_dict; a deep copy of
         # a VAE still refers to the path of the copy.
-        self._path: tuple[nn.Module, ...] = ()
+        self._path: tuple[Path, ...] = ()
 
     def connect(self, prior: nn.Module) -> None:
         """Set the prior whose path this goes down.

@@ -92,7 +92,8 @@ class TopDown(nn.Module):
 
 def halved(latent_dim: int) -> tuple[tuple[int], ...]:
     """Levels each of which has half of the latents that those below it leave."""
-    sizes, left = [], latent_dim
+    sizes: list[int] = []
+    left = latent_dim
     while left > 1 and len(sizes) < MOST_LEVELS - 1:
         sizes.append(left - left // 2)
         left //= 2
