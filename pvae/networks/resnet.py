@@ -128,7 +128,7 @@ class ResNet(nn.Module):
         channels: Sequence[int] | None = None,
         blocks: int = 2,
         normalization: str | None = None,
-        activation: str = "gelu",
+        activation: str = "relu",
         levels: Sequence[int | Sequence[int]] | None = None,
     ) -> None:
         super().__init__()
