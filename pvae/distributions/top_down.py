@@ -253,7 +253,8 @@ _PASSED = "pvae.distributions.TopDown"  # the key of what the graph of a draw re
 
 def _graph_memory(value: Tensor) -> dict[str, Any]:
     """What the graph of a tensor with gradients remembers, as long as there is the graph."""
-    return value.grad_fn.metadata  # type: ignore  # torch declares it a method
+    node: Any = value.grad_fn  # whose dictionary torch declares a method
+    return node.metadata
 
 
 def _draw(level: int, loc: Tensor, log_scale: Tensor) -> Tensor:
