@@ -1,5 +1,6 @@
 """Checks of sizes, numbers, flags and shapes that a user passes."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from typing import TypeGuard
@@ -51,6 +52,30 @@ def check_shape(name: str, shape: Sequence[int]) -> Shape:
     if not sizes or not all(map(_is_size, sizes)):
         raise ValueError(f"{name} is {shown(sizes)}: it must be whole numbers, each at least 1.")
     return tuple(map(int, sizes))
+
+
+def check_levels(levels: object) -> tuple[Shape, ...]:
+    """Return the shapes of the levels of a hierarchy, (d,) or (C, H, W), from the top down.
+
+    Raises:
+        ValueError: if there are none, one is of another form, a vector stands below a map, or a map
+            is coarser than one above it.
+    """
+    if isinstance(levels, str) or not isinstance(levels, Sequence) or not levels:
+        raise ValueError(
+            f"levels is {shown(levels)}: give sizes or shapes, such as [8, (4, 7, 7)]."
+        )
+    shapes = tuple(check_shape("a level", n) for n in levels)
+    for above, below in itertools.pairwise(((1,), *shapes)):
+        if len(below) not in (1, 3) or len(below) < len(above):
+            raise ValueError(
+                f"levels is {shown(levels)}: vectors (d,) come first, then maps (C, H, W)."
+            )
+        if any(a > b for a, b in zip(above[1:], below[1:], strict=False)):
+            raise ValueError(
+                f"levels is {shown(levels)}: a map is at least as fine as those above."
+            )
+    return shapes
 
 
 def is_whole(n: object) -> TypeGuard[int]:

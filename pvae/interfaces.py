@@ -49,10 +49,12 @@ class PriorOptions:
             when the VAE is made.
         initialize: ``initialize(x)`` initializes it from data, as the posterior sees them, shape
             ``(n, *event_shape)``; called by `pvae.fit` if any of its parameters are trained.
+        path: the top-down path of a hierarchy, which a `pvae.posteriors.TopDown` goes down too.
     """
 
     connect: "Callable[[nn.Module], None] | None" = None
     initialize: "Callable[[Tensor], None] | None" = None
+    path: "nn.Module | None" = None
 
 
 # Likelihoods --------------------------------------------------------------------------------------
@@ -118,11 +120,14 @@ class PosteriorOptions:
         event_shape: the event shape of z, which a `VampPrior` compares with its own.
         network: its encoder, a module called with x that returns parameters for each datum;
             `pvae.evaluation.refine` optimizes these parameters.
+        connect: ``connect(prior)`` gives it the prior that it is used with; called once, when the
+            VAE is made.
     """
 
     context_shape: tuple[int, ...] | None = None
     event_shape: tuple[int, ...] | None = None
     network: "nn.Module | None" = None
+    connect: "Callable[[nn.Module], None] | None" = None
 
 
 # Networks -----------------------------------------------------------------------------------------

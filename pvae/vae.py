@@ -109,8 +109,9 @@ class VAE(Module):
         self.posterior = posterior
         self.labels = labels
         self.conditional = tuple(p for p in PARTS if labels is not None and p in conditional)
-        if connect := option(prior, "connect"):
-            connect(posterior)
+        for part, other in ((posterior, prior), (prior, posterior)):
+            if connect := option(part, "connect"):
+                connect(other)
         size = 0 if labels is None else labels.size
         sizes = {part: size if part in self.conditional else 0 for part in PARTS}
         with self.evaluating():

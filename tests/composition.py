@@ -17,7 +17,7 @@ from pyro.infer import SVI
 import pvae
 from pvae.inference import Optimizer
 from tests import likelihoods_cases, objectives_cases, posteriors_cases, priors_cases
-from tests.posteriors_cases import DEPENDENT, ONLY_OWN_DRAWS
+from tests.posteriors_cases import DEPENDENT, ONLY_OWN_DRAWS, made
 
 EVENT, LATENT = (6,), 2
 # Odd, so that the signs in the gradient of a Laplace's location cannot cancel.
@@ -53,10 +53,7 @@ def space(p: pyro.distributions.TorchDistribution) -> constraints.Constraint:
 
 SPACES: dict[str, Any] = {
     **{name: space(make(LATENT)()) for name, make in PRIORS.items() if name != "VampPrior"},
-    **{
-        name: space(make(EVENT, LATENT, network=NETWORK)(torch.zeros(EVENT)))
-        for name, make in POSTERIORS.items()
-    },
+    **{name: space(made(name, EVENT, LATENT, NETWORK)(torch.zeros(EVENT))) for name in POSTERIORS},
 }
 REFUSED = {"PIWAE": ONLY_OWN_DRAWS, "BetaTC": DEPENDENT}  # posteriors, by objective
 
@@ -72,6 +69,8 @@ class Cell(NamedTuple):
     @property
     def compatible(self) -> bool:
         """Whether the pair is over the same z, and the prior has a density there."""
+        if self.posterior == "TopDown":  # which goes down the path of its prior
+            return self.prior == "TopDown"
         if self.prior == "VampPrior":  # over whatever its posterior is over
             return self.posterior not in ONLY_OWN_DRAWS | {"Delta"}
         return SPACES[self.prior] == SPACES[self.posterior]

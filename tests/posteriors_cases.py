@@ -6,8 +6,12 @@ every part is combined with every other (`tests/composition.py`).
 
 from functools import partial
 
+import torch
+
 from pvae import posteriors as Q
 from pvae import priors
+from pvae.interfaces import option
+from pvae.seeds import seeded
 
 POSTERIORS = {
     "DiagonalNormal": Q.DiagonalNormal,
@@ -36,13 +40,15 @@ POSTERIORS = {
     "RelaxedBernoulli, annealed": partial(
         Q.RelaxedBernoulli, final_temperature=0.3, annealing_steps=10
     ),
+    "TopDown": Q.TopDown,
+    "TopDown, residual": partial(Q.TopDown, combination="residual"),
 }
 ONLY_OWN_DRAWS = {"PlanarFlow", "SylvesterFlow"}  # which have no inverse in closed form
 # Those whose latents depend on each other given x, or that have no density of a single latent.
 DEPENDENT = ONLY_OWN_DRAWS | {
     *("LowRankNormal", "FullNormal", "HouseholderFlow", "InverseAutoregressiveFlow"),
     *("SplineFlow", "MixtureOfNormals", "PowerSpherical", "Delta"),
-    *("RelaxedOneHot", "RelaxedBernoulli"),
+    *("RelaxedOneHot", "RelaxedBernoulli", "TopDown"),
 }
 
 
@@ -54,5 +60,23 @@ def prior_for(name):
         "PowerSpherical": priors.Hyperspherical,
         "RelaxedOneHot": priors.OneHot,
         "RelaxedBernoulli": priors.Bernoulli,
+        "TopDown": partial(priors.TopDown, hidden=8),
     }
     return others.get(name.partition(",")[0], priors.StandardNormal)
+
+
+def made(name, event_shape, latent_dim, network=None):
+    """A posterior, given the prior whose path it goes down, always the same one."""
+    posterior = POSTERIORS[name](event_shape, latent_dim, network=network)
+    if connect := option(posterior, "connect"):
+        with seeded(0, torch.device("cpu")):
+            prior = prior_for(name)(latent_dim)
+        connect(prior)
+    return posterior
+
+
+def double(posterior):
+    """The posterior in double precision, with the path that it does not own."""
+    for path in getattr(posterior, "_path", ()):
+        path.double()
+    return posterior.double()

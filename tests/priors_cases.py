@@ -26,6 +26,7 @@ PRIORS = {
     "Autoregressive": partial(P.Autoregressive, components=3, hidden=[8]),
     "Autoregressive, one component": partial(P.Autoregressive, components=1, hidden=[8, 8]),
     "Nested": partial(P.Nested, hidden=(8,)),
+    "TopDown": partial(P.TopDown, hidden=8),
     "Hyperspherical": P.Hyperspherical,
     "OneHot": P.OneHot,
     "OneHot, groups": partial(P.OneHot, groups=2),

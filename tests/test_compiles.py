@@ -13,14 +13,14 @@ from pvae.inference import CompiledSVI, Optimizer
 from tests.composition import REFUSED, space
 from tests.likelihoods_cases import LIKELIHOODS
 from tests.objectives_cases import OBJECTIVES
-from tests.posteriors_cases import ONLY_OWN_DRAWS, POSTERIORS
+from tests.posteriors_cases import ONLY_OWN_DRAWS, POSTERIORS, made
 from tests.priors_cases import PRIORS
 
 EVENT, LATENT = (6,), 4
 NETWORK = partial(pvae.networks.MLP, hidden=[8], activation="tanh")
 # The graphs of these are those of others, or are compared in tests/inference.
 LIKE_OTHERS = {"beta", "beta, cyclical", "Rényi, vectorized", "ELBO, analytic KL"}
-LARGE = ("VampPrior", "Flow", "Autoregressive", "Nested", "Mixture")  # graphs of priors
+LARGE = ("VampPrior", "Flow", "Autoregressive", "Nested", "Mixture", "TopDown")  # graphs of priors
 SMALL = ("DiagonalNormal", "LowRankNormal", "FullNormal", "Laplace", "StudentT", "Delta")
 ONE_OF_EACH = {case.partition(",")[0]: case for case in LIKELIHOODS if "None" not in case}
 
@@ -31,7 +31,7 @@ def cells():
         (p, q)
         for q in POSTERIORS
         for p in PRIORS
-        if compatible(p, q) and (q in SMALL or not p.startswith(LARGE))
+        if compatible(p, q) and (q in SMALL or q.startswith("TopDown") or not p.startswith(LARGE))
     ]
     new = [{*PRIORS}, {*POSTERIORS}]
     chosen = []
@@ -57,6 +57,8 @@ def refused(objective, posterior):
 
 def compatible(prior, posterior):
     """Whether they are over the same z, and the prior has a density there."""
+    if posterior.startswith("TopDown"):  # which goes down the path of its prior
+        return prior.startswith("TopDown")
     if prior.startswith("VampPrior"):  # over whatever its posterior is over
         return posterior not in ONLY_OWN_DRAWS | {"Delta"}
     return space_of_prior(prior) == space_of_posterior(posterior)
@@ -69,7 +71,7 @@ def space_of_prior(name):
 
 @cache
 def space_of_posterior(name):
-    return space(POSTERIORS[name](EVENT, LATENT, network=NETWORK)(torch.zeros(EVENT)))
+    return space(made(name, EVENT, LATENT, NETWORK)(torch.zeros(EVENT)))
 
 
 CELLS = cells()

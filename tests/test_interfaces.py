@@ -21,6 +21,7 @@ SHAPE, LATENT, N = (1, 8, 8), 4, 3
 NETWORKS = {
     "MLP": partial(pvae.networks.MLP, hidden=[4]),
     "Conv": partial(pvae.networks.Conv, channels=[4], hidden=8),
+    "ResNet": partial(pvae.networks.ResNet, channels=[4], blocks=1),
 }
 KINDS = {
     "domain": str,
@@ -62,6 +63,8 @@ def test_every_part_keeps_its_contract(kind, make):
         part, context, event = make(LATENT, SHAPE), (torch.ones(5, N, LATENT),), SHAPE
     else:
         part, context, event = make(SHAPE, LATENT), (torch.ones(5, N, *SHAPE),), (LATENT,)
+        if connect := option(part, "connect"):
+            connect(pvae.priors.TopDown(LATENT))
     check_options(part, kind)
     p = part(*context)
     assert isinstance(part, nn.Module)

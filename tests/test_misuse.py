@@ -45,6 +45,7 @@ PER_DATUM = {
         "pareto_smoothed": {"num_samples": 25},
         "inference_gap": {"num_samples": 5, "steps": 1},
         "kl_decomposition": {},
+        "kl_by_level": {},
         "active_units": {},
         "denoise": {"num_samples": 5},
         "refine": {"steps": 1},

@@ -1,6 +1,7 @@
 """The pictures of a trained VAE: computes the arrays and plots them by `pvae.plots`."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,20 @@ from pvae.data.batches import batches_for
 from pvae.data.dataset import Dataset
 from pvae.data.domains import picture_range
 from pvae.data.part import Part
+from pvae.distributions import TopDown
+from pvae.evaluation.level_kl import kl_by_level, levels_of
 from pvae.evaluation.summary import part_of
 from pvae.labels import Labels
 from pvae.plots.images import columns
+from pvae.plots.style import Canvas
 from pvae.seeds import seeded
 from pvae.training.runs import Run
 from pvae.vae import VAE
 
 TILES = 20  # tiles along each side of the manifold
 POINTS = 5000  # maximum number of posterior means in a scatter plot
+ITEMS = 500  # data whose KL is averaged for each level
+DRAWS = 12  # of the lower levels with the upper ones held
 
 
 def plot(
@@ -60,6 +66,7 @@ def plot(
             )
         elif mean.shape[1] > 2 and len(mean) >= 10:
             pictures["tsne"] = plots.tsne(mean, labels, data.classes)
+        pictures |= hierarchy(vae, data, limits)
     if run.history.rows:
         pictures["loss"] = plots.loss_curves(run.history)
     paths = []
@@ -67,6 +74,26 @@ def plot(
         paths.append(folder / f"{name}.png")
         plots.save(figure, paths[-1])
     return paths
+
+
+def hierarchy(vae: VAE, data: Dataset, limits: tuple[float, float] | None) -> dict[str, Canvas]:
+    """The pictures of a hierarchy: the KL of its levels, and draws with upper levels held."""
+    pictures: dict[str, Canvas] = {}
+    if "prior" in vae.conditional:  # such a prior is of one level
+        return pictures
+    p = vae.p_z()
+    if levels_of(p) == 1:
+        return pictures
+    x, y = head(vae, data, ITEMS)
+    with suppress(ValueError):  # of a point mass, or a likelihood that is no density
+        pictures["levels"] = plots.level_kl(kl_by_level(vae, x, y, progress=False).kl.cpu())
+    if isinstance(p, TopDown):
+        z = p.sample().expand(DRAWS, -1)
+        rows = torch.cat([p.redraw(z, level) for level in range(1, levels_of(p))])
+        y = None if y is None else y[:1].expand(len(rows), *y.shape[1:])
+        decoded = moments.mean(vae.decode(rows, y)).cpu().unflatten(0, (-1, DRAWS))
+        pictures["held"] = plots.redraws(decoded, value_range=limits)
+    return pictures
 
 
 def samples(vae: VAE, data: Dataset, n: int, seed: int = 0, draw: bool = False) -> Tensor:

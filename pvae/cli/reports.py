@@ -217,6 +217,9 @@ def _importance_lines(figures: dict[str, Any]) -> list[str]:
     if "active_units" in figures:
         units = f"{figures['active_units']} of {figures['latents']}"
         lines.append(_line("  active units", units))
+    if "level_kl" in figures:
+        kl = ", ".join(f"{value:.2f}" for value in figures["level_kl"])
+        lines.append(_line("  KL of the levels, from the top down", f"{kl} nats"))
     return lines
 
 

@@ -14,3 +14,5 @@ from .relaxed_bernoulli import RelaxedBernoulli as RelaxedBernoulli
 from .relaxed_one_hot import RelaxedOneHot as RelaxedOneHot
 from .rotated_normal import RotatedNormal as RotatedNormal
 from .spline_coupling import SplineCoupling as SplineCoupling
+from .top_down import TopDown as TopDown
+from .top_down import level_kl as level_kl

@@ -28,6 +28,8 @@ from .imputation import denoise as denoise
 from .imputation import impute as impute
 from .inference_gap import InferenceGap as InferenceGap
 from .inference_gap import inference_gap as inference_gap
+from .level_kl import LevelKL as LevelKL
+from .level_kl import kl_by_level as kl_by_level
 from .log_likelihood import LogLikelihood as LogLikelihood
 from .log_likelihood import log_likelihood as log_likelihood
 from .log_likelihood import monte_carlo as monte_carlo

@@ -11,6 +11,7 @@ from torch import Tensor
 from pvae.evaluation.ais import AIS, Bidirectional, Path, ais, bidirectional
 from pvae.evaluation.batching import OutOfTime, is_stopped, stop_after
 from pvae.evaluation.decomposition import active_units
+from pvae.evaluation.level_kl import kl_by_level, levels_of
 from pvae.evaluation.log_likelihood import log_likelihood
 from pvae.evaluation.results import FEW_CHAINS, TOLERATED
 from pvae.evaluation.trajectory import Trajectories
@@ -71,7 +72,8 @@ def importance(
         by the importance samples; ``standard_error_of_data``, by the choice of the data; the median
         ``effective_sample_size``; ``pareto_k_above_0.7``, a fraction; ``active_units``.
         An error is ``None`` if it is unknown: for one sample or datum, or if k-hat is above 0.7 for
-        more than 5 % of the data.
+        more than 5 % of the data. Of a hierarchy also ``level_kl``, the mean KL of each level from
+        the top down, in nats.
     """
     common: dict[str, Any] = {"seed": seed, "progress": progress}
     found = log_likelihood(vae, x, y, num_samples=num_samples, seconds=seconds, **common)
@@ -87,6 +89,8 @@ def importance(
     if len(x) > 1:
         figures["active_units"] = active_units(vae, x, y, **common).count
         figures["latents"] = math.prod(vae.latent_shape)
+    if "prior" not in vae.conditional and levels_of(vae.p_z()) > 1:
+        figures["level_kl"] = kl_by_level(vae, x, y, **common).kl.double().mean(0).tolist()
     return figures
 
 

@@ -26,15 +26,19 @@ class Optimizer(PyroOptim):
         parameters: the parameters to optimize; frozen ones are skipped.
         factory: makes a torch optimizer from parameters: a class, or a `functools.partial`.
         clip_norm: maximum norm of the gradient of the mean loss; ``None`` for no clipping.
+        skip_norm: norm of that gradient, before clipping, above which a step is skipped: nothing
+            is updated, the moments of the optimizer neither (Child 2021); ``None`` to
+            skip none.
 
     Attributes:
         torch_optimizer: the torch optimizer, for learning-rate schedules.
         batch_size: the number of data that the loss is summed over.
         moved: how often its state has been replaced.
+        skipped: how many steps have been skipped.
 
     Raises:
-        ValueError: if nothing is to be optimized, clip_norm is not positive, or the optimizer
-            needs a closure.
+        ValueError: if nothing is to be optimized, a norm is not positive, or the optimizer needs a
+            closure.
 
     Example:
         >>> import pyro, torch
@@ -52,6 +56,7 @@ class Optimizer(PyroOptim):
         parameters: Iterable[nn.Parameter],
         factory: Callable[..., torch.optim.Optimizer],
         clip_norm: float | None = None,
+        skip_norm: float | None = None,
     ) -> None:
         super().__init__(factory, {})
         # SVI hands over an unordered set at every step; this order is the same in every process,
@@ -59,9 +64,11 @@ class Optimizer(PyroOptim):
         self.parameters = [p for p in parameters if p.requires_grad]
         if not self.parameters:
             raise ValueError("There is nothing to optimize: every parameter is frozen.")
-        if clip_norm is not None and not clip_norm > 0:
-            raise ValueError(f"clip_norm is {clip_norm}: it must be positive.")
-        self.clip_norm = clip_norm
+        for name, norm in (("clip_norm", clip_norm), ("skip_norm", skip_norm)):
+            if norm is not None and not norm > 0:
+                raise ValueError(f"{name} is {norm}: it must be positive.")
+        self.clip_norm, self.skip_norm = clip_norm, skip_norm
+        self.skipped = 0
         self.batch_size = 1
         self.moved = 0
         self._forms = forms(factory, self.parameters)
@@ -79,6 +86,11 @@ class Optimizer(PyroOptim):
 
     def update(self) -> None:
         """Take one step with gradients of the mean loss."""
+        if self.skip_norm is not None:
+            gradients = [p.grad for p in self.parameters if p.grad is not None]
+            if not float(nn.utils.get_total_norm(gradients)) <= self.skip_norm:  # or NaN
+                self.skipped += 1
+                return
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
         self._stepper.step()

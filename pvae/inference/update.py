@@ -71,8 +71,8 @@ class OwnUpdate(Update):
 
     @property
     def capturable(self) -> bool:
-        """Whether a CUDA graph can capture it."""
-        return _capturable(self.optim.torch_optimizer)
+        """Whether a CUDA graph can capture it, which cannot skip a step."""
+        return self.optim.skip_norm is None and _capturable(self.optim.torch_optimizer)
 
     @property
     def moved(self) -> int:

@@ -4,9 +4,10 @@ import torch
 from pyro.distributions.util import scale_and_mask
 from pyro.poutine import Trace
 from torch import Tensor
-from torch.distributions import kl_divergence
+from torch.distributions import Distribution, kl_divergence
 
 from pvae.checks import check_number
+from pvae.distributions.top_down import TopDown, level_kl
 from pvae.objectives.objective import (
     Objective,
     factor,
@@ -17,7 +18,7 @@ from pvae.objectives.objective import (
 
 
 class FreeBits(Objective):
-    r"""The ELBO whose KL costs nothing below lambda nats per latent (Kingma et al. 2016).
+    r"""The ELBO whose KL costs nothing below lambda nats per latent or level (Kingma et al. 2016).
 
     .. math::
         E[\log p(x|z)] - \sum_j \max\Bigl(\lambda,\,
@@ -27,8 +28,9 @@ class FreeBits(Objective):
     below lambda is not penalized, which prevents its collapse early in training.
 
     Each latent is a group if q and p both are independent over latents; its KL is in closed form
-    if torch has one, else estimated at the draw. If q or p is not, such as a flow or a mixture, the
-    whole z is one group. Draws must carry gradients.
+    if torch has one, else estimated at the draw. In a `pvae.priors.TopDown` with its posterior each
+    level is a group, its KL in closed form given the levels above it in the draw. If q or p is
+    neither, such as a flow or a mixture, the whole z is one group. Draws must carry gradients.
 
     Args:
         free_nats: lambda, the nats of each group that are free, at least 0; 0 is the ELBO.
@@ -60,13 +62,21 @@ class FreeBits(Objective):
 def _groups(q: dict, p: dict) -> Tensor:
     """The KL of each datum and group, shape (n, groups)."""
     of_q, of_p = factor(q["fn"]), factor(p["fn"])
-    if of_q is None or of_p is None or of_q.event_shape != of_p.event_shape:
+    if isinstance(q["fn"], TopDown) and isinstance(p["fn"], TopDown):
+        divergence = level_kl(q["fn"], p["fn"])
+    elif of_q is None or of_p is None or of_q.event_shape != of_p.event_shape:
         return kl(q, p).reshape(-1, 1)
+    else:
+        divergence = _kl_of_factors(q, of_q, of_p)
+    mask = q["mask"].unsqueeze(-1) if torch.is_tensor(q["mask"]) else q["mask"]
+    scale = q["scale"].unsqueeze(-1) if torch.is_tensor(q["scale"]) else q["scale"]
+    return scale_and_mask(divergence, scale=scale, mask=mask).flatten(0, -2)
+
+
+def _kl_of_factors(q: dict, of_q: Distribution, of_p: Distribution) -> Tensor:
+    """The KL of each latent, in closed form or at the draw."""
     try:
         divergence = kl_divergence(of_q, of_p)
     except NotImplementedError:
         divergence = of_q.log_prob(q["value"]) - of_p.log_prob(q["value"])
-    divergence = divergence.reshape(*q["fn"].batch_shape, -1)
-    mask = q["mask"].unsqueeze(-1) if torch.is_tensor(q["mask"]) else q["mask"]
-    scale = q["scale"].unsqueeze(-1) if torch.is_tensor(q["scale"]) else q["scale"]
-    return scale_and_mask(divergence, scale=scale, mask=mask).flatten(0, -2)
+    return divergence.reshape(*q["fn"].batch_shape, -1)

@@ -12,9 +12,10 @@ from pyro.infer import (
 )
 from pyro.poutine.messenger import Messenger
 
-from pvae.checks import check_size
+from pvae.checks import check_flag, check_size
+from pvae.distributions.top_down import TopDown
 from pvae.interfaces import option
-from pvae.objectives.counting import Counting
+from pvae.objectives.counting import Counting, nested
 from pvae.objectives.wrapper import Wrapper
 
 # Pyro's bounds whose KL is weighted by a weight on log p(z) and log q(z|x). Of the others,
@@ -38,16 +39,23 @@ class Warmup(Counting, Wrapper):
 
     `pvae.fit` applies it by default.
 
+    The levels of a `pvae.priors.TopDown` with its posterior may rise one after another, the lowest
+    first: each from 0 to 1 in w / L steps. The levels at the top are the first to collapse, and so
+    are free for longest.
+
     Args:
         objective: any Pyro ELBO, such as ``FreeBits()`` or ``Denoising()``.
         warmup_steps: gradient steps w until the weight is 1.
+        by_level: whether the levels of a hierarchy rise one after another; all other latents rise
+            as without.
 
     Attributes:
         step: gradient steps taken so far, the t above; counted by `loss_and_grads`.
 
     Raises:
-        TypeError: if the objective is not an instance of a Pyro ELBO.
-        ValueError: if warmup_steps is below 1.
+        TypeError: if the objective is not an instance of a Pyro ELBO, or by_level not a flag.
+        ValueError: if warmup_steps is below 1, or by_level is asked for with a DReG gradient, which
+            needs one weight of the whole KL.
 
     Example:
         >>> from pvae.objectives import FreeBits, Warmup
@@ -59,9 +67,15 @@ class Warmup(Counting, Wrapper):
 
     warms_up = False  # it has a warm-up already
 
-    def __init__(self, objective: ELBO, warmup_steps: int = 1000) -> None:
+    def __init__(self, objective: ELBO, warmup_steps: int = 1000, by_level: bool = False) -> None:
         super().__init__(objective=objective)
         self.warmup_steps = check_size("warmup_steps", warmup_steps)
+        self.by_level = check_flag("by_level", by_level)
+        if by_level and any(vars(o).get("gradient") == "dreg" for o in nested(objective)):
+            raise ValueError(
+                "A DReG gradient needs one weight of the whole KL: warm up without by_level, or "
+                "choose another gradient."
+            )
 
     @property
     def step(self) -> int:
@@ -81,7 +95,8 @@ class Warmup(Counting, Wrapper):
 
     def _programs(self, model: Callable, guide: Callable, args: tuple) -> tuple[Callable, Callable]:
         device = next((x.device for x in args if torch.is_tensor(x)), self._step.device)
-        weighted = ScaleLatents(self._rise(device, self.warmup_steps))
+        scale = ScaleLevels if self.by_level else ScaleLatents
+        weighted = scale(self._rise(device, self.warmup_steps))
         return weighted(model), weighted(guide)
 
 
@@ -111,3 +126,21 @@ class ScaleLatents(Messenger):
         if not msg["is_observed"]:
             msg["scale"] = msg["scale"] * self.scale
             msg["kl_weight"] = msg.get("kl_weight", 1.0) * self.scale
+
+
+class ScaleLevels(ScaleLatents):
+    """Scale the levels of a hierarchy one after another, the lowest first; other latents at once.
+
+    Args:
+        scale: how far the warm-up is, from 0 to 1.
+    """
+
+    def _pyro_sample(self, msg: dict) -> None:
+        fn = msg["fn"]
+        if msg["is_observed"] or not isinstance(fn, TopDown):
+            super()._pyro_sample(msg)
+            return
+        scale = torch.as_tensor(self.scale, dtype=fn.start.dtype, device=fn.start.device)
+        number = len(fn.path.sizes)
+        before = torch.arange(number - 1, -1, -1, dtype=scale.dtype, device=scale.device)
+        msg["fn"] = fn.weighted((number * scale - before).clamp(0, 1))

@@ -14,6 +14,8 @@ from .images import reconstructions as reconstructions
 from .images import samples as samples
 from .imputation import imputations as imputations
 from .latents import latent_scatter as latent_scatter
+from .levels import level_kl as level_kl
+from .levels import redraws as redraws
 from .over_training import frames as frames
 from .over_training import over_training as over_training
 from .planes import latent_plane as latent_plane

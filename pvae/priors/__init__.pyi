@@ -9,4 +9,5 @@ from .normal import Normal as Normal
 from .one_hot import OneHot as OneHot
 from .standard_normal import StandardNormal as StandardNormal
 from .student_t import StudentT as StudentT
+from .top_down import TopDown as TopDown
 from .vamp_prior import VampPrior as VampPrior

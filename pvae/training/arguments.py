@@ -40,16 +40,18 @@ def check_dataset(
 
 
 def check_numbers(**numbers: Any) -> None:
-    """Raise if epochs, batch_size, clip_norm or seed is not a valid number.
+    """Raise if epochs, batch_size, clip_norm, skip_norm or seed is not a valid number.
 
     Raises:
         ValueError: if one is out of range or not a number.
     """
     check_size("epochs", numbers["epochs"])
     check_size("batch_size", numbers["batch_size"])
-    clip_norm, seed = numbers["clip_norm"], numbers["seed"]
-    if clip_norm is not None and not (is_real(clip_norm) and clip_norm > 0):
-        raise ValueError(f"clip_norm is {shown(clip_norm)}: it must be a positive number, or None.")
+    for name in ("clip_norm", "skip_norm"):
+        norm = numbers[name]
+        if norm is not None and not (is_real(norm) and norm > 0):
+            raise ValueError(f"{name} is {shown(norm)}: it must be a positive number, or None.")
+    seed = numbers["seed"]
     if not (is_whole(seed) and 0 <= seed < 2**32):
         raise ValueError(f"seed is {shown(seed)}: it must be a whole number from 0 to 4294967295.")
 

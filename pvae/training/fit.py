@@ -28,6 +28,7 @@ def fit(
     optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
     scheduler: Callable[..., LRScheduler] | None = None,
     clip_norm: float | None = None,
+    skip_norm: float | None = None,
     warmup: int | Literal["auto"] = "auto",
     monitor: Figure = "objective",
     keep: Keep = "best",
@@ -72,6 +73,8 @@ def fit(
         scheduler: called with the torch optimizer: a learning-rate schedule, or a
             `functools.partial` of one; it steps once an epoch.
         clip_norm: maximum norm of the gradient; ``None`` for no clipping.
+        skip_norm: norm of the gradient, before clipping, above which a step is skipped, as deep
+            hierarchies may need (Child 2021); ``None`` to skip none.
         warmup: gradient steps over which the weight of the KL rises from 0; 0 for none. ``"auto"``
             is 10 % of the planned steps if the objective has a KL that can be warmed up (see
             `pvae.objectives.warmup.can_warm_up`) and no schedule of its own, else 0.
@@ -129,6 +132,7 @@ def fit(
         optimizer=optimizer,
         scheduler=scheduler,
         clip_norm=clip_norm,
+        skip_norm=skip_norm,
         warmup=warmup,
         monitor=monitor,
         keep=keep,

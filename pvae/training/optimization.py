@@ -35,6 +35,7 @@ def make_optimizer(
     learned: Sequence[nn.Parameter],
     factory: Callable[..., torch.optim.Optimizer],
     clip: float | None,
+    skip: float | None,
 ) -> Optimizer:
     """Make the optimizer of a run, after a trial of its steps on a stand-in.
 
@@ -44,7 +45,7 @@ def make_optimizer(
     """
     _rehearse("optimizer", lambda: _stand_in(learned, factory).step())
     try:
-        return Optimizer(learned, factory, clip)
+        return Optimizer(learned, factory, clip, skip)
     except (TypeError, RuntimeError, AttributeError) as error:
         raise ValueError(_failed("optimizer", error)) from error
 

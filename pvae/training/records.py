@@ -25,6 +25,7 @@ BEFORE = {  # of versions without these options
     "keep": "best",
     "snapshots": False,
 }
+SINCE = {"skip_norm": None}  # options of later versions, off in all runs without them
 MLP_PATH = "pvae.networks.MLP"
 
 _INFO = {
@@ -74,6 +75,7 @@ _CONFIG = {
     "epochs?": Count,
     "batch_size?": Count,
     "clip_norm?": Finite | None,
+    "skip_norm?": Finite | None,
     "warmup?": Count,
     "patience?": Count | None,
     "compile?": bool | str,
@@ -148,7 +150,7 @@ def lacking(config: Mapping[str, Any]) -> dict[str, Any]:
 def completed(config: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration with the options that its version did not have."""
     without = lacking(config)
-    config = {**without, **config}
+    config = {**SINCE, **without, **config}
     network = config.get("network")
     if without and isinstance(network, dict) and network.get("class_path") == MLP_PATH:
         # Its default dropout was 0.

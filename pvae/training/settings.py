@@ -35,6 +35,7 @@ class Settings:
     optimizer: Callable[..., torch.optim.Optimizer]
     scheduler: Callable[..., LRScheduler] | None
     clip_norm: float | None
+    skip_norm: float | None
     warmup: Any
     monitor: Any
     keep: Any
@@ -45,7 +46,7 @@ class Settings:
     snapshots: bool
 
     def __post_init__(self) -> None:
-        numbers = ("epochs", "batch_size", "clip_norm", "seed")
+        numbers = ("epochs", "batch_size", "clip_norm", "skip_norm", "seed")
         check_numbers(**{name: getattr(self, name) for name in numbers})
         check_auto("warmup", self.warmup, 0)
         check_auto("patience", self.patience, 1)
@@ -108,6 +109,7 @@ class Settings:
             "epochs": int(self.epochs),
             "batch_size": int(self.batch_size),
             "clip_norm": None if self.clip_norm is None else float(self.clip_norm),
+            "skip_norm": None if self.skip_norm is None else float(self.skip_norm),
             "warmup": self.warmup,
             "monitor": self.monitor,
             "keep": self.keep,

@@ -144,7 +144,8 @@ class Trainer:
         if parameters := option(objective, "parameters"):  # such as a discriminator's
             objective.to(device=self.device, dtype=vae.dtype)
             learned += parameters()
-        self.optim = make_optimizer(learned, settings.optimizer, settings.clip_norm)
+        norms = settings.clip_norm, settings.skip_norm
+        self.optim = make_optimizer(learned, settings.optimizer, *norms)
         self.schedule = make_schedule(
             self.optim, settings.optimizer, settings.scheduler, settings.epochs
         )

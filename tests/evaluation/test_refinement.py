@@ -9,7 +9,7 @@ from torch.distributions import MultivariateNormal, kl_divergence
 import pvae
 from pvae.evaluation.refinement import Local, refine
 from tests.evidence_cases import Discrete, LinearGaussian
-from tests.posteriors_cases import POSTERIORS
+from tests.posteriors_cases import POSTERIORS, made, prior_for
 
 QUIET = {"progress": False}
 CONTINUOUS = [n for n in POSTERIORS if not n.startswith(("RelaxedOneHot", "RelaxedBernoulli"))]
@@ -23,7 +23,7 @@ def short(case, q, x):
 
 @pytest.mark.parametrize("name", POSTERIORS)
 def test_local_is_the_posterior_of_what_its_network_returned(name):
-    posterior = POSTERIORS[name]((6,), 4, **SMALL).eval()
+    posterior = made(name, (6,), 4, **SMALL).eval()
     x = torch.randn(5, 6)
     network = posterior.network
     with torch.no_grad():
@@ -85,8 +85,7 @@ def test_nothing_of_the_vae_changes():
 
 @pytest.mark.parametrize("name", CONTINUOUS)
 def test_every_continuous_posterior_can_be_refined(name):
-    prior = pvae.priors.Hyperspherical if name == "PowerSpherical" else pvae.priors.StandardNormal
-    vae = pvae.build((6,), 4, prior=prior, posterior=POSTERIORS[name], **SMALL)
+    vae = pvae.build((6,), 4, prior=prior_for(name), posterior=POSTERIORS[name], **SMALL)
     x = torch.bernoulli(torch.full((7, 6), 0.5))
     q = refine(vae, x, steps=2, memory=0.05, **QUIET)
     assert q.batch_shape == (7,)

@@ -6,7 +6,7 @@ import torch
 from pyro.infer import SVI, Trace_ELBO
 
 import pvae
-from pvae.inference import Optimizer
+from pvae.inference import CompiledSVI, Optimizer
 
 FACTORIES = [
     torch.optim.Adam,
@@ -63,6 +63,32 @@ def test_mean_loss_and_clipping(x, clip_norm):
         torch.testing.assert_close(before[name] - after[name], factor * g, rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.parametrize("inference", [SVI, partial(CompiledSVI, backend="graph")])
+def test_steps_of_large_gradients_are_skipped(x, inference):
+    """They leave weights and moments as they are, compiled or not."""
+    x = x.double()
+    found = []
+    for skip in (None, 1e6, "norm"):
+        vae, _ = twins()
+        norms = []
+        optim = Optimizer(vae.parameters(), torch.optim.Adam)
+        optim.skip_norm = 1e-9 if skip == "norm" else skip
+        svi = inference(vae.model, vae.guide, optim, Trace_ELBO())
+        torch.manual_seed(1)
+        for step in range(4):
+            if skip == "norm" and step == 2:
+                optim.skip_norm = None
+                torch.manual_seed(1)
+            svi.step(x)
+            norms.append(torch.cat([p.detach().flatten() for p in vae.parameters()]))
+        assert optim.skipped == (2 if skip == "norm" else 0)
+        found.append(norms)
+    plain, high, skipped = found
+    torch.testing.assert_close(plain[-1], high[-1], rtol=0, atol=0)
+    assert torch.equal(skipped[0], skipped[1])
+    torch.testing.assert_close(skipped[3], plain[1])
+
+
 def test_state_comes_back(x):
     x = x.double()
     straight, stopped = twins()
@@ -90,6 +116,8 @@ def test_fused_unless_asked_otherwise():
 def test_bad_arguments(vae):
     with pytest.raises(ValueError, match="clip_norm is -1"):
         Optimizer(vae.parameters(), torch.optim.Adam, clip_norm=-1)
+    with pytest.raises(ValueError, match="skip_norm is nan"):
+        Optimizer(vae.parameters(), torch.optim.Adam, skip_norm=float("nan"))
     vae.requires_grad_(False)
     with pytest.raises(ValueError, match="every parameter is frozen"):
         Optimizer(vae.parameters(), torch.optim.Adam)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from pvae.networks import MLP, Conv, make_network
+from pvae.networks import MLP, Conv, ResNet, make_network
 from pvae.networks.activations import ACTIVATIONS
 
 NETWORKS = [
@@ -18,6 +18,11 @@ NETWORKS = [
     (partial(Conv, channels=[3, 4], hidden=6), (3, 8, 9), (4,)),
     (partial(Conv, channels=[3, 4], hidden=6, dropout=0.5), (4,), (3, 9, 8)),
     (partial(Conv, channels=[3, 4, 5, 6], hidden=6), (4,), (1, 8, 8)),
+    (partial(ResNet, channels=[4, 6], blocks=1), (3, 8, 9), (4,)),
+    (partial(ResNet, channels=[4, 6], blocks=2, normalization="group"), (4,), (1, 9, 8)),
+    (partial(ResNet, blocks=1), (2, 5, 4), (1, 17, 15)),
+    (partial(ResNet, channels=[4, 6], blocks=1, levels=[3, (2, 4, 5)]), (3, 8, 9), (86,)),
+    (partial(ResNet, channels=[4, 6], blocks=1, levels=[(2, 4, 5), (1, 8, 9)]), (112,), (1, 8, 9)),
 ]
 
 
@@ -51,8 +56,61 @@ def test_conv_meets_every_height_and_width(height, width, colours, stages):
     assert decoder(encoder(torch.zeros(2, *image))).shape == (2, *image)
 
 
+@settings(max_examples=20, deadline=None)
+@given(st.integers(8, 40), st.integers(8, 40), st.integers(1, 3))
+def test_resnet_meets_every_height_and_width(height, width, stages):
+    image, channels = (1, height, width), [2] * stages
+    encoder = ResNet(image, (3,), channels=channels, blocks=1)
+    decoder = ResNet((3,), image, channels=channels, blocks=1)
+    assert decoder(encoder(torch.zeros(2, *image))).shape == (2, *image)
+
+
+@pytest.mark.parametrize("normalization", [None, "group"])
+def test_many_residual_blocks_start_stable(normalization):
+    """Activations and gradients of 30 blocks in a row are about as large as those of 2."""
+    torch.manual_seed(0)
+    x, found = torch.randn(8, 3, 16, 16), {}
+    for blocks in (1, 15):
+        network = ResNet(
+            (3, 16, 16), (5,), channels=[16, 16], blocks=blocks, normalization=normalization
+        )
+        given, sizes = x.clone().requires_grad_(), []
+        h = network.image(given)
+        for body, move in zip(network.bodies, (*network.moves, nn.Identity()), strict=True):
+            h = move(body(h))
+            sizes.append(h.detach().std())
+        network(given).square().sum().backward()
+        slopes = [given.grad, *(next(body.parameters()).grad for body in network.bodies)]
+        found[blocks] = torch.tensor([*sizes, *(slope.std() for slope in slopes)])
+        weight = network.bodies[0][0].layers[-1].weight
+        assert weight.std() < 1.1 / (3 * 8 * 2 * blocks) ** 0.5  # scaled by the number of blocks
+    ratio = found[15] / found[1]
+    ratio[3:] *= 15**0.5  # of the weights before those that are scaled down
+    assert ((ratio > 0.5) & (ratio < 2)).all(), ratio
+
+
+def test_levels_are_read_and_written_where_they_are():
+    """Every map depends on its own place alone, but for the reach of the convolutions."""
+    levels = [3, (2, 8, 8), (1, 16, 16)]
+    make = partial(ResNet, channels=[4, 4], blocks=1, levels=levels)
+    x = torch.randn(1, 1, 16, 16)
+    changed = x.clone()
+    changed[..., 0, 0] += 1
+    encoder = make((1, 16, 16), (2 * 387,))
+    first, second = (encoder(changed) - encoder(x)).view(2, 387)
+    for numbers in (first, second):
+        assert (numbers[131:].view(16, 16)[8:] == 0).all()
+        assert numbers[131:].view(16, 16)[0, 0] != 0
+    decoder = make((387,), (1, 16, 16))
+    z = torch.zeros(1, 387)
+    z[0, 131] = 1  # the corner of the finest
+    moved = (decoder(z) - decoder(torch.zeros(1, 387)))[0, 0]
+    assert moved[0, 0] != 0
+    assert (moved[8:] == 0).all()
+
+
 @pytest.mark.parametrize("name", ACTIVATIONS)
-@pytest.mark.parametrize("network", [MLP, Conv])
+@pytest.mark.parametrize("network", [MLP, Conv, partial(ResNet, blocks=1)])
 def test_activation_by_name(network, name):
     layers = network((1, 8, 8), (2,), activation=name).modules()
     assert any(type(m) is ACTIVATIONS[name] for m in layers)
@@ -98,6 +156,26 @@ def test_dropout_only_in_training():
         (lambda: Conv((1, 8, 8), (1, 8, 8)), "Conv joins an image (C, H, W) and a code (D,)"),
         (lambda: Conv((1, 8, 8), (2,), channels=[]), "channels is ()"),
         (lambda: Conv((1, 8, 8), (2,), hidden=0), "hidden is 0: it must be a whole number"),
+        (lambda: ResNet((64,), (2,)), "ResNet joins an image (C, H, W) and a code"),
+        (lambda: ResNet((1, 7, 8), (2,)), "at least 8 × 8 pixels, but was given 7 × 8: use MLP"),
+        (lambda: ResNet((1, 8, 8), (2,), blocks=0), "blocks is 0: it must be a whole number"),
+        (lambda: ResNet((1, 8, 8), (2,), normalization="batch"), "it must be 'group' or None"),
+        (
+            lambda: ResNet((2, 5, 5), (1, 28, 28)),
+            "A map of 5 × 5 fits no stage of the network, whose sides are 28 × 28, 14 × 14, 7 × 7",
+        ),
+        (
+            lambda: ResNet((1, 28, 28), (2, 14, 14), channels=[4, 4, 4]),
+            "No part of the code is at the last stage",
+        ),
+        (lambda: ResNet((1, 8, 8), (9,), levels=[2, 3]), "levels [2, 3] have 5 latents"),
+        (lambda: ResNet((10,), (1, 8, 8), levels=[2, 3]), "levels [2, 3] have 5 latents"),
+        (lambda: ResNet((10,), (1, 8, 8), levels=[]), "levels is []: give sizes or shapes"),
+        (lambda: ResNet((11,), (1, 8, 8), levels=[(2, 2, 2), 3]), "vectors (d,) come first"),
+        (
+            lambda: ResNet((17,), (1, 8, 8), levels=[(1, 4, 4), (1, 1, 1)]),
+            "a map is at least as fine",
+        ),
     ],
 )
 def test_bad_arguments(make, sentence):

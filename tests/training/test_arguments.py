@@ -108,6 +108,7 @@ def refused(digits, arguments, tmp_path):
         ({"batch_size": 1.5}, ValueError, "batch_size is 1.5"),
         ({"clip_norm": "x"}, ValueError, "clip_norm is 'x'"),
         ({"clip_norm": float("nan")}, ValueError, "clip_norm is nan"),
+        ({"skip_norm": 0}, ValueError, "skip_norm is 0"),
         ({"seed": 1.5}, ValueError, "seed is 1.5"),
         ({"seed": "a" * 500}, ValueError, "seed is the string '"),
         ({"compile": None}, ValueError, "compile is None"),
