@@ -174,6 +174,10 @@ class ObjectiveOptions:
         step: the number of gradient steps taken, if it counts them for a schedule of its own;
             `pvae.fit` sets it to 0, or to its saved value when a run is resumed.
         warms_up: whether `pvae.fit` may warm up its KL; ``None`` to decide as for Pyro's ELBOs.
+        weighs_data: how data can be given weights, as unknown labels need: ``"scale"`` if the loss
+            is a sum over data, linear in the log-probabilities of all sites, whose scales are the
+            weights; ``"site"`` if it takes them from the entry ``data_weight`` of a site of the
+            guide; ``None`` if they cannot.
         parameters: ``parameters()`` returns its own trained parameters, such as those of a
             discriminator; it then has ``to(device=, dtype=)`` as well.
         state_dict: ``state_dict()`` returns the tensors of it that a run folder saves; it then
@@ -183,6 +187,7 @@ class ObjectiveOptions:
     differentiable_loss: "Callable[..., Tensor] | None" = None
     step: int | None = None
     warms_up: bool | None = None
+    weighs_data: Literal["scale", "site"] | None = None
     parameters: "Callable[[], Iterable[nn.Parameter]] | None" = None
     state_dict: "Callable[[], Mapping[str, Tensor]] | None" = None
 
