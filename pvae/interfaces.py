@@ -125,6 +125,21 @@ class PosteriorOptions:
     network: "nn.Module | None" = None
 
 
+# Classifiers --------------------------------------------------------------------------------------
+
+
+class Classifier(Protocol):
+    """q(y|x): a `torch.nn.Module` from x to a distribution over classes."""
+
+    def __call__(self, x: "Tensor") -> "TorchDistribution":
+        r"""Return q(y|x), a Categorical distribution over as many classes as labels have.
+
+        Args:
+            x: data as `VAE.features` returns them, shape ``(*batch, *event_shape)``.
+        """
+        ...
+
+
 # Networks -----------------------------------------------------------------------------------------
 
 
@@ -234,6 +249,7 @@ class Model(Protocol):
         prior: p(z).
         likelihood: p(x|z).
         labels: the kind of its labels; ``None`` for a VAE without labels.
+        classifier: q(y|x) if they may be unknown, else ``None``.
         event_shape: the shape of x.
         latent_shape: the shape of z.
     """
@@ -241,6 +257,7 @@ class Model(Protocol):
     prior: "nn.Module"
     likelihood: "nn.Module"
     labels: Any
+    classifier: Any
     event_shape: "torch.Size"
     latent_shape: "torch.Size"
 

@@ -15,10 +15,28 @@ def given(x: Tensor, y: Tensor | None) -> Tensor:
     return torch.full(x.shape[:1], -1, device=x.device) if y is None else torch.as_tensor(y)
 
 
-def sample(q: dist.TorchDistribution, y: Tensor) -> Tensor:
-    """The guide's sample site of labels: from q(y|x), or a point mass where they are known.
+def observe(p: dist.TorchDistribution, y: Tensor) -> Tensor:
+    """The model's sample sites of labels: ``y_observed`` where known, else ``y_unobserved``.
 
-    The site is marked for enumeration. It holds q(y|x) as well, and which labels are unknown, for
+    This is ``pyro.sample("y", p, obs=y, obs_mask=y >= 0)`` without its third site, a point mass
+    whose log-probability at whole numbers is of torch's default dtype.
+
+    Args:
+        p: p(y).
+        y: labels, shape (n,), -1 where they are unknown.
+    """
+    known = y >= 0
+    with pyro.poutine.mask(mask=known):
+        pyro.sample("y_observed", p, obs=y.clamp(min=0))
+    with pyro.poutine.mask(mask=~known):
+        drawn = pyro.sample("y_unobserved", p)
+    return torch.where(known, y, drawn)
+
+
+def sample(q: dist.TorchDistribution, y: Tensor) -> Tensor:
+    """The guide's sample site ``y_unobserved``: from q(y|x), or a point mass at a known label.
+
+    It is marked for enumeration, and holds q(y|x) and which labels are unknown for
     `pvae.objectives.SemiSupervised`.
 
     Args:

@@ -140,8 +140,7 @@ class VAE(Module):
         self._register("prior", "likelihood", "labels")
         with pyro.plate("data", len(x)):
             if self.classifier is not None:
-                y = unknown_labels.given(x, y)
-                y = pyro.sample("y", self.labels.prior(), obs=y.clamp(min=0), obs_mask=y >= 0)
+                y = unknown_labels.observe(self.labels.prior(), unknown_labels.given(x, y))
             c = self._context(y)
             z = pyro.sample("z", self.prior_given(c))
             return pyro.sample("x", self.likelihood_given(z, c, x), obs=x)

@@ -124,7 +124,8 @@ def manifold(vae: VAE, data: Dataset, tiles: int = TILES) -> tuple[Tensor, Tenso
     z = plots.percentiles(tiles)
     grid = torch.stack(torch.meshgrid(z, z, indexing="xy"), dim=-1)
     labels = choose(data).y
-    y = None if vae.labels is None or labels is None else labels[0]
+    unknown = vae.labels is None or vae.classifier is not None
+    y = None if unknown or labels is None else labels[0]
     with vae.evaluating():
         p = vae.decode(grid.to(vae.device, vae.dtype), y)
         return moments.mean(p).cpu(), z
@@ -179,12 +180,15 @@ def latents(
                 break  # not every posterior takes an empty batch
             left -= n
             # If the posterior does not see labels, there may be other labels, or none.
-            batches = batches_for(vae, data, part, labels="posterior" in vae.conditional)
+            batches = batches_for(
+                vae, data, part, labels=None if "posterior" in vae.conditional else False
+            )
             for arguments in batches.arguments(torch.arange(n)):
                 q = vae.encode(*arguments)
                 means.append(moments.mean(q).cpu())
                 stddevs.append(moments.stddev(q).cpu())
-            if labels is None or part.y is None or part.y.dim() > 1:  # not for continuous labels
+            # Not for continuous labels, or unknown ones.
+            if labels is None or part.y is None or part.y.dim() > 1 or bool((part.y < 0).any()):
                 labels = None
             else:
                 labels.append(part.y[:n])
