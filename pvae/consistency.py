@@ -1,6 +1,6 @@
 """Checks that the parts of a VAE match in event shape and support."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pyro.distributions as dist
@@ -9,7 +9,7 @@ from torch import Size, Tensor, nn
 from torch.distributions import constraints
 
 from pvae.labels import Labels
-from pvae.messages import kind_of
+from pvae.messages import kind_of, shown
 from pvae.seeds import seeded
 
 PARTS = ("prior", "likelihood", "posterior")
@@ -78,6 +78,19 @@ def event_shapes(
         )
     # A distribution of the user's own may hold a plain tuple.
     return Size(event.event_shape), Size(p.event_shape)
+
+
+def check_conditional(conditional: Collection[str], labels: Labels | None) -> None:
+    """Raise unless conditional names parts, at least one if there are labels.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    if not set(conditional) <= set(PARTS) or (labels is not None and not conditional):
+        raise ValueError(
+            f"conditional is {shown(conditional)}: it must name parts that see the labels, of "
+            f"{', '.join(PARTS)}."
+        )
 
 
 def check_classifier(

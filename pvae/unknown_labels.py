@@ -51,6 +51,11 @@ def sample(q: dist.TorchDistribution, y: Tensor) -> Tensor:
     return pyro.sample("y_unobserved", p, infer=infer)
 
 
+def likeliest(vae: Any, x: Tensor, y: object) -> object:
+    """Return y, or if it is ``None`` the most probable labels by a classifier, if there is one."""
+    return y if y is not None or vae.classifier is None else vae.classify(x).probs.argmax(-1)
+
+
 def prior(vae: Any) -> dist.TorchDistribution:
     r"""Return :math:`p(z) = \sum_y p(y) p(z|y)`."""
     return _mixture(vae.labels.prior().logits, vae.prior_given(vae.labels.every()))

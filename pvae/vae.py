@@ -10,15 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from pvae import unknown_labels
-from pvae.checks import check_flag, check_size
-from pvae.consistency import PARTS, check_classifier, check_parts, event_shapes
+from pvae.checks import check_size
+from pvae.consistency import PARTS, check_classifier, check_conditional, check_parts, event_shapes
 from pvae.data.domains import BYTE_LEVELS
 from pvae.inputs import as_data, as_latents, check_observed
 from pvae.interfaces import option
-from pvae.interpolation import great_circle
+from pvae.interpolation import interpolate
 from pvae.labels import Labels, join
 from pvae.marginal import Marginal
-from pvae.messages import shown
 from pvae.module import Module
 from pvae.moments import mean
 from pvae.seeds import seeded
@@ -53,12 +52,10 @@ class VAE(Module):
     channels of x, and a prior that sees y is called with it alone, as ``prior(y)``. Programs and
     methods then take y after x.
 
-    *Unknown labels.* With a classifier q(y|x), labels that are classes may be unknown for some or
-    all data (Kingma, Mohamed, Rezende, Welling 2014). y is then one more sample site: the model
-    draws it from p(y) and observes it where it is known; the guide draws ``y_unobserved`` from
-    q(y|x), marked for enumeration, or from a point mass where it is known. So `TraceEnum_ELBO`
-    and `pvae.objectives.SemiSupervised` sum over all classes exactly. -1 is an unknown label;
-    without y all are. The methods below take y as known, and sum it out if it is not given.
+    *Unknown labels.* With a classifier q(y|x), classes may be unknown (Kingma et al. 2014), -1 in
+    y, or all without y. They are one more site: the model draws y from p(y), the guide from q(y|x),
+    or both know it. `TraceEnum_ELBO` and `pvae.objectives.SemiSupervised` sum over it exactly.
+    The methods below take y as known, and sum over it if it is not given.
 
     *Features.* A posterior takes rescaled data: bytes as fractions of the highest,
     counts as log(1 + x) (Lopez et al. 2018), all other values unchanged. See `features`.
@@ -72,8 +69,7 @@ class VAE(Module):
         posterior: q(z|x).
         labels: the kind of labels; ``None`` for a VAE without labels.
         conditional: the parts that see labels: ``"prior"``, ``"likelihood"``, ``"posterior"``.
-        classifier: q(y|x), a module called as the posterior is, without labels, that returns a
-            Categorical distribution; ``None`` if labels are always known.
+        classifier: q(y|x), see `pvae.interfaces.Classifier`; ``None`` if labels are always known.
 
     Attributes:
         arguments: the arguments of `build`; empty for a VAE made by hand.
@@ -111,11 +107,7 @@ class VAE(Module):
     ) -> None:
         super().__init__()
         check_parts(prior, likelihood, posterior)
-        if not set(conditional) <= set(PARTS) or (labels is not None and not conditional):
-            raise ValueError(
-                f"conditional is {shown(conditional)}: it must name parts that see the labels, of "
-                f"{', '.join(PARTS)}."
-            )
+        check_conditional(conditional, labels)
         self.prior = prior
         self.likelihood = likelihood
         self.posterior = posterior
@@ -207,15 +199,15 @@ class VAE(Module):
         return self.prior_given(self._labels_of("prior", y))
 
     def classify(self, x: Tensor) -> dist.TorchDistribution:
-        r"""Return the classifier's q(y|x), whose ``probs`` have shape (\*batch, classes).
+        r"""Return the classifier's q(y|x); ``probs`` of it have shape (\*batch, classes).
 
         `pvae.evaluation.classify` estimates p(y|x) by the evidence of each class instead.
 
         Args:
-            x: shape (\*batch, \*event_shape), in the likelihood's domain.
+            x: as for `encode`.
 
         Raises:
-            ValueError: if the VAE has no classifier, or x is invalid as for `encode`.
+            ValueError: if the VAE has no classifier, or x is invalid.
         """
         if self.classifier is None:
             raise ValueError("This VAE has no classifier q(y|x): build it with classifier=.")
@@ -226,8 +218,7 @@ class VAE(Module):
 
         Args:
             x: shape (\*batch, \*event_shape), in the likelihood's domain.
-            y: its labels, if the posterior sees them; without, a VAE with a classifier returns
-                the mixture :math:`\sum_y q(y|x) q(z|x, y)`.
+            y: its labels, if the posterior sees them.
 
         Raises:
             TypeError: if x is not a tensor or array of numbers.
@@ -287,7 +278,7 @@ class VAE(Module):
         """
         x = as_data(self, x)
         with self.evaluating():
-            y = self._likeliest(x, y)
+            y = unknown_labels.likeliest(self, x, y)
             q = self.q_z(x, y)
             p = self.decode(q.sample() if draw else mean(q), y, like=x)
             return p.sample() if draw else mean(p)
@@ -338,8 +329,7 @@ class VAE(Module):
             x1: the same shape.
             steps: the number of points on the path, both ends included.
             spherical: whether to follow the great circle.
-            y: labels of x0 and of x1, which are interpolated as well; by default the most probable
-                ones of a classifier.
+            y: labels of x0 and of x1, which are interpolated as well; as for `reconstruct`.
 
         Returns:
             E[x|z] along the path, shape (\*batch, steps, \*event_shape).
@@ -347,26 +337,7 @@ class VAE(Module):
         Raises:
             ValueError: if the shapes differ or there are fewer than 2 steps.
         """
-        if check_size("steps", steps) < 2:
-            raise ValueError(f"steps is {steps}: a path has at least its 2 ends.")
-        check_flag("spherical", spherical)
-        if not isinstance(y, tuple | list) or len(y) != 2:
-            raise TypeError(f"y is {shown(y)}: it must be a tuple, the labels of x0 and of x1.")
-        x0, x1 = as_data(self, x0, "x0"), as_data(self, x1, "x1")
-        if x0.shape != x1.shape:
-            raise ValueError(
-                f"x0 has shape {tuple(x0.shape)} and x1 {tuple(x1.shape)}: they must be equal."
-            )
-        with self.evaluating():
-            ends = [(x, self._likeliest(x, label)) for x, label in zip((x0, x1), y, strict=True)]
-            z0, z1 = (mean(self.q_z(*end)).unsqueeze(-2) for end in ends)
-            t = torch.linspace(0, 1, steps, dtype=z0.dtype, device=z0.device).unsqueeze(-1)
-            z = great_circle(z0, z1, t) if spherical else torch.lerp(z0, z1, t)
-            c = None
-            if self.labels is not None and "likelihood" in self.conditional:
-                c0, c1 = (self.labels.context(label).unsqueeze(-2) for _, label in ends)
-                c = torch.lerp(c0, c1, t)
-            return mean(self.likelihood_given(z, c))
+        return interpolate(self, x0, x1, steps, spherical, y)
 
     # Labels ----------------------------------------------------------------------------------
 
@@ -376,11 +347,6 @@ class VAE(Module):
         if self.labels is None or part not in self.conditional or unknown:
             return None
         return self.labels.context(y, batch)
-
-    def _likeliest(self, x: Tensor, y: object) -> object:
-        """The most probable labels where none are given and there is a classifier."""
-        unknown = y is None and self.classifier is not None
-        return self.classify(x).probs.argmax(-1) if unknown else y
 
     def _context(self, y: Tensor | None) -> Tensor | None:
         if self.labels is None:

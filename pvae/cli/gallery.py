@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pvae import moments, plots
+from pvae.cli import reports
 from pvae.data.batches import batches_for
 from pvae.data.dataset import Dataset
 from pvae.data.domains import picture_range
@@ -60,6 +61,8 @@ def plot(
             )
         elif mean.shape[1] > 2 and len(mean) >= 10:
             pictures["tsne"] = plots.tsne(mean, labels, data.classes)
+    if found := reports.classes(vae, data, [*data.parts][-1]):
+        pictures["reliability"] = plots.reliability(*found[3:])
     if run.history.rows:
         pictures["loss"] = plots.loss_curves(run.history)
     paths = []

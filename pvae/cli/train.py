@@ -133,8 +133,12 @@ def train(
         sys.exit(130)
     opened = Run(folder)
     record = reports.bounds(vae, dataset, [*dataset.parts])
-    opened.write("evaluation.json", record)
+    last = [*dataset.parts][-1]
     print(reports.bounds_table(record))
+    if found := reports.classes(vae, dataset, last):
+        record["classifier"] = reports.classes_record(found)
+        print(reports.classes_line(found, last))
+    opened.write("evaluation.json", record)
     try:
         pictures = gallery.plot(opened, vae, dataset)
         with suppress(film.TooShort):  # for example, as snapshots are false
