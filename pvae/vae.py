@@ -57,8 +57,8 @@ class VAE(Module):
     or both know it. `TraceEnum_ELBO` and `pvae.objectives.SemiSupervised` sum over it exactly.
     The methods below take y as known, and sum over it if it is not given.
 
-    *Features.* A posterior takes rescaled data: bytes as fractions of the highest,
-    counts as log(1 + x) (Lopez et al. 2018), all other values unchanged. See `features`.
+    *Features.* A posterior takes rescaled data, see `features`: bytes as fractions of the highest,
+    counts as log(1 + x) (Lopez et al. 2018), all other values unchanged.
 
     *Hierarchies.* A call of a VAE returns the distribution p(x) of its data, scored by its own
     ELBO; so one VAE can be the prior of another, whose z are its data (see `pvae.priors.Nested`).
@@ -78,8 +78,7 @@ class VAE(Module):
 
     Raises:
         TypeError: if a part is not a module, such as a class or a distribution.
-        ValueError: if the event shapes or the supports of the parts do not fit each other, or the
-            classifier the labels.
+        ValueError: if the event shapes, supports or classes of the parts do not fit each other.
 
     Example:
         >>> import pyro, torch
@@ -95,6 +94,7 @@ class VAE(Module):
     """
 
     arguments: Mapping[str, Any] = MappingProxyType({})
+    labels: Any  # Labels, or None
 
     def __init__(
         self,
@@ -228,10 +228,7 @@ class VAE(Module):
         return self.q_z(as_data(self, x), y)
 
     def q_z(self, x: Tensor, y: object = None) -> dist.TorchDistribution:
-        """Return q(z|x) as `encode` does, for x that may lie outside the domain, as a guess may.
-
-        Arguments are those of `encode`, but x is a tensor of the VAE's dtype on its device.
-        """
+        """Return q(z|x) as `encode` does, for a tensor x that may lie outside the domain."""
         batch = x.shape[: x.dim() - len(self.event_shape)]
         return self.posterior_given(x, self._labels_of("posterior", y, batch))
 
@@ -343,8 +340,7 @@ class VAE(Module):
 
     def _labels_of(self, part: str, y: object, batch: torch.Size | None = None) -> Tensor | None:
         """The labels of a batch as the vector that a part is given, if it sees them."""
-        unknown = y is None and self.classifier is not None
-        if self.labels is None or part not in self.conditional or unknown:
+        if part not in self.conditional or (y is None and self.classifier is not None):
             return None
         return self.labels.context(y, batch)
 
