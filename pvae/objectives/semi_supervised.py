@@ -13,6 +13,7 @@ from torch import Tensor
 from pvae.annotations import Objective
 from pvae.checks import check_number
 from pvae.interfaces import option
+from pvae.objectives.counting import nested
 from pvae.objectives.wrapper import Wrapper
 
 SITE = "y_unobserved"  # of the guide, which draws unknown labels
@@ -77,9 +78,10 @@ class SemiSupervised(Wrapper):
         self.alpha = alpha
 
     def _programs(self, model: Callable, guide: Callable, args: tuple) -> tuple[Callable, Callable]:
-        inner = self.objective
-        particles = inner.num_particles > 1 and inner.vectorize_particles
-        in_guide = _InGuide(particles, scales=weighs(inner) == "scale")
+        *_, inner = nested(self.objective)
+        if inner.max_plate_nesting == float("inf"):  # classes are to the left of all plates
+            inner._guess_max_plate_nesting(model, guide, args, {})
+        in_guide = _InGuide(inner)
         return _InModel(in_guide, self.alpha)(model), in_guide(guide)
 
 
@@ -91,31 +93,38 @@ def weighs(objective: ELBO) -> str | None:
     return "scale" if type(objective) in (Trace_ELBO, TraceMeanField_ELBO) else declared
 
 
-class _AllClasses(Messenger):
-    """Weigh all sites by the probability of the class, shape (classes, ..., n)."""
-
-    weight: Tensor
-    scales: bool
-
-    def _pyro_sample(self, msg: Any) -> None:
-        if self.scales and not site_is_subsample(msg):
-            msg["scale"] = msg["scale"] * self.weight
-
-
-class _InGuide(_AllClasses):
+class _InGuide(Messenger):
     """Give the site of unknown labels all classes as its value, in a dimension to the left.
 
+    All sites are scaled by the weights of the classes, shape (classes, ..., n); or, for an
+    objective that asks for it, that site keeps them.
+
     Args:
-        particles: whether a plate of particles will be added to the left of all others.
-        scales: whether weights are scales of all sites; otherwise that site keeps them.
+        objective: the innermost objective.
     """
 
-    def __init__(self, particles: bool, scales: bool) -> None:
+    def __init__(self, objective: Any) -> None:
         super().__init__()
-        self.particles = particles
-        self.scales = scales
+        # A plate of particles will be added to the left of all others.
+        self.particles = objective.num_particles > 1 and objective.vectorize_particles
+        self.scales = weighs(objective) == "scale"
+        self.of_kl = isinstance(objective, TraceMeanField_ELBO)
+        self.weight: Tensor | None = None
+        self.classifier: Any = None
+
+    def scale(self, msg: Any) -> None:
+        """Scale a site by the weights."""
+        if self.weight is None:
+            raise ValueError(
+                "SemiSupervised needs a guide that draws unknown labels: build the VAE with "
+                "classifier=, such as pvae.classifiers.Softmax."
+            )
+        if self.scales:
+            msg["scale"] = msg["scale"] * self.weight
 
     def _pyro_sample(self, msg: Any) -> None:
+        if site_is_subsample(msg):
+            return
         if msg["name"] == SITE:
             q = msg["fn"]
             classes = q.logits.shape[-1]
@@ -126,36 +135,32 @@ class _InGuide(_AllClasses):
             msg["value"] = torch.arange(classes, device=q.logits.device).reshape(-1, *between)
             msg["mask"] = msg["infer"]["unknown"]
             msg["infer"] = {}
-            msg["done"] = True
-            msg["data_weight"] = None if self.scales else self.weight
-        super()._pyro_sample(msg)
+            if not self.scales:
+                msg["data_weight"] = self.weight
+        self.scale(msg)
+        if self.of_kl:  # it takes the KL of a site in the shape of its scale
+            shape = torch.broadcast_shapes(msg["fn"].batch_shape, self.weight.shape)
+            msg["fn"] = msg["fn"].expand(shape)
 
 
-class _InModel(_AllClasses):
-    """Add the classification term to the log-probability of known labels."""
+class _InModel(Messenger):
+    """Scale sites as in the guide, and add the classification term to that of known labels."""
 
     def __init__(self, guide: _InGuide, alpha: float) -> None:
         super().__init__()
         self.guide = guide
         self.alpha = alpha
 
-    def __enter__(self) -> Any:
-        if not hasattr(self.guide, "weight"):
-            raise ValueError(
-                "SemiSupervised needs a guide that draws unknown labels: build the VAE with "
-                "classifier=, such as pvae.classifiers.Softmax."
-            )
-        self.weight, self.scales = self.guide.weight, self.guide.scales
-        return super().__enter__()
-
     def _pyro_sample(self, msg: Any) -> None:
+        if site_is_subsample(msg):
+            return
+        self.guide.scale(msg)
         if msg["name"] == "y_observed" and self.alpha:
             known = msg["mask"]
             share = known.sum().clamp(min=1) / known.shape[-1]
             p = _Classified(logits=msg["fn"].logits)
             p.log_factor = self.alpha / share * self.guide.classifier.log_prob(msg["value"])
             msg["fn"] = p
-        super()._pyro_sample(msg)
 
 
 class _Enumerated(dist.Categorical):
