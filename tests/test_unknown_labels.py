@@ -32,13 +32,13 @@ def x(exact):
 
 @pytest.fixture(scope="module")
 def digits():
-    data = pvae.data.load("digits", labelled=50)
-    return replace(data, train=data.train.subset(range(600)))
+    data = pvae.data.load("digits")
+    return replace(data, train=data.train.subset(range(600))).with_labelled(50)
 
 
 def small(shape=(1, 8, 8), **options):
     chosen = {"conditional": True, "classes": 10, "classifier": pvae.classifiers.Softmax}
-    return pvae.build(shape, 2, network=NETWORK, **chosen | options)
+    return pvae.build(shape, 2, **{"network": NETWORK, **chosen, **options})
 
 
 # The programs -------------------------------------------------------------------------------------
@@ -69,12 +69,13 @@ def test_the_guide_knows_them_too():
 def test_estimators_sum_over_classes(exact, x):
     """Of exact posteriors every bound is log p(x), the logsumexp of log p(x, y) over y."""
     vae, log_p = exact.vae, exact.joint(x).logsumexp(-1)
-    torch.testing.assert_close(evaluation.elbo(vae, x).elbo, log_p, rtol=1e-9, atol=1e-9)
+    bound = evaluation.elbo(vae, x.expand(5000, 6, 5).flatten(0, 1)).elbo.view(5000, 6).mean(0)
+    torch.testing.assert_close(bound, log_p, rtol=0, atol=0.1)  # its KL is in closed form
     found = evaluation.log_likelihood(vae, x, num_samples=10, progress=False)
     torch.testing.assert_close(found.log_prob, log_p)
-    annealed = evaluation.ais(vae, x, num_chains=64, num_steps=60, progress=False)
+    annealed = evaluation.ais(vae, x, num_chains=16, num_steps=30, progress=False)
     torch.testing.assert_close(annealed.log_prob, log_p, atol=0.5, rtol=0)
-    drawn = evaluation.monte_carlo(vae, x, num_samples=20_000, progress=False)
+    drawn = evaluation.monte_carlo(vae, x, num_samples=5000, progress=False)
     torch.testing.assert_close(drawn.log_prob, log_p, atol=1.0, rtol=0)
 
 
@@ -84,7 +85,9 @@ def test_estimators_take_known_labels(exact, x):
     log_p = exact.evidence_of_class.log_prob(x.unsqueeze(1))[range(6), y]
     found = evaluation.log_likelihood(exact.vae, x, y, num_samples=10, progress=False)
     torch.testing.assert_close(found.log_prob, log_p)
-    torch.testing.assert_close(evaluation.elbo(exact.vae, x, y).elbo, log_p)
+    many = x.expand(5000, 6, 5).flatten(0, 1), y.repeat(5000)
+    bound = evaluation.elbo(exact.vae, *many).elbo.view(5000, 6).mean(0)
+    torch.testing.assert_close(bound, log_p, rtol=0, atol=0.1)
 
 
 @pytest.mark.parametrize("seen", [["prior"], ["prior", "likelihood"], ["likelihood", "posterior"]])
@@ -114,9 +117,8 @@ def test_other_queries_do_without_labels(exact, x):
     torch.testing.assert_close(path, vae.interpolate(x[:2], x[2:4], 3, y=(best[:2], best[2:4])))
     score = evaluation.anomaly_score(vae, x, num_samples=10, progress=False).score
     torch.testing.assert_close(score, -exact.joint(x).logsumexp(-1))
-    assert evaluation.posterior_samples(vae, x[:1], num_samples=5, warmup=5, progress=False)
-    gap = evaluation.inference_gap(vae, x, num_samples=10, progress=False)
-    assert gap
+    found = evaluation.bidirectional(vae, 20, num_chains=8, num_steps=30, progress=False)
+    assert found.gap.mean().abs() < 0.5
 
 
 def test_classes_are_drawn_as_often_as_they_are_probable(exact):
@@ -173,13 +175,14 @@ def test_clusters_are_found_without_labels():
         classifier=pvae.classifiers.Softmax,
         class_prior="learned",
     )
-    rate = partial(torch.optim.Adam, lr=1e-2)
-    pvae.fit(vae, data, epochs=30, batch_size=50, optimizer=rate, keep="last", progress=False)
+    rate = partial(torch.optim.Adam, lr=2e-2)
+    pvae.fit(vae, data, epochs=15, batch_size=50, optimizer=rate, keep="last", progress=False)
     found = vae.classify(data.train.x.float()).probs.argmax(-1)
     truth = (data.train.x.float().mean(-1) > 0).long()
     agreement = (found == truth).float().mean()
     assert max(agreement, 1 - agreement) > 0.98
-    assert vae.labels.prior().probs.min().item() == pytest.approx(truth.float().mean(), abs=0.1)
+    share = truth.float().mean().item()
+    assert vae.labels.prior().probs.min().item() == pytest.approx(share, abs=0.1)
 
 
 def test_a_run_is_saved_loaded_and_resumed_bit_for_bit(digits, tmp_path, monkeypatch):

@@ -204,7 +204,8 @@ class Dataset:
         validation = self.validation
         if validation is not None and validation.y is not None:
             validation = replace(validation, y=torch.full_like(validation.y, -1))
-        return replace(self, train=train, validation=validation)
+        chosen = {**self.arguments, "labelled": int(n), "labelled_seed": int(seed)}
+        return replace(self, train=train, validation=validation, arguments=chosen)
 
     def with_classes(
         self, classes: Sequence[str], among: Sequence[str] = ("train", "validation", "test")

@@ -157,8 +157,8 @@ class _InModel(Messenger):
         self.guide.scale(msg)
         if msg["name"] == "y_observed" and self.alpha:
             known = msg["mask"]
-            share = known.sum().clamp(min=1) / known.shape[-1]
             p = _Classified(logits=msg["fn"].logits)
+            share = known.to(p.logits).mean().clamp(min=1 / len(known))
             p.log_factor = self.alpha / share * self.guide.classifier.log_prob(msg["value"])
             msg["fn"] = p
 
