@@ -1,3 +1,4 @@
+from . import classifiers as classifiers
 from . import data as data
 from . import distributions as distributions
 from . import evaluation as evaluation

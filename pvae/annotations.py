@@ -44,6 +44,7 @@ class Named(metaclass=Kind):
 
 if TYPE_CHECKING:
     from pyro.infer import ELBO as Objective
+    from torch.nn import Module as Classifier
     from torch.nn import Module as Likelihood
     from torch.nn import Module as Network
     from torch.nn import Module as Posterior
@@ -66,6 +67,11 @@ else:
         """A module whose forward(x) returns q(z|x)."""
 
         base, package = "torch.nn.modules.module.Module", "pvae.posteriors"
+
+    class Classifier(Named):
+        """A module whose forward(x) returns q(y|x)."""
+
+        base, package = "torch.nn.modules.module.Module", "pvae.classifiers"
 
     class Network(Named):
         """A module from one event shape to another."""
@@ -92,6 +98,7 @@ KINDS: dict[str, type[Any]] = {
     "prior": Prior,
     "likelihood": Likelihood,
     "posterior": Posterior,
+    "classifier": Classifier,
     "network": Network,
     "objective": Objective,
     "optimizer": Optimizer,

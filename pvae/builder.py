@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pyro.optim import PyroOptim
@@ -35,6 +35,8 @@ def build(
     conditional: bool | Sequence[str] = False,
     classes: int | None = None,
     label_dim: int | None = None,
+    classifier: Callable[..., nn.Module] | None = None,
+    class_prior: Literal["uniform", "learned"] = "uniform",
     seed: int | None = 0,
 ) -> VAE:
     """Build a VAE: make its parts in matching sizes.
@@ -59,6 +61,10 @@ def build(
             a `DiagonalNormal`.
         classes: the number of classes, if labels are classes.
         label_dim: the number of values in a label, if labels are continuous.
+        classifier: q(y|x), if labels are classes that may be unknown, such as
+            `pvae.classifiers.Softmax`; called as ``classifier(event_shape, classes,
+            network=network)``.
+        class_prior: p(y) with a classifier: ``"uniform"``, or ``"learned"`` as for clusters.
         seed: of the initial weights, independent of torch's random state, which is restored.
             ``None`` draws them from that state instead. `pvae.fit` takes a seed for training; the
             command line passes the same seed to both.
@@ -89,6 +95,13 @@ def build(
     for name, factory in (factories | {"network": network}).items():
         _check_factory(name, factory)
     network = _suited(network, likelihood)
+    if classifier is not None:
+        _check_factory("classifier", classifier)
+    if class_prior not in ("uniform", "learned") or (class_prior, classifier) == ("learned", None):
+        raise ValueError(
+            f"class_prior is {shown(class_prior)}: it must be 'uniform' or, with a classifier, "
+            "'learned'."
+        )
     if isinstance(conditional, str):
         conditional = [conditional]
     if not isinstance(conditional, bool | Sequence):
@@ -101,7 +114,12 @@ def build(
             "A conditional VAE needs labels, and labels a part that sees them: give conditional "
             "together with classes or label_dim."
         )
-    labels = Labels(classes, label_dim) if seen else None
+    if classifier is not None and classes is None:
+        raise ValueError(
+            "A classifier needs labels that are classes, and a part that sees them: give "
+            "conditional and classes with it."
+        )
+    labels = Labels(classes, label_dim, class_prior == "learned") if seen else None
     size = {part: labels.size if labels is not None and part in seen else 0 for part in PARTS}
     z_size, (channels, *rest) = latent_dim + size["likelihood"], event_shape
     x_shape = (channels + size["posterior"], *rest)
@@ -114,6 +132,9 @@ def build(
             _make("posterior", posterior, x_shape, latent_dim, network=network),
             labels,
             seen or ("likelihood", "posterior"),
+            None
+            if classifier is None
+            else _make("classifier", classifier, event_shape, classes, network=network),
         )
     vae.arguments = {
         "event_shape": event_shape,
@@ -125,6 +146,8 @@ def build(
         "conditional": list(seen),
         "classes": classes,
         "label_dim": label_dim,
+        "classifier": classifier,
+        "class_prior": class_prior,
         "seed": seed,
     }
     return vae
@@ -132,8 +155,7 @@ def build(
 
 def _check_factory(name: str, factory: object) -> None:
     """Raise if this cannot be a factory of modules."""
-    packages = {"prior": "priors", "likelihood": "likelihoods", "posterior": "posteriors"}
-    advice = f"give a class, such as those in pvae.{packages.get(name, 'networks')}, or a"
+    advice = f"give a class, such as those in pvae.{name}s, or a"
     if isinstance(factory, nn.Module | Distribution | PyroOptim) or not callable(factory):
         raise TypeError(f"{name} is {kind_of(factory)}: {advice} functools.partial of one.")
     cls, _ = _parts_of(factory)

@@ -1,6 +1,6 @@
 """Checks that the parts of a VAE match in event shape and support."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pyro.distributions as dist
@@ -8,7 +8,8 @@ import torch
 from torch import Size, Tensor, nn
 from torch.distributions import constraints
 
-from pvae.messages import kind_of
+from pvae.labels import Labels
+from pvae.messages import kind_of, shown
 from pvae.seeds import seeded
 
 PARTS = ("prior", "likelihood", "posterior")
@@ -77,6 +78,60 @@ def event_shapes(
         )
     # A distribution of the user's own may hold a plain tuple.
     return Size(event.event_shape), Size(p.event_shape)
+
+
+def check_conditional(conditional: Collection[str], labels: Labels | None) -> None:
+    """Raise unless conditional names parts, at least one if there are labels.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    if not set(conditional) <= set(PARTS) or (labels is not None and not conditional):
+        raise ValueError(
+            f"conditional is {shown(conditional)}: it must name parts that see the labels, of "
+            f"{', '.join(PARTS)}."
+        )
+
+
+def check_classifier(
+    classifier: object, labels: Labels | None, event_shape: Size, like: Tensor
+) -> None:
+    """Raise unless a classifier, if there is one, returns probabilities of the classes of labels.
+
+    Args:
+        classifier: q(y|x), or ``None``.
+        labels: the kind of labels; ``None`` for a VAE without.
+        event_shape: the event shape of x.
+        like: a tensor of the parts' dtype, on their device.
+
+    Raises:
+        TypeError: if it is not a module.
+        ValueError: if there are no labels, they are continuous, or of other classes.
+    """
+    if classifier is None:
+        return
+    if not isinstance(classifier, nn.Module):
+        raise TypeError(
+            f"classifier is {kind_of(classifier)}: it must be a torch.nn.Module whose forward "
+            "returns a Categorical distribution."
+        )
+    if labels is None:
+        raise ValueError(
+            "A classifier needs labels, and a part that sees them: give conditional and classes."
+        )
+    if labels.classes is None:
+        raise ValueError(
+            "A classifier needs labels that are classes, and these are continuous: leave it out, "
+            "or give classes."
+        )
+    zeros = {"dtype": like.dtype, "device": like.device}
+    q = _distribution("classifier(x)", classifier, event_shape, zeros, "x")
+    if not isinstance(q, dist.Categorical) or q.logits.shape != (2, labels.size):
+        kind = f"{type(q).__name__} of shape {tuple(q.batch_shape)}"
+        raise ValueError(
+            f"The classifier returns a {kind} for 2 data: expected a Categorical over "
+            f"{labels.size} classes for each."
+        )
 
 
 def _distribution(

@@ -130,6 +130,21 @@ class PosteriorOptions:
     connect: "Callable[[nn.Module], None] | None" = None
 
 
+# Classifiers --------------------------------------------------------------------------------------
+
+
+class Classifier(Protocol):
+    """q(y|x): a `torch.nn.Module` from x to a distribution over classes."""
+
+    def __call__(self, x: "Tensor") -> "TorchDistribution":
+        r"""Return q(y|x), a Categorical distribution over as many classes as labels have.
+
+        Args:
+            x: data as `VAE.features` returns them, shape ``(*batch, *event_shape)``.
+        """
+        ...
+
+
 # Networks -----------------------------------------------------------------------------------------
 
 
@@ -179,6 +194,10 @@ class ObjectiveOptions:
         step: the number of gradient steps taken, if it counts them for a schedule of its own;
             `pvae.fit` sets it to 0, or to its saved value when a run is resumed.
         warms_up: whether `pvae.fit` may warm up its KL; ``None`` to decide as for Pyro's ELBOs.
+        weighs_data: how data can be given weights, as unknown labels need: ``"scale"`` if the loss
+            is a sum over data, linear in the log-probabilities of all sites, whose scales are the
+            weights; ``"site"`` if it takes them from the entry ``data_weight`` of a site of the
+            guide; ``None`` if they cannot.
         parameters: ``parameters()`` returns its own trained parameters, such as those of a
             discriminator; it then has ``to(device=, dtype=)`` as well.
         state_dict: ``state_dict()`` returns the tensors of it that a run folder saves; it then
@@ -188,6 +207,7 @@ class ObjectiveOptions:
     differentiable_loss: "Callable[..., Tensor] | None" = None
     step: int | None = None
     warms_up: bool | None = None
+    weighs_data: Literal["scale", "site"] | None = None
     parameters: "Callable[[], Iterable[nn.Parameter]] | None" = None
     state_dict: "Callable[[], Mapping[str, Tensor]] | None" = None
 
@@ -234,6 +254,7 @@ class Model(Protocol):
         prior: p(z).
         likelihood: p(x|z).
         labels: the kind of its labels; ``None`` for a VAE without labels.
+        classifier: q(y|x) if they may be unknown, else ``None``.
         event_shape: the shape of x.
         latent_shape: the shape of z.
     """
@@ -241,6 +262,7 @@ class Model(Protocol):
     prior: "nn.Module"
     likelihood: "nn.Module"
     labels: Any
+    classifier: Any
     event_shape: "torch.Size"
     latent_shape: "torch.Size"
 

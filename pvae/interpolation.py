@@ -1,7 +1,41 @@
 """Paths between two points of latent space."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
+
+from pvae.checks import check_flag, check_size
+from pvae.inputs import as_data
+from pvae.messages import shown
+from pvae.moments import mean
+from pvae.unknown_labels import likeliest
+
+
+def interpolate(
+    vae: Any, x0: Tensor, x1: Tensor, steps: int, spherical: bool, y: tuple[object, object]
+) -> Tensor:
+    """Decode points on a path between two data, as `VAE.interpolate` documents."""
+    if check_size("steps", steps) < 2:
+        raise ValueError(f"steps is {steps}: a path has at least its 2 ends.")
+    check_flag("spherical", spherical)
+    if not isinstance(y, tuple | list) or len(y) != 2:
+        raise TypeError(f"y is {shown(y)}: it must be a tuple, the labels of x0 and of x1.")
+    x0, x1 = as_data(vae, x0, "x0"), as_data(vae, x1, "x1")
+    if x0.shape != x1.shape:
+        raise ValueError(
+            f"x0 has shape {tuple(x0.shape)} and x1 {tuple(x1.shape)}: they must be equal."
+        )
+    with vae.evaluating():
+        ends = [(x, likeliest(vae, x, label)) for x, label in zip((x0, x1), y, strict=True)]
+        z0, z1 = (mean(vae.q_z(*end)).unsqueeze(-2) for end in ends)
+        t = torch.linspace(0, 1, steps, dtype=z0.dtype, device=z0.device).unsqueeze(-1)
+        z = great_circle(z0, z1, t) if spherical else torch.lerp(z0, z1, t)
+        c = None
+        if "likelihood" in vae.conditional:
+            c0, c1 = (vae.labels.context(label).unsqueeze(-2) for _, label in ends)
+            c = torch.lerp(c0, c1, t)
+        return mean(vae.likelihood_given(z, c))
 
 
 def great_circle(z0: Tensor, z1: Tensor, t: Tensor) -> Tensor:

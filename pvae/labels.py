@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
@@ -18,6 +19,8 @@ class Labels(nn.Module):
     Args:
         classes: number of classes, for labels 0 to ``classes - 1``.
         dim: the number of values in a continuous label.
+        learned: whether the probabilities p(y) of classes are learned, which are equal otherwise.
+            Only a VAE whose labels may be unknown uses p(y).
 
     Attributes:
         size: length of the vector.
@@ -27,7 +30,8 @@ class Labels(nn.Module):
         y of (\*batch,) for classes, (\*batch, dim) for continuous labels, to (\*batch, size).
 
     Raises:
-        ValueError: unless exactly one of the two is given, and at least 1.
+        ValueError: unless exactly one of classes and dim is given, and at least 1; or if p(y) of
+            continuous labels should be learned.
 
     Example:
         >>> import torch
@@ -42,7 +46,9 @@ class Labels(nn.Module):
 
     names: tuple[str, ...] | None = None
 
-    def __init__(self, classes: int | None = None, dim: int | None = None) -> None:
+    def __init__(
+        self, classes: int | None = None, dim: int | None = None, learned: bool = False
+    ) -> None:
         super().__init__()
         if (classes is None) == (dim is None):
             raise ValueError("Labels are classes or continuous: give either classes or dim.")
@@ -50,6 +56,18 @@ class Labels(nn.Module):
         self.size = check_size("dim", dim) if classes is None else check_size("classes", classes)
         self.register_buffer("loc", torch.zeros(self.size))
         self.register_buffer("scale", torch.ones(self.size))
+        if learned and classes is None:
+            raise ValueError("Continuous labels have no probabilities to learn: give classes.")
+        # A parameter of its own only where it is learned, so that other VAEs have none.
+        self.logits = nn.Parameter(torch.zeros(self.size)) if learned else None
+
+    def prior(self) -> dist.TorchDistribution:
+        """Return p(y) over the classes."""
+        return dist.Categorical(logits=self.loc if self.logits is None else self.logits)
+
+    def every(self) -> Tensor:
+        """Return all classes as vectors, shape (classes, size)."""
+        return torch.eye(self.size).to(self.loc)
 
     def initialize(self, y: Tensor) -> None:
         """Set mean and scale from continuous labels, shape (n, dim)."""
@@ -162,12 +180,14 @@ def join(context: Tensor, labels: Tensor, event_dim: int) -> Tensor:
 
     Args:
         context: shape (\*batch, \*event), whose first event dimension is appended to.
-        labels: shape (\*batch, size), whose batch is broadcast to that of the context.
+        labels: shape (\*batch, size); both batches are broadcast.
         event_dim: dimensions of the event.
     """
-    batch, (_, *rest) = context.shape[: -event_dim or None], context.shape[-event_dim:]
-    labels = labels[(..., *(None,) * len(rest))].expand(*batch, labels.shape[-1], *rest)
-    return torch.cat([context, labels], dim=-event_dim)
+    event = context.shape[-event_dim:]
+    batch = torch.broadcast_shapes(context.shape[:-event_dim], labels.shape[:-1])
+    labels = labels[(..., *(None,) * (event_dim - 1))]
+    labels = labels.expand(*batch, labels.shape[-event_dim], *event[1:])
+    return torch.cat([context.expand(*batch, *event), labels], dim=-event_dim)
 
 
 def _broadcasts(shape: torch.Size, to: torch.Size) -> bool:

@@ -37,13 +37,14 @@ class Module(nn.Module):
             yield
 
     def _register(self, *names: str) -> None:
-        """Register the parameters of these submodules with Pyro's parameter store."""
+        """Register the parameters of these submodules, or ``None``, with Pyro's parameter store."""
         # The store keeps the first tensor it sees under a name and would silently train that one.
         # The modules' own tensors take precedence, so that two VAEs can share a process.
         store = pyro.get_param_store()
         held = dict(store.named_parameters())
         for module in names:
-            for name, parameter in getattr(self, module).named_parameters():
+            part = getattr(self, module)
+            for name, parameter in () if part is None else part.named_parameters():
                 if parameter.requires_grad:
                     full_name = param_with_module_name(module, name)
                     if held.get(full_name, parameter) is not parameter:

@@ -9,15 +9,15 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from pvae.checks import check_flag, check_size
-from pvae.consistency import PARTS, check_parts, event_shapes
+from pvae import unknown_labels
+from pvae.checks import check_size
+from pvae.consistency import PARTS, check_classifier, check_conditional, check_parts, event_shapes
 from pvae.data.domains import BYTE_LEVELS
 from pvae.inputs import as_data, as_latents, check_observed
 from pvae.interfaces import option
-from pvae.interpolation import great_circle
+from pvae.interpolation import interpolate
 from pvae.labels import Labels, join
 from pvae.marginal import Marginal
-from pvae.messages import shown
 from pvae.module import Module
 from pvae.moments import mean
 from pvae.seeds import seeded
@@ -52,8 +52,13 @@ class VAE(Module):
     channels of x, and a prior that sees y is called with it alone, as ``prior(y)``. Programs and
     methods then take y after x.
 
-    *Features.* A posterior takes rescaled data: bytes as fractions of the highest,
-    counts as log(1 + x) (Lopez et al. 2018), all other values unchanged. See `features`.
+    *Unknown labels.* With a classifier q(y|x), classes may be unknown (Kingma et al. 2014), -1 in
+    y, or all without y. They are one more site: the model draws y from p(y), the guide from q(y|x),
+    or both know it. `TraceEnum_ELBO` and `pvae.objectives.SemiSupervised` sum over it exactly.
+    The methods below take y as known, and sum over it if it is not given.
+
+    *Features.* A posterior takes rescaled data, see `features`: bytes as fractions of the highest,
+    counts as log(1 + x) (Lopez et al. 2018), all other values unchanged.
 
     *Hierarchies.* A call of a VAE returns the distribution p(x) of its data, scored by its own
     ELBO; so one VAE can be the prior of another, whose z are its data (see `pvae.priors.Nested`).
@@ -64,6 +69,7 @@ class VAE(Module):
         posterior: q(z|x).
         labels: the kind of labels; ``None`` for a VAE without labels.
         conditional: the parts that see labels: ``"prior"``, ``"likelihood"``, ``"posterior"``.
+        classifier: q(y|x), see `pvae.interfaces.Classifier`; ``None`` if labels are always known.
 
     Attributes:
         arguments: the arguments of `build`; empty for a VAE made by hand.
@@ -72,7 +78,7 @@ class VAE(Module):
 
     Raises:
         TypeError: if a part is not a module, such as a class or a distribution.
-        ValueError: if the event shapes or the supports of the parts do not fit each other.
+        ValueError: if the event shapes, supports or classes of the parts do not fit each other.
 
     Example:
         >>> import pyro, torch
@@ -88,6 +94,7 @@ class VAE(Module):
     """
 
     arguments: Mapping[str, Any] = MappingProxyType({})
+    labels: Any  # Labels, or None
 
     def __init__(
         self,
@@ -96,17 +103,15 @@ class VAE(Module):
         posterior: nn.Module,
         labels: Labels | None = None,
         conditional: Collection[str] = ("likelihood", "posterior"),
+        classifier: nn.Module | None = None,
     ) -> None:
         super().__init__()
         check_parts(prior, likelihood, posterior)
-        if not set(conditional) <= set(PARTS) or (labels is not None and not conditional):
-            raise ValueError(
-                f"conditional is {shown(conditional)}: it must name parts that see the labels, of "
-                f"{', '.join(PARTS)}."
-            )
+        check_conditional(conditional, labels)
         self.prior = prior
         self.likelihood = likelihood
         self.posterior = posterior
+        self.classifier = classifier
         self.labels = labels
         self.conditional = tuple(p for p in PARTS if labels is not None and p in conditional)
         for part, other in ((posterior, prior), (prior, posterior)):
@@ -118,24 +123,30 @@ class VAE(Module):
             self.event_shape, self.latent_shape = event_shapes(
                 prior, likelihood, posterior, sizes, self.like
             )
+            check_classifier(classifier, labels, self.event_shape, self.like)
 
     # The two programs --------------------------------------------------------------------------
 
     def model(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The generative program: z from the prior, x from the likelihood, with x observed."""
         check_observed(self, x)
-        self._register("prior", "likelihood")
-        c = self._context(y)
+        self._register("prior", "likelihood", "labels")
         with pyro.plate("data", len(x)):
+            if self.classifier is not None:
+                y = unknown_labels.observe(self.labels.prior(), unknown_labels.given(x, y))
+            c = self._context(y)
             z = pyro.sample("z", self.prior_given(c))
             return pyro.sample("x", self.likelihood_given(z, c, x), obs=x)
 
     def guide(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The inference program: z from the amortized posterior."""
         check_observed(self, x)
-        self._register("posterior")
-        c = self._context(y)
+        self._register("posterior", "classifier")
         with pyro.plate("data", len(x)):
+            if self.classifier is not None:
+                q = self.classifier(self.features(x))
+                y = unknown_labels.sample(q, unknown_labels.given(x, y))
+            c = self._context(y)
             return pyro.sample("z", self.posterior_given(x, c))
 
     # The parts, with or without labels ---------------------------------------------------------
@@ -144,15 +155,19 @@ class VAE(Module):
         r"""Return p(z), or p(z|y) given the label vector that `Labels` returns.
 
         Args:
-            c: shape (\*batch, labels.size); ``None`` without labels.
+            c: shape (\*batch, labels.size); ``None`` without labels, or to sum over all classes.
         """
-        return self.prior(c) if "prior" in self.conditional else self.prior()
+        if "prior" not in self.conditional:
+            return self.prior()
+        return unknown_labels.prior(self) if c is None else self.prior(c)
 
     def likelihood_given(
         self, z: Tensor, c: Tensor | None, like: Tensor | None = None
     ) -> dist.TorchDistribution:
         """Return p(x|z), or p(x|z, y); arguments as for `decode` and `prior_given`, unchecked."""
-        if c is not None and "likelihood" in self.conditional:
+        if "likelihood" in self.conditional:
+            if c is None:
+                return unknown_labels.likelihood(self, z, like)
             z = join(z, c, len(self.latent_shape))
         if like is not None and option(self.likelihood, "takes_total"):
             total = like.flatten(like.dim() - len(self.event_shape)).sum(-1)
@@ -161,10 +176,11 @@ class VAE(Module):
 
     def posterior_given(self, x: Tensor, c: Tensor | None) -> dist.TorchDistribution:
         """Return q(z|x), or q(z|x, y); arguments as for `encode` and `prior_given`, unchecked."""
-        x = self.features(x)
-        if c is not None and "posterior" in self.conditional:
-            x = join(x, c, len(self.event_shape))
-        return self.posterior(x)
+        if "posterior" not in self.conditional:
+            return self.posterior(self.features(x))
+        if c is None:
+            return unknown_labels.posterior(self, x)
+        return self.posterior(join(self.features(x), c, len(self.event_shape)))
 
     # Queries ---------------------------------------------------------------------------------
 
@@ -183,6 +199,21 @@ class VAE(Module):
         """
         return self.prior_given(self._labels_of("prior", y))
 
+    def classify(self, x: Tensor) -> dist.TorchDistribution:
+        r"""Return the classifier's q(y|x); ``probs`` of it have shape (\*batch, classes).
+
+        `pvae.evaluation.classify` estimates p(y|x) by the evidence of each class instead.
+
+        Args:
+            x: as for `encode`.
+
+        Raises:
+            ValueError: if the VAE has no classifier, or x is invalid.
+        """
+        if self.classifier is None:
+            raise ValueError("This VAE has no classifier q(y|x): build it with classifier=.")
+        return self.classifier(self.features(as_data(self, x)))
+
     def encode(self, x: Tensor, y: object = None) -> dist.TorchDistribution:
         r"""Return the posterior q(z|x), or q(z|x, y).
 
@@ -198,10 +229,7 @@ class VAE(Module):
         return self.q_z(as_data(self, x), y)
 
     def q_z(self, x: Tensor, y: object = None) -> dist.TorchDistribution:
-        """Return q(z|x) as `encode` does, for x that may lie outside the domain, as a guess may.
-
-        Arguments are those of `encode`, but x is a tensor of the VAE's dtype on its device.
-        """
+        """Return q(z|x) as `encode` does, for a tensor x that may lie outside the domain."""
         batch = x.shape[: x.dim() - len(self.event_shape)]
         return self.posterior_given(x, self._labels_of("posterior", y, batch))
 
@@ -240,7 +268,7 @@ class VAE(Module):
 
         Args:
             x: shape (\*batch, \*event_shape).
-            y: its labels, if the VAE has any.
+            y: its labels, if the VAE has any; by default the most probable ones of a classifier.
             draw: whether to draw z and x from q(z|x) and p(x|z) instead of taking their means.
 
         Returns:
@@ -248,6 +276,7 @@ class VAE(Module):
         """
         x = as_data(self, x)
         with self.evaluating():
+            y = unknown_labels.likeliest(self, x, y)
             q = self.q_z(x, y)
             p = self.decode(q.sample() if draw else mean(q), y, like=x)
             return p.sample() if draw else mean(p)
@@ -260,7 +289,7 @@ class VAE(Module):
         Args:
             n: the number of samples.
             y: one label for all of them, or one for each, if the VAE has any: a number, or the name
-                of a class if classes have names.
+                of a class if classes have names. By default a VAE with a classifier draws them.
             seed: of the draws; torch's random state is then restored.
             draw: whether to draw x from p(x|z) instead of taking its mean.
 
@@ -271,9 +300,10 @@ class VAE(Module):
             ValueError: if n is below 1, or y is missing or not a label.
         """
         check_size("n", n)
-        if self.labels is not None:
-            y = self.labels.each(y, n)
         with self.evaluating(), seeded(seed, self.device):
+            if self.labels is not None:
+                drawn = y is None and self.classifier is not None
+                y = self.labels.prior().sample((n,)) if drawn else self.labels.each(y, n)
             prior = self.p_z(y)
             p = self.decode(prior.sample((n,) if prior.batch_shape == () else ()), y)
             return p.sample() if draw else mean(p)
@@ -297,7 +327,7 @@ class VAE(Module):
             x1: the same shape.
             steps: the number of points on the path, both ends included.
             spherical: whether to follow the great circle.
-            y: labels of x0 and of x1, which are interpolated as well.
+            y: labels of x0 and of x1, which are interpolated as well; as for `reconstruct`.
 
         Returns:
             E[x|z] along the path, shape (\*batch, steps, \*event_shape).
@@ -305,32 +335,13 @@ class VAE(Module):
         Raises:
             ValueError: if the shapes differ or there are fewer than 2 steps.
         """
-        if check_size("steps", steps) < 2:
-            raise ValueError(f"steps is {steps}: a path has at least its 2 ends.")
-        check_flag("spherical", spherical)
-        if not isinstance(y, tuple | list) or len(y) != 2:
-            raise TypeError(f"y is {shown(y)}: it must be a tuple, the labels of x0 and of x1.")
-        x0, x1 = as_data(self, x0, "x0"), as_data(self, x1, "x1")
-        if x0.shape != x1.shape:
-            raise ValueError(
-                f"x0 has shape {tuple(x0.shape)} and x1 {tuple(x1.shape)}: they must be equal."
-            )
-        with self.evaluating():
-            ends = zip((x0, x1), y, strict=True)
-            z0, z1 = (mean(self.q_z(*end)).unsqueeze(-2) for end in ends)
-            t = torch.linspace(0, 1, steps, dtype=z0.dtype, device=z0.device).unsqueeze(-1)
-            z = great_circle(z0, z1, t) if spherical else torch.lerp(z0, z1, t)
-            c = None
-            if self.labels is not None and "likelihood" in self.conditional:
-                c0, c1 = (self.labels.context(label).unsqueeze(-2) for label in y)
-                c = torch.lerp(c0, c1, t)
-            return mean(self.likelihood_given(z, c))
+        return interpolate(self, x0, x1, steps, spherical, y)
 
     # Labels ----------------------------------------------------------------------------------
 
     def _labels_of(self, part: str, y: object, batch: torch.Size | None = None) -> Tensor | None:
         """The labels of a batch as the vector that a part is given, if it sees them."""
-        if self.labels is None or part not in self.conditional:
+        if part not in self.conditional or (y is None and self.classifier is not None):
             return None
         return self.labels.context(y, batch)
 

@@ -133,3 +133,52 @@ class Discrete:
     def sample(self, n, seed=0):
         """Data from the model."""
         return self.vae.sample(n, seed=seed, draw=True)
+
+
+class LabelledLinearGaussian:
+    """Classes of equal covariance: p(x|y) = N(m_y, W W' + noise²), as a VAE with a classifier.
+
+    p(x|z, y) = N(W z + m_y, noise²), p(y) is not uniform, and q(z|x, y) and q(y|x) are exact, so
+    that every bound is tight. The exact classifier is a softmax of a linear function of x.
+    """
+
+    def __init__(self, latent_dim=2, observed=5, classes=3, noise=0.5):
+        plain = LinearGaussian(latent_dim, observed, noise)
+        real = {"generator": torch.Generator().manual_seed(1), "dtype": torch.float64}
+        self.means = 2 * torch.randn(classes, observed, **real)
+        self.log_p_y = torch.randn(classes, **real).log_softmax(0)
+        covariance = plain.evidence.covariance_matrix
+        self.evidence_of_class = MultivariateNormal(self.means, covariance)
+        zeros = torch.zeros_like(plain.bias)
+        decoder = Affine(torch.cat([plain.weight, self.means.T], dim=1), zeros)
+        encoder = plain._encoder((observed,), (latent_dim * (latent_dim + 3) // 2,))
+        encoder.weight.data = torch.cat(
+            [encoder.weight, torch.zeros(len(encoder.weight), classes, dtype=torch.float64)], dim=1
+        )
+        encoder.weight.data[:latent_dim, observed:] = -plain.gain @ self.means.T
+        encoder.bias.data[:latent_dim] = 0
+        slopes = self.means @ covariance.inverse()
+        intercepts = self.log_p_y - 0.5 * (slopes * self.means).sum(-1)
+        self.vae = pvae.build(
+            (observed,),
+            latent_dim,
+            likelihood=partial(pvae.likelihoods.Gaussian, scale=noise, network=lambda *_: decoder),
+            posterior=partial(pvae.posteriors.FullNormal, network=lambda *_: encoder),
+            conditional=True,
+            classes=classes,
+            classifier=partial(
+                pvae.classifiers.Softmax, network=lambda *_: Affine(slopes, intercepts)
+            ),
+            class_prior="learned",
+        ).double()
+        self.vae.labels.logits.data = self.log_p_y
+
+    def joint(self, x):
+        """log p(x, y) for every class, shape (n, classes)."""
+        return self.evidence_of_class.log_prob(x.unsqueeze(-2)) + self.log_p_y
+
+    def sample(self, n, seed=0):
+        """Data from the model, and their labels."""
+        torch.manual_seed(seed)
+        y = Categorical(logits=self.log_p_y).sample((n,))
+        return self.evidence_of_class.sample((n,))[torch.arange(n), y], y

@@ -11,11 +11,11 @@ import pytest
 ROOT = Path(__file__).parents[1] / "pvae"
 # Each line may import what the lines above it hold, and what its own line holds.
 ORDER = """
-annotations interfaces messages module seeds checks memory progress_bar interpolation moments
+annotations interfaces messages module seeds checks memory progress_bar moments
 storage distributions networks
 labels conditional data factories
-likelihoods posteriors objectives
-consistency inputs marginal vae
+likelihoods posteriors classifiers objectives
+consistency inputs unknown_labels interpolation marginal vae
 priors
 builder
 inference plots

@@ -26,7 +26,8 @@ def evaluate(
     them by annealed importance sampling, with a sandwich of bounds on data drawn from the model.
     Each result is printed when it is ready, the quickest first. Estimates that would take longer
     than --seconds use fewer items, chains and steps, which are printed with them, or are left out
-    with a note. Ctrl-C ends log p(x) at once, with what is done.
+    with a note. Ctrl-C ends log p(x) at once, with what is done. Of a run with a classifier, its
+    error on labelled items of one part is printed, with its calibration error.
 
     Args:
         run: the run folder.
@@ -65,6 +66,9 @@ def evaluate(
         header = [] if record else [reports.bounds_header(bounds)]
         print(*header, *reports.bounds_rows(bounds), sep="\n", flush=True)
         record = bounds | {"parts": record.get("parts", {}) | bounds["parts"]}
+    if found := reports.classes(vae, dataset, parts[-1], seed):
+        print(f"\n{reports.classes_line(found, parts[-1])}", flush=True)
+        record["classifier"] = reports.classes_record(found)
     with Interrupt() as interrupt, stop_when(lambda: interrupt.requested):
         if estimator != "elbo":
             spent = time.monotonic() - began
@@ -73,9 +77,9 @@ def evaluate(
             )
             record["evidence"] = next(known)
             print(f"\n{reports.evidence_header(record['evidence'])}", flush=True)
-            for found in known:
+            for estimate in known:
                 took, last = time.monotonic() - last, time.monotonic()
-                print(*reports.evidence_lines(found, took), sep="\n", flush=True)
+                print(*reports.evidence_lines(estimate, took), sep="\n", flush=True)
     if data is None:
         opened.write("evaluation.json", record)
     if interrupt.requested:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pvae import moments, plots
+from pvae.cli import reports
 from pvae.data.batches import batches_for
 from pvae.data.dataset import Dataset
 from pvae.data.domains import picture_range
@@ -67,6 +68,8 @@ def plot(
         elif mean.shape[1] > 2 and len(mean) >= 10:
             pictures["tsne"] = plots.tsne(mean, labels, data.classes)
         pictures |= hierarchy(vae, data, limits)
+    if found := reports.classes(vae, data, [*data.parts][-1]):
+        pictures["reliability"] = plots.reliability(*found[3:])
     if run.history.rows:
         pictures["loss"] = plots.loss_curves(run.history)
     paths = []
@@ -151,7 +154,8 @@ def manifold(vae: VAE, data: Dataset, tiles: int = TILES) -> tuple[Tensor, Tenso
     z = plots.percentiles(tiles)
     grid = torch.stack(torch.meshgrid(z, z, indexing="xy"), dim=-1)
     labels = choose(data).y
-    y = None if vae.labels is None or labels is None else labels[0]
+    unknown = vae.labels is None or vae.classifier is not None
+    y = None if unknown or labels is None else labels[0]
     with vae.evaluating():
         p = vae.decode(grid.to(vae.device, vae.dtype), y)
         return moments.mean(p).cpu(), z
@@ -206,12 +210,15 @@ def latents(
                 break  # not every posterior takes an empty batch
             left -= n
             # If the posterior does not see labels, there may be other labels, or none.
-            batches = batches_for(vae, data, part, labels="posterior" in vae.conditional)
+            batches = batches_for(
+                vae, data, part, labels=None if "posterior" in vae.conditional else False
+            )
             for arguments in batches.arguments(torch.arange(n)):
                 q = vae.encode(*arguments)
                 means.append(moments.mean(q).cpu())
                 stddevs.append(moments.stddev(q).cpu())
-            if labels is None or part.y is None or part.y.dim() > 1:  # not for continuous labels
+            # Not for continuous labels, or unknown ones.
+            if labels is None or part.y is None or part.y.dim() > 1 or bool((part.y < 0).any()):
                 labels = None
             else:
                 labels.append(part.y[:n])

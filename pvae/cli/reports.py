@@ -11,13 +11,14 @@ from torch import Tensor
 
 from pvae.data.batches import batches_for
 from pvae.data.dataset import Dataset, Part
-from pvae.evaluation import AnomalyScore, Compression
+from pvae.evaluation import AnomalyScore, Classification, Compression, classification
 from pvae.evaluation import evaluate as evaluate_part
 from pvae.evaluation.batching import OutOfTime, is_stopped
 from pvae.evaluation.evidence import annealed, best, importance, is_reliable
 from pvae.evaluation.results import LOWER_BOUND, estimate, interval, unreliable_items
 from pvae.evaluation.summary import bits_per_dim
 from pvae.messages import shorten
+from pvae.seeds import seeded
 from pvae.vae import VAE
 
 # The fraction of the time that importance sampling may take before AIS, if k-hat finds it reliable,
@@ -66,6 +67,35 @@ def bounds_rows(record: dict[str, Any]) -> list[str]:
 
 def _columns(record: dict[str, Any]) -> list[str]:
     return [name for name in _BOUNDS if name in next(iter(record["parts"].values()))]
+
+
+# Classes ------------------------------------------------------------------------------------------
+
+
+def classes(vae: VAE, dataset: Dataset, part: str, seed: int = 0) -> Classification | None:
+    """The error and calibration of the classifier; ``None`` without one, or without labels."""
+    y = dataset.part(part).y
+    if vae.classifier is None or y is None or not bool((y >= 0).any()):
+        return None
+    batches = batches_for(vae, dataset, dataset.part(part))
+    with vae.evaluating(), seeded(seed, vae.device):
+        probs = torch.cat([vae.classify(x).probs for x in batches.epoch(seed=seed)])
+    return classification(probs.cpu(), y)
+
+
+def classes_line(found: Classification, part: str) -> str:
+    """The error and calibration in words."""
+    return (
+        f"classifier on {int(found.count.sum()):,} {part} items: error {100 * found.error:.2f} % "
+        f"± {100 * found.standard_error:.2f} (items), calibration error "
+        f"{100 * found.calibration_error:.2f} %"
+    )
+
+
+def classes_record(found: Classification) -> dict[str, Any]:
+    """The error and calibration, to be saved."""
+    names = ("error", "standard_error", "calibration_error")
+    return {name: getattr(found, name) for name in names} | {"items": int(found.count.sum())}
 
 
 # log p(x) -----------------------------------------------------------------------------------------

@@ -47,7 +47,8 @@ def open_run(
     asked = names if part == "all" else [part or names[-1]]
     for name in asked:
         dataset.part(name)
-    labelled = asked if set(vae.conditional) & set(seen_by) else []
+    sees = vae.classifier is None and set(vae.conditional) & set(seen_by)
+    labelled = asked if sees else []
     if data is not None and any(dataset.part(name).y is None for name in labelled):
         raise ValueError(
             f"--data {data} has no labels, which this conditional run needs: give an .npz file "

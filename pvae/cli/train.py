@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Literal
 
 from pvae.annotations import (
+    Classifier,
     Likelihood,
     NetworkFactory,
     Objective,
@@ -34,6 +35,8 @@ def train(
     binarization: Literal["dynamic", "static", "threshold"] = "dynamic",
     skip_broken: bool = False,
     root: str | None = None,
+    labelled: int | None = None,
+    labelled_seed: int = 0,
     latent_dim: int = 10,
     # Defaults are names, and what the parser makes of them are configurations, to be restored.
     prior: Callable[[int], Prior] = "StandardNormal",  # type: ignore[assignment]
@@ -41,6 +44,8 @@ def train(
     posterior: Callable[[Shape, int], Posterior] = "DiagonalNormal",  # type: ignore[assignment]
     network: NetworkFactory = "MLP",  # type: ignore[assignment]
     conditional: bool | list[str] = False,
+    classifier: Callable[[Shape, int], Classifier] | None = None,
+    class_prior: Literal["uniform", "learned"] = "uniform",
     objective: Objective = "Trace_ELBO",  # type: ignore[assignment]
     optimizer: Callable[[Iterable], Optimizer] = "Adam",  # type: ignore[assignment]
     scheduler: Callable[[Optimizer], Scheduler] | None = None,
@@ -78,6 +83,9 @@ def train(
         binarization: how grey values become 0 or 1 for a binary likelihood.
         skip_broken: leave out images that cannot be read.
         root: folder to read or download named data sets; by default PVAE_DATA or a cache folder.
+        labelled: number of labels to train on, balanced over classes; the others are unknown,
+            which needs a classifier. By default all.
+        labelled_seed: of the choice of those labels.
         latent_dim: number of latents.
         prior: p(z).
         likelihood: p(x|z).
@@ -85,6 +93,8 @@ def train(
         network: class of the encoder and the decoder.
         conditional: true if likelihood and posterior see the labels, or a list of the parts that
             do: prior, likelihood, posterior.
+        classifier: q(y|x), for labels of which some or all are unknown, -1 or NaN.
+        class_prior: p(y) with a classifier, uniform or learned.
         objective: the loss, any Pyro ELBO.
         optimizer: any torch optimizer.
         scheduler: learning-rate schedule of torch, stepped each epoch.
@@ -125,8 +135,12 @@ def train(
         sys.exit(130)
     opened = Run(folder)
     record = reports.bounds(vae, dataset, [*dataset.parts])
-    opened.write("evaluation.json", record)
+    last = [*dataset.parts][-1]
     print(reports.bounds_table(record))
+    if found := reports.classes(vae, dataset, last):
+        record["classifier"] = reports.classes_record(found)
+        print(reports.classes_line(found, last))
+    opened.write("evaluation.json", record)
     try:
         pictures = gallery.plot(opened, vae, dataset)
         with suppress(film.TooShort):  # for example, as snapshots are false

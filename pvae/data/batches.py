@@ -250,13 +250,15 @@ def batches_for(
 ) -> Batches:
     """Make minibatches of at most ``most`` items of a part of the data, for a VAE.
 
-    Batches include labels if the VAE has labels, unless ``labels`` is false.
+    Batches include labels if ``labels`` is true; by default, if the VAE has labels and no
+    classifier, with which it does without.
 
     Raises:
         ValueError: if the likelihood does not declare its domain, or `Batches` raises.
     """
     size = min(most, len(part))
-    labels = vae.labels is not None if labels is None else labels
+    if labels is None:
+        labels = vae.labels is not None and vae.classifier is None
     return Batches(data, part, domain_of(vae.likelihood), size, vae.device, vae.dtype, labels)
 
 

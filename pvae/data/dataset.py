@@ -14,6 +14,7 @@ from torch import Tensor
 from pvae.checks import is_whole
 from pvae.data.batches import batches_for
 from pvae.data.domains import Binarization, Domain, describe, domain_of
+from pvae.data.labels import keep
 from pvae.data.part import Part
 from pvae.interfaces import Model
 from pvae.messages import kind_of, shown
@@ -106,7 +107,8 @@ class Dataset:
             seed: of that choice, and of binarization and dequantization.
 
         Returns:
-            x of shape (n, \*event_shape); for a conditional VAE the pair (x, y), with labels.
+            x of shape (n, \*event_shape); for a conditional VAE the pair (x, y), with labels,
+            unless it has a classifier, which does without.
 
         Raises:
             TypeError: if ``vae`` is not a VAE.
@@ -133,7 +135,7 @@ class Dataset:
                 f"seed is {shown(seed)}: it must be a whole number from 0 to 2**63 - 1."
             )
         found = batches_for(vae, self, held).choose(n, seed)
-        return found[0] if vae.labels is None else found
+        return found[0] if len(found) == 1 else found
 
     def check_model(self, vae: Model) -> None:
         """Raise if these cannot be the data of a VAE.
@@ -179,6 +181,34 @@ class Dataset:
             )
         return {"classes": max(most + 1, len(self.classes or ())), "label_dim": None}
 
+    def with_labelled(self, n: int, seed: int = 0) -> Dataset:
+        """Return the data with n labels of the train part, and the others unknown, -1.
+
+        They are as evenly over the classes as possible. Labels of the validation part become
+        unknown as well; those of the test part are kept, to report the error.
+
+        Args:
+            n: how many labels to keep; 0 for none.
+            seed: of their choice.
+
+        Raises:
+            ValueError: if labels are not classes, there are fewer than n, or n is below the
+                number of classes.
+        """
+        if not is_whole(n) or n < 0:
+            raise ValueError(f"labelled is {shown(n)}: give a number of labels to keep.")
+        if self.label_sizes()["classes"] is None:
+            raise ValueError(
+                f"The labels of {self.name} are continuous: labelled= is for labels that are "
+                "classes."
+            )
+        train = replace(self.train, y=keep(self.train.y, n, seed))
+        validation = self.validation
+        if validation is not None and validation.y is not None:
+            validation = replace(validation, y=torch.full_like(validation.y, -1))
+        chosen = {**self.arguments, "labelled": int(n), "labelled_seed": int(seed)}
+        return replace(self, train=train, validation=validation, arguments=chosen)
+
     def with_classes(
         self, classes: Sequence[str], among: Sequence[str] = ("train", "validation", "test")
     ) -> Dataset:
@@ -200,14 +230,16 @@ class Dataset:
             kind = type(classes).__name__
             raise TypeError(f"classes are of type {kind}: give a sequence of names.")
         asked = [part for name, part in self.parts.items() if name in among]
-        used = {int(i) for part in asked if part.y is not None for i in part.y.unique()}
+        known = [part.y[part.y >= 0] for part in asked if part.y is not None]
+        used = {int(i) for y in known for i in y.unique()}
         unknown = [self.classes[i] for i in sorted(used) if self.classes[i] not in classes]
         if unknown:
             raise ValueError(
                 f"The data {self.name} have a class {unknown[0]!r}, which is none of those trained "
                 f"on: {', '.join(classes[:8])}{', ...' if len(classes) > 8 else ''}."
             )
-        numbers = torch.tensor([[*classes, name].index(name) for name in self.classes])
+        # The last, for -1, an unknown label.
+        numbers = torch.tensor([*([*classes, name].index(name) for name in self.classes), -1])
         renumbered: dict[str, Any] = {
             name: part if part.y is None else replace(part, y=numbers[part.y])
             for name, part in self.parts.items()

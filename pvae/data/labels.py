@@ -18,12 +18,13 @@ def encode(groups: Sequence[Labels]) -> tuple[list[Tensor], tuple[str, ...] | No
         groups: labels of each part, of shape ``(N,)``, or for continuous ones ``(N, d)``.
 
     Returns:
-        Labels of each part, ``int64`` of shape ``(N,)``, or ``float32`` of shape ``(N, d)`` where
-        they are not whole numbers; and the names they stand for if they were strings, in
-        alphabetical order.
+        Labels of each part, ``int64`` of shape ``(N,)``, -1 where whole numbers are NaN, or
+        ``float32`` of shape ``(N, d)`` where they are not whole numbers; and the names they stand
+        for if they were strings, in alphabetical order.
 
     Raises:
-        ValueError: if labels are neither finite numbers nor strings, or not one per item.
+        ValueError: if labels are neither finite numbers nor strings, or not one per item; NaN
+            stands for an unknown class.
 
     Example:
         >>> from pvae.data.labels import encode
@@ -62,6 +63,11 @@ def _flat(labels: Labels) -> np.ndarray:
             f"The labels have shape {array.shape}; expected (N,), one label per item, or (N, d) "
             "real numbers."
         )
+    if array.ndim == 1 and array.dtype.kind == "f":
+        missing = np.isnan(array)
+        classes = np.where(missing, -1.0, array)
+        if (classes == np.round(classes)).all():
+            array = classes  # of classes, some unknown; a continuous label must be known
     if array.dtype.kind not in "biuUf" or not (array.dtype.kind != "f" or np.isfinite(array).all()):
         raise ValueError(
             f"The labels are of dtype {array.dtype}; expected finite numbers or strings."
@@ -82,3 +88,42 @@ def _whole(array: np.ndarray) -> np.ndarray:
             "apart; number them from 0."
         )
     return array.astype(np.int64)
+
+
+def keep(y: Tensor, n: int, seed: int) -> Tensor:
+    """Keep n labels, as evenly over the classes as possible, and replace all others by -1.
+
+    Args:
+        y: labels, ``int64`` of shape ``(N,)``.
+        n: how many to keep; 0 for none.
+        seed: of the choice.
+
+    Raises:
+        ValueError: if there are fewer labels than n, or n is below the number of classes.
+
+    Example:
+        >>> import torch
+        >>> from pvae.data.labels import keep
+        >>> keep(torch.tensor([0, 0, 0, 1, 1, 1]), 2, seed=0).sort().values
+        tensor([-1, -1, -1, -1,  0,  1])
+    """
+    classes, total = y[y >= 0].unique(), int((y >= 0).sum())
+    if n > total:
+        raise ValueError(f"labelled is {n:,}: there are only {total:,} labels to choose from.")
+    if 0 < n < len(classes):
+        raise ValueError(
+            f"labelled is {n}, fewer than the {len(classes)} classes: keep at least one label of "
+            "each, or 0 for clusters."
+        )
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(y), generator=generator)
+    # The first of each class in this order, then the second of each, and so on.
+    turns = []
+    for label in classes[torch.randperm(len(classes), generator=generator)]:
+        found = order[y[order] == label]
+        turns.append(torch.stack([torch.arange(len(found)), found], dim=-1))
+    chosen = torch.cat(turns)
+    rows = chosen[chosen[:, 0].argsort(stable=True), 1][:n]
+    kept = torch.full_like(y, -1)
+    kept[rows] = y[rows]
+    return kept

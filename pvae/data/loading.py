@@ -35,7 +35,7 @@ _ARRAY = "an array"
 _ITEMS = "a data set of torch"
 _LOADED = "a data set that is loaded already"
 
-_PARTS = {"validation", "test", "binarization", "event_shape"}
+_PARTS = {"validation", "test", "binarization", "event_shape", "labelled"}
 _PICTURES = _PARTS | {"size", "crop", "channels"}
 _APPLICABLE = {
     _NAMED: _PICTURES | {"root"},
@@ -61,6 +61,8 @@ def load(
     binarization: Binarization = "dynamic",
     skip_broken: bool = False,
     root: str | Path | None = None,
+    labelled: int | None = None,
+    labelled_seed: int = 0,
 ) -> Dataset:
     """Load data and split them in parts.
 
@@ -81,7 +83,7 @@ def load(
             - a data set that is loaded already, which is returned unchanged.
 
         labels: one whole number or string per item of an array or a file, or the path of an
-            ``.npy``, ``.npz`` or ``.pt`` file that holds them.
+            ``.npy``, ``.npz`` or ``.pt`` file that holds them; -1 or NaN for an unknown class.
         size: pixels to resize images to, as one number or as (height, width).
         crop: whether to keep the proportions of images and cut what exceeds ``size`` around the
             centre, rather than stretch them.
@@ -98,6 +100,9 @@ def load(
         skip_broken: whether to leave out images of a folder that cannot be read.
         root: folder that holds torchvision's data sets, or where to download them; by default the
             environment variable ``PVAE_DATA``, else a folder ``pvae`` in the user's cache.
+        labelled: number of labels of the train part to keep, balanced over classes; all others
+            outside the test part become unknown. By default all are kept.
+        labelled_seed: of the choice of those labels.
 
     Returns:
         The data set. Its parts do not depend on the seed of a training run.
@@ -129,6 +134,7 @@ def load(
         "binarization": binarization != "dynamic",
         "skip_broken": skip_broken,
         "root": root is not None,
+        "labelled": labelled is not None,
     }
     for name, is_given in given.items():
         if is_given and name not in _APPLICABLE[kind]:
@@ -170,9 +176,12 @@ def load(
     cut = validation
     if cut is None and kind == _NAMED and dataset.test is not None and dataset.validation is None:
         cut = min(_VALIDATION, round(0.1 * len(dataset.train)))
+    dataset = split(dataset, cut, test)
+    if labelled is not None:
+        dataset = dataset.with_labelled(labelled, labelled_seed)
     by_value = kind in (_ARRAY, _ITEMS) or not isinstance(labels, (str, Path, type(None)))
     return replace(
-        split(dataset, cut, test),
+        dataset,
         binarization=binarization,
         arguments={
             "data": None if by_value else source if kind == _NAMED else str(_path(source)),
@@ -187,6 +196,8 @@ def load(
             "binarization": binarization,
             "skip_broken": skip_broken,
             "root": None if root is None else str(Path(root).expanduser().absolute()),
+            "labelled": _plain(labelled),
+            "labelled_seed": _plain(labelled_seed),
         },
     )
 

@@ -36,8 +36,8 @@ class Part:
     Args:
         x: values of shape ``(N, *event_shape)``, bytes kept as ``uint8``; or image files that are
             decoded when they are read.
-        y: labels if there are any: ``int64`` of shape ``(N,)``, or continuous ones, ``float32`` of
-            shape ``(N, d)``.
+        y: labels if there are any: ``int64`` of shape ``(N,)``, -1 where they are unknown, or
+            continuous ones, ``float32`` of shape ``(N, d)``.
         files: the file of each item, if each has its own.
 
     Example:

@@ -9,6 +9,10 @@ from .anomaly import complexity as complexity
 from .anomaly import roc as roc
 from .calibration import Calibration as Calibration
 from .calibration import simulation_based_calibration as simulation_based_calibration
+from .classification import Classification as Classification
+from .classification import Classified as Classified
+from .classification import classification as classification
+from .classification import classify as classify
 from .code_length import CodeLength as CodeLength
 from .code_length import Compression as Compression
 from .code_length import compression as compression

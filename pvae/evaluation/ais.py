@@ -223,7 +223,7 @@ def bidirectional(
     check_size("n", n)
     _check_sizes(num_chains, num_steps, num_leapfrog)
     given: Tensor | None = None
-    if vae.labels is not None:
+    if vae.labels is not None and (y is not None or vae.classifier is None):
         given = vae.labels.check(y)
         if given.shape[:1] != (n,):
             raise ValueError(

@@ -181,12 +181,12 @@ def as_batch(vae: VAE, x: object, values: bool = True) -> Tensor:
 
 
 def check_labels(vae: VAE, x: Tensor, y: object) -> Tensor | None:
-    """Return a label for each datum, or ``None`` if the VAE has none.
+    """Return a label for each datum, or ``None`` if the VAE has none, or sums out unknown ones.
 
     Raises:
         ValueError: if labels are missing, invalid, or of another shape.
     """
-    if vae.labels is None:
+    if vae.labels is None or (y is None and vae.classifier is not None):
         return None
     y = vae.labels.check(y)
     wanted = (len(x),) if vae.labels.classes is not None else (len(x), vae.labels.size)
@@ -261,7 +261,7 @@ def floats_per_row(vae: VAE) -> int:
     # Counted for any output of the decoder, valid or not.
     with vae.evaluating(), seeded(0, vae.device), pyro.validation_enabled(False):
         y = None
-        if vae.labels is not None:
+        if vae.labels is not None and vae.classifier is None:
             wanted = () if vae.labels.classes is not None else (vae.labels.size,)
             y = torch.zeros(1, *wanted, dtype=vae.dtype, device=vae.device)
             y = vae.labels.check(y)

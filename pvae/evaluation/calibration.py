@@ -92,7 +92,8 @@ def simulation_based_calibration(
         raise ValueError(f"n is {n}: a test of uniformity needs at least {2 * IN_A_BIN}.")
     check_size("num_samples", num_samples)
     check_density(vae)
-    given = None if vae.labels is None else vae.labels.each(y, n)
+    unknown = vae.labels is None or (y is None and vae.classifier is not None)
+    given = None if unknown else vae.labels.each(y, n)
     at_once = max(1, rows_within(vae, memory) // num_samples)
     found = []
     with vae.evaluating(), seeded(seed, vae.device), counted(n, progress, "simulations") as shown:

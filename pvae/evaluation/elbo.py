@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 from torch.distributions import kl_divergence
 
@@ -37,6 +38,13 @@ def elbo(vae: VAE, x: Tensor, y: Tensor | None = None) -> ELBO:
     The KL is in closed form where torch has one for the pair (Kingma and Welling 2014, appendix
     B, for normals), else log q(z|x) - log p(z) at the sample.
 
+    Without labels, a VAE with a classifier has the bound of Kingma, Mohamed, Rezende and Welling
+    (2014, eq. 7), an exact sum over classes, whose KL includes that of q(y|x) from p(y):
+
+    .. math::
+        \log p(x) \ge \sum_y q(y|x) \bigl( E_{q(z|x, y)}[\log p(x|z, y)]
+        - KL(q(z|x, y) \,\|\, p(z|y)) \bigr) - KL(q(y|x) \,\|\, p(y))
+
     Args:
         vae: the VAE.
         x: shape (n, \*event_shape), in the likelihood's domain.
@@ -55,6 +63,8 @@ def elbo(vae: VAE, x: Tensor, y: Tensor | None = None) -> ELBO:
     """
     check_vae(vae)
     x = as_data(vae, x)
+    if y is None and vae.classifier is not None:
+        return _summed(vae, x)
     q, p = vae.q_z(x, y), vae.p_z(y)
     z = q.rsample() if q.has_rsample else q.sample()
     log_likelihood = vae.decode(z, y, like=x).log_prob(x)
@@ -62,4 +72,14 @@ def elbo(vae: VAE, x: Tensor, y: Tensor | None = None) -> ELBO:
         kl = kl_divergence(q, p)
     except NotImplementedError:
         kl = q.log_prob(z) - p.log_prob(z)
+    return ELBO(log_likelihood - kl, log_likelihood, kl)
+
+
+def _summed(vae: VAE, x: Tensor) -> ELBO:
+    """The sum over all classes."""
+    q = vae.classify(x)
+    y = torch.arange(q.probs.shape[-1], device=x.device)
+    given = elbo(vae, x.unsqueeze(1).expand(-1, len(y), *x.shape[1:]), y)
+    log_likelihood, kl = ((q.probs * term).sum(-1) for term in given[1:])
+    kl = kl + kl_divergence(q, vae.labels.prior())
     return ELBO(log_likelihood - kl, log_likelihood, kl)

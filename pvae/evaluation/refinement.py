@@ -200,6 +200,11 @@ def _start(vae: VAE, x: Tensor, y: Tensor | None) -> Tensor:
             f"The posterior {name} has no network: refinement optimizes the output of its module "
             "of that name."
         )
+    if y is None and vae.classifier is not None and "posterior" in vae.conditional:
+        raise ValueError(
+            "Refinement needs the labels y of data: without them the posterior is a mixture over "
+            "classes, such as vae.classify(x).probs.argmax(-1) chooses from."
+        )
     recorder = _Recorder(network)
     q = _with(vae, posterior=_with(posterior, network=recorder)).encode(x, y)
     if not q.has_rsample:

@@ -88,6 +88,8 @@ def representation(
             "it separates classes."
         )
     train_z, test_z = (posterior_means(vae, data, p, seed) for p in (data.train, held))
+    train, test = train_y >= 0, test_y >= 0  # whose labels are known
+    train_z, train_y, test_z, test_y = train_z[train], train_y[train], test_z[test], test_y[test]
     both = (train_z, train_y, test_z, test_y)
     return Representation(
         knn_accuracy(*both, k=k), linear_probe_accuracy(*both), *clustering(test_z, test_y, seed)

@@ -113,7 +113,7 @@ def sample_quality(
     order = choice(len(held), count, seed)
     with vae.evaluating(), seeded(seed, vae.device):
         batches = list(batches_for(vae, data, held).arguments(order))
-        labels = torch.cat([y for _, y in batches]) if vae.labels is not None else None
+        labels = torch.cat([y for _, y in batches]) if batches[0][1:] else None
         real = torch.cat([features(x).cpu() for x, *_ in batches])
         fake = torch.cat([features(x).cpu() for x in _samples(vae, count, labels)])
     return SampleQuality(*precision_recall(real, fake), frechet_distance(real, fake))
@@ -264,7 +264,8 @@ def _learned(vae: VAE, data: Dataset, seed: int) -> Callable[[Tensor], Tensor]:
             f"The data {data.name} have no classes to train features on: give features, a "
             "function from data to an array of shape (n, f)."
         )
-    order = choice(len(y), _LABELLED, seed)
+    known = (y >= 0).nonzero().squeeze(-1)
+    order = known[choice(len(known), _LABELLED, seed)]
     with seeded(seed, vae.device):
         x = torch.cat(list(batches_for(vae, data, data.train).epoch(order)))
     return classifier_features(x, y[order], seed)

@@ -81,7 +81,8 @@ def summarize(vae: VAE, batches: Batches, seed: int = 0, items: int | None = Non
     count = 0
     with vae.evaluating(), seeded(seed, vae.device):
         for arguments in batches.arguments(order):
-            total += torch.stack([part.double().sum() for part in elbo(vae, *arguments)])
+            given = arguments if vae.classifier is None else arguments[:1]
+            total += torch.stack([part.double().sum() for part in elbo(vae, *given)])
             count += len(arguments[0])
     bound, log_likelihood, kl = (total / count).tolist()
     figures = {"neg_elbo": -bound, "log_likelihood": log_likelihood, "kl": kl}

@@ -45,6 +45,8 @@ class BetaELBO(Counting, TraceMeanField_ELBO):
         1.0
     """
 
+    weighs_data = "scale"
+
     def __init__(
         self,
         beta: float = 1.0,

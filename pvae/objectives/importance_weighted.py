@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import torch
 from pyro.distributions.util import is_identically_zero
@@ -69,6 +70,7 @@ class ImportanceWeighted(Objective):
         >>> loss = svi.step(torch.ones(5, 1, 8, 8))
     """
 
+    weighs_data = "site"
     num_bounds = 1  # the average of how many bounds, as in MIWAE
     beta = 0.0  # the share of the ELBO, as in CIWAE
 
@@ -104,26 +106,39 @@ class ImportanceWeighted(Objective):
 
     def _loss(self, model_trace: Trace, guide_trace: Trace) -> Tensor:
         dims = get_dependent_plate_dims(model_trace.nodes.values())
-        log_p, log_q = (self._log_prob(t, dims) for t in (model_trace, guide_trace))
+        sites: list[Any] = [s for s in guide_trace.nodes.values() if s["type"] == "sample"]
+        # Unknown labels have all classes as one more dimension, with weights.
+        weights = [s["data_weight"] for s in sites if "data_weight" in s]
+        sites = [site for site in sites if "data_weight" not in site]
+        arrange = partial(self._arranged, classes=bool(weights))
+        log_p, log_q = (arrange(self._log_prob(t, dims)) for t in (model_trace, guide_trace))
         log_w = log_p - log_q  # (num_bounds, num_samples, *plates)
-        bound = self._bound(log_w).sum()
+        bound = self._bound(log_w)
+        weight = weights[0].reshape(bound.shape) if weights else torch.ones_like(bound)
+        bound = (weight * bound).sum()
         if not torch.is_grad_enabled():
             return -bound
-        sites: list[Any] = [s for s in guide_trace.nodes.values() if s["type"] == "sample"]
         if self._separate:
-            surrogate = self._surrogate(log_p, log_q, sites)
+            surrogate = self._surrogate(log_p, log_q, weight.detach(), sites)
+            surrogate = surrogate + (weight * self._bound(log_w).detach()).sum()
         else:
             scores = [site["score_parts"].score_function for site in sites]
             scores = [score for score in scores if not is_identically_zero(score)]
             if not scores:
                 return -bound
-            score = sum(torch_sum(score, dims) for score in scores).reshape(log_w.shape)
-            surrogate = bound + (self._signal(log_w.detach()) * score).sum()
+            score = arrange(sum(torch_sum(score, dims) for score in scores))
+            signal = weight.detach() * self._signal(log_w.detach())
+            surrogate = bound + (signal * score).sum()
         return -with_gradient_of(bound, surrogate)
 
     def _log_prob(self, trace: Trace, dims: list[int]) -> Tensor:
         sites = [s for s in trace.nodes.values() if s["type"] == "sample"]
-        log_prob = sum(torch_sum(site["log_prob"], dims) for site in sites)
+        return cast(Tensor, sum(torch_sum(site["log_prob"], dims) for site in sites))
+
+    def _arranged(self, log_prob: Tensor, classes: bool) -> Tensor:
+        """A sum of log-probabilities in shape (num_bounds, num_samples, *plates)."""
+        if self.num_particles > 1 and classes and log_prob.dim() > 2:
+            log_prob = log_prob.movedim(0, 1)
         plates = log_prob.shape if self.num_particles == 1 else log_prob.shape[1:]
         return log_prob.reshape(self.num_bounds, self.num_samples, *plates)
 
@@ -138,16 +153,16 @@ class ImportanceWeighted(Objective):
 
     # Gradients ---------------------------------------------------------------------------------
 
-    def _surrogate(self, log_p: Tensor, log_q: Tensor, sites: list[dict]) -> Tensor:
+    def _surrogate(self, log_p: Tensor, log_q: Tensor, weight: Tensor, sites: list[dict]) -> Tensor:
         """A surrogate with the gradient of the bound; log p and log q are detached from draws."""
         log_w = log_p - log_q
-        shares = self._shares(log_w.detach())
+        shares = weight * self._shares(log_w.detach())
         along = shares
         if self.gradient == "dreg":
             # The exponent follows the weight of log q(z|x), which is below 1 in a warm-up.
-            squares = self._shares(log_w.detach(), power=2)
+            squares = weight * self._shares(log_w.detach(), power=2)
             along = shares + sites[0].get("kl_weight", 1.0) * (squares - shares)
-        surrogate = (self._model_shares(log_w.detach()) * log_p).sum()
+        surrogate = (weight * self._model_shares(log_w.detach()) * log_p).sum()
         surrogate = surrogate + _through_draws((along * log_w).sum(), sites)
         return surrogate - (shares * log_q).sum() if self.gradient == "plain" else surrogate
 

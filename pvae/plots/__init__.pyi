@@ -21,5 +21,6 @@ from .over_training import over_training as over_training
 from .planes import latent_plane as latent_plane
 from .planes import manifold as manifold
 from .planes import percentiles as percentiles
+from .reliability import reliability as reliability
 from .studies import differences as differences
 from .studies import forest as forest

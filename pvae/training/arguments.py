@@ -9,6 +9,7 @@ import torch
 from pvae.checks import check_size, is_real, is_whole
 from pvae.data.dataset import Dataset
 from pvae.interfaces import option
+from pvae.labels import Labels
 from pvae.messages import kind_of, shown
 from pvae.vae import VAE
 
@@ -33,10 +34,32 @@ def check_dataset(
             f"The data {data.name} have {data.levels} levels, the likelihood "
             f"{type(vae.likelihood).__name__} {levels}: make it with levels={data.levels}."
         )
-    if vae.labels is not None:
+    if vae.labels is not None and vae.classifier is not None:
+        check_known_labels(vae.labels, data)
+    elif vae.labels is not None:
         for name, part in data.parts.items():
             if name in labelled:
                 vae.labels.check(part.y)
+
+
+def check_known_labels(labels: Labels, data: Dataset) -> None:
+    """Raise if data cannot train a VAE with a classifier: some of their labels may be unknown, -1.
+
+    Raises:
+        ValueError: if a known label is none of its classes, or only some classes have one to train
+            on.
+    """
+    for part in data.parts.values():
+        if part.y is not None:
+            labels.check(part.y if part.y.dim() == 2 else part.y[part.y != -1])
+    if data.train.y is None or bool((data.train.y == -1).all()):
+        return
+    missing = set(range(labels.size)) - {*data.train.y.tolist()}
+    if missing:
+        raise ValueError(
+            f"No datum of {data.name} is labelled as class {min(missing)} to train on, and data of "
+            "other classes are: label at least one of each class, or none at all for clusters."
+        )
 
 
 def check_numbers(**numbers: Any) -> None:

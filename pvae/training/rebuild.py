@@ -28,7 +28,10 @@ def build_from(config: Mapping[str, Any], weights: Mapping[str, torch.Tensor] | 
             model does not match the weights or is too large for the memory.
     """
     arguments = select(config, build)
-    for name in arguments.keys() & {"prior", "likelihood", "posterior", "network"}:
+    parts = {"prior", "likelihood", "posterior", "network"}
+    if arguments.get("classifier") is not None:
+        parts.add("classifier")
+    for name in arguments.keys() & parts:
         if arguments[name] is None:
             raise ValueError(
                 f"The {name} of this run was made by code that a configuration cannot name: make "

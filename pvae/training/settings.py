@@ -6,12 +6,14 @@ from functools import partial
 from typing import Any
 
 import torch
-from pyro.infer import Trace_ELBO
+from pyro.infer import Trace_ELBO, TraceEnum_ELBO
 from torch.optim.lr_scheduler import LRScheduler
 
 from pvae import factories
 from pvae.data.dataset import Dataset
 from pvae.messages import shown
+from pvae.objectives.counting import nested
+from pvae.objectives.semi_supervised import SemiSupervised
 from pvae.objectives.wrapper import check_objective
 from pvae.training.arguments import check_auto, check_numbers
 from pvae.training.optimization import check_factory
@@ -73,6 +75,13 @@ class Settings:
             snapshots=lacking.get("snapshots", self.snapshots),
         )
 
+    def for_unknown_labels(self) -> "Settings":
+        """Wrap the objective by `SemiSupervised`, unless it sums over classes itself."""
+        inner = [*nested(self.objective)]
+        if any(isinstance(each, SemiSupervised | TraceEnum_ELBO) for each in inner):
+            return self
+        return replace(self, objective=SemiSupervised(objective=self.objective))
+
     def planned(self, data: Dataset) -> "Settings":
         """Resolve "auto" for a data set.
 
@@ -95,13 +104,15 @@ class Settings:
             part: _try(partial(_describe_part, made, part))
             for part in ("prior", "likelihood", "posterior", "network")
         }
-        scheduler = self.scheduler
+        classifier, scheduler = made.get("classifier"), self.scheduler
         return {
             "data": None,
             **data.arguments,
             "event_shape": list(vae.event_shape),
             "latent_dim": made.get("latent_dim", vae.latent_shape.numel()),
             "conditional": list(made.get("conditional", ())) or False,
+            "classifier": classifier and _try(partial(_describe_part, made, "classifier")),
+            "class_prior": made.get("class_prior", "uniform"),
             **parts,
             "objective": _try(lambda: factories.describe_instance("objective", self.objective)),
             "optimizer": _try(lambda: factories.describe("optimizer", self.optimizer)),

@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pvae.data.batches import Batches, batches_for
 from pvae.data.dataset import Dataset
+from pvae.data.part import Part
 from pvae.evaluation.elbo import elbo
 from pvae.evaluation.summary import summarize
 from pvae.inference.backends import best_backend
@@ -28,6 +29,7 @@ from pvae.training.device import choose_device, deterministic
 from pvae.training.history import History
 from pvae.training.indexed import Drawn
 from pvae.training.interrupt import Interrupt
+from pvae.training.labelled import with_share
 from pvae.training.mode import Mode, choose_mode
 from pvae.training.optimization import make_optimizer, make_schedule, step
 from pvae.training.progress import Report, binarized_note, kept_note, planned_notes, say
@@ -62,6 +64,8 @@ class Trainer:
     def __init__(self, vae: VAE, data: Dataset, settings: Settings) -> None:
         self.vae = vae
         self.data = data
+        if vae.classifier is not None:
+            settings = settings.for_unknown_labels()
         self.settings = settings
         self.stopped: str | None = None
         self.writer = Writer()
@@ -135,11 +139,14 @@ class Trainer:
         if vae.labels is not None:
             vae.labels.name(data.classes)
         self.size = min(settings.batch_size, len(data.train))
-        self.train = batches_for(vae, data, data.train, self.size)
+        self.train = batches_for(
+            vae, data, data.train, self.size, _trains_on_labels(vae, data.train)
+        )
         self.validation = monitored = None
         if data.validation:
             self.validation = batches_for(vae, data, data.validation)
-            monitored = batches_for(vae, data, data.validation, self.size)
+            labels = _trains_on_labels(vae, data.validation)
+            monitored = batches_for(vae, data, data.validation, self.size, labels)
         objective, learned = settings.objective, [*vae.parameters()]
         if parameters := option(objective, "parameters"):  # such as a discriminator's
             objective.to(device=self.device, dtype=vae.dtype)
@@ -260,6 +267,8 @@ class Trainer:
         """The rest of the epoch, as indices if the step looks up the data itself."""
         n, batch = len(self.data.train), self.position.batch
         order, seed = _shuffle(n, self.settings.seed, self.position.epoch)
+        if self.vae.classifier is not None and self.train.labels is not None:
+            order = with_share(order, self.train.labels.cpu() >= 0, self.size, seed)
         if self.drawn:
             return ((rows,) for rows in self.train.rows(order, batch))
         return self.train.arguments(order, batch, seed)
@@ -367,6 +376,11 @@ class Trainer:
         )
 
 
+def _trains_on_labels(vae: VAE, part: Part) -> bool:
+    """Whether the programs are given labels, which a VAE with a classifier does without."""
+    return vae.labels is not None and (vae.classifier is None or part.y is not None)
+
+
 def _shuffle(n: int, seed: int, epoch: int) -> tuple[Tensor, int]:
     """The order of items in an epoch, and the seed of random draws in its minibatches."""
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
@@ -387,7 +401,8 @@ def _look(objective: Any, vae: VAE, train: Batches) -> float:
     counter = FlopCounterMode(display=False)
     try:
         with seeded(0, train.device), vae.evaluating(), pyro.validation_enabled(True):
-            if not elbo(vae, *arguments).elbo.isfinite().all():
+            given = arguments if vae.classifier is None else arguments[:1]
+            if not elbo(vae, *given).elbo.isfinite().all():
                 raise ValueError("The ELBO is not finite.")
             with counter:
                 objective.loss(vae.model, vae.guide, *arguments)

@@ -9,6 +9,7 @@ HEADINGS = {
     "prior": ("Priors", "p(z)"),
     "likelihood": ("Likelihoods", "p(x|z)"),
     "posterior": ("Posteriors", "q(z|x)"),
+    "classifier": ("Classifiers", "q(y|x)"),
     "network": ("Networks", "encoders and decoders"),
     "objective": ("Objectives", "what is minimized"),
 }

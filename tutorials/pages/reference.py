@@ -10,6 +10,7 @@ PACKAGES = {
     "pvae.priors": "Priors",
     "pvae.likelihoods": "Likelihoods",
     "pvae.posteriors": "Posteriors",
+    "pvae.classifiers": "Classifiers",
     "pvae.networks": "Networks",
     "pvae.objectives": "Objectives",
     "pvae.evaluation": "Evaluation",

@@ -1,0 +1,183 @@
+"""The objective for data whose labels are partly or all unknown."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+from pyro.infer import ELBO, Trace_ELBO, TraceMeanField_ELBO
+from pyro.poutine.messenger import Messenger
+from pyro.poutine.util import site_is_subsample
+from torch import Tensor
+
+from pvae.annotations import Objective
+from pvae.checks import check_number
+from pvae.interfaces import option
+from pvae.objectives.counting import nested
+from pvae.objectives.wrapper import Wrapper
+
+SITE = "y_unobserved"  # of the guide, which draws unknown labels
+
+
+class SemiSupervised(Wrapper):
+    r"""The bound of Kingma, Mohamed, Rezende and Welling (2014) for partly known labels, M2.
+
+    With the ELBO, the default objective that it wraps, a datum with a known label has the bound
+    (eq. 6) of log p(x, y)
+
+    .. math::
+        -J(x, y) = E_{q(z|x, y)}[\log p(x|z, y) + \log p(y) + \log p(z) - \log q(z|x, y)],
+
+    a datum with an unknown one that of log p(x) (eq. 7), a sum over all classes,
+
+    .. math::
+        \sum_y q(y|x) \bigl(-J(x, y) - \log q(y|x)\bigr),
+
+    and the classifier q(y|x) learns from known labels too (eq. 9): the loss of a batch of n data
+    gets the term
+
+    .. math::
+        \alpha\, n \, E_{\text{labelled data}}[-\log q(y|x)] .
+
+    `pvae.fit` wraps any objective of a VAE with a classifier by it, with the default alpha, which
+    is that of the paper. The sum over classes is exact: all classes are one more dimension of the
+    same two programs, as for `pyro.infer.TraceEnum_ELBO`, to which this is equal for alpha = 0
+    and the ELBO. If no label is known, it is the bound of a mixture model, which clusters.
+
+    It can wrap objectives whose loss is a sum over the data, so that data can have weights: Pyro's
+    `Trace_ELBO` and `TraceMeanField_ELBO`, `BetaELBO`, and these within `Denoising`.
+
+    Args:
+        alpha: the weight of the classification term, at least 0.
+        objective: the objective to wrap; ``None`` for `Trace_ELBO`.
+
+    Raises:
+        TypeError: if the objective is not an instance of a Pyro ELBO.
+        ValueError: if alpha is negative, or the objective has no weights of data; and from a
+            step, if the VAE has no classifier.
+
+    Example:
+        >>> import pvae, torch
+        >>> from pvae.objectives import SemiSupervised
+        >>> vae = pvae.build(
+        ...     (5,), 2, conditional=True, classes=3, classifier=pvae.classifiers.Softmax
+        ... )
+        >>> x, y = torch.ones(4, 5), torch.tensor([0, 2, -1, -1])  # two of four are unknown
+        >>> loss = SemiSupervised().loss(vae.model, vae.guide, x, y)
+    """
+
+    def __init__(self, alpha: float = 0.1, objective: Objective | None = None) -> None:
+        if not 0 <= check_number("alpha", alpha) < float("inf"):
+            raise ValueError(f"alpha is {alpha}: it must be finite and at least 0.")
+        super().__init__(Trace_ELBO() if objective is None else objective)
+        if not weighs(self.objective):
+            raise ValueError(
+                f"{type(self.objective).__name__} cannot give weights to data, as unknown labels "
+                "need: choose Trace_ELBO, TraceMeanField_ELBO, BetaELBO or ImportanceWeighted."
+            )
+        self.alpha = alpha
+
+    def _programs(self, model: Callable, guide: Callable, args: tuple) -> tuple[Callable, Callable]:
+        *_, inner = nested(self.objective)
+        if inner.max_plate_nesting == float("inf"):  # classes are to the left of all plates
+            inner._guess_max_plate_nesting(model, guide, args, {})
+        in_guide = _InGuide(inner)
+        return _InModel(in_guide, self.alpha)(model), in_guide(guide)
+
+
+def weighs(objective: ELBO) -> str | None:
+    """How an objective takes weights of data, as the option ``weighs_data`` says."""
+    if isinstance(objective, Wrapper):
+        return weighs(objective.objective)
+    declared = option(objective, "weighs_data")
+    return "scale" if type(objective) in (Trace_ELBO, TraceMeanField_ELBO) else declared
+
+
+class _InGuide(Messenger):
+    """Give the site of unknown labels all classes as its value, in a dimension to the left.
+
+    All sites are scaled by the weights of the classes, shape (classes, ..., n); or, for an
+    objective that asks for it, that site keeps them.
+
+    Args:
+        objective: the innermost objective.
+    """
+
+    def __init__(self, objective: Any) -> None:
+        super().__init__()
+        # A plate of particles will be added to the left of all others.
+        self.particles = objective.num_particles > 1 and objective.vectorize_particles
+        self.scales = weighs(objective) == "scale"
+        self.of_kl = isinstance(objective, TraceMeanField_ELBO)
+        self.weight: Tensor | None = None
+        self.classifier: Any = None
+
+    def scale(self, msg: Any) -> None:
+        """Scale a site by the weights."""
+        if self.weight is None:
+            raise ValueError(
+                "SemiSupervised needs a guide that draws unknown labels: build the VAE with "
+                "classifier=, such as pvae.classifiers.Softmax."
+            )
+        if self.scales:
+            msg["scale"] = msg["scale"] * self.weight
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if site_is_subsample(msg):
+            return
+        if msg["name"] == SITE:
+            q = msg["fn"]
+            classes = q.logits.shape[-1]
+            between = (1,) * (self.particles + max(-f.dim for f in msg["cond_indep_stack"]))
+            self.weight = q.probs.movedim(-1, 0).reshape(classes, *between[:-1], -1)
+            self.classifier = msg["infer"]["classifier"]
+            msg["fn"] = _Enumerated(logits=q.logits)
+            msg["value"] = torch.arange(classes, device=q.logits.device).reshape(-1, *between)
+            msg["mask"] = msg["infer"]["unknown"]
+            msg["infer"] = {}
+            if not self.scales:
+                msg["data_weight"] = self.weight
+        self.scale(msg)
+        if self.of_kl:  # it takes the KL of a site in the shape of its scale
+            shape = torch.broadcast_shapes(msg["fn"].batch_shape, self.weight.shape)
+            msg["fn"] = msg["fn"].expand(shape)
+
+
+class _InModel(Messenger):
+    """Scale sites as in the guide, and add the classification term to that of known labels."""
+
+    def __init__(self, guide: _InGuide, alpha: float) -> None:
+        super().__init__()
+        self.guide = guide
+        self.alpha = alpha
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if site_is_subsample(msg):
+            return
+        self.guide.scale(msg)
+        if msg["name"] == "y_observed" and self.alpha:
+            known = msg["mask"]
+            p = _Classified(logits=msg["fn"].logits)
+            share = known.to(p.logits).mean().clamp(min=1 / len(known))
+            p.log_factor = self.alpha / share * self.guide.classifier.log_prob(msg["value"])
+            msg["fn"] = p
+
+
+class _Enumerated(dist.Categorical):
+    """A distribution over classes whose value is all of them, and so needs no score function."""
+
+    has_rsample = True
+
+
+class _Classified(dist.Categorical):
+    """p(y) times a factor of each datum."""
+
+    log_factor: Tensor
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return super().log_prob(value) + self.log_factor
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> "_Classified":
+        new = super().expand(batch_shape, _instance)
+        new.log_factor = self.log_factor
+        return new

@@ -1,0 +1,44 @@
+"""The order of data in training if few of them have labels: a share in every minibatch has."""
+
+import torch
+from torch import Tensor
+
+SHARE = 0.25
+
+
+def with_share(order: Tensor, known: Tensor, batch_size: int, seed: int) -> Tensor:
+    """Return an order of the same length in which a share of every minibatch is labelled.
+
+    In a random minibatch few data, or none, would have labels. So they are repeated, each about
+    equally often, and as many of the others are left to the next epochs, whose orders differ. If
+    labels are no fewer than the share, or there are none, the order is unchanged.
+
+    Args:
+        order: a random order of all n data, ``int64`` of shape ``(n,)``.
+        known: which of the data have labels, shape ``(n,)``.
+        batch_size: data in a minibatch.
+        seed: of the repetitions.
+
+    Example:
+        >>> import torch
+        >>> from pvae.training.labelled import with_share
+        >>> known = torch.arange(16) < 2
+        >>> order = with_share(torch.arange(16), known, batch_size=8, seed=0)
+        >>> known[order].split(8)[0].sum(), len(order)
+        (tensor(2), 16)
+    """
+    n, wanted = len(order), max(1, round(SHARE * batch_size))
+    total = int(known.sum())
+    if not 0 < total < n * wanted / batch_size:
+        return order
+    first = torch.arange(n) % batch_size < wanted
+    labelled, others = order[known[order]], order[~known[order]]
+    generator = torch.Generator().manual_seed(seed)
+    rounds = -(-int(first.sum()) // total)
+    repeated = torch.cat(
+        [labelled[torch.randperm(total, generator=generator)] for _ in range(rounds)]
+    )
+    new = torch.empty_like(order)
+    new[first] = repeated[: int(first.sum())]
+    new[~first] = others[: int((~first).sum())]
+    return new

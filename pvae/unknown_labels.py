@@ -1,0 +1,85 @@
+"""The distributions of a VAE whose labels are unknown: sums over all classes, which are exact."""
+
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+
+IMPOSSIBLE = -1e4  # a log-probability whose exponential is 0, and times 0 is 0
+
+
+def given(x: Tensor, y: Tensor | None) -> Tensor:
+    """Return the labels of a batch of data, -1 where they are unknown; all are if y is ``None``."""
+    return torch.full(x.shape[:1], -1, device=x.device) if y is None else torch.as_tensor(y)
+
+
+def observe(p: dist.TorchDistribution, y: Tensor) -> Tensor:
+    """The model's sample sites of labels: ``y_observed`` where known, else ``y_unobserved``.
+
+    This is ``pyro.sample("y", p, obs=y, obs_mask=y >= 0)`` without its third site, a point mass
+    whose log-probability at whole numbers is of torch's default dtype.
+
+    Args:
+        p: p(y).
+        y: labels, shape (n,), -1 where they are unknown.
+    """
+    known = y >= 0
+    with pyro.poutine.mask(mask=known):
+        pyro.sample("y_observed", p, obs=y.clamp(min=0))
+    with pyro.poutine.mask(mask=~known):
+        drawn = pyro.sample("y_unobserved", p)
+    return torch.where(known, y, drawn)
+
+
+def sample(q: dist.TorchDistribution, y: Tensor) -> Tensor:
+    """The guide's sample site ``y_unobserved``: from q(y|x), or a point mass at a known label.
+
+    It is marked for enumeration, and holds q(y|x) and which labels are unknown for
+    `pvae.objectives.SemiSupervised`.
+
+    Args:
+        q: q(y|x) by the classifier, batch shape (n,).
+        y: labels, shape (n,), -1 where they are unknown.
+    """
+    classes = torch.arange(q.logits.shape[-1], device=y.device)
+    known = torch.where(y.unsqueeze(-1) == classes, 0.0, IMPOSSIBLE).to(q.logits)
+    unknown = y < 0
+    p = dist.Categorical(logits=torch.where(unknown.unsqueeze(-1), q.logits, known))
+    infer = {"enumerate": "parallel", "classifier": q, "unknown": unknown}
+    return pyro.sample("y_unobserved", p, infer=infer)
+
+
+def likeliest(vae: Any, x: Tensor, y: object) -> object:
+    """Return y, or if it is ``None`` the most probable labels by a classifier, if there is one."""
+    return y if y is not None or vae.classifier is None else vae.classify(x).probs.argmax(-1)
+
+
+def prior(vae: Any) -> dist.TorchDistribution:
+    r"""Return :math:`p(z) = \sum_y p(y) p(z|y)`."""
+    return _mixture(vae.labels.prior().logits, vae.prior_given(vae.labels.every()))
+
+
+def likelihood(vae: Any, z: Tensor, like: Tensor | None = None) -> dist.TorchDistribution:
+    r"""Return :math:`p(x|z) = \sum_y p(y|z) p(x|z, y)`, arguments as for `VAE.likelihood_given`."""
+    z = z.unsqueeze(-1 - len(vae.latent_shape))
+    like = None if like is None else like.unsqueeze(-1 - len(vae.event_shape))
+    every, logits = vae.labels.every(), vae.labels.prior().logits
+    if "prior" in vae.conditional:
+        logits = logits + vae.prior_given(every).log_prob(z)
+    return _mixture(logits, vae.likelihood_given(z, every, like))
+
+
+def posterior(vae: Any, x: Tensor) -> dist.TorchDistribution:
+    r"""Return :math:`q(z|x) = \sum_y q(y|x) q(z|x, y)`, x as for `VAE.posterior_given`."""
+    logits = vae.classifier(vae.features(x)).logits
+    x = x.unsqueeze(-1 - len(vae.event_shape))
+    return _mixture(logits, vae.posterior_given(x, vae.labels.every()))
+
+
+def _mixture(logits: Tensor, components: dist.TorchDistribution) -> dist.TorchDistribution:
+    r"""The mixture of components of batch shape (\*batch, classes)."""
+    batch = torch.broadcast_shapes(logits.shape, components.batch_shape)
+    components = components if components.batch_shape == batch else components.expand(batch)
+    return dist.MixtureSameFamily(dist.Categorical(logits=logits.expand(batch)), components)
