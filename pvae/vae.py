@@ -21,6 +21,8 @@ from pvae.messages import shown
 from pvae.module import Module
 from pvae.moments import mean
 from pvae.seeds import seeded
+from pvae.weights.draws import reconstruct_over, sample_over, uncertain
+from pvae.weights.weights import Weights, sampled
 
 
 class VAE(Module):
@@ -69,6 +71,7 @@ class VAE(Module):
         arguments: the arguments of `build`; empty for a VAE made by hand.
         event_shape: the shape of x.
         latent_shape: the shape of z.
+        weights: the distribution over weights, see `pvae.weights.Weights`; ``None`` without one.
 
     Raises:
         TypeError: if a part is not a module, such as a class or a distribution.
@@ -108,6 +111,7 @@ class VAE(Module):
         self.likelihood = likelihood
         self.posterior = posterior
         self.labels = labels
+        self.weights: Weights | None = None
         self.conditional = tuple(p for p in PARTS if labels is not None and p in conditional)
         if connect := option(prior, "connect"):
             connect(posterior)
@@ -125,7 +129,7 @@ class VAE(Module):
         check_observed(self, x)
         self._register("prior", "likelihood")
         c = self._context(y)
-        with pyro.plate("data", len(x)):
+        with sampled(self, "model", len(x)), pyro.plate("data", len(x)):
             z = pyro.sample("z", self.prior_given(c))
             return pyro.sample("x", self.likelihood_given(z, c, x), obs=x)
 
@@ -134,7 +138,7 @@ class VAE(Module):
         check_observed(self, x)
         self._register("posterior")
         c = self._context(y)
-        with pyro.plate("data", len(x)):
+        with sampled(self, "guide", len(x)), pyro.plate("data", len(x)):
             return pyro.sample("z", self.posterior_given(x, c))
 
     # The parts, with or without labels ---------------------------------------------------------
@@ -246,6 +250,8 @@ class VAE(Module):
             A tensor of the shape of x.
         """
         x = as_data(self, x)
+        if uncertain(self):
+            return reconstruct_over(self, x, y, draw)
         with self.evaluating():
             q = self.q_z(x, y)
             p = self.decode(q.sample() if draw else mean(q), y, like=x)
@@ -272,6 +278,8 @@ class VAE(Module):
         check_size("n", n)
         if self.labels is not None:
             y = self.labels.each(y, n)
+        if uncertain(self):
+            return sample_over(self, n, y, seed, draw)
         with self.evaluating(), seeded(seed, self.device):
             prior = self.p_z(y)
             p = self.decode(prior.sample((n,) if prior.batch_shape == () else ()), y)

@@ -15,7 +15,9 @@ annotations interfaces messages module seeds checks memory progress_bar interpol
 storage distributions networks
 labels conditional data factories
 likelihoods posteriors objectives
-consistency inputs marginal vae
+consistency
+weights
+inputs marginal vae
 priors
 builder
 inference plots

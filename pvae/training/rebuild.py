@@ -27,8 +27,8 @@ def build_from(config: Mapping[str, Any], weights: Mapping[str, torch.Tensor] | 
         ValueError: if a part is missing, cannot be imported, or fails on its arguments, or the
             model does not match the weights or is too large for the memory.
     """
-    arguments = select(config, build)
-    for name in arguments.keys() & {"prior", "likelihood", "posterior", "network"}:
+    arguments = {k: v for k, v in select(config, build).items() if k != "weights" or v is not None}
+    for name in arguments.keys() & {"prior", "likelihood", "posterior", "network", "weights"}:
         if arguments[name] is None:
             raise ValueError(
                 f"The {name} of this run was made by code that a configuration cannot name: make "

@@ -67,6 +67,7 @@ _CONFIG = {
     "likelihood?": _PART,
     "posterior?": _PART,
     "network?": _PART,
+    "weights?": _PART,
     "conditional?": bool | list,
     "objective?": _PART,
     "optimizer?": _PART,
