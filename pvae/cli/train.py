@@ -7,7 +7,7 @@ runs, so that help is printed at once.
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Literal
+from typing import Any, Literal
 
 from pvae.annotations import (
     Likelihood,
@@ -18,6 +18,7 @@ from pvae.annotations import (
     Prior,
     Scheduler,
     Shape,
+    UncertainWeights,
 )
 
 
@@ -41,6 +42,7 @@ def train(
     posterior: Callable[[Shape, int], Posterior] = "DiagonalNormal",  # type: ignore[assignment]
     network: NetworkFactory = "MLP",  # type: ignore[assignment]
     conditional: bool | list[str] = False,
+    weights: Callable[[Any], UncertainWeights] | None = None,
     objective: Objective = "Trace_ELBO",  # type: ignore[assignment]
     optimizer: Callable[[Iterable], Optimizer] = "Adam",  # type: ignore[assignment]
     scheduler: Callable[[Optimizer], Scheduler] | None = None,
@@ -84,6 +86,8 @@ def train(
         network: class of the encoder and the decoder.
         conditional: true if likelihood and posterior see the labels, or a list of the parts that
             do: prior, likelihood, posterior.
+        weights: distribution over the weights of some parts, Weights; its prior and posterior are
+            options of their own, as in --weights.posterior AutoNormal.
         objective: the loss, any Pyro ELBO.
         optimizer: any torch optimizer.
         scheduler: learning-rate schedule of torch, stepped each epoch.

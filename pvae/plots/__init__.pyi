@@ -21,3 +21,5 @@ from .planes import manifold as manifold
 from .planes import percentiles as percentiles
 from .studies import differences as differences
 from .studies import forest as forest
+from .uncertainty import samples_by_weights as samples_by_weights
+from .uncertainty import uncertainty_maps as uncertainty_maps

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pvae.checks import is_real
 from pvae.messages import shown
 
-Scale = float | Mapping[str, float]
+Scale = float | dict[str, float]
 
 
 class WeightPrior(nn.Module):

@@ -24,7 +24,7 @@ class SGHMC(torch.optim.Optimizer):
         \qquad w \leftarrow w + r,
 
     whose distribution is :math:`\exp(-U(w) / T)` for small steps. The step sizes of the weights,
-    :math:`M = 1 / (\sqrt{v} + 10^{-8})`, are by the mean square v of their gradients (Springenberg
+    :math:`M = 1 / (\sqrt{v} + \epsilon)`, are by the mean square v of their gradients (Springenberg
     et al. 2016), which is followed while exploring and kept while sampling.
 
     The learning rate falls in cycles of C steps, so that each explores another mode (Zhang et al.
@@ -45,7 +45,9 @@ class SGHMC(torch.optim.Optimizer):
         exploration: the share of a cycle without noise.
         draws_per_cycle: draws of the weights left by a cycle.
         temperature: T; 1 for the posterior, less for a colder one (Wenzel et al. 2020).
-        decay: of the mean square of the gradients.
+        decay: of the mean square v of the gradients.
+        eps: the least root mean square of a gradient, epsilon, which bounds the steps of weights
+            that the data do not depend on.
 
     Attributes:
         is_draw: whether the weights after the last step are a draw.
@@ -79,9 +81,11 @@ class SGHMC(torch.optim.Optimizer):
         draws_per_cycle: int = 5,
         temperature: float = 1.0,
         decay: float = 0.99,
+        eps: float = 1e-3,
     ) -> None:
         for name, value, most in (
             ("lr", lr, math.inf),
+            ("eps", eps, math.inf),
             ("momentum", momentum, 1.0),
             ("exploration", exploration, 1.0),
             ("decay", decay, 1.0),
@@ -105,6 +109,7 @@ class SGHMC(torch.optim.Optimizer):
             "draws_per_cycle": draws_per_cycle,
             "temperature": temperature,
             "decay": decay,
+            "eps": eps,
         }
         super().__init__(params, {**settings, "steps": 0})
 
@@ -139,7 +144,7 @@ class SGHMC(torch.optim.Optimizer):
         if explores or size is None:
             state["mean_square"].lerp_(gradient.square(), 1 - group["decay"])
             state["weight"] += (1 - group["decay"]) * (1 - state["weight"])
-        step = rate / ((state["mean_square"] / max(state["weight"], 1e-8)).sqrt() + 1e-8)
+        step = rate / ((state["mean_square"] / max(state["weight"], 1e-8)).sqrt() + group["eps"])
         velocity = state["velocity"].mul_(group["momentum"]).sub_(step * gradient)
         if size is not None and not explores:
             variance = 2 * (1 - group["momentum"]) * group["temperature"] * step / size

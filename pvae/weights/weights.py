@@ -20,6 +20,7 @@ from pyro.infer.autoguide import (
 from torch import Tensor, nn
 from torch.distributions import biject_to
 
+from pvae import annotations
 from pvae.checks import check_size
 from pvae.messages import kind_of, shown
 from pvae.weights.priors import Normal, WeightPrior
@@ -87,8 +88,8 @@ class Weights(nn.Module):
         self,
         vae: nn.Module,
         parts: Sequence[str] = ("likelihood",),
-        prior: Callable[[], WeightPrior] = Normal,
-        posterior: Callable[..., AutoGuide] = AutoNormal,
+        prior: Callable[[], annotations.WeightPrior] = Normal,
+        posterior: Callable[[Callable], annotations.WeightPosterior] = AutoNormal,
         kl_weight: float = 1.0,
         draws: int = 0,
     ) -> None:
@@ -141,8 +142,9 @@ class Weights(nn.Module):
 
     def model(self, n: int | None = None) -> dict[str, Tensor]:
         """Sample the weights from their prior, by name, for n data."""
+        # Not by calls, whose hooks, such as those that count operations, fail on parameters.
         with poutine.scale(scale=1.0 if n is None else self.share(n)):
-            return {n: self.prior(n, self.like.expand(s)) for n, s in self.shapes.items()}
+            return {n: self.prior.forward(n, self.like.expand(s)) for n, s in self.shapes.items()}
 
     def sites(self, n: int | None = None) -> dict[str, Tensor]:
         """Sample the sites of the weights from their posterior, for n data."""
@@ -153,8 +155,8 @@ class Weights(nn.Module):
             full = f"{self.guide._pyro_name}.{name}".removesuffix("_unconstrained")
             if held.get(full, parameter) is not parameter:
                 del store[full]
-        with poutine.scale(scale=1.0 if n is None else self.share(n)):
-            return self.guide()
+        with poutine.scale(scale=1.0 if n is None else self.share(n)), self.guide._pyro_context:
+            return self.guide.forward()
 
     def at(self, sites: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The weights for values of their sites."""
@@ -180,9 +182,14 @@ class Weights(nn.Module):
 
     def follow(self, optimizer: object) -> None:
         """Keep the weights if an optimizer that samples has just left a draw."""
-        if "chain" in self._buffers and getattr(optimizer, "is_draw", False):
+        if self.samples and getattr(optimizer, "is_draw", False):
             with torch.no_grad():
                 self.collect(self.at(_median(self.guide)))
+
+    @property
+    def samples(self) -> bool:
+        """Whether the draws are those of a sampler."""
+        return "chain" in self._buffers
 
     @property
     def has_hessian(self) -> bool:
@@ -199,7 +206,7 @@ class Weights(nn.Module):
 
     def draws(self, n: int) -> Iterator[dict[str, Tensor]]:
         """Draw weights n times, or take as many draws of the sampler, evenly over its chain."""
-        if "chain" not in self._buffers:
+        if not self.samples:
             yield from (self.draw() for _ in range(n))
             return
         kept = min(int(self.count), len(self.chain))
@@ -272,6 +279,11 @@ def substituted(vae: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[None]
     for name, value in weights.items():
         path, _, own = name.rpartition(".")
         held = vae.get_submodule(path)._parameters
+        if value.shape != held[own].shape:  # type: ignore[union-attr]  # it is there
+            raise ValueError(
+                "The objective draws all weights once for each particle: train with pvae.fit, or "
+                "pvae.weights.WithWeights(objective, vae.weights), which draws them once."
+            )
         places.append((held, own, held[own]))
         held[own] = value  # type: ignore[assignment]  # a tensor with a history
     try:
