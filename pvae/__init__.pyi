@@ -12,6 +12,7 @@ from . import posteriors as posteriors
 from . import priors as priors
 from . import studies as studies
 from . import training as training
+from . import weights as weights
 from .builder import build as build
 from .labels import Labels as Labels
 from .marginal import Marginal as Marginal

@@ -19,6 +19,7 @@ class Kind(abc.ABCMeta):
 
     base: str
     package: str
+    itself = False  # whether the base is a class to choose
 
     def __subclasscheck__(cls, other: type) -> bool:
         return other is cls or any(
@@ -32,7 +33,7 @@ class Kind(abc.ABCMeta):
         package = importlib.import_module(cls.package)
         offered = (getattr(package, name) for name in dir(package) if not name.startswith("_"))
         kinds = [c for c in offered if isinstance(c, type) and issubclass(c, cls)]
-        return [c for c in kinds if f"{c.__module__}.{c.__qualname__}" != cls.base]
+        return [c for c in kinds if cls.itself or f"{c.__module__}.{c.__qualname__}" != cls.base]
 
 
 class Named(metaclass=Kind):
@@ -51,6 +52,9 @@ if TYPE_CHECKING:
     from torch.nn import Module as Prior
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LRScheduler as Scheduler
+
+    UncertainWeights = WeightPrior = Network
+    from pyro.infer.autoguide import AutoGuide as WeightPosterior
 else:
 
     class Prior(Named):
@@ -93,6 +97,21 @@ else:
 
         base, package = "torch.optim.lr_scheduler.LRScheduler", "torch.optim.lr_scheduler"
 
+    class UncertainWeights(Named):
+        """A distribution over the weights of a VAE."""
+
+        base, package, itself = "pvae.weights.weights.Weights", "pvae.weights", True
+
+    class WeightPrior(Named):
+        """A prior over weights."""
+
+        base, package = "pvae.weights.priors.WeightPrior", "pvae.weights"
+
+    class WeightPosterior(Named):
+        """One of Pyro's autoguides."""
+
+        base, package = "pyro.infer.autoguide.guides.AutoGuide", "pyro.infer.autoguide"
+
 
 KINDS: dict[str, type[Any]] = {
     "prior": Prior,
@@ -103,6 +122,9 @@ KINDS: dict[str, type[Any]] = {
     "objective": Objective,
     "optimizer": Optimizer,
     "scheduler": Scheduler,
+    "weights": UncertainWeights,
+    "weights.prior": WeightPrior,
+    "weights.posterior": WeightPosterior,
 }
 """The kinds by the option of the command line that names one."""
 

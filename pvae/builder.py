@@ -21,6 +21,7 @@ from pvae.posteriors.diagonal_normal import DiagonalNormal
 from pvae.priors.standard_normal import StandardNormal
 from pvae.seeds import seeded
 from pvae.vae import PARTS, VAE
+from pvae.weights.weights import Weights
 
 DROPOUT = {"counts": 0.3}  # of an MLP, by the domain of the likelihood
 
@@ -38,6 +39,7 @@ def build(
     classifier: Callable[..., nn.Module] | None = None,
     class_prior: Literal["uniform", "learned"] = "uniform",
     seed: int | None = 0,
+    weights: Callable[[VAE], nn.Module] | None = None,
 ) -> VAE:
     """Build a VAE: make its parts in matching sizes.
 
@@ -68,6 +70,8 @@ def build(
         seed: of the initial weights, independent of torch's random state, which is restored.
             ``None`` draws them from that state instead. `pvae.fit` takes a seed for training; the
             command line passes the same seed to both.
+        weights: a distribution over the weights of some parts: `pvae.weights.Weights`, or a
+            `functools.partial` of it; ``None`` for weights that are parameters.
 
     Returns:
         The VAE; its ``arguments`` are those of this call.
@@ -136,6 +140,7 @@ def build(
             if classifier is None
             else _make("classifier", classifier, event_shape, classes, network=network),
         )
+        vae.weights = _weights_of(vae, weights)
     vae.arguments = {
         "event_shape": event_shape,
         "latent_dim": latent_dim,
@@ -149,8 +154,22 @@ def build(
         "classifier": classifier,
         "class_prior": class_prior,
         "seed": seed,
+        "weights": weights,
     }
     return vae
+
+
+def _weights_of(vae: VAE, factory: Callable[[VAE], nn.Module] | None) -> Weights | None:
+    """The distribution over the weights of a VAE, if it has one."""
+    if factory is None:
+        return None
+    made = factory(vae) if callable(factory) and not isinstance(factory, nn.Module) else None
+    if not isinstance(made, Weights):
+        raise TypeError(
+            f"weights is {kind_of(factory)}: give pvae.weights.Weights, or a functools.partial of "
+            "it, to be called with the VAE."
+        )
+    return made
 
 
 def _check_factory(name: str, factory: object) -> None:

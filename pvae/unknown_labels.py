@@ -10,21 +10,21 @@ from torch import Tensor
 IMPOSSIBLE = -1e4  # a log-probability whose exponential is 0, and times 0 is 0
 
 
-def given(x: Tensor, y: Tensor | None) -> Tensor:
-    """Return the labels of a batch of data, -1 where they are unknown; all are if y is ``None``."""
-    return torch.full(x.shape[:1], -1, device=x.device) if y is None else torch.as_tensor(y)
-
-
-def observe(p: dist.TorchDistribution, y: Tensor) -> Tensor:
+def observe(vae: Any, x: Tensor, y: Tensor | None) -> Tensor | None:
     """The model's sample sites of labels: ``y_observed`` where known, else ``y_unobserved``.
 
     This is ``pyro.sample("y", p, obs=y, obs_mask=y >= 0)`` without its third site, a point mass
-    whose log-probability at whole numbers is of torch's default dtype.
+    whose log-probability at whole numbers is of torch's default dtype. A VAE without a classifier
+    has no such site, and its labels are returned as they are.
 
     Args:
-        p: p(y).
-        y: labels, shape (n,), -1 where they are unknown.
+        vae: the VAE.
+        x: a batch of n data.
+        y: labels, shape (n,), -1 where they are unknown; ``None`` if all are.
     """
+    if vae.classifier is None:
+        return y
+    y, p = _given(x, y), vae.labels.prior()
     known = y >= 0
     with pyro.poutine.mask(mask=known):
         pyro.sample("y_observed", p, obs=y.clamp(min=0))
@@ -33,22 +33,29 @@ def observe(p: dist.TorchDistribution, y: Tensor) -> Tensor:
     return torch.where(known, y, drawn)
 
 
-def sample(q: dist.TorchDistribution, y: Tensor) -> Tensor:
+def sample(vae: Any, x: Tensor, y: Tensor | None) -> Tensor | None:
     """The guide's sample site ``y_unobserved``: from q(y|x), or a point mass at a known label.
 
     It is marked for enumeration, and holds q(y|x) and which labels are unknown for
-    `pvae.objectives.SemiSupervised`.
-
-    Args:
-        q: q(y|x) by the classifier, batch shape (n,).
-        y: labels, shape (n,), -1 where they are unknown.
+    `pvae.objectives.SemiSupervised`. Arguments are those of `observe`.
     """
+    if vae.classifier is None:
+        return y
+    y, q = _given(x, y), vae.classifier(vae.features(x))
     classes = torch.arange(q.logits.shape[-1], device=y.device)
     known = torch.where(y.unsqueeze(-1) == classes, 0.0, IMPOSSIBLE).to(q.logits)
     unknown = y < 0
     p = dist.Categorical(logits=torch.where(unknown.unsqueeze(-1), q.logits, known))
     infer = {"enumerate": "parallel", "classifier": q, "unknown": unknown}
     return pyro.sample("y_unobserved", p, infer=infer)
+
+
+def each(vae: Any, y: object, n: int) -> object:
+    """Return labels of n samples: those given, or draws from p(y) if a VAE may do without them."""
+    if vae.labels is None:
+        return y
+    drawn = y is None and vae.classifier is not None
+    return vae.labels.prior().sample((n,)) if drawn else vae.labels.each(y, n)
 
 
 def likeliest(vae: Any, x: Tensor, y: object) -> object:
@@ -83,3 +90,7 @@ def _mixture(logits: Tensor, components: dist.TorchDistribution) -> dist.TorchDi
     batch = torch.broadcast_shapes(logits.shape, components.batch_shape)
     components = components if components.batch_shape == batch else components.expand(batch)
     return dist.MixtureSameFamily(dist.Categorical(logits=logits.expand(batch)), components)
+
+
+def _given(x: Tensor, y: Tensor | None) -> Tensor:
+    return torch.full(x.shape[:1], -1, device=x.device) if y is None else torch.as_tensor(y)

@@ -21,6 +21,8 @@ from pvae.marginal import Marginal
 from pvae.module import Module
 from pvae.moments import mean
 from pvae.seeds import seeded
+from pvae.weights.draws import reconstruct_over, sample_over, uncertain
+from pvae.weights.weights import Weights, sampled
 
 
 class VAE(Module):
@@ -75,6 +77,7 @@ class VAE(Module):
         arguments: the arguments of `build`; empty for a VAE made by hand.
         event_shape: the shape of x.
         latent_shape: the shape of z.
+        weights: the distribution over weights, see `pvae.weights.Weights`; ``None`` without one.
 
     Raises:
         TypeError: if a part is not a module, such as a class or a distribution.
@@ -113,12 +116,12 @@ class VAE(Module):
         self.posterior = posterior
         self.classifier = classifier
         self.labels = labels
+        self.weights: Weights | None = None
         self.conditional = tuple(p for p in PARTS if labels is not None and p in conditional)
         for part, other in ((posterior, prior), (prior, posterior)):
             if connect := option(part, "connect"):
                 connect(other)
-        size = 0 if labels is None else labels.size
-        sizes = {part: size if part in self.conditional else 0 for part in PARTS}
+        sizes = {part: self.labels.size if part in self.conditional else 0 for part in PARTS}
         with self.evaluating():
             self.event_shape, self.latent_shape = event_shapes(
                 prior, likelihood, posterior, sizes, self.like
@@ -131,10 +134,8 @@ class VAE(Module):
         """The generative program: z from the prior, x from the likelihood, with x observed."""
         check_observed(self, x)
         self._register("prior", "likelihood", "labels")
-        with pyro.plate("data", len(x)):
-            if self.classifier is not None:
-                y = unknown_labels.observe(self.labels.prior(), unknown_labels.given(x, y))
-            c = self._context(y)
+        with sampled(self, "model", len(x)), pyro.plate("data", len(x)):
+            c = self._context(unknown_labels.observe(self, x, y))
             z = pyro.sample("z", self.prior_given(c))
             return pyro.sample("x", self.likelihood_given(z, c, x), obs=x)
 
@@ -142,11 +143,8 @@ class VAE(Module):
         """The inference program: z from the amortized posterior."""
         check_observed(self, x)
         self._register("posterior", "classifier")
-        with pyro.plate("data", len(x)):
-            if self.classifier is not None:
-                q = self.classifier(self.features(x))
-                y = unknown_labels.sample(q, unknown_labels.given(x, y))
-            c = self._context(y)
+        with sampled(self, "guide", len(x)), pyro.plate("data", len(x)):
+            c = self._context(unknown_labels.sample(self, x, y))
             return pyro.sample("z", self.posterior_given(x, c))
 
     # The parts, with or without labels ---------------------------------------------------------
@@ -275,6 +273,8 @@ class VAE(Module):
             A tensor of the shape of x.
         """
         x = as_data(self, x)
+        if uncertain(self):
+            return reconstruct_over(self, x, y, draw)
         with self.evaluating():
             y = unknown_labels.likeliest(self, x, y)
             q = self.q_z(x, y)
@@ -300,10 +300,10 @@ class VAE(Module):
             ValueError: if n is below 1, or y is missing or not a label.
         """
         check_size("n", n)
+        if uncertain(self):
+            return sample_over(self, n, y, seed, draw)
         with self.evaluating(), seeded(seed, self.device):
-            if self.labels is not None:
-                drawn = y is None and self.classifier is not None
-                y = self.labels.prior().sample((n,)) if drawn else self.labels.each(y, n)
+            y = unknown_labels.each(self, y, n)
             prior = self.p_z(y)
             p = self.decode(prior.sample((n,) if prior.batch_shape == () else ()), y)
             return p.sample() if draw else mean(p)
@@ -318,9 +318,8 @@ class VAE(Module):
     ) -> Tensor:
         r"""Decode points on a path between two data in latent space.
 
-        The path runs from E[z|x0] to E[z|x1], in a straight line or, if spherical, along the great
-        circle with the norm changing linearly, which stays where N(0, I) in many dimensions has
-        its mass (White 2016).
+        The path from E[z|x0] to E[z|x1] is straight, or a great circle along which the norm changes
+        linearly and which stays where N(0, I) in many dimensions has its mass (White 2016).
 
         Args:
             x0: shape (\*batch, \*event_shape).
@@ -346,7 +345,5 @@ class VAE(Module):
         return self.labels.context(y, batch)
 
     def _context(self, y: Tensor | None) -> Tensor | None:
-        if self.labels is None:
-            return None
         # In a training step only checks that cost nothing are made.
-        return self.labels(y if isinstance(y, Tensor) else self.labels.check(y))
+        return self.labels and self.labels(y if isinstance(y, Tensor) else self.labels.check(y))

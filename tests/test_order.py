@@ -15,7 +15,9 @@ annotations interfaces messages module seeds checks memory progress_bar moments
 storage distributions networks
 labels conditional data factories
 likelihoods posteriors classifiers objectives
-consistency inputs unknown_labels interpolation marginal vae
+consistency
+weights
+inputs unknown_labels interpolation marginal vae
 priors
 builder
 inference plots

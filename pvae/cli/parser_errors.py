@@ -162,7 +162,7 @@ def _split(types: str) -> list[str]:
 
 def _kind(key: str) -> type[Any] | None:
     """The kind of part that an option chooses, if it chooses one."""
-    return KINDS.get(key.rpartition(".")[2])
+    return KINDS.get(key) or KINDS.get(key.rpartition(".")[2])
 
 
 def _no_part(key: str, value: str, missing: str | None = None) -> str:

@@ -7,7 +7,7 @@ runs, so that help is printed at once.
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Literal
+from typing import Any, Literal
 
 from pvae.annotations import (
     Classifier,
@@ -19,6 +19,7 @@ from pvae.annotations import (
     Prior,
     Scheduler,
     Shape,
+    UncertainWeights,
 )
 
 
@@ -46,6 +47,7 @@ def train(
     conditional: bool | list[str] = False,
     classifier: Callable[[Shape, int], Classifier] | None = None,
     class_prior: Literal["uniform", "learned"] = "uniform",
+    weights: Callable[[Any], UncertainWeights] | None = None,
     objective: Objective = "Trace_ELBO",  # type: ignore[assignment]
     optimizer: Callable[[Iterable], Optimizer] = "Adam",  # type: ignore[assignment]
     scheduler: Callable[[Optimizer], Scheduler] | None = None,
@@ -95,6 +97,8 @@ def train(
             do: prior, likelihood, posterior.
         classifier: q(y|x), for labels of which some or all are unknown, -1 or NaN.
         class_prior: p(y) with a classifier, uniform or learned.
+        weights: distribution over the weights of some parts, Weights; its prior and posterior are
+            options of their own, as in --weights.posterior AutoNormal.
         objective: the loss, any Pyro ELBO.
         optimizer: any torch optimizer.
         scheduler: learning-rate schedule of torch, stepped each epoch.

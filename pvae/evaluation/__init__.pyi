@@ -41,6 +41,8 @@ from .nuts import Samples as Samples
 from .nuts import posterior_samples as posterior_samples
 from .pareto_smoothing import ParetoSmoothed as ParetoSmoothed
 from .pareto_smoothing import pareto_smoothed as pareto_smoothed
+from .predictive import Predictive as Predictive
+from .predictive import predictive as predictive
 from .refinement import refine as refine
 from .representations import Clustering as Clustering
 from .representations import Representation as Representation

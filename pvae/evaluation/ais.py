@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyro
 import torch
@@ -26,6 +26,7 @@ from pvae.evaluation.trajectory import Point, Rows, Trajectories, point
 from pvae.evaluation.unconstrained import latents
 from pvae.seeds import seeded
 from pvae.vae import VAE
+from pvae.weights.draws import NUM_WEIGHTS, over_weights
 
 STEEPNESS = 4  # of the schedule
 ACCEPTANCE = 0.65  # target, the optimum of Hamiltonian Monte Carlo in many dimensions
@@ -45,12 +46,16 @@ class AIS(NamedTuple):
             from 1 to the number of chains, shape (n,).
         acceptance: rate at which proposals were accepted, over the whole path, shape (n,); about
             0.65 if the step sizes fit.
+        over_weights: log p(x|w) for each draw w of uncertain weights, shape (n, draws); of a VAE
+            without them ``log_prob`` alone. Then ``log_prob`` is that of the mean of p(x|w), and
+            the other fields are those of all chains given the weights.
     """
 
     log_prob: Tensor
     standard_error: Tensor
     effective_sample_size: Tensor
     acceptance: Tensor
+    over_weights: Tensor
 
     def __repr__(self) -> str:
         few = bool((self.effective_sample_size <= FEW_CHAINS).any())
@@ -88,6 +93,7 @@ def ais(
     num_chains: int = 16,
     num_steps: int = 500,
     num_leapfrog: int = 10,
+    num_weights: int = NUM_WEIGHTS,
     memory: float = MEMORY,
     seed: int = 0,
     progress: bool = True,
@@ -124,6 +130,7 @@ def ais(
         num_chains: independent chains of each datum.
         num_steps: T, steps from the prior to the posterior.
         num_leapfrog: leapfrog steps of a transition.
+        num_weights: draws of uncertain weights, over which p(x|w) is averaged.
         memory: approximate limit of the memory used, in MiB.
         seed: of the random draws.
         progress: whether to show a progress bar.
@@ -143,28 +150,41 @@ def ais(
         torch.Size([5])
     """
     _check_sizes(num_chains, num_steps, num_leapfrog)
+    check_size("num_weights", num_weights)
     x = as_batch(vae, x)
-    gradients = 2 * len(x) * num_chains * num_steps * num_leapfrog
-    shared = trajectories or Trajectories(vae, gradients)
+    with over_weights(vae, num_weights, seed) as draws:
+        gradients = 2 * len(draws) * len(x) * num_chains * num_steps * num_leapfrog
+        shared = trajectories or Trajectories(vae, gradients)
 
-    def estimate(x: Tensor, y: Tensor | None) -> AIS:
-        with pyro.validation_enabled(False):  # a diverging trajectory is rejected, not an error
+        def given_weights(x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
             path = Path(vae, x, y, x, num_steps, num_leapfrog, shared)
             sizes = list(portions(num_chains, rows_within(vae, memory) // len(x)))
             with counted((1 + len(sizes)) * num_steps, progress, "temperatures") as shown:
                 path.adapt(sizes[0], shown)
                 runs = [path.run(path.start(size), shown) for size in sizes]
-        log_w, acceptance, _ = map(torch.cat, zip(*runs, strict=True))
-        return AIS(
-            log_mean(log_w),
-            standard_error(log_w),
-            effective_sample_size(log_w),
-            acceptance.mean(0),
-        )
+            log_w, acceptance, _ = map(torch.cat, zip(*runs, strict=True))
+            return log_w, acceptance.mean(0)
 
-    return per_datum(
-        estimate, vae, x, y, rows=num_chains, memory=memory, seed=seed, progress=progress
-    )
+        def estimate(x: Tensor, y: Tensor | None) -> AIS:
+            found = []
+            with pyro.validation_enabled(False):  # a diverging trajectory is rejected, no error
+                for use in draws:
+                    use()
+                    found.append(given_weights(x, y))
+            log_w, acceptance = map(torch.stack, zip(*found, strict=True))
+            log_prob = torch.stack([log_mean(one) for one in log_w])
+            share = log_prob.softmax(0)  # of a draw of the weights in p(x)
+            errors = torch.stack([standard_error(one) for one in log_w])
+            return AIS(
+                log_mean(log_prob),
+                (share * errors).norm(dim=0),
+                effective_sample_size(log_w.flatten(0, 1)),
+                acceptance.mean(0),
+                log_prob.T,
+            )
+
+        options: dict[str, Any] = {"memory": memory, "seed": seed, "progress": progress}
+        return per_datum(estimate, vae, x, y, rows=num_chains, **options)
 
 
 def bidirectional(

@@ -15,8 +15,11 @@ from pvae.evaluation.results import described
 from pvae.inputs import as_tensor
 from pvae.messages import shown
 from pvae.vae import VAE
+from pvae.weights.draws import NUM_WEIGHTS
 
-CORRECTIONS = ("typicality", "background", "complexity")
+CORRECTIONS = ("typicality", "background", "complexity", "expected", "waic", "disagreement")
+OVER_WEIGHTS = CORRECTIONS[3:]
+Correction = Literal["typicality", "background", "complexity", "expected", "waic", "disagreement"]
 
 
 class AnomalyScore(NamedTuple):
@@ -66,7 +69,8 @@ def anomaly_score(
     y: object = None,
     *,
     num_samples: int = 100,
-    correction: Literal["typicality", "background", "complexity"] | None = None,
+    num_weights: int = NUM_WEIGHTS,
+    correction: Correction | None = None,
     reference: Tensor | tuple[Tensor, object] | None = None,
     background: VAE | None = None,
     levels: int = 256,
@@ -84,6 +88,10 @@ def anomaly_score(
                        log p(x'))                         a single datum
     ``"background"``   -(log p(x) - log p_b(x))           Ren et al. 2019
     ``"complexity"``   -(log p(x) + L(x))                 Serrà et al. 2020
+    ``"expected"``     -E log p(x|w)
+    ``"waic"``         -E log p(x|w) + Var log p(x|w)     Choi, Jang, Alemi 2018
+    ``"disagreement"`` -1 / sum of s², with shares        Daxberger and Hernández-
+                       s = p(x|w) / sum of p(x|w)         Lobato 2019
     =================  =================================  =============================
 
     The plain score is unreliable: simple data, and those nearest to the mean, are often more likely
@@ -92,14 +100,19 @@ def anomaly_score(
     have in common. So does L(x), the code length of x in nats by a general compressor, see
     `complexity`, without another model.
 
+    The last three are over draws of uncertain weights w (see `pvae.weights.Weights`): data that the
+    weights were trained on have much the same likelihood under all of them. In the others p(x) is
+    the mean of p(x|w).
+
     Log-likelihoods are estimated by importance sampling, see `log_likelihood`.
 
     Args:
         vae: the VAE, trained on normal data.
         x: shape (n, \*event_shape), in the likelihood's domain.
         y: their labels, if the VAE has any.
-        num_samples: draws of z for each datum.
-        correction: ``"typicality"``, ``"background"``, ``"complexity"`` or ``None``.
+        num_samples: draws of z for each datum, and for each draw of uncertain weights.
+        num_weights: draws of uncertain weights.
+        correction: one of those above.
         reference: for typicality, data x' that the VAE was trained on; with their labels, as a pair
             (x', y'), if it has any.
         background: for ``"background"``, a VAE over the same values, trained on perturbed data or
@@ -111,8 +124,8 @@ def anomaly_score(
 
     Raises:
         ValueError: if the correction is unknown, or its argument is missing or given without it;
-            the background is over other values; or data or labels are invalid for the VAE, or
-            cannot be compressed.
+            the score is over draws of weights, and there is one; the background is over other
+            values; or data or labels are invalid for the VAE, or cannot be compressed.
 
     Example:
         >>> import torch
@@ -140,12 +153,15 @@ def anomaly_score(
         _check_same_values(vae, background)
     options: dict[str, Any] = {
         "num_samples": num_samples,
+        "num_weights": num_weights,
         "memory": memory,
         "seed": seed,
         "progress": progress,
     }
     found = log_likelihood(vae, x, y, **options)
     log_prob, k = found.log_prob, found.pareto_k
+    if correction in OVER_WEIGHTS:
+        return AnomalyScore(_over_weights(found.over_weights, correction), log_prob, k)
     if correction == "typicality":
         given: Any = reference if isinstance(reference, tuple) else (reference,)
         expected = log_likelihood(vae, *given, **options).log_prob.mean()
@@ -156,6 +172,19 @@ def anomaly_score(
     if correction == "complexity":
         return AnomalyScore(-(log_prob + complexity(x, levels).to(log_prob)), log_prob, k)
     return AnomalyScore(-log_prob, log_prob, k)
+
+
+def _over_weights(log_prob: Tensor, correction: str | None) -> Tensor:
+    """A score from log p(x|w) for each draw of the weights, shape (n, draws)."""
+    if log_prob.shape[1] < 2:
+        raise ValueError(
+            f"correction={correction!r} is over draws of uncertain weights: give a VAE that has "
+            "them (pvae.weights), and num_weights of at least 2."
+        )
+    if correction == "disagreement":
+        return -1 / log_prob.softmax(1).square().sum(1)
+    expected = -log_prob.mean(1)
+    return expected + log_prob.var(1) if correction == "waic" else expected
 
 
 def complexity(x: Tensor, levels: int = 256) -> Tensor:

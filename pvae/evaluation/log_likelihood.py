@@ -14,6 +14,7 @@ from pvae.evaluation.batching import (
     MEMORY,
     as_batch,
     check_memory,
+    check_vae,
     floats_per_row,
     per_datum,
     rows_within,
@@ -29,6 +30,7 @@ from pvae.evaluation.k_hat import UNRELIABLE, pareto_tail, unreliable_share
 from pvae.evaluation.results import described, estimate, unreliable_items
 from pvae.evaluation.scoring import Scorer
 from pvae.vae import VAE
+from pvae.weights.draws import NUM_WEIGHTS, over_weights
 
 # Size of a core's caches in MiB: beyond it a CPU waits for memory.
 _CACHED = 16.0
@@ -56,12 +58,25 @@ class LogLikelihood(NamedTuple):
         pareto_k: the shape k-hat of the tail of the weights (see `pareto_smoothed`), shape (n,).
             Above 0.7 the estimate is a lower bound, on average, whose error is unknown. NaN for
             fewer than 25 samples.
+        over_weights: log p(x|w) for each draw w of uncertain weights, shape (n, draws); of a VAE
+            without them ``log_prob`` alone. Then ``log_prob`` is that of the mean of p(x|w),
+            ``standard_error`` and ``effective_sample_size`` are those of all draws of z given the
+            weights, and ``pareto_k`` is the largest.
     """
 
     log_prob: Tensor
     standard_error: Tensor
     effective_sample_size: Tensor
     pareto_k: Tensor
+    over_weights: Tensor
+
+    @property
+    def weight_error(self) -> Tensor:
+        """The standard error of ``log_prob`` by the choice of the draws of the weights, shape (n,).
+
+        By the delta method, from the spread of p(x|w) between the draws; NaN for one draw.
+        """
+        return standard_error(self.over_weights.T)
 
     @property
     def unreliable_share(self) -> float:
@@ -90,6 +105,7 @@ def log_likelihood(
     y: object = None,
     *,
     num_samples: int = 5000,
+    num_weights: int = NUM_WEIGHTS,
     memory: float = MEMORY,
     seconds: float | None = None,
     seed: int = 0,
@@ -104,11 +120,15 @@ def log_likelihood(
     The estimate of p(x) is unbiased, that of log p(x) on average too low: the importance-weighted
     bound, which rises with K (Burda, Grosse, Salakhutdinov 2016, section 2 and theorem 1).
 
+    If weights w of the VAE are uncertain (see `pvae.weights.Weights`), it is the mean of p(x|w)
+    over draws of them, the predictive density given the data that the VAE was trained on.
+
     Args:
         vae: the VAE.
         x: shape (n, \*event_shape), in the likelihood's domain.
         y: their labels, if the VAE has any: log p(x|y) is estimated.
-        num_samples: draws K for each datum.
+        num_samples: draws K for each datum, and for each draw of uncertain weights.
+        num_weights: draws of uncertain weights.
         memory: approximate limit of the memory used, in MiB.
         seconds: time after which no further data start: the result then has entries for the first
             data only. ``None`` for all.
@@ -128,7 +148,16 @@ def log_likelihood(
         torch.Size([5])
     """
     return _estimate(
-        partial(proposal_of, vae), vae, x, y, num_samples, memory, seconds, seed, progress
+        partial(proposal_of, vae),
+        vae,
+        x,
+        y,
+        num_samples,
+        num_weights,
+        memory,
+        seconds,
+        seed,
+        progress,
     )
 
 
@@ -138,6 +167,7 @@ def monte_carlo(
     y: object = None,
     *,
     num_samples: int = 5000,
+    num_weights: int = NUM_WEIGHTS,
     memory: float = MEMORY,
     seconds: float | None = None,
     seed: int = 0,
@@ -165,7 +195,7 @@ def monte_carlo(
     def prior(x: Tensor, y: Tensor | None) -> dist.TorchDistribution:
         return vae.p_z(y).expand(x.shape[:1])
 
-    return _estimate(prior, vae, x, y, num_samples, memory, seconds, seed, progress)
+    return _estimate(prior, vae, x, y, num_samples, num_weights, memory, seconds, seed, progress)
 
 
 def _estimate(
@@ -174,37 +204,53 @@ def _estimate(
     x: Tensor,
     y: object,
     num_samples: int,
+    num_weights: int,
     memory: float,
     seconds: float | None,
     seed: int,
     progress: bool,
 ) -> LogLikelihood:
-    weigh, at_once = weigher(vae, x, num_samples, memory)
-    if seconds is not None:
-        most = _BETWEEN_LOOKS / (num_samples * floats_per_row(vae))
-        at_once = max(1, min(at_once, int(most)))
+    check_vae(vae)
+    check_size("num_weights", num_weights)
+    with over_weights(vae, num_weights, seed) as draws:
+        weigh, at_once = weigher(vae, x, num_samples, memory, len(draws))
+        if seconds is not None:
+            most = _BETWEEN_LOOKS / (len(draws) * num_samples * floats_per_row(vae))
+            at_once = max(1, min(at_once, int(most)))
 
-    def estimate(x: Tensor, y: Tensor | None) -> LogLikelihood:
-        log_w = weigh(proposal(x, y), x, y)
-        k, error = pareto_tail(log_w)[0], standard_error(log_w)
-        return LogLikelihood(
-            log_mean(log_w),
-            error.masked_fill(k > UNRELIABLE, torch.nan),
-            effective_sample_size(log_w),
-            k.to(log_w),
-        )
+        def estimate(x: Tensor, y: Tensor | None) -> LogLikelihood:
+            found = []
+            for use in draws:
+                use()
+                log_w = weigh(proposal(x, y), x, y)
+                k, error = pareto_tail(log_w)[0], standard_error(log_w)
+                found.append((log_mean(log_w), error, effective_sample_size(log_w), k.to(log_w)))
+            return _joined(*(torch.stack(parts) for parts in zip(*found, strict=True)))
 
-    options: dict[str, Any] = {
-        "memory": memory,
-        "at_once": at_once,
-        "seed": seed,
-        "progress": progress,
-    }
-    return per_datum(estimate, vae, x, y, seconds=seconds, **options)
+        options: dict[str, Any] = {
+            "memory": memory,
+            "at_once": at_once,
+            "seed": seed,
+            "progress": progress,
+        }
+        return per_datum(estimate, vae, x, y, seconds=seconds, **options)
+
+
+def _joined(log_prob: Tensor, error: Tensor, effective: Tensor, k: Tensor) -> LogLikelihood:
+    """Join the estimates given each draw of the weights, of shape (draws, n)."""
+    share = log_prob.softmax(0)  # in p(x)
+    k = k.max(0).values
+    return LogLikelihood(
+        log_mean(log_prob),
+        (share * error).norm(dim=0).masked_fill(k > UNRELIABLE, torch.nan),
+        1 / (share.square() / effective).sum(0),
+        k,
+        log_prob.T,
+    )
 
 
 def weigher(
-    vae: VAE, x: Tensor, num_samples: int, memory: float
+    vae: VAE, x: Tensor, num_samples: int, memory: float, draws: int = 1
 ) -> tuple[Callable[[dist.TorchDistribution, Tensor, Tensor | None], Tensor], int]:
     """Return a function from a proposal, x and y to log-weights, and the size of its chunks.
 
@@ -213,6 +259,7 @@ def weigher(
         x: all data.
         num_samples: draws for each datum.
         memory: the limit in MiB; on a CPU at most the size of its caches.
+        draws: of the weights, for each of which all is computed.
     """
     check_size("num_samples", num_samples)
     x = as_batch(vae, x)
@@ -220,7 +267,7 @@ def weigher(
     if vae.device.type == "cpu":
         memory = min(memory, _CACHED * torch.get_num_threads())
     floats = floats_per_row(vae)
-    score = Scorer(vae, float(len(x)) * num_samples * floats)
+    score = Scorer(vae, float(len(x)) * num_samples * draws * floats)
     rows = rows_within(vae, memory, floats)
     portion = max(1, rows // score.abreast)
     data = min(

@@ -46,6 +46,7 @@ class Objective(ELBO):
         model_trace, guide_trace = get_importance_trace(
             "flat", self.max_plate_nesting, model, guide, args, kwargs
         )
+        _check_per_datum(self, model_trace)
         if is_validation_enabled():
             check_if_enumerated(guide_trace)
         return model_trace, guide_trace
@@ -84,6 +85,16 @@ def _number(loss: Tensor) -> float:
     number: Any = loss.item()  # to a type checker a float is no numbers.Number
     warn_if_nan(number, "loss")
     return number
+
+
+def _check_per_datum(objective: ELBO, model_trace: Trace) -> None:
+    """Raise if weights are sites of the programs, which are no latents of each datum."""
+    for name, site in model_trace.nodes.items():
+        if site["type"] == "sample" and site["infer"].get("weight") and not site["is_observed"]:
+            raise ValueError(
+                f"{type(objective).__name__} would take the weights {name} for latents of each "
+                "datum: train with pvae.fit, or pvae.weights.WithWeights(objective, vae.weights)."
+            )
 
 
 def latents(model_trace: Trace, guide_trace: Trace) -> list[tuple[dict, dict]]:

@@ -24,3 +24,5 @@ from .planes import percentiles as percentiles
 from .reliability import reliability as reliability
 from .studies import differences as differences
 from .studies import forest as forest
+from .uncertainty import samples_by_weights as samples_by_weights
+from .uncertainty import uncertainty_maps as uncertainty_maps

@@ -62,6 +62,19 @@ def check_known_labels(labels: Labels, data: Dataset) -> None:
         )
 
 
+def check_sampler(vae: VAE, keep: str, patience: Any) -> None:
+    """Raise if the draws of a sampler of the weights would be lost.
+
+    Raises:
+        ValueError: if the weights of an earlier epoch are kept, or training may stop early.
+    """
+    if vae.weights is not None and vae.weights.samples and (keep, patience) != ("last", None):
+        raise ValueError(
+            "The draws of a sampler are of the whole run: with draws of the weights give "
+            "keep='last' and patience=None."
+        )
+
+
 def check_numbers(**numbers: Any) -> None:
     """Raise if epochs, batch_size, clip_norm, skip_norm or seed is not a valid number.
 

@@ -15,6 +15,8 @@ from pvae.data.named import NAMES
 from pvae.messages import brief
 from pvae.vae import VAE
 
+OPTIONAL = {"classifier", "weights"}  # what a VAE may be without
+
 
 def build_from(config: Mapping[str, Any], weights: Mapping[str, torch.Tensor] | None = None) -> VAE:
     """Build the VAE that a configuration describes.
@@ -28,10 +30,8 @@ def build_from(config: Mapping[str, Any], weights: Mapping[str, torch.Tensor] | 
             model does not match the weights or is too large for the memory.
     """
     arguments = select(config, build)
-    parts = {"prior", "likelihood", "posterior", "network"}
-    if arguments.get("classifier") is not None:
-        parts.add("classifier")
-    for name in arguments.keys() & parts:
+    arguments = {k: v for k, v in arguments.items() if k not in OPTIONAL or v is not None}
+    for name in arguments.keys() & {"prior", "likelihood", "posterior", "network", *OPTIONAL}:
         if arguments[name] is None:
             raise ValueError(
                 f"The {name} of this run was made by code that a configuration cannot name: make "

@@ -70,6 +70,7 @@ _CONFIG = {
     "likelihood?": _PART,
     "posterior?": _PART,
     "network?": _PART,
+    "weights?": _PART,
     "conditional?": bool | list,
     "classifier?": _PART,
     "class_prior?": str,

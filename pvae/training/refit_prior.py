@@ -1,7 +1,7 @@
 """Fitting a new prior to a trained VAE."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from torch import nn
@@ -40,7 +40,7 @@ def refit_prior(
 
     Raises:
         ValueError: if the prior is over another space than the posterior, has no parameters, or
-            the prior of the VAE sees labels.
+            the prior of the VAE sees labels or has uncertain weights.
 
     Example:
         >>> from functools import partial
@@ -60,16 +60,22 @@ def refit_prior(
             f"prior is {shown(prior)}: it must be a class, such as pvae.priors.Mixture, or a "
             "functools.partial of one."
         )
+    if vae.weights is not None and any(n.startswith("prior.") for n in vae.weights.names):
+        raise ValueError("The weights of this VAE's prior are uncertain: a new one has others.")
     with seeded(arguments.get("seed", 0), vae.device):
         new = prior(vae.latent_shape.numel()).to(vae.device, vae.dtype)
     seen = vae.conditional or ("likelihood", "posterior")
     refitted = VAE(new, vae.likelihood, vae.posterior, vae.labels, seen, vae.classifier)
+    refitted.weights = vae.weights
     if not any(p.requires_grad for p in new.parameters()):
         raise ValueError(f"The prior {type(new).__name__} has no parameters to fit.")
     # The configuration of the VAE with the new prior, which a run folder needs.
     if vae.arguments:
         refitted.arguments = {**vae.arguments, "prior": prior}
-    with _frozen(vae.likelihood), _frozen(vae.posterior):
+    parts = [vae.likelihood, vae.posterior, *([] if vae.weights is None else [vae.weights])]
+    with ExitStack() as stack:
+        for part in parts:
+            stack.enter_context(_frozen(part))
         # No KL warm-up: the KL is all that is trained.
         planned = {"epochs": epochs, "warmup": 0, "patience": None}
         history = fit(refitted, data, **planned | arguments)

@@ -104,6 +104,8 @@ class Settings:
             part: _try(partial(_describe_part, made, part))
             for part in ("prior", "likelihood", "posterior", "network")
         }
+        if vae.weights is not None:
+            parts["weights"] = _try(partial(_describe_part, made, "weights"))
         classifier, scheduler = made.get("classifier"), self.scheduler
         return {
             "data": None,

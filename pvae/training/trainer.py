@@ -10,7 +10,7 @@ from typing import Any
 import pyro
 import torch
 from pyro.infer import SVI
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from pvae.data.batches import Batches, batches_for
@@ -26,6 +26,7 @@ from pvae.objectives.warmup import Warmup
 from pvae.seeds import seeded
 from pvae.training.checkpoint import Checkpoint, Position, weights_of
 from pvae.training.device import choose_device, deterministic
+from pvae.training.hessian import approximate
 from pvae.training.history import History
 from pvae.training.indexed import Drawn
 from pvae.training.interrupt import Interrupt
@@ -42,6 +43,7 @@ from pvae.training.threads import threads_for
 from pvae.training.unused_latents import unused_latents
 from pvae.training.writer import FolderWriter, Writer
 from pvae.vae import VAE
+from pvae.weights.objective import WithWeights
 
 MOST_EVALUATED = 5000  # train items that are evaluated if there is no validation part
 MOST_AVERAGED = 1000  # train items whose mean initializes the likelihood
@@ -157,6 +159,9 @@ class Trainer:
             self.optim, settings.optimizer, settings.scheduler, settings.epochs
         )
         self.objective: Any = Warmup(objective, settings.warmup) if settings.warmup else objective
+        if vae.weights is not None:
+            vae.weights.observe(len(data.train))
+            self.objective = WithWeights(self.objective, vae.weights)
         self.monitor = Monitor(settings.monitor, self.objective, monitored)
         self.monitor.check(vae)
         self.checkpoint = Checkpoint(vae, self.optim, self.schedule, self.objective, self.device)
@@ -178,8 +183,10 @@ class Trainer:
             vae.prior: lambda: vae.features(train.some(MOST_SHOWN, int(self.settings.seed))),
         }.items():
             initialize = option(part, "initialize")
-            if initialize and any(p.requires_grad for p in part.parameters()):
+            if initialize and _is_learned(vae, part):
                 initialize(data())
+        if vae.weights is not None and any(p.requires_grad for p in vae.weights.parameters()):
+            vae.weights.begin(vae)
 
     def _choose_mode(self, begun: Mode | None = None) -> Mode:
         """Choose how steps are computed: as requested, as before, or as measured to be fastest."""
@@ -245,7 +252,7 @@ class Trainer:
         Its minibatches depend only on the seed and the epoch, so that a run that was stopped within
         an epoch can resume there.
         """
-        position, report = self.position, self.report
+        vae, position, report = self.vae, self.position, self.report
         for arguments in self._minibatches():
             self.optim.batch_size = len(arguments[0])
             loss = self.svi.step(*arguments)
@@ -254,6 +261,8 @@ class Trainer:
             position.batch += 1
             position.step += 1
             position.loss += loss
+            if vae.weights is not None:
+                vae.weights.follow(self.optim.torch_optimizer)
             report.step(loss, self.optim.batch_size)
             position.seconds = time.monotonic() - self.began
             self.writer.step(position)
@@ -295,6 +304,8 @@ class Trainer:
     def evaluate_epoch(self) -> None:
         """Record the metrics of an epoch, keep the best weights, and step the schedule."""
         vae, position = self.vae, self.position
+        if vae.weights is not None:
+            vae.weights.center(vae)
         # On a GPU this is the first time that the host waits for a result.
         position.loss = float(position.loss)
         if not math.isfinite(position.loss):
@@ -340,6 +351,8 @@ class Trainer:
         """Save the run, and load the kept weights into the VAE."""
         vae, position = self.vae, self.position
         position.seconds = time.monotonic() - self.began
+        if vae.weights is not None and vae.weights.has_hessian and position.rows:
+            self._approximate()
         self.writer.save(position, self.stopped)
         if position.best_weights:
             vae.load_state_dict(position.best_weights)
@@ -352,6 +365,17 @@ class Trainer:
             self.report.close()
             say(history.notes[len(self.notes) :])
         return history
+
+    def _approximate(self) -> None:
+        """Make the Laplace approximation of the weights, at those that are kept."""
+        vae, position, last = self.vae, self.position, weights_of(self.vae)
+        if position.best_weights:
+            vae.load_state_dict(position.best_weights)
+        vae.eval()
+        approximate(vae, self.objective, self.train, int(self.settings.seed))
+        if position.best_weights:
+            position.best_weights = weights_of(vae)
+            vae.load_state_dict(last)
 
     def _history(self) -> History:
         rows, settings = self.position.rows, self.settings
@@ -379,6 +403,13 @@ class Trainer:
 def _trains_on_labels(vae: VAE, part: Part) -> bool:
     """Whether the programs are given labels, which a VAE with a classifier does without."""
     return vae.labels is not None and (vae.classifier is None or part.y is not None)
+
+
+def _is_learned(vae: VAE, part: nn.Module) -> bool:
+    """Whether parameters of a part are trained, or have a posterior that is."""
+    uncertain = [] if vae.weights is None else map(vae.get_parameter, vae.weights.names)
+    known = {id(p) for p in uncertain}
+    return any(p.requires_grad or id(p) in known for p in part.parameters())
 
 
 def _shuffle(n: int, seed: int, epoch: int) -> tuple[Tensor, int]:

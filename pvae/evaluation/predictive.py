@@ -1,0 +1,99 @@
+"""The predictive distribution of x by draws of weights and latents, and its variance by source."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pvae.checks import check_size
+from pvae.evaluation.batching import MEMORY, as_batch, per_datum
+from pvae.evaluation.results import described
+from pvae.moments import mean, stddev
+from pvae.vae import VAE
+from pvae.weights.draws import NUM_WEIGHTS, over_weights
+
+
+class Predictive(NamedTuple):
+    r"""The mean of each element of a reconstruction, and its variance by where it comes from.
+
+    Attributes:
+        mean: E[x'], shape (n, \*event_shape).
+        weights: the variance by the uncertain weights, of the same shape: the epistemic part.
+        latents: that by the latents, of the same shape.
+        noise: that by the likelihood, of the same shape. This and that of the latents are the
+            aleatoric part.
+    """
+
+    mean: Tensor
+    weights: Tensor
+    latents: Tensor
+    noise: Tensor
+
+    def __repr__(self) -> str:
+        return described(self)
+
+
+def predictive(
+    vae: VAE,
+    x: Tensor,
+    y: object = None,
+    *,
+    num_samples: int = 20,
+    num_weights: int = NUM_WEIGHTS,
+    memory: float = MEMORY,
+    seed: int = 0,
+    progress: bool = True,
+) -> Predictive:
+    r"""Return mean and variance of x' from p(x'|z, w) for z from q(z|x, w) and w from q(w).
+
+    By the law of total variance, applied twice (Depeweg et al. 2018, section 3),
+
+    .. math::
+        Var[x'] = Var_w E[x'|w] + E_w Var_z E[x'|z, w] + E_w E_z Var[x'|z, w]
+
+    Args:
+        vae: the VAE; without uncertain weights the first part is 0.
+        x: shape (n, \*event_shape), in the likelihood's domain.
+        y: their labels, if the VAE has any.
+        num_samples: draws of z for each datum and each draw of the weights.
+        num_weights: draws of the weights.
+        memory: approximate limit of the memory used, in MiB.
+        seed: of the random draws.
+        progress: whether to show a progress bar if it takes long.
+
+    Raises:
+        ValueError: if a number is below 1, or x or y are invalid for the VAE.
+
+    Example:
+        >>> import pvae, torch
+        >>> from pvae.weights import Weights
+        >>> vae = pvae.build((1, 8, 8), latent_dim=2, weights=Weights)
+        >>> found = pvae.evaluation.predictive(vae, torch.ones(5, 1, 8, 8))
+        >>> found.weights.shape
+        torch.Size([5, 1, 8, 8])
+    """
+    x = as_batch(vae, x)
+    check_size("num_samples", num_samples)
+    check_size("num_weights", num_weights)
+    with over_weights(vae, num_weights, seed) as draws:
+
+        def estimate(x: Tensor, y: Tensor | None) -> Predictive:
+            means, latents, noise = [], [], []
+            for use in draws:
+                q = use().q_z(x, y)
+                p = vae.decode(q.sample(torch.Size([num_samples])), y, like=x)
+                of_x = mean(p)
+                means.append(of_x.mean(0))
+                latents.append(of_x.var(0, correction=0))
+                noise.append(stddev(p).square().mean(0))
+            stacked = torch.stack(means)
+            return Predictive(
+                stacked.mean(0),
+                stacked.var(0, correction=0),
+                torch.stack(latents).mean(0),
+                torch.stack(noise).mean(0),
+            )
+
+        return per_datum(
+            estimate, vae, x, y, rows=num_samples, memory=memory, seed=seed, progress=progress
+        )

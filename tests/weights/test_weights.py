@@ -1,0 +1,381 @@
+"""Uncertain weights, against closed forms."""
+
+import copy
+from functools import partial
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from pyro.infer import SVI, Trace_ELBO
+from pyro.infer.autoguide import (
+    AutoDelta,
+    AutoDiagonalNormal,
+    AutoLaplaceApproximation,
+    AutoLowRankMultivariateNormal,
+    AutoMultivariateNormal,
+    AutoNormal,
+)
+from torch import nn
+from torch.distributions import MultivariateNormal
+
+import pvae
+from pvae.evaluation import anomaly_score, log_likelihood
+from pvae.inference import CompiledSVI, Optimizer
+from pvae.training.hessian import approximate
+from pvae.weights import (
+    SGHMC,
+    Horseshoe,
+    Laplace,
+    Normal,
+    Weights,
+    WithWeights,
+    ensemble,
+    over_weights,
+)
+from tests.evidence_cases import LinearGaussian
+
+NOISE, SCALE, N, D = 0.7, 1.5, 12, 3
+NETWORK = partial(pvae.networks.MLP, hidden=[8])
+
+
+class Linear(nn.Module):
+    """p(x|z, y) = N(w y, noise²), which does not depend on z."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.zeros(D))
+
+    def forward(self, zy):
+        return dist.Normal((zy[..., 1:] @ self.w).unsqueeze(-1), NOISE).to_event(1)
+
+
+class PriorItself(nn.Module):
+    """q(z|x) = N(0, 1)."""
+
+    def forward(self, x):
+        zero = x.new_zeros(*x.shape[:-1], 1)
+        return dist.Normal(zero, torch.ones_like(zero)).to_event(1)
+
+
+class Regression:
+    """Bayesian linear regression as a conditional VAE: posterior and evidence in closed form."""
+
+    def __init__(self, posterior, seed=0, **options):
+        g = torch.Generator().manual_seed(seed)
+        self.y = torch.randn(N, D, generator=g, dtype=torch.float64)
+        self.true = SCALE * torch.randn(D, generator=g, dtype=torch.float64)
+        noise = torch.randn(N, generator=g, dtype=torch.float64)
+        self.x = (self.y @ self.true + NOISE * noise).unsqueeze(-1)
+        eye = torch.eye(N, dtype=torch.float64)
+        covariance = SCALE**2 * self.y @ self.y.T + NOISE**2 * eye
+        zeros = torch.zeros(N, dtype=torch.float64)
+        self.evidence = MultivariateNormal(zeros, covariance).log_prob(self.x[:, 0])
+        precision = self.y.T @ self.y / NOISE**2 + torch.eye(D, dtype=torch.float64) / SCALE**2
+        self.covariance = precision.inverse()
+        self.mean = self.covariance @ self.y.T @ self.x[:, 0] / NOISE**2
+        labels = pvae.Labels(dim=D)
+        prior = pvae.priors.StandardNormal(1)
+        self.vae = pvae.VAE(prior, Linear(), PriorItself(), labels, ["likelihood"]).double()
+        options = {"prior": partial(Normal, SCALE)} | options
+        self.weights = self.vae.weights = Weights(self.vae, posterior=posterior, **options)
+
+    def exact(self):
+        """Set the posterior to the exact one."""
+        guide = self.weights.guide
+        tril = torch.linalg.cholesky(self.covariance)
+        guide.loc.data.copy_(self.mean)
+        guide.scale = tril.diagonal()
+        guide.scale_tril = tril / tril.diagonal().unsqueeze(-1)
+        return self
+
+    def arguments(self, order=None, seed=0):
+        """As `Batches.arguments`."""
+        return zip(self.x.split(5), self.y.split(5), strict=True)
+
+    part = range(N)
+
+
+def test_the_elbo_of_the_exact_posterior_is_the_evidence_for_every_draw():
+    case = Regression(AutoMultivariateNormal).exact()
+    for _ in range(3):
+        loss = Trace_ELBO().loss(case.vae.model, case.vae.guide, case.x, case.y)
+        assert -loss == pytest.approx(case.evidence.item(), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        None,
+        Trace_ELBO(),
+        pvae.objectives.BetaELBO(4.0),
+        pvae.objectives.ImportanceWeighted(3),
+        pvae.objectives.Warmup(Trace_ELBO(), 10),
+    ],
+    ids=["plain SVI", "ELBO", "beta", "IWAE", "warm-up"],
+)
+@pytest.mark.parametrize("posterior", [AutoDelta, partial(AutoNormal, init_scale=1e-9)])
+def test_minibatches_add_up_to_the_whole(objective, posterior):
+    case = Regression(posterior)
+    case.weights.observe(N)
+    if objective is None and posterior is not AutoDelta:
+        pytest.skip("plain SVI draws log q(w)")
+    loss = Trace_ELBO() if objective is None else WithWeights(objective, case.weights)
+    parts = [loss.loss(case.vae.model, case.vae.guide, *batch) for batch in case.arguments()]
+    whole = loss.loss(case.vae.model, case.vae.guide, case.x, case.y)
+    assert sum(parts) == pytest.approx(whole, rel=1e-6)
+    assert len(parts) == 3
+
+
+@pytest.mark.parametrize("posterior", [AutoNormal, AutoDiagonalNormal])
+def test_the_kl_of_the_weights_is_exact_and_weighted(posterior):
+    case = Regression(posterior, kl_weight=0.5)
+    case.weights.observe(2 * N)
+    case.weights.guide.requires_grad_(False)
+    scale = case.weights.guide.scales.likelihood.w if posterior is AutoNormal else None
+    objective = WithWeights(Trace_ELBO(), case.weights)
+    if scale is None:  # log p(w) by a draw
+        return
+    p = dist.Normal(torch.zeros(D), SCALE * torch.ones(D))
+    q = dist.Normal(torch.zeros(D), scale.detach())
+    _, found = objective._given(case.vae.model, case.vae.guide, (case.x,))
+    expected = 0.25 * torch.distributions.kl_divergence(q, p).sum()
+    torch.testing.assert_close(found, expected.double())
+
+
+def test_the_laplace_approximation_of_a_linear_model_is_exact():
+    case = Regression(AutoLaplaceApproximation)
+    case.weights.guide.loc.data.copy_(case.mean)
+    case.weights.observe(N)
+    approximate(case.vae, WithWeights(Trace_ELBO(), case.weights), case, seed=0)
+    factor = case.weights.factor
+    torch.testing.assert_close(factor @ factor.T, case.covariance)
+
+
+def test_draws_of_the_exact_posterior_are_calibrated():
+    ranks = []
+    pyro.set_rng_seed(0)
+    for seed in range(120):
+        case = Regression(AutoMultivariateNormal, seed=seed).exact()
+        draws = torch.stack([d["likelihood.w"] for d in case.weights.draws(9)])
+        ranks.append((draws < case.true).sum(0))
+    counts = torch.stack(ranks).flatten().bincount(minlength=10).double()
+    expected = counts.sum() / 10
+    chi_squared = ((counts - expected).square() / expected).sum()
+    assert chi_squared < 27.9  # the 99.9 % quantile for 9 degrees of freedom
+
+
+def test_the_sampler_samples_the_posterior():
+    case = Regression(AutoDelta)
+    precision = case.covariance.inverse()
+    w = nn.Parameter(case.mean.clone())
+    w.data_size = N
+    options = {"exploration": 1e-6, "draws_per_cycle": 9_000}
+    sampler = SGHMC([w], lr=2e-2, eps=1.0, cycle_steps=20_000, **options)
+    pyro.set_rng_seed(0)
+    draws = []
+    for _ in range(4_000):
+        w.grad = precision @ (w.detach() - case.mean) / N
+        sampler.step()
+        if sampler.is_draw:
+            draws.append(w.detach().clone())
+    draws = torch.stack(draws)
+    deviation = case.covariance.diagonal().sqrt()
+    assert ((draws.mean(0) - case.mean).abs() < 0.4 * deviation).all()
+    ratio = draws.T.cov().diagonal() / deviation.square()
+    assert ((ratio > 0.6) & (ratio < 1.6)).all()
+
+
+def test_draws_are_left_at_the_end_of_a_cycle():
+    w = nn.Parameter(torch.zeros(2))
+    sampler = SGHMC([w], cycle_steps=10, exploration=0.4, draws_per_cycle=3)
+    left = []
+    for step in range(1, 21):
+        w.grad = torch.ones(2)
+        sampler.step()
+        left += [step] if sampler.is_draw else []
+    assert left == [6, 8, 10, 16, 18, 20]
+
+
+def shifted(case, shift):
+    """A VAE of the same model whose data are shifted, with its exact posterior."""
+    case.vae.arguments = {}  # which refer to the case, and it to them
+    vae = copy.deepcopy(case.vae)
+    likelihood, encoder = vae.likelihood.network, vae.posterior.network
+    with torch.no_grad():
+        likelihood.bias += shift
+        encoder.bias[: len(case.gain)] -= case.gain @ (shift * torch.ones_like(case.bias))
+    return vae
+
+
+def test_an_ensemble_averages_its_members():
+    case = LinearGaussian()
+    shifts = (-0.5, 0.0, 1.0)
+    vae = ensemble([shifted(case, shift) for shift in shifts])
+    x = case.sample(20)
+    exact = torch.stack([case.evidence.log_prob(x - shift) for shift in shifts])
+    found = log_likelihood(vae, x, num_samples=2, progress=False)
+    torch.testing.assert_close(found.over_weights, exact.T)
+    torch.testing.assert_close(found.log_prob, exact.logsumexp(0) - torch.tensor(3.0).log())
+    relative = exact.softmax(0) * 3
+    torch.testing.assert_close(found.weight_error, relative.std(0) / 3**0.5)
+    assert (found.standard_error < 1e-6).all()
+    scores = {
+        "expected": -exact.mean(0),
+        "waic": exact.var(0) - exact.mean(0),
+        "disagreement": -1 / exact.softmax(0).square().sum(0),
+    }
+    for correction, expected in scores.items():
+        options = {"num_samples": 2, "correction": correction, "progress": False}
+        torch.testing.assert_close(anomaly_score(vae, x, **options).score, expected)
+    # Its own parameters are those of the first member, before and after.
+    first = shifted(case, shifts[0])
+    assert torch.equal(vae.encode(x).mean, first.encode(x).mean)
+    means = torch.stack([shifted(case, shift).reconstruct(x) for shift in shifts])
+    torch.testing.assert_close(vae.reconstruct(x), means.mean(0))
+
+
+def test_the_variance_of_x_is_that_of_weights_latents_and_noise():
+    case = LinearGaussian()
+    shifts = torch.tensor([-0.5, 0.0, 1.0], dtype=torch.float64)
+    vae = ensemble([shifted(case, shift) for shift in shifts])
+    x = case.sample(4)
+    found = pvae.evaluation.predictive(vae, x, num_samples=4000, progress=False)
+    # E[x'|x, w] = W gain (x - b) + b.
+    ones = torch.ones(len(case.bias), dtype=torch.float64)
+    kept = ones - case.weight @ case.gain @ ones
+    between = kept.square() * shifts.var(correction=0)
+    torch.testing.assert_close(found.weights, between.expand_as(x), rtol=0.1, atol=0.01)
+    latents = (case.weight @ case.covariance @ case.weight.T).diagonal()
+    torch.testing.assert_close(found.latents, latents.expand_as(x), rtol=0.1, atol=0.01)
+    torch.testing.assert_close(found.noise, torch.full_like(x, case.noise**2))
+    assert found.mean.shape == x.shape
+
+
+def test_the_predictive_density_of_an_uncertain_bias():
+    case = LinearGaussian(observed=3)
+    data, x = case.sample(15), case.sample(6, seed=1)
+    vae = case.vae
+    vae.weights = Weights(
+        vae,
+        parts=["likelihood.network.bias"],
+        prior=partial(Normal, 2.0),
+        posterior=AutoMultivariateNormal,
+    )
+    within = case.evidence.covariance_matrix
+    precision = len(data) * within.inverse() + torch.eye(3, dtype=torch.float64) / 4
+    covariance = precision.inverse()
+    mean = covariance @ within.inverse() @ data.sum(0)
+    tril, guide = torch.linalg.cholesky(covariance), vae.weights.guide
+    guide.loc.data.copy_(mean)
+    guide.scale = tril.diagonal()
+    guide.scale_tril = tril / tril.diagonal().unsqueeze(-1)
+    vae.weights.center(vae)
+    torch.testing.assert_close(vae.likelihood.network.bias.detach(), mean)
+    exact = MultivariateNormal(mean, within + covariance).log_prob(x)
+    found = log_likelihood(vae, x, num_weights=300, num_samples=300, progress=False)
+    error = (found.weight_error.square() + (found.over_weights.std(1) / 300**0.5).square()).sqrt()
+    assert ((found.log_prob - exact).abs() < 4 * error + 0.02).all()
+
+
+POSTERIORS = {
+    "AutoNormal": AutoNormal,
+    "low rank": partial(AutoLowRankMultivariateNormal, rank=2),
+    "MAP": AutoDelta,
+    "Laplace": AutoLaplaceApproximation,
+}
+PRIORS = {"normal": Normal, "Laplace": partial(Laplace, 2.0), "horseshoe": Horseshoe}
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("posterior", POSTERIORS)
+def test_the_posterior_begins_at_the_weights_of_the_networks(prior, posterior):
+    plain = pvae.build((6,), 2, network=NETWORK)
+    weights = partial(Weights, prior=PRIORS[prior], posterior=POSTERIORS[posterior])
+    vae = pvae.build((6,), 2, network=NETWORK, weights=weights)
+    vae.weights.center(vae)
+    for name in vae.weights.names:
+        torch.testing.assert_close(vae.get_parameter(name).detach(), plain.get_parameter(name).data)
+    vae.weights.observe(100)
+    x = torch.ones(4, 6)
+    for loss in (Trace_ELBO(), WithWeights(pvae.objectives.FreeBits(0.1), vae.weights)):
+        svi = SVI(vae.model, vae.guide, pyro.optim.Adam({"lr": 0.01}), loss)
+        before = [p.clone() for p in vae.weights.guide.parameters()]
+        svi.step(x)
+        after = list(vae.weights.guide.parameters())
+        assert not any(map(torch.equal, before, after))
+    with over_weights(vae, 3, seed=0) as draws:
+        values = [use().likelihood.network.output_bias.clone() for use in draws]
+    assert len(values) == 3
+    assert torch.equal(values[0], values[1]) == (posterior in ("MAP", "Laplace"))
+
+
+def test_compiled_steps_are_those_of_svi():
+    losses = []
+    for cls, options in ((SVI, {}), (CompiledSVI, {"backend": "graph", "compile": True})):
+        weights = partial(Weights, parts=["likelihood", "posterior"])
+        vae = pvae.build((6,), 2, network=NETWORK, weights=weights)
+        vae.weights.observe(100)
+        objective = WithWeights(pvae.objectives.ImportanceWeighted(3), vae.weights)
+        optim = Optimizer(vae.parameters(), torch.optim.Adam)
+        svi = cls(vae.model, vae.guide, optim, objective, **options)
+        pyro.set_rng_seed(0)
+        losses.append([svi.step(torch.ones(4, 6)) for _ in range(3)])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+ERRORS = {
+    "unknown part": (partial(Weights, parts=["decoder"]), ValueError, "'decoder' is unknown"),
+    "no parameters": (partial(Weights, parts=["prior"]), ValueError, "'prior' has no parameters"),
+    "no parts": (partial(Weights, parts=[]), ValueError, "parts is empty"),
+    "no autoguide": (partial(Weights, posterior=Normal), TypeError, "class of pyro.infer.autogui"),
+    "no prior": (partial(Weights, prior=nn.Identity), TypeError, "class of pvae.weights"),
+    "scale 0": (partial(Weights, prior=partial(Normal, 0)), ValueError, "scale is 0"),
+    "no scale": (partial(Weights, prior=partial(Normal, {"prior": 1.0})), ValueError, "no entry"),
+    "init_scale 0": (
+        partial(Weights, posterior=partial(AutoNormal, init_scale=0.0)),
+        ValueError,
+        "init_scale is 0",
+    ),
+    "kl_weight": (partial(Weights, kl_weight=0), ValueError, "kl_weight is 0"),
+    "draws": (partial(Weights, draws=-1), ValueError, "draws"),
+    "no weights": (Normal(), TypeError, "pvae.weights.Weights"),
+}
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_a_wrong_argument_is_one_sentence(case):
+    factory, kind, said = ERRORS[case]
+    with pytest.raises(kind, match=said) as error:
+        pvae.build((6,), 2, network=NETWORK, weights=factory)
+    assert len(str(error.value)) <= 300
+
+
+def test_other_misuse_is_one_sentence():
+    vae = pvae.build((6,), 2, network=NETWORK, weights=Weights)
+    x = torch.ones(4, 6)
+    said = {
+        1: "FreeBits would take the weights likelihood",
+        3: "all weights once for each particle",
+    }
+    for number, sentence in said.items():
+        loss = pvae.objectives.FreeBits(0.1, num_particles=number)
+        with pytest.raises(ValueError, match=sentence):
+            loss.loss(vae.model, vae.guide, x)
+    with pytest.raises(ValueError, match="weights of at most 3,000"):
+        pvae.build((9999,), 2, weights=partial(Weights, posterior=AutoLaplaceApproximation))
+    plain = pvae.build((6,), 2, network=NETWORK)
+    with pytest.raises(ValueError, match="draws of uncertain weights"):
+        anomaly_score(plain, x, correction="waic")
+    with pytest.raises(ValueError, match="at least two"):
+        ensemble([plain])
+    with pytest.raises(ValueError, match="differ in their parts"):
+        ensemble([plain, pvae.build((6,), 3, network=NETWORK)])
+    for name, value in {
+        "lr": 0,
+        "momentum": 1.0,
+        "temperature": -1,
+        "draws_per_cycle": 999,
+    }.items():
+        with pytest.raises(ValueError, match=name):
+            SGHMC([nn.Parameter(torch.zeros(1))], **{name: value})
