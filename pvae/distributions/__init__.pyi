@@ -9,8 +9,10 @@ from .multinomial import Multinomial as Multinomial
 from .normal_mixture import NormalMixture as NormalMixture
 from .optimal_normal import OptimalNormal as OptimalNormal
 from .ordinal_categorical import OrdinalCategorical as OrdinalCategorical
+from .poincare_ball import PoincareBall as PoincareBall
 from .power_spherical import PowerSpherical as PowerSpherical
 from .relaxed_bernoulli import RelaxedBernoulli as RelaxedBernoulli
 from .relaxed_one_hot import RelaxedOneHot as RelaxedOneHot
 from .rotated_normal import RotatedNormal as RotatedNormal
 from .spline_coupling import SplineCoupling as SplineCoupling
+from .wrapped_normal import WrappedNormal as WrappedNormal

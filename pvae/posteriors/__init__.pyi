@@ -13,3 +13,4 @@ from .relaxed_one_hot import RelaxedOneHot as RelaxedOneHot
 from .spline_flow import SplineFlow as SplineFlow
 from .student_t import StudentT as StudentT
 from .sylvester_flow import SylvesterFlow as SylvesterFlow
+from .wrapped_normal import WrappedNormal as WrappedNormal

@@ -10,3 +10,4 @@ from .one_hot import OneHot as OneHot
 from .standard_normal import StandardNormal as StandardNormal
 from .student_t import StudentT as StudentT
 from .vamp_prior import VampPrior as VampPrior
+from .wrapped_normal import WrappedNormal as WrappedNormal
