@@ -28,6 +28,7 @@ POSTERIORS = {
     "StudentT": partial(Q.StudentT, degrees_of_freedom=4),
     "Delta": Q.Delta,
     "PowerSpherical": Q.PowerSpherical,
+    "WrappedNormal": Q.WrappedNormal,
     "RelaxedOneHot": partial(Q.RelaxedOneHot, temperature=0.5),
     "RelaxedOneHot, groups": partial(Q.RelaxedOneHot, groups=2, straight_through=True),
     "RelaxedOneHot, annealed": partial(Q.RelaxedOneHot, final_temperature=0.3, annealing_steps=10),
@@ -42,6 +43,7 @@ ONLY_OWN_DRAWS = {"PlanarFlow", "SylvesterFlow"}  # which have no inverse in clo
 DEPENDENT = ONLY_OWN_DRAWS | {
     *("LowRankNormal", "FullNormal", "HouseholderFlow", "InverseAutoregressiveFlow"),
     *("SplineFlow", "MixtureOfNormals", "PowerSpherical", "Delta"),
+    "WrappedNormal",
     *("RelaxedOneHot", "RelaxedBernoulli"),
 }
 
@@ -52,6 +54,7 @@ def prior_for(name):
         return partial(priors.OneHot, groups=2)
     others = {
         "PowerSpherical": priors.Hyperspherical,
+        "WrappedNormal": priors.WrappedNormal,
         "RelaxedOneHot": priors.OneHot,
         "RelaxedBernoulli": priors.Bernoulli,
     }

@@ -27,6 +27,8 @@ PRIORS = {
     "Autoregressive, one component": partial(P.Autoregressive, components=1, hidden=[8, 8]),
     "Nested": partial(P.Nested, hidden=(8,)),
     "Hyperspherical": P.Hyperspherical,
+    "WrappedNormal, learned": partial(P.WrappedNormal, learned=True),
+    "WrappedNormal": P.WrappedNormal,
     "OneHot": P.OneHot,
     "OneHot, groups": partial(P.OneHot, groups=2),
     "Bernoulli": P.Bernoulli,

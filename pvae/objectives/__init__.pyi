@@ -12,5 +12,6 @@ from .importance_weighted import ImportanceWeighted as ImportanceWeighted
 from .info_vae import InfoVAE as InfoVAE
 from .miwae import MIWAE as MIWAE
 from .piwae import PIWAE as PIWAE
+from .rae import RAE as RAE
 from .wae import WAE as WAE
 from .warmup import Warmup as Warmup

@@ -1,25 +1,27 @@
 """The wrapped normal prior on the Poincaré ball."""
 
 import pyro.distributions as dist
+import torch
 
 from pvae import distributions
 from pvae.priors.location_scale import LocationScale
 
 
 class WrappedNormal(LocationScale):
-    r"""A wrapped normal at the origin of hyperbolic space (Mathieu et al. 2019; Nagano et al. 2019).
+    r"""A wrapped normal in hyperbolic space (Mathieu et al. 2019; Nagano et al. 2019).
 
     .. math::
-        z = \exp_0(v / 2), \quad v \sim N(0, \mathrm{diag}\, \sigma^2)
+        z = \exp_\mu(v / \lambda_\mu), \quad v \sim N(0, \mathrm{diag}\, \sigma^2)
 
-    on the Poincaré ball of curvature -c, see `pvae.distributions.WrappedNormal`. Hyperbolic space
-    has room for trees: the volume within a distance grows exponentially, as the number of nodes
-    within a depth does. Use it with a posterior on the same ball.
+    around the origin, on the Poincaré ball of curvature -c, see
+    `pvae.distributions.WrappedNormal`. Hyperbolic space has room for trees: the volume within a
+    distance grows exponentially, as the number of nodes within a depth does. Use it with a
+    posterior on the same ball.
 
     Args:
         latent_dim: the number of latents d.
         curvature: c, a positive number.
-        learned: whether location and scale are learned; otherwise they are 0 and 1.
+        learned: whether mu and sigma are learned; otherwise they are 0 and 1.
 
     Raises:
         ValueError: if latent_dim is below 1, or the curvature is not positive.
@@ -36,6 +38,6 @@ class WrappedNormal(LocationScale):
 
     def forward(self) -> dist.TorchDistribution:
         """Return p(z), of event shape (latent_dim,)."""
-        # The location is the end of a way from the origin, so that it stays in the ball.
-        loc = self.ball.exp(self.loc.new_zeros(self.loc.shape), self.loc)
+        # What is learned is the way from the origin, so that the location stays in the ball.
+        loc = self.ball.exp(torch.zeros_like(self.loc), self.loc)
         return distributions.WrappedNormal(loc, self.scale, self.ball.curvature)

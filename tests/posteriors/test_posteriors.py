@@ -9,8 +9,9 @@ import pytest
 import torch
 from pyro.distributions import constraints
 from torch import nn
-from torch.distributions import kl_divergence
+from torch.distributions import biject_to, kl_divergence
 
+from pvae.distributions import PoincareBall
 from pvae.networks import MLP, Conv
 from pvae.priors import Laplace as LaplacePrior
 from pvae.priors import Normal as NormalPrior
@@ -100,6 +101,8 @@ def test_support(name):
         assert support == prior_for(name)(LATENT)().support
     elif name == "PowerSpherical":
         assert support is constraints.sphere
+    elif name == "WrappedNormal":
+        assert support == PoincareBall(1.0)
     else:
         assert support.event_dim == 1
         assert support.base_constraint is constraints.real
@@ -149,10 +152,16 @@ def quadrature(name, points=801):
     """Points that fill where z may be in two dimensions, and the volume of each."""
     if name == "PowerSpherical":
         angle = torch.linspace(0, 2 * torch.pi, 20_001, dtype=torch.float64)[:-1]
-        return torch.stack([angle.cos(), angle.sin()], -1), 2 * torch.pi / 20_000
+        points = torch.stack([angle.cos(), angle.sin()], -1)
+        return points, torch.full_like(angle, 2 * torch.pi / 20_000)
     end = 60 if name == "StudentT" else 16
     line = torch.linspace(-end, end, points, dtype=torch.float64)
-    return torch.cartesian_prod(line, line), (2 * end / (points - 1)) ** 2
+    plane, volume = torch.cartesian_prod(line, line), (2 * end / (points - 1)) ** 2
+    if name == "WrappedNormal":
+        into = biject_to(PoincareBall(1.0))
+        disc = into(plane)
+        return disc, volume * into.log_abs_det_jacobian(plane, disc).exp()
+    return plane, torch.full(plane.shape[:1], volume, dtype=plane.dtype)
 
 
 @pytest.mark.parametrize("name", ANY_POINT)
@@ -160,7 +169,7 @@ def test_normalizes(name):
     posterior, x = bare(name)
     points, volume = quadrature(name)
     with torch.no_grad():
-        total = posterior(x).log_prob(points).exp().sum() * volume
+        total = (posterior(x).log_prob(points).exp() * volume).sum()
     # kinks are finer than the grid, and Student's tails reach beyond it
     rough = name in ("Laplace", "StudentT", "SplineFlow")
     assert float(total) == pytest.approx(1, abs=2e-3 if rough else 1e-6)
@@ -172,15 +181,16 @@ def test_samples_and_their_gradients_match_the_density(name):
     if name == "MixtureOfNormals of one latent":
         posterior, x = bare("MixtureOfNormals", 1)
         points = torch.linspace(-15, 15, 20_001, dtype=torch.float64).unsqueeze(-1)
+        volume = torch.ones(20_001, dtype=torch.float64)
     else:
         posterior, x = bare(name)
-        points, _ = quadrature(name, 401)
+        points, volume = quadrature(name, 401)
     raw = posterior.network.raw
 
     def f(z):
         return (z * torch.tensor([0.7, 1.3], dtype=z.dtype)[: z.shape[-1]]).sum(-1).sin()
 
-    density = posterior(x).log_prob(points).exp()
+    density = posterior(x).log_prob(points).exp() * volume
     expected = (density * f(points)).sum() / density.sum().detach()
     (slope,) = torch.autograd.grad(expected, raw)
     z = posterior(x).rsample((1000, 30))
@@ -199,9 +209,9 @@ def test_entropy_and_moments(name):
     q = make(name, network=SMALL)(torch.randn(EVENT))
     with torch.no_grad():
         z = q.rsample((20_000,))
-    if name not in NO_MEAN:
+    if name not in (*NO_MEAN, "WrappedNormal"):
         assert ((z.mean(0) - q.mean).abs() < 5 * z.std(0) / len(z) ** 0.5).all()
-    if name not in (*NO_MEAN, "PowerSpherical"):
+    if name not in (*NO_MEAN, "PowerSpherical", "WrappedNormal"):
         rtol = 0.25 if name in ("Laplace", "StudentT") else 0.08
         torch.testing.assert_close(z.var(0), q.variance, rtol=rtol, atol=1e-3)
     try:
@@ -328,6 +338,7 @@ def test_in_a_plate(name):
         ("StudentT", {"degrees_of_freedom": 0}, "degrees_of_freedom is 0"),
         ("StudentT", {"degrees_of_freedom": float("nan")}, "degrees_of_freedom is nan"),
         ("PowerSpherical", {"latent_dim": 1}, "at least 2 coordinates"),
+        ("WrappedNormal", {"curvature": 0}, "curvature is 0"),
         ("RelaxedOneHot", {"groups": 3}, "groups of one size"),
         ("RelaxedOneHot", {"groups": 4}, "at least 2"),
         ("RelaxedOneHot", {"groups": 0}, "groups is 0"),

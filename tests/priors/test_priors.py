@@ -7,9 +7,9 @@ import pyro
 import pytest
 import torch
 from pyro.distributions import constraints
-from torch.distributions import kl_divergence
+from torch.distributions import biject_to, kl_divergence
 
-from pvae.distributions import RelaxedBernoulli, RelaxedOneHot
+from pvae.distributions import PoincareBall, RelaxedBernoulli, RelaxedOneHot
 from pvae.networks import MLP
 from pvae.posteriors import DiagonalNormal
 from pvae.priors import (
@@ -24,6 +24,7 @@ from pvae.priors import (
     StandardNormal,
     StudentT,
     VampPrior,
+    WrappedNormal,
 )
 from tests.priors_cases import ESTIMATED, PRIORS
 
@@ -43,7 +44,8 @@ def make(name, latent_dim=LATENT):
 SUPPORTS = {name: make(name)().support for name in PRIORS}
 SPHERES = [name for name in PRIORS if SUPPORTS[name] is constraints.sphere]
 REAL = [n for n in DENSITIES if getattr(SUPPORTS[n], "base_constraint", 0) is constraints.real]
-DISCRETE = [name for name in DENSITIES if name not in (*SPHERES, *REAL)]
+BALLS = [name for name in PRIORS if SUPPORTS[name] == PoincareBall(1.0)]
+DISCRETE = [name for name in DENSITIES if name not in (*SPHERES, *BALLS, *REAL)]
 
 
 def to(prior, dtype):
@@ -108,7 +110,7 @@ def test_support(name):
         spaces.append(RelaxedBernoulli(torch.zeros(4)).support)
         own = {"OneHot": 0, "OneHot, groups": 1}.get(name, 2)
         assert [support == space for space in spaces] == [i == own for i in range(3)]
-    elif name not in SPHERES:
+    elif name not in (*SPHERES, *BALLS):
         assert support.event_dim == 1
         assert support.base_constraint is constraints.real
 
@@ -160,8 +162,13 @@ def test_samples_match_the_density(name):
         grid = torch.stack([angle.cos(), angle.sin()], -1)
     else:
         grid, log_volume = quadrature()
+        if name in BALLS:  # the plane is mapped to the disc
+            into = biject_to(p.support)
+            plane, grid = grid, into(grid)
+            log_volume = log_volume + into.log_abs_det_jacobian(plane, grid)
+            grid, log_volume = grid[plane.norm(dim=-1) < 20], log_volume[plane.norm(dim=-1) < 20]
     with torch.no_grad():
-        weights = (p.log_prob(grid) + (log_volume if name in REAL else 0)).softmax(0)
+        weights = (p.log_prob(grid) + (log_volume if name in (*REAL, *BALLS) else 0)).softmax(0)
     z = p.sample((20_000,))
     for f in (torch.sin, lambda z: (-(z**2)).exp(), lambda z: (z[:, :1] * z[:, 1:]).tanh()):
         error = 5 * f(z).std(0) / len(z) ** 0.5 + 1e-3
@@ -242,6 +249,8 @@ def test_bad_latent_dim(name, size):
         (lambda: Autoregressive(3, components=0), "components is 0"),
         (lambda: Autoregressive(9, hidden=[8]), "at least as many units"),
         (lambda: Hyperspherical(1), "latent_dim is 1"),
+        (lambda: WrappedNormal(2, curvature=0), "curvature is 0"),
+        (lambda: WrappedNormal(2, curvature=-1.0), "curvature is -1"),
         (lambda: OneHot(7, groups=2), "7 latents do not make 2 one-hot"),
         (lambda: OneHot(2, groups=2), "2 latents do not make 2 one-hot"),
         (lambda: OneHot(2, groups=0), "groups is 0"),
