@@ -118,11 +118,17 @@ class PosteriorOptions:
         event_shape: the event shape of z, which a `VampPrior` compares with its own.
         network: its encoder, a module called with x that returns parameters for each datum;
             `pvae.evaluation.refine` optimizes these parameters.
+        codes: the space of its z, a `pvae.distributions.Codes`, if z are codes; a prior over codes
+            needs it.
+        initialize: ``initialize(x)`` initializes it from data as it sees them, shape
+            ``(n, *event_shape)``; called by `pvae.fit` if any of its parameters are trained.
     """
 
     context_shape: tuple[int, ...] | None = None
     event_shape: tuple[int, ...] | None = None
     network: "nn.Module | None" = None
+    codes: Any = None
+    initialize: "Callable[[Tensor], None] | None" = None
 
 
 # Networks -----------------------------------------------------------------------------------------

@@ -1,5 +1,9 @@
 from .affine_autoregressive import AffineAutoregressive as AffineAutoregressive
 from .autoregressive import Autoregressive as Autoregressive
+from .codes import AutoregressiveCodes as AutoregressiveCodes
+from .codes import Codes as Codes
+from .codes import QuantizedDelta as QuantizedDelta
+from .codes import UniformCodes as UniformCodes
 from .continuous_bernoulli import ContinuousBernoulli as ContinuousBernoulli
 from .discretized_logistic import DiscretizedLogistic as DiscretizedLogistic
 from .discretized_normal import DiscretizedNormal as DiscretizedNormal

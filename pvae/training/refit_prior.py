@@ -62,8 +62,8 @@ def refit_prior(
         )
     with seeded(arguments.get("seed", 0), vae.device):
         new = prior(vae.latent_shape.numel()).to(vae.device, vae.dtype)
-    seen = vae.conditional or ("likelihood", "posterior")
-    refitted = VAE(new, vae.likelihood, vae.posterior, vae.labels, seen)
+        seen = vae.conditional or ("likelihood", "posterior")
+        refitted = VAE(new, vae.likelihood, vae.posterior, vae.labels, seen)
     if not any(p.requires_grad for p in new.parameters()):
         raise ValueError(f"The prior {type(new).__name__} has no parameters to fit.")
     # The configuration of the VAE with the new prior, which a run folder needs.

@@ -16,11 +16,15 @@ from pvae.networks import MLP, Conv
 from pvae.priors import Laplace as LaplacePrior
 from pvae.priors import Normal as NormalPrior
 from pvae.priors import StandardNormal
-from tests.posteriors_cases import ONLY_OWN_DRAWS, POSTERIORS, prior_for
+from tests.posteriors_cases import ONLY_OWN_DRAWS, POSTERIORS, QUANTIZED, prior_for
 
 EVENT, LATENT = (2, 8, 8), 4
 SMALL = partial(MLP, hidden=[6])
-DISCRETE = [name for name in POSTERIORS if name.startswith(("RelaxedOneHot", "RelaxedBernoulli"))]
+DISCRETE = [
+    name
+    for name in POSTERIORS
+    if name.startswith(("RelaxedOneHot", "RelaxedBernoulli", *QUANTIZED))
+]
 CONTINUOUS = [name for name in POSTERIORS if name not in (*DISCRETE, "Delta")]
 ANY_POINT = [name for name in CONTINUOUS if name not in ONLY_OWN_DRAWS]
 NO_MEAN = [*ONLY_OWN_DRAWS, *(n for n in POSTERIORS if n.startswith(("Spline", "InverseAuto")))]
@@ -45,6 +49,14 @@ def bare(name, latent_dim=2):
     """A posterior in double precision that does not depend on x, and the x it is given."""
     posterior = make(name, (1,), latent_dim, Raw).double()
     return posterior, torch.zeros(1, dtype=torch.float64)
+
+
+def prior_of(name, posterior):
+    """The simplest prior over the same z, connected."""
+    prior = prior_for(name)(LATENT)
+    if hasattr(prior, "connect"):
+        prior.connect(posterior)
+    return prior
 
 
 @pytest.fixture(params=POSTERIORS)
@@ -96,9 +108,10 @@ def test_expand(name):
 
 
 def test_support(name):
-    support = make(name)(torch.zeros(EVENT)).support
+    posterior = make(name)
+    support = posterior(torch.zeros(EVENT)).support
     if name in DISCRETE:
-        assert support == prior_for(name)(LATENT)().support
+        assert support == prior_of(name, posterior)().support
     elif name == "PowerSpherical":
         assert support is constraints.sphere
     elif name == "WrappedNormal":
@@ -235,8 +248,9 @@ CLOSED = {
 @pytest.mark.parametrize("name", CLOSED)
 @pytest.mark.parametrize("batch", [(), (3,)])
 def test_kl_in_closed_form(name, batch):
-    q = make(name).eval()(torch.randn(*batch, *EVENT))
-    p = CLOSED[name](LATENT)()
+    posterior = make(name).eval()
+    q = posterior(torch.randn(*batch, *EVENT))
+    p = prior_of(name, posterior)()
     kl = kl_divergence(q, p)
     torch.testing.assert_close(kl, kl_divergence(q, p.expand(batch)))
     assert kl.shape == batch
@@ -339,6 +353,16 @@ def test_in_a_plate(name):
         ("StudentT", {"degrees_of_freedom": float("nan")}, "degrees_of_freedom is nan"),
         ("PowerSpherical", {"latent_dim": 1}, "at least 2 coordinates"),
         ("WrappedNormal", {"curvature": 0}, "curvature is 0"),
+        ("FSQ", {"levels": (3, 1)}, "at least 2"),
+        ("FSQ", {"levels": (3, 3, 3)}, "3 latents of a code"),
+        ("FSQ", {"levels": ()}, "levels is"),
+        ("FSQ", {"grid": (2, 2)}, "2 latents of a code"),
+        ("VQ", {"codes": 1}, "codes is 1"),
+        ("VQ", {"grid": (3,)}, "must divide into codes"),
+        ("VQ", {"update": "adam"}, "update is 'adam'"),
+        ("VQ", {"commitment": -1}, "commitment is -1"),
+        ("VQ", {"decay": 1}, "decay is 1"),
+        ("VQ", {"revival": 2}, "revival is 2"),
         ("RelaxedOneHot", {"groups": 3}, "groups of one size"),
         ("RelaxedOneHot", {"groups": 4}, "at least 2"),
         ("RelaxedOneHot", {"groups": 0}, "groups is 0"),

@@ -11,7 +11,7 @@ from torch.distributions import biject_to, kl_divergence
 
 from pvae.distributions import PoincareBall, RelaxedBernoulli, RelaxedOneHot
 from pvae.networks import MLP
-from pvae.posteriors import DiagonalNormal
+from pvae.posteriors import FSQ, DiagonalNormal
 from pvae.priors import (
     Autoregressive,
     Bernoulli,
@@ -26,7 +26,7 @@ from pvae.priors import (
     VampPrior,
     WrappedNormal,
 )
-from tests.priors_cases import ESTIMATED, PRIORS
+from tests.priors_cases import CODES, ESTIMATED, PRIORS
 
 LATENT, EVENT = 4, (2, 3, 3)
 DENSITIES = [name for name in PRIORS if name not in ESTIMATED]
@@ -38,6 +38,8 @@ def make(name, latent_dim=LATENT):
     if isinstance(prior, VampPrior):
         posterior = DiagonalNormal(EVENT, latent_dim, network=partial(MLP, hidden=[8]))
         prior.connect(posterior)
+    if name in CODES:
+        prior.connect(FSQ(EVENT, latent_dim, partial(MLP, hidden=[8]), levels=(3, 2)))
     return prior
 
 
@@ -45,11 +47,11 @@ SUPPORTS = {name: make(name)().support for name in PRIORS}
 SPHERES = [name for name in PRIORS if SUPPORTS[name] is constraints.sphere]
 REAL = [n for n in DENSITIES if getattr(SUPPORTS[n], "base_constraint", 0) is constraints.real]
 BALLS = [name for name in PRIORS if SUPPORTS[name] == PoincareBall(1.0)]
-DISCRETE = [name for name in DENSITIES if name not in (*SPHERES, *BALLS, *REAL)]
+DISCRETE = [name for name in DENSITIES if name not in (*SPHERES, *BALLS, *REAL, *CODES)]
 
 
 def to(prior, dtype):
-    if isinstance(prior, VampPrior):
+    if hasattr(prior, "_posterior"):
         prior._posterior[0].to(dtype)
     return prior.to(dtype)
 
@@ -110,7 +112,7 @@ def test_support(name):
         spaces.append(RelaxedBernoulli(torch.zeros(4)).support)
         own = {"OneHot": 0, "OneHot, groups": 1}.get(name, 2)
         assert [support == space for space in spaces] == [i == own for i in range(3)]
-    elif name not in (*SPHERES, *BALLS):
+    elif name not in (*SPHERES, *BALLS, *CODES):
         assert support.event_dim == 1
         assert support.base_constraint is constraints.real
 
@@ -152,11 +154,14 @@ def test_normalizes(name):
 @pytest.mark.parametrize("name", DENSITIES)
 def test_samples_match_the_density(name):
     # averages over draws are those that the density gives by summing over everything
-    latent_dim = 4 if name in DISCRETE else 2
+    latent_dim = 4 if name in (*DISCRETE, *CODES) else 2
     p = to(make(name, latent_dim), torch.float64)()
     if name in DISCRETE:
         grid = torch.cartesian_prod(*[torch.arange(2, dtype=torch.float64)] * latent_dim)
         grid = grid[p.support.check(grid)]
+    elif name in CODES:
+        each = torch.arange(p.support.size)
+        grid = p.support.vectors(torch.cartesian_prod(*[each] * p.support.positions))
     elif name in SPHERES:
         angle = torch.linspace(0, 2 * torch.pi, 1001, dtype=torch.float64)[:-1]
         grid = torch.stack([angle.cos(), angle.sin()], -1)
@@ -202,8 +207,9 @@ def test_entropy(name):
 
 def test_save_and_load(name):
     saved, loaded = make(name), make(name)
-    if isinstance(saved, VampPrior):
+    if hasattr(saved, "_posterior"):
         loaded.connect(saved._posterior[0])
+    if isinstance(saved, VampPrior):
         saved.initialize(torch.randn(20, *EVENT))
     loaded.load_state_dict(saved.state_dict())
     z = saved().sample((10,))
