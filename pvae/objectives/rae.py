@@ -108,9 +108,10 @@ class RAE(Objective):
 class _WithGradient(Messenger):
     """Make latents differentiable, also those of an encoder that is not trained."""
 
-    def _pyro_post_sample(self, msg: Any) -> None:
-        if not site_is_subsample(msg) and not msg["value"].requires_grad:
-            msg["value"] = msg["value"].detach().requires_grad_()
+    def _pyro_sample(self, msg: Any) -> None:
+        if not msg["is_observed"] and not site_is_subsample(msg) and msg["value"] is None:
+            z = msg["fn"](*msg["args"], **msg["kwargs"])
+            msg["value"] = z if z.requires_grad else z.detach().requires_grad_()
 
 
 def _observed(trace: Trace) -> list[Any]:

@@ -59,7 +59,7 @@ class FSQ(Quantized):
         True
     """
 
-    half: Tensor
+    reach: Tensor
     offset: Tensor
     shift: Tensor
     width: Tensor
@@ -93,7 +93,7 @@ class FSQ(Quantized):
         steps = [torch.arange(count) - count // 2 for count in levels]
         codebook = torch.cartesian_prod(*steps).reshape(-1, len(levels)) / width
         for name, value in {
-            "half": half,
+            "reach": half,
             "offset": offset,
             "shift": (offset / half).atanh(),
             "width": width,
@@ -110,7 +110,7 @@ class FSQ(Quantized):
         """Return q(z|x)."""
         (raw,) = self.raw(x)
         raw = raw.unflatten(-1, (-1, self.dim))
-        bounded = (raw + self.shift).tanh() * self.half - self.offset
+        bounded = (raw + self.shift).tanh() * self.reach - self.offset
         # The value is exactly that of the codebook, and the gradient that before rounding.
         z = bounded.detach().round() / self.width + (bounded - bounded.detach()) / self.width
         return QuantizedDelta(z.flatten(-2), self.codes)
