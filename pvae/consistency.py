@@ -70,6 +70,8 @@ def event_shapes(
     with seeded(0, like.device):
         z = q.sample((50,))
         fit = _holds(p, z) and _holds(q, p.sample((50, *q.batch_shape)))
+        if _is_real(q):  # wherever its draws lie now, training may move them anywhere
+            fit = fit and _holds(p, 100 * torch.randn_like(z))
         fit = fit and bool((_score(p, z) > -torch.inf).any())
     if not fit:
         raise ValueError(
@@ -170,8 +172,19 @@ def _score(p: dist.TorchDistribution, z: Tensor) -> Tensor:
 
 
 def _support(p: dist.TorchDistribution) -> str:
-    support = p.support
+    return "real numbers" if _is_real(p) else str(_base(p.support))
+
+
+def _is_real(p: dist.TorchDistribution) -> bool:
+    """Whether a distribution is over all real numbers."""
+    try:
+        base = _base(p.support)
+    except NotImplementedError:
+        return False
+    return type(base).__name__.lstrip("_") in ("Real", "RealVector")
+
+
+def _base(support: Any) -> Any:
     while isinstance(support, constraints.independent):
         support = support.base_constraint
-    name = type(support).__name__.lstrip("_")
-    return "real numbers" if name in ("Real", "RealVector") else str(support)
+    return support

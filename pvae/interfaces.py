@@ -122,11 +122,17 @@ class PosteriorOptions:
             `pvae.evaluation.refine` optimizes these parameters.
         connect: ``connect(prior)`` gives it the prior that it is used with; called once, when the
             VAE is made.
+        codes: the space of its z, a `pvae.distributions.Codes`, if z are codes; a prior over codes
+            needs it.
+        initialize: ``initialize(x)`` initializes it from data as it sees them, shape
+            ``(n, *event_shape)``; called by `pvae.fit` if any of its parameters are trained.
     """
 
     context_shape: tuple[int, ...] | None = None
     event_shape: tuple[int, ...] | None = None
     network: "nn.Module | None" = None
+    codes: Any = None
+    initialize: "Callable[[Tensor], None] | None" = None
     connect: "Callable[[nn.Module], None] | None" = None
 
 

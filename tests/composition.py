@@ -17,7 +17,8 @@ from pyro.infer import SVI
 import pvae
 from pvae.inference import Optimizer
 from tests import likelihoods_cases, objectives_cases, posteriors_cases, priors_cases
-from tests.posteriors_cases import DEPENDENT, ONLY_OWN_DRAWS, made
+from tests.posteriors_cases import DEPENDENT, ONLY_OWN_DRAWS, QUANTIZED, made
+from tests.priors_cases import CODES
 
 EVENT, LATENT = (6,), 2
 # Odd, so that the signs in the gradient of a Laplace's location cannot cancel.
@@ -51,8 +52,9 @@ def space(p: pyro.distributions.TorchDistribution) -> constraints.Constraint:
     return support.base_constraint if isinstance(support, constraints.independent) else support
 
 
+CONNECTED = {"VampPrior", *CODES}  # over whatever their posterior is over
 SPACES: dict[str, Any] = {
-    **{name: space(make(LATENT)()) for name, make in PRIORS.items() if name != "VampPrior"},
+    **{name: space(make(LATENT)()) for name, make in PRIORS.items() if name not in CONNECTED},
     **{name: space(made(name, EVENT, LATENT, NETWORK)(torch.zeros(EVENT))) for name in POSTERIORS},
 }
 REFUSED = {"PIWAE": ONLY_OWN_DRAWS, "BetaTC": DEPENDENT}  # posteriors, by objective
@@ -71,8 +73,10 @@ class Cell(NamedTuple):
         """Whether the pair is over the same z, and the prior has a density there."""
         if self.posterior == "TopDown":  # which goes down the path of its prior
             return self.prior == "TopDown"
-        if self.prior == "VampPrior":  # over whatever its posterior is over
-            return self.posterior not in ONLY_OWN_DRAWS | {"Delta"}
+        if self.prior in CODES:
+            return self.posterior in QUANTIZED
+        if self.prior == "VampPrior":
+            return self.posterior not in ONLY_OWN_DRAWS | QUANTIZED | {"Delta"}
         return SPACES[self.prior] == SPACES[self.posterior]
 
     @property
@@ -168,4 +172,6 @@ def unreached(cell: Cell, name: str) -> bool:
     """Whether a parameter is known to have no gradient."""
     # The MMD alone learns a prior from its draws, which some families make without gradients; and
     # a KL that is estimated below the free bits has none.
-    return cell.objective in ("WAE", "FreeBits") and name.startswith("prior.")
+    if cell.objective in ("WAE", "RAE") and name == "posterior.step":
+        return True  # the codebook, which is learned with the KL
+    return cell.objective in ("WAE", "RAE", "FreeBits") and name.startswith("prior.")

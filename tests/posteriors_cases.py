@@ -32,6 +32,10 @@ POSTERIORS = {
     "StudentT": partial(Q.StudentT, degrees_of_freedom=4),
     "Delta": Q.Delta,
     "PowerSpherical": Q.PowerSpherical,
+    "WrappedNormal": Q.WrappedNormal,
+    "VQ": partial(Q.VQ, codes=5),
+    "VQ, loss": partial(Q.VQ, codes=5, update="loss", decay=0.5, revival=0.5),
+    "FSQ": partial(Q.FSQ, levels=(3, 2)),
     "RelaxedOneHot": partial(Q.RelaxedOneHot, temperature=0.5),
     "RelaxedOneHot, groups": partial(Q.RelaxedOneHot, groups=2, straight_through=True),
     "RelaxedOneHot, annealed": partial(Q.RelaxedOneHot, final_temperature=0.3, annealing_steps=10),
@@ -43,11 +47,13 @@ POSTERIORS = {
     "TopDown": Q.TopDown,
     "TopDown, residual": partial(Q.TopDown, combination="residual"),
 }
+QUANTIZED = {"VQ", "FSQ"}  # whose z are codes
 ONLY_OWN_DRAWS = {"PlanarFlow", "SylvesterFlow"}  # which have no inverse in closed form
 # Those whose latents depend on each other given x, or that have no density of a single latent.
 DEPENDENT = ONLY_OWN_DRAWS | {
     *("LowRankNormal", "FullNormal", "HouseholderFlow", "InverseAutoregressiveFlow"),
     *("SplineFlow", "MixtureOfNormals", "PowerSpherical", "Delta"),
+    *("WrappedNormal", "VQ", "FSQ"),
     *("RelaxedOneHot", "RelaxedBernoulli", "TopDown"),
 }
 
@@ -58,6 +64,9 @@ def prior_for(name):
         return partial(priors.OneHot, groups=2)
     others = {
         "PowerSpherical": priors.Hyperspherical,
+        "WrappedNormal": priors.WrappedNormal,
+        "VQ": priors.UniformCodes,
+        "FSQ": priors.UniformCodes,
         "RelaxedOneHot": priors.OneHot,
         "RelaxedBernoulli": priors.Bernoulli,
         "TopDown": partial(priors.TopDown, hidden=8),

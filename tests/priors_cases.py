@@ -28,9 +28,14 @@ PRIORS = {
     "Nested": partial(P.Nested, hidden=(8,)),
     "TopDown": partial(P.TopDown, hidden=8),
     "Hyperspherical": P.Hyperspherical,
+    "WrappedNormal, learned": partial(P.WrappedNormal, learned=True),
+    "WrappedNormal": P.WrappedNormal,
+    "UniformCodes": P.UniformCodes,
+    "PixelCNN": partial(P.PixelCNN, hidden=6, layers=1),
     "OneHot": P.OneHot,
     "OneHot, groups": partial(P.OneHot, groups=2),
     "Bernoulli": P.Bernoulli,
     "Bernoulli, rare": partial(P.Bernoulli, probability=0.2),
 }
+CODES = {"UniformCodes", "PixelCNN"}  # priors over the codes of a posterior
 ESTIMATED = {"Nested"}  # whose log_prob is an estimate, another one each time

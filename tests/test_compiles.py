@@ -13,8 +13,8 @@ from pvae.inference import CompiledSVI, Optimizer
 from tests.composition import REFUSED, space
 from tests.likelihoods_cases import LIKELIHOODS
 from tests.objectives_cases import OBJECTIVES
-from tests.posteriors_cases import ONLY_OWN_DRAWS, POSTERIORS, made
-from tests.priors_cases import PRIORS
+from tests.posteriors_cases import ONLY_OWN_DRAWS, POSTERIORS, QUANTIZED, made
+from tests.priors_cases import CODES, PRIORS
 
 EVENT, LATENT = (6,), 4
 NETWORK = partial(pvae.networks.MLP, hidden=[8], activation="tanh")
@@ -59,8 +59,11 @@ def compatible(prior, posterior):
     """Whether they are over the same z, and the prior has a density there."""
     if posterior.startswith("TopDown"):  # which goes down the path of its prior
         return prior.startswith("TopDown")
+    quantized = posterior.partition(",")[0] in QUANTIZED
+    if prior in CODES:
+        return quantized
     if prior.startswith("VampPrior"):  # over whatever its posterior is over
-        return posterior not in ONLY_OWN_DRAWS | {"Delta"}
+        return not quantized and posterior not in ONLY_OWN_DRAWS | {"Delta"}
     return space_of_prior(prior) == space_of_posterior(posterior)
 
 

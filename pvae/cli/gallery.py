@@ -14,7 +14,7 @@ from pvae.data.batches import batches_for
 from pvae.data.dataset import Dataset
 from pvae.data.domains import picture_range
 from pvae.data.part import Part
-from pvae.distributions import TopDown
+from pvae.distributions import PoincareBall, TopDown
 from pvae.evaluation.level_kl import kl_by_level, levels_of
 from pvae.evaluation.summary import part_of
 from pvae.labels import Labels
@@ -152,12 +152,15 @@ def manifold(vae: VAE, data: Dataset, tiles: int = TILES) -> tuple[Tensor, Tenso
         Images (tiles, tiles, *event_shape), and the coordinates (tiles,) of rows and columns.
     """
     z = plots.percentiles(tiles)
-    grid = torch.stack(torch.meshgrid(z, z, indexing="xy"), dim=-1)
+    grid = torch.stack(torch.meshgrid(z, z, indexing="xy"), dim=-1).to(vae.device, vae.dtype)
     labels = choose(data).y
     unknown = vae.labels is None or vae.classifier is not None
     y = None if unknown or labels is None else labels[0]
     with vae.evaluating():
-        p = vae.decode(grid.to(vae.device, vae.dtype), y)
+        support = vae.p_z(y if "prior" in vae.conditional else None).support
+        if isinstance(support, PoincareBall):  # points beyond it are shown as those at its border
+            grid = support.project(grid)
+        p = vae.decode(grid, y)
         return moments.mean(p).cpu(), z
 
 

@@ -11,12 +11,19 @@ from torch import Tensor
 
 from pvae.data.batches import batches_for
 from pvae.data.dataset import Dataset, Part
-from pvae.evaluation import AnomalyScore, Classification, Compression, classification
+from pvae.evaluation import (
+    AnomalyScore,
+    Classification,
+    Compression,
+    classification,
+    code_usage,
+)
 from pvae.evaluation import evaluate as evaluate_part
 from pvae.evaluation.batching import OutOfTime, is_stopped
 from pvae.evaluation.evidence import annealed, best, importance, is_reliable
 from pvae.evaluation.results import LOWER_BOUND, estimate, interval, unreliable_items
 from pvae.evaluation.summary import bits_per_dim
+from pvae.interfaces import option
 from pvae.messages import shorten
 from pvae.seeds import seeded
 from pvae.vae import VAE
@@ -30,19 +37,34 @@ _BOUNDS = {
     "log_likelihood": "E[log p(x|z)]",
     "kl": "KL(q||p)",
     "bits_per_dim": "bits/dim",
+    "code_usage": "codes used",
+    "code_perplexity": "perplexity",
 }
+MOST_CODED = 10_000  # items whose codes are counted
 
 
 # The ELBO -----------------------------------------------------------------------------------------
 
 
 def bounds(vae: VAE, dataset: Dataset, parts: Sequence[str], seed: int = 0) -> dict[str, Any]:
-    """The ELBO and its terms on parts of the data."""
-    rows = {part: evaluate_part(vae, dataset, part, seed=seed) for part in parts}
+    """The ELBO and its terms on parts of the data, and the usage of codes if there are any."""
+    rows = {
+        part: evaluate_part(vae, dataset, part, seed=seed) | _codes(vae, dataset, part, seed)
+        for part in parts
+    }
     return _settings(vae, dataset, seed) | {
         "samples": 1,
         "parts": {part: {"items": len(dataset.part(part)), **rows[part]} for part in parts},
     }
+
+
+def _codes(vae: VAE, dataset: Dataset, part: str, seed: int) -> dict[str, float]:
+    if option(vae.posterior, "codes") is None:
+        return {}
+    batches = batches_for(vae, dataset, dataset.part(part))
+    x, *y = batches.choose(MOST_CODED, seed)
+    found = code_usage(vae, x, y[0] if y else None, progress=False)
+    return {"code_usage": found.usage, "code_perplexity": found.perplexity}
 
 
 def bounds_table(record: dict[str, Any]) -> str:

@@ -7,3 +7,5 @@ from .named import NAMES as NAMES
 from .part import Part as Part
 from .sprites import Shapes as Shapes
 from .sprites import shapes as shapes
+from .tree import Tree as Tree
+from .tree import tree as tree

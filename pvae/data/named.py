@@ -1,4 +1,4 @@
-"""Data sets by name: two that need no download, and those that torchvision can download."""
+"""Data sets by name: three that need no download, and those that torchvision can download."""
 
 import os
 import tempfile
@@ -19,6 +19,7 @@ from pvae.data.images import Channels, resize
 from pvae.data.labels import encode
 from pvae.data.part import Part
 from pvae.data.sprites import CLASSES, SIZE, shapes
+from pvae.data.tree import DEPTH, levels_of, tree
 from pvae.messages import brief
 
 T = TypeVar("T")
@@ -26,6 +27,7 @@ T = TypeVar("T")
 NAMES = (
     "digits",
     "shapes",
+    "tree",
     "mnist",
     "fashion-mnist",
     "kmnist",
@@ -105,6 +107,8 @@ def read_named(
         return _omniglot(folder, size or (28, 28), crop, channels or 1)
     if name == "celeba":
         return _celeba(folder, size or (64, 64), channels or 3)
+    if name == "tree":
+        return _tree()
     if name == "shapes":
         dataset = _shapes(max(size or (SIZE,)))
     else:
@@ -173,6 +177,17 @@ def _shapes(size: int) -> Dataset:
         domain="binary",
         value_range=(0.0, 1.0),
         classes=CLASSES,
+    )
+
+
+def _tree() -> Dataset:
+    x, nodes, _ = tree()
+    return Dataset(
+        name="tree",
+        train=Part(x, levels_of(nodes)),
+        domain="reals",
+        value_range=(float(x.min()), float(x.max())),
+        classes=tuple(f"level {level}" for level in range(DEPTH + 1)),
     )
 
 

@@ -1,5 +1,9 @@
 from .affine_autoregressive import AffineAutoregressive as AffineAutoregressive
 from .autoregressive import Autoregressive as Autoregressive
+from .codes import AutoregressiveCodes as AutoregressiveCodes
+from .codes import Codes as Codes
+from .codes import QuantizedDelta as QuantizedDelta
+from .codes import UniformCodes as UniformCodes
 from .continuous_bernoulli import ContinuousBernoulli as ContinuousBernoulli
 from .discretized_logistic import DiscretizedLogistic as DiscretizedLogistic
 from .discretized_normal import DiscretizedNormal as DiscretizedNormal
@@ -9,6 +13,7 @@ from .multinomial import Multinomial as Multinomial
 from .normal_mixture import NormalMixture as NormalMixture
 from .optimal_normal import OptimalNormal as OptimalNormal
 from .ordinal_categorical import OrdinalCategorical as OrdinalCategorical
+from .poincare_ball import PoincareBall as PoincareBall
 from .power_spherical import PowerSpherical as PowerSpherical
 from .relaxed_bernoulli import RelaxedBernoulli as RelaxedBernoulli
 from .relaxed_one_hot import RelaxedOneHot as RelaxedOneHot
@@ -16,3 +21,4 @@ from .rotated_normal import RotatedNormal as RotatedNormal
 from .spline_coupling import SplineCoupling as SplineCoupling
 from .top_down import TopDown as TopDown
 from .top_down import level_kl as level_kl
+from .wrapped_normal import WrappedNormal as WrappedNormal

@@ -16,6 +16,8 @@ from .classification import classify as classify
 from .code_length import CodeLength as CodeLength
 from .code_length import Compression as Compression
 from .code_length import compression as compression
+from .code_usage import CodeUsage as CodeUsage
+from .code_usage import code_usage as code_usage
 from .decomposition import ActiveUnits as ActiveUnits
 from .decomposition import KLDecomposition as KLDecomposition
 from .decomposition import active_units as active_units

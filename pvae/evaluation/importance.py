@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, Normal
 
+from pvae.distributions import QuantizedDelta
 from pvae.evaluation.scoring import Density, Draw, Scorer
 from pvae.vae import VAE
 
@@ -20,6 +21,11 @@ def proposal_of(vae: VAE, x: Tensor, y: Tensor | None = None) -> dist.TorchDistr
         ValueError: if it is a point mass.
     """
     q = vae.encode(x, y)
+    if isinstance(q, QuantizedDelta):
+        raise ValueError(
+            f"The posterior {type(vae.posterior).__name__} is a single code, whose -log p(x, z) is "
+            "the length of a code of x, not an estimate of its evidence: use evaluate."
+        )
     if isinstance(q, dist.Delta):
         raise ValueError(
             f"The posterior {type(vae.posterior).__name__} is a point mass, whose draws have no "

@@ -26,9 +26,10 @@ def latents_of(items: Items, space: Space, prior: Tensor) -> list[dict[str, Any]
     tails = torch.tensor([0.005, 0.995], dtype=prior.dtype)
     bounds = torch.stack([v.to(prior).quantile(tails, dim=0) for v in (prior, items.mean)])
     low, high = bounds[:, 0].amin(0), bounds[:, 1].amax(0)
-    if space.kind in ("sphere", "binary", "one-hot"):
-        low = torch.full_like(low, -1.0 if space.kind == "sphere" else 0.0)
-        high = torch.ones_like(high)
+    if space.kind in ("sphere", "ball"):
+        low, high = (torch.full_like(low, end) for end in (-space.radius, space.radius))
+    elif space.kind in ("binary", "one-hot"):
+        low, high = torch.zeros_like(low), torch.ones_like(high)
     return [
         {
             "index": i,

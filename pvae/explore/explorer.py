@@ -165,7 +165,7 @@ class Explorer:
             "data": self.data.name,
             "parts": [type(part).__name__ for part in (vae.prior, vae.likelihood, vae.posterior)],
             "frames": self.frames.describe(),
-            "space": {"kind": self.space.kind, "groups": self.space.groups},
+            "space": {name: getattr(self.space, name) for name in ("kind", "groups", "radius")},
             "latents": self._latents,
             "start": self._start.tolist(),
             "planes": planes.names_of(self.space, len(items)),

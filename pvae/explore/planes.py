@@ -51,14 +51,16 @@ class Pair:
         self.points = means[:, self.index].numpy()
 
     def latents(self, points: Tensor, base: Tensor) -> tuple[Tensor, list[int] | None]:
-        """The base with two latents replaced; on a sphere the others are rescaled to fit."""
+        """The base with two latents replaced; on a sphere or in a ball the others are rescaled."""
         z = base.expand(len(points), -1).clone()
         z[:, self.index] = points
-        if self.space.kind == "sphere":
+        if self.space.kind in ("sphere", "ball"):
             others = [i for i in range(self.space.size) if i not in self.index]
-            room = (1 - points.square().sum(-1)).clamp_min(0).sqrt()
+            room = (self.space.radius**2 - points.square().sum(-1)).clamp_min(0).sqrt()
             rest = z[:, others]
             norm = rest.norm(dim=-1).clamp_min(1e-6)
+            if self.space.kind == "ball":
+                room = room.minimum(norm)
             z[:, others] = rest * (room / norm).unsqueeze(-1)
         return self.space.nearest(z), None
 

@@ -6,11 +6,11 @@ import torch
 from pyro.distributions import constraints
 from torch import Tensor, nn
 
-from pvae.distributions import RelaxedBernoulli, RelaxedOneHot
+from pvae.distributions import PoincareBall, RelaxedBernoulli, RelaxedOneHot
 from pvae.messages import shorten
 from pvae.vae import VAE
 
-Kind = Literal["real", "sphere", "binary", "one-hot", "bounded"]
+Kind = Literal["real", "sphere", "ball", "binary", "one-hot", "bounded"]
 
 
 class Space:
@@ -21,8 +21,10 @@ class Space:
         y: a label, if its prior sees labels.
 
     Attributes:
-        kind: ``"real"``, ``"sphere"``, ``"binary"``, ``"one-hot"``, or ``"bounded"`` for others.
+        kind: ``"real"``, ``"sphere"``, ``"ball"``, ``"binary"``, ``"one-hot"``, or ``"bounded"``
+            for others.
         groups: the number of one-hot variables.
+        radius: the length that latents on a sphere have, or in a ball have at most.
         size: the number of latents.
     """
 
@@ -35,6 +37,7 @@ class Space:
         self.shape = vae.latent_shape
         self.size = vae.latent_shape.numel()
         self.groups = 1
+        self.radius = 1.0
         base = support
         while isinstance(base, constraints.independent):
             base = base.base_constraint
@@ -43,6 +46,9 @@ class Space:
             self.kind = "real"
         elif base is constraints.sphere:
             self.kind = "sphere"
+        elif isinstance(base, PoincareBall):
+            self.kind = "ball"
+            self.radius = 0.999 * base.radius  # at the border decoders have no meaning
         elif isinstance(base, type(RelaxedBernoulli.support)):
             self.kind = "binary"
         elif isinstance(base, type(RelaxedOneHot(torch.zeros(1, 2)).support)):
@@ -61,6 +67,8 @@ class Space:
             first = torch.zeros_like(z)
             first[..., 0] = 1
             return torch.where(norm > 1e-6, z / norm.clamp_min(1e-6), first)
+        if self.kind == "ball":
+            return z * (self.radius / z.norm(dim=-1, keepdim=True).clamp_min(self.radius))
         if self.kind == "binary":
             return (z > 0.5).to(z)
         if self.kind == "one-hot":
@@ -92,6 +100,7 @@ class Space:
         return {
             "real": "finite real numbers",
             "sphere": "vectors of length 1",
+            "ball": f"vectors shorter than {self.radius:g}",
             "binary": "numbers from 0 to 1",
             "one-hot": "numbers from 0 to 1 whose sum in each group is 1",
             "bounded": str(self.support).replace("\n", " "),

@@ -132,10 +132,12 @@ class _Recorder:
         z = [self.model["start"]]
         space = self.model["space"]
         for latent in self.active:
-            z += self._moved(latent, space["kind"], space["groups"])
+            z += self._moved(latent, **space)
         return {"z": z, **self.ask("decode", {"z": z, "small": True, **given})}
 
-    def _moved(self, latent: dict[str, Any], kind: str, groups: int) -> Iterator[list[float]]:
+    def _moved(
+        self, latent: dict[str, Any], kind: str, groups: int, radius: float
+    ) -> Iterator[list[float]]:
         """The average with a latent at each of its values."""
         index, start = latent["index"], self.model["start"]
         size = len(start) // groups
@@ -149,9 +151,11 @@ class _Recorder:
         for step in range(steps):
             value = latent["low"] + (latent["high"] - latent["low"]) * step / (steps - 1)
             z = list(start)
-            if kind == "sphere":
+            if kind in ("sphere", "ball"):
                 rest = sum(z[i] ** 2 for i in range(len(z)) if i != index) ** 0.5
-                room = max(0.0, 1 - value**2) ** 0.5
+                room = max(0.0, radius**2 - value**2) ** 0.5
+                if kind == "ball":
+                    room = min(room, rest)
                 even = room / (len(z) - 1) ** 0.5
                 z = [own / rest * room if rest > 1e-6 else even for own in z]
             z[index] = value

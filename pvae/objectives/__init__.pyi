@@ -12,6 +12,7 @@ from .importance_weighted import ImportanceWeighted as ImportanceWeighted
 from .info_vae import InfoVAE as InfoVAE
 from .miwae import MIWAE as MIWAE
 from .piwae import PIWAE as PIWAE
+from .rae import RAE as RAE
 from .semi_supervised import SemiSupervised as SemiSupervised
 from .wae import WAE as WAE
 from .warmup import Warmup as Warmup

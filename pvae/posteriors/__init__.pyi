@@ -1,5 +1,6 @@
 from .delta import Delta as Delta
 from .diagonal_normal import DiagonalNormal as DiagonalNormal
+from .fsq import FSQ as FSQ
 from .full_normal import FullNormal as FullNormal
 from .householder_flow import HouseholderFlow as HouseholderFlow
 from .inverse_autoregressive_flow import InverseAutoregressiveFlow as InverseAutoregressiveFlow
@@ -14,3 +15,5 @@ from .spline_flow import SplineFlow as SplineFlow
 from .student_t import StudentT as StudentT
 from .sylvester_flow import SylvesterFlow as SylvesterFlow
 from .top_down import TopDown as TopDown
+from .vq import VQ as VQ
+from .wrapped_normal import WrappedNormal as WrappedNormal

@@ -1,5 +1,6 @@
 from .autoregressive import Autoregressive as Autoregressive
 from .bernoulli import Bernoulli as Bernoulli
+from .codes import UniformCodes as UniformCodes
 from .flow import Flow as Flow
 from .hyperspherical import Hyperspherical as Hyperspherical
 from .laplace import Laplace as Laplace
@@ -7,7 +8,9 @@ from .mixture import Mixture as Mixture
 from .nested import Nested as Nested
 from .normal import Normal as Normal
 from .one_hot import OneHot as OneHot
+from .pixel_cnn import PixelCNN as PixelCNN
 from .standard_normal import StandardNormal as StandardNormal
 from .student_t import StudentT as StudentT
 from .top_down import TopDown as TopDown
 from .vamp_prior import VampPrior as VampPrior
+from .wrapped_normal import WrappedNormal as WrappedNormal

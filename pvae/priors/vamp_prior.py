@@ -84,6 +84,11 @@ class VampPrior(nn.Module):
             posterior: called with pseudo-inputs of shape (components, \*posterior.context_shape).
         """
         context_shape = option(posterior, "context_shape")
+        if option(posterior, "codes") is not None:
+            raise ValueError(
+                f"The posterior {type(posterior).__name__} is a point mass at codes, of which a "
+                "VampPrior makes no prior over the same z: use UniformCodes or PixelCNN."
+            )
         if context_shape is None:
             raise ValueError(
                 f"The posterior {type(posterior).__name__} has no context_shape: a VampPrior "

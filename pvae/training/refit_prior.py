@@ -64,8 +64,8 @@ def refit_prior(
         raise ValueError("The weights of this VAE's prior are uncertain: a new one has others.")
     with seeded(arguments.get("seed", 0), vae.device):
         new = prior(vae.latent_shape.numel()).to(vae.device, vae.dtype)
-    seen = vae.conditional or ("likelihood", "posterior")
-    refitted = VAE(new, vae.likelihood, vae.posterior, vae.labels, seen, vae.classifier)
+        seen = vae.conditional or ("likelihood", "posterior")
+        refitted = VAE(new, vae.likelihood, vae.posterior, vae.labels, seen, vae.classifier)
     refitted.weights = vae.weights
     if not any(p.requires_grad for p in new.parameters()):
         raise ValueError(f"The prior {type(new).__name__} has no parameters to fit.")

@@ -47,7 +47,7 @@ from pvae.weights.objective import WithWeights
 
 MOST_EVALUATED = 5000  # train items that are evaluated if there is no validation part
 MOST_AVERAGED = 1000  # train items whose mean initializes the likelihood
-MOST_SHOWN = 5000  # train items that initialize the prior
+MOST_SHOWN = 5000  # train items that initialize prior and posterior
 
 
 class Trainer:
@@ -178,9 +178,14 @@ class Trainer:
         vae, train = self.vae, self.train
         if vae.labels is not None and train.labels is not None:
             vae.labels.initialize(train.labels)
+
+        def some() -> Tensor:
+            return vae.features(train.some(MOST_SHOWN, int(self.settings.seed)))
+
         for part, data in {
             vae.likelihood: lambda: train.head(MOST_AVERAGED).mean(0),
-            vae.prior: lambda: vae.features(train.some(MOST_SHOWN, int(self.settings.seed))),
+            vae.prior: some,
+            vae.posterior: some,
         }.items():
             initialize = option(part, "initialize")
             if initialize and _is_learned(vae, part):

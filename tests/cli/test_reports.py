@@ -29,6 +29,10 @@ VARIANTS = {
     "binary": {},
     "labelled": {"conditional": True, "classes": 10},
     "discrete": {"prior": pvae.priors.OneHot, "posterior": pvae.posteriors.RelaxedOneHot},
+    "codes": {
+        "prior": pvae.priors.UniformCodes,
+        "posterior": partial(pvae.posteriors.VQ, codes=8),
+    },
     "point": {"posterior": pvae.posteriors.Delta},
     "relaxed": {"likelihood": partial(pvae.likelihoods.Bernoulli, relaxed=True)},
     "bytes": {"likelihood": partial(pvae.likelihoods.DiscretizedLogistic, levels=17)},
@@ -219,6 +223,17 @@ def test_draws_of_a_point_mass_cannot_be_weighed(runs, capsys):
     assert evidence["ais"]["sandwich"]["importance"] is None
     assert "Delta" in refused(capsys, "evaluate", run, *FEW, "--estimator", "importance")
     assert "Delta" in refused(capsys, "score", run)
+
+
+def test_codes_are_counted(runs, capsys):
+    run = runs("codes")
+    out = called(capsys, "evaluate", run, *FEW)
+    assert "codes used" in out
+    figures = record_of(run)["parts"]["test"]
+    assert 1 / 8 <= figures["code_usage"] <= 1
+    assert 1 <= figures["code_perplexity"] <= 8
+    assert "the length of a code" in out
+    assert "single code" in refused(capsys, "score", run)
 
 
 def test_without_a_density_there_is_no_evidence(runs, capsys):

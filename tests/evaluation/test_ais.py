@@ -151,6 +151,7 @@ PRIORS = {
         partial(pvae.priors.VampPrior, components=3),
         pvae.posteriors.PowerSpherical,
     ),
+    "ball": (pvae.priors.WrappedNormal, pvae.posteriors.WrappedNormal),
     "nested": (partial(pvae.priors.Nested, hidden=(8,)), pvae.posteriors.DiagonalNormal),
     "nested twice": (
         partial(pvae.priors.Nested, hidden=(8,), prior=partial(pvae.priors.Nested, hidden=(8,))),

@@ -174,6 +174,7 @@ def test_a_map_interpolates_between_neighbours(monkeypatch):
 
 SPACES = {
     "sphere": {"prior": priors.Hyperspherical, "posterior": posteriors.PowerSpherical},
+    "ball": {"prior": priors.WrappedNormal, "posterior": posteriors.WrappedNormal},
     "binary": {"prior": priors.Bernoulli, "posterior": posteriors.RelaxedBernoulli},
     "one-hot": {
         "prior": partial(priors.OneHot, groups=2),
@@ -199,7 +200,11 @@ def test_every_kind_of_latents(kind):
         assert np.allclose(np.linalg.norm(found["z"], axis=-1), 1, atol=1e-4)
         inside = ask(known, "at", plane="pair", points=[[0.3, -0.2]])["z"][0]
         assert np.allclose(inside[:2], [0.3, -0.2], atol=1e-4)
-    if kind in ("sphere", "binary", "one-hot"):
+    if kind == "ball":
+        assert np.linalg.norm(found["z"], axis=-1).max() < 1
+        inside = ask(known, "at", plane="pair", points=[[0.3, -0.2]])["z"][0]
+        assert np.allclose(inside[:2], [0.3, -0.2], atol=1e-4)
+    if kind in ("sphere", "ball", "binary", "one-hot"):
         with pytest.raises(ValueError, match="lies outside the support of the prior"):
             known.answer("decode", {"z": [[2.0, 2.0, 2.0, 2.0]]})
 

@@ -9,17 +9,29 @@ import pytest
 import torch
 from pyro.distributions import constraints
 from torch import nn
-from torch.distributions import kl_divergence
+from torch.distributions import biject_to, kl_divergence
 
+from pvae.distributions import PoincareBall
 from pvae.networks import MLP, Conv
 from pvae.priors import Laplace as LaplacePrior
 from pvae.priors import Normal as NormalPrior
 from pvae.priors import StandardNormal
-from tests.posteriors_cases import ONLY_OWN_DRAWS, POSTERIORS, double, made, prior_for
+from tests.posteriors_cases import (
+    ONLY_OWN_DRAWS,
+    POSTERIORS,
+    QUANTIZED,
+    double,
+    made,
+    prior_for,
+)
 
 EVENT, LATENT = (2, 8, 8), 4
 SMALL = partial(MLP, hidden=[6])
-DISCRETE = [name for name in POSTERIORS if name.startswith(("RelaxedOneHot", "RelaxedBernoulli"))]
+DISCRETE = [
+    name
+    for name in POSTERIORS
+    if name.startswith(("RelaxedOneHot", "RelaxedBernoulli", *QUANTIZED))
+]
 CONTINUOUS = [name for name in POSTERIORS if name not in (*DISCRETE, "Delta")]
 ANY_POINT = [name for name in CONTINUOUS if name not in ONLY_OWN_DRAWS]
 NO_MEAN = [
@@ -47,6 +59,14 @@ def bare(name, latent_dim=2):
     """A posterior in double precision that does not depend on x, and the x it is given."""
     posterior = double(make(name, (1,), latent_dim, Raw))
     return posterior, torch.zeros(1, dtype=torch.float64)
+
+
+def prior_of(name, posterior):
+    """The simplest prior over the same z, connected."""
+    prior = prior_for(name)(LATENT)
+    if hasattr(prior, "connect"):
+        prior.connect(posterior)
+    return prior
 
 
 @pytest.fixture(params=POSTERIORS)
@@ -100,11 +120,14 @@ def test_expand(name):
 
 
 def test_support(name):
-    support = make(name)(torch.zeros(EVENT)).support
+    posterior = make(name)
+    support = posterior(torch.zeros(EVENT)).support
     if name in DISCRETE:
-        assert support == prior_for(name)(LATENT)().support
+        assert support == prior_of(name, posterior)().support
     elif name == "PowerSpherical":
         assert support is constraints.sphere
+    elif name == "WrappedNormal":
+        assert support == PoincareBall(1.0)
     else:
         assert support.event_dim == 1
         assert support.base_constraint is constraints.real
@@ -154,10 +177,16 @@ def quadrature(name, points=801):
     """Points that fill where z may be in two dimensions, and the volume of each."""
     if name == "PowerSpherical":
         angle = torch.linspace(0, 2 * torch.pi, 20_001, dtype=torch.float64)[:-1]
-        return torch.stack([angle.cos(), angle.sin()], -1), 2 * torch.pi / 20_000
+        points = torch.stack([angle.cos(), angle.sin()], -1)
+        return points, torch.full_like(angle, 2 * torch.pi / 20_000)
     end = 60 if name == "StudentT" else 16
     line = torch.linspace(-end, end, points, dtype=torch.float64)
-    return torch.cartesian_prod(line, line), (2 * end / (points - 1)) ** 2
+    plane, volume = torch.cartesian_prod(line, line), (2 * end / (points - 1)) ** 2
+    if name == "WrappedNormal":
+        into = biject_to(PoincareBall(1.0))
+        disc = into(plane)
+        return disc, volume * into.log_abs_det_jacobian(plane, disc).exp()
+    return plane, torch.full(plane.shape[:1], volume, dtype=plane.dtype)
 
 
 @pytest.mark.parametrize("name", ANY_POINT)
@@ -165,7 +194,7 @@ def test_normalizes(name):
     posterior, x = bare(name)
     points, volume = quadrature(name)
     with torch.no_grad():
-        total = posterior(x).log_prob(points).exp().sum() * volume
+        total = (posterior(x).log_prob(points).exp() * volume).sum()
     # kinks are finer than the grid, and Student's tails reach beyond it
     rough = name in ("Laplace", "StudentT", "SplineFlow")
     assert float(total) == pytest.approx(1, abs=2e-3 if rough else 1e-6)
@@ -177,15 +206,16 @@ def test_samples_and_their_gradients_match_the_density(name):
     if name == "MixtureOfNormals of one latent":
         posterior, x = bare("MixtureOfNormals", 1)
         points = torch.linspace(-15, 15, 20_001, dtype=torch.float64).unsqueeze(-1)
+        volume = torch.ones(20_001, dtype=torch.float64)
     else:
         posterior, x = bare(name)
-        points, _ = quadrature(name, 401)
+        points, volume = quadrature(name, 401)
     raw = posterior.network.raw
 
     def f(z):
         return (z * torch.tensor([0.7, 1.3], dtype=z.dtype)[: z.shape[-1]]).sum(-1).sin()
 
-    density = posterior(x).log_prob(points).exp()
+    density = posterior(x).log_prob(points).exp() * volume
     expected = (density * f(points)).sum() / density.sum().detach()
     (slope,) = torch.autograd.grad(expected, raw)
     z = posterior(x).rsample((1000, 30))
@@ -204,9 +234,9 @@ def test_entropy_and_moments(name):
     q = make(name, network=SMALL)(torch.randn(EVENT))
     with torch.no_grad():
         z = q.rsample((20_000,))
-    if name not in NO_MEAN:
+    if name not in (*NO_MEAN, "WrappedNormal"):
         assert ((z.mean(0) - q.mean).abs() < 5 * z.std(0) / len(z) ** 0.5).all()
-    if name not in (*NO_MEAN, "PowerSpherical"):
+    if name not in (*NO_MEAN, "PowerSpherical", "WrappedNormal"):
         rtol = 0.25 if name in ("Laplace", "StudentT") else 0.08
         torch.testing.assert_close(z.var(0), q.variance, rtol=rtol, atol=1e-3)
     try:
@@ -230,8 +260,9 @@ CLOSED = {
 @pytest.mark.parametrize("name", CLOSED)
 @pytest.mark.parametrize("batch", [(), (3,)])
 def test_kl_in_closed_form(name, batch):
-    q = make(name).eval()(torch.randn(*batch, *EVENT))
-    p = CLOSED[name](LATENT)()
+    posterior = make(name).eval()
+    q = posterior(torch.randn(*batch, *EVENT))
+    p = prior_of(name, posterior)()
     kl = kl_divergence(q, p)
     torch.testing.assert_close(kl, kl_divergence(q, p.expand(batch)))
     assert kl.shape == batch
@@ -333,6 +364,17 @@ def test_in_a_plate(name):
         ("StudentT", {"degrees_of_freedom": 0}, "degrees_of_freedom is 0"),
         ("StudentT", {"degrees_of_freedom": float("nan")}, "degrees_of_freedom is nan"),
         ("PowerSpherical", {"latent_dim": 1}, "at least 2 coordinates"),
+        ("WrappedNormal", {"curvature": 0}, "curvature is 0"),
+        ("FSQ", {"levels": (3, 1)}, "at least 2"),
+        ("FSQ", {"levels": (3, 3, 3)}, "3 latents of a code"),
+        ("FSQ", {"levels": ()}, "levels is"),
+        ("FSQ", {"grid": (2, 2)}, "2 latents of a code"),
+        ("VQ", {"codes": 1}, "codes is 1"),
+        ("VQ", {"grid": (3,)}, "must divide into codes"),
+        ("VQ", {"update": "adam"}, "update is 'adam'"),
+        ("VQ", {"commitment": -1}, "commitment is -1"),
+        ("VQ", {"decay": 1}, "decay is 1"),
+        ("VQ", {"revival": 2}, "revival is 2"),
         ("RelaxedOneHot", {"groups": 3}, "groups of one size"),
         ("RelaxedOneHot", {"groups": 4}, "at least 2"),
         ("RelaxedOneHot", {"groups": 0}, "groups is 0"),

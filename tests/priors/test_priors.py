@@ -7,11 +7,11 @@ import pyro
 import pytest
 import torch
 from pyro.distributions import constraints
-from torch.distributions import kl_divergence
+from torch.distributions import biject_to, kl_divergence
 
-from pvae.distributions import RelaxedBernoulli, RelaxedOneHot
+from pvae.distributions import PoincareBall, RelaxedBernoulli, RelaxedOneHot
 from pvae.networks import MLP
-from pvae.posteriors import DiagonalNormal
+from pvae.posteriors import FSQ, DiagonalNormal
 from pvae.priors import (
     Autoregressive,
     Bernoulli,
@@ -24,8 +24,9 @@ from pvae.priors import (
     StandardNormal,
     StudentT,
     VampPrior,
+    WrappedNormal,
 )
-from tests.priors_cases import ESTIMATED, PRIORS
+from tests.priors_cases import CODES, ESTIMATED, PRIORS
 
 LATENT, EVENT = 4, (2, 3, 3)
 DENSITIES = [name for name in PRIORS if name not in ESTIMATED]
@@ -37,17 +38,20 @@ def make(name, latent_dim=LATENT):
     if isinstance(prior, VampPrior):
         posterior = DiagonalNormal(EVENT, latent_dim, network=partial(MLP, hidden=[8]))
         prior.connect(posterior)
+    if name in CODES:
+        prior.connect(FSQ(EVENT, latent_dim, partial(MLP, hidden=[8]), levels=(3, 2)))
     return prior
 
 
 SUPPORTS = {name: make(name)().support for name in PRIORS}
 SPHERES = [name for name in PRIORS if SUPPORTS[name] is constraints.sphere]
 REAL = [n for n in DENSITIES if getattr(SUPPORTS[n], "base_constraint", 0) is constraints.real]
-DISCRETE = [name for name in DENSITIES if name not in (*SPHERES, *REAL)]
+BALLS = [name for name in PRIORS if SUPPORTS[name] == PoincareBall(1.0)]
+DISCRETE = [name for name in DENSITIES if name not in (*SPHERES, *BALLS, *REAL, *CODES)]
 
 
 def to(prior, dtype):
-    if isinstance(prior, VampPrior):
+    if hasattr(prior, "_posterior"):
         prior._posterior[0].to(dtype)
     return prior.to(dtype)
 
@@ -108,7 +112,7 @@ def test_support(name):
         spaces.append(RelaxedBernoulli(torch.zeros(4)).support)
         own = {"OneHot": 0, "OneHot, groups": 1}.get(name, 2)
         assert [support == space for space in spaces] == [i == own for i in range(3)]
-    elif name not in SPHERES:
+    elif name not in (*SPHERES, *BALLS, *CODES):
         assert support.event_dim == 1
         assert support.base_constraint is constraints.real
 
@@ -150,18 +154,26 @@ def test_normalizes(name):
 @pytest.mark.parametrize("name", DENSITIES)
 def test_samples_match_the_density(name):
     # averages over draws are those that the density gives by summing over everything
-    latent_dim = 4 if name in DISCRETE else 2
+    latent_dim = 4 if name in (*DISCRETE, *CODES) else 2
     p = to(make(name, latent_dim), torch.float64)()
     if name in DISCRETE:
         grid = torch.cartesian_prod(*[torch.arange(2, dtype=torch.float64)] * latent_dim)
         grid = grid[p.support.check(grid)]
+    elif name in CODES:
+        each = torch.arange(p.support.size)
+        grid = p.support.vectors(torch.cartesian_prod(*[each] * p.support.positions))
     elif name in SPHERES:
         angle = torch.linspace(0, 2 * torch.pi, 1001, dtype=torch.float64)[:-1]
         grid = torch.stack([angle.cos(), angle.sin()], -1)
     else:
         grid, log_volume = quadrature()
+        if name in BALLS:  # the plane is mapped to the disc
+            into = biject_to(p.support)
+            plane, grid = grid, into(grid)
+            log_volume = log_volume + into.log_abs_det_jacobian(plane, grid)
+            grid, log_volume = grid[plane.norm(dim=-1) < 20], log_volume[plane.norm(dim=-1) < 20]
     with torch.no_grad():
-        weights = (p.log_prob(grid) + (log_volume if name in REAL else 0)).softmax(0)
+        weights = (p.log_prob(grid) + (log_volume if name in (*REAL, *BALLS) else 0)).softmax(0)
     z = p.sample((20_000,))
     for f in (torch.sin, lambda z: (-(z**2)).exp(), lambda z: (z[:, :1] * z[:, 1:]).tanh()):
         error = 5 * f(z).std(0) / len(z) ** 0.5 + 1e-3
@@ -195,8 +207,9 @@ def test_entropy(name):
 
 def test_save_and_load(name):
     saved, loaded = make(name), make(name)
-    if isinstance(saved, VampPrior):
+    if hasattr(saved, "_posterior"):
         loaded.connect(saved._posterior[0])
+    if isinstance(saved, VampPrior):
         saved.initialize(torch.randn(20, *EVENT))
     loaded.load_state_dict(saved.state_dict())
     z = saved().sample((10,))
@@ -242,6 +255,8 @@ def test_bad_latent_dim(name, size):
         (lambda: Autoregressive(3, components=0), "components is 0"),
         (lambda: Autoregressive(9, hidden=[8]), "at least as many units"),
         (lambda: Hyperspherical(1), "latent_dim is 1"),
+        (lambda: WrappedNormal(2, curvature=0), "curvature is 0"),
+        (lambda: WrappedNormal(2, curvature=-1.0), "curvature is -1"),
         (lambda: OneHot(7, groups=2), "7 latents do not make 2 one-hot"),
         (lambda: OneHot(2, groups=2), "2 latents do not make 2 one-hot"),
         (lambda: OneHot(2, groups=0), "groups is 0"),

@@ -7,7 +7,7 @@ const latents = { rows: [], shown: FIRST };
 
 /** What a row of sliders moves: a latent, or a one-hot variable. */
 function rowsOfLatents() {
-  const { kind, groups } = model.space;
+  const { kind, groups, radius } = model.space;
   if (kind === "one-hot") {
     const size = model.latents.length / groups;
     return Array.from({ length: groups }, (_, g) => {
@@ -27,14 +27,15 @@ function rowsOfLatents() {
     step: kind === "binary" ? 1 : (latent.high - latent.low) / 200,
     count: kind === "binary" ? 2 : STEPS,
     get: (z) => z[latent.index],
-    set: (z, value) => (kind === "sphere" ? onSphere(z, latent.index, value) : z.with(latent.index, value)),
+    set: (z, value) => (kind === "sphere" || kind === "ball" ? turned(z, latent.index, value, radius, kind) : z.with(latent.index, value)),
   }));
 }
 
-/** The point of the sphere with one coordinate of this value, the others in their proportions. */
-function onSphere(z, index, value) {
+/** The point of a sphere or ball with one coordinate of this value, the others in their proportions. */
+function turned(z, index, value, radius, kind) {
   const rest = Math.hypot(...z.with(index, 0));
-  const room = Math.sqrt(Math.max(0, 1 - value ** 2));
+  const onSphere = Math.sqrt(Math.max(0, radius ** 2 - value ** 2));
+  const room = kind === "ball" ? Math.min(onSphere, rest) : onSphere;
   return z.map((own, i) => (i === index ? value : rest > 1e-6 ? (own / rest) * room : room / Math.sqrt(z.length - 1)));
 }
 
