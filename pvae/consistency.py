@@ -70,7 +70,9 @@ def event_shapes(
     with seeded(0, like.device):
         z = q.sample((50,))
         fit = _holds(p, z) and _holds(q, p.sample((50, *q.batch_shape)))
-        if _is_real(q):  # wherever its draws lie now, training may move them anywhere
+        # Wherever draws lie now, training may move them anywhere. A transformed distribution declares
+        # only the space of its last transform, which can be wider than what it reaches.
+        if _is_real(q) and not isinstance(_factor(q), dist.TransformedDistribution):
             fit = fit and _holds(p, 100 * torch.randn_like(z))
         fit = fit and bool((_score(p, z) > -torch.inf).any())
     if not fit:
@@ -182,6 +184,12 @@ def _is_real(p: dist.TorchDistribution) -> bool:
     except NotImplementedError:
         return False
     return type(base).__name__.lstrip("_") in ("Real", "RealVector")
+
+
+def _factor(p: Any) -> Any:
+    while isinstance(p, dist.Independent):
+        p = p.base_dist
+    return p
 
 
 def _base(support: Any) -> Any:

@@ -12,10 +12,11 @@ from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import nn
 
 import pvae
-from pvae import interfaces
+from pvae import interfaces, posteriors
 from pvae.data.domains import Domain
 from pvae.interfaces import Model, option
 from tests import composition
+from tests.priors_cases import CODES
 
 SHAPE, LATENT, N = (1, 8, 8), 4, 3
 NETWORKS = {
@@ -34,6 +35,8 @@ KINDS = {
     "output_bias": torch.Tensor,
     "step": int,
     "warms_up": bool,
+    "weighs_data": str,
+    "codes": pvae.distributions.Codes,
 }
 
 
@@ -51,14 +54,15 @@ def parts():
 
 
 @pytest.mark.parametrize(
-    ("kind", "make"),
-    [pytest.param(kind, make, id=f"{kind} {name}") for kind, name, make in parts()],
+    ("kind", "name", "make"),
+    [pytest.param(kind, name, make, id=f"{kind} {name}") for kind, name, make in parts()],
 )
-def test_every_part_keeps_its_contract(kind, make):
+def test_every_part_keeps_its_contract(kind, name, make):
     if kind == "prior":
         part, context, event = make(LATENT), (), (LATENT,)
         if connect := option(part, "connect"):
-            connect(pvae.posteriors.DiagonalNormal(SHAPE, LATENT))
+            codes = name in CODES
+            connect((posteriors.FSQ if codes else posteriors.DiagonalNormal)(SHAPE, LATENT))
     elif kind == "likelihood":
         part, context, event = make(LATENT, SHAPE), (torch.ones(5, N, LATENT),), SHAPE
     else:
