@@ -78,7 +78,7 @@ class Comparison:
         difference: cell minus reference, paired by seed and item.
         seeds: the number of seeds that both have, which it rests on.
         p_adjusted: its p value, adjusted for the number of cells (Holm 1979).
-        doubt: by how much the estimator itself may be off.
+        doubt: by how much the estimator itself may be off; 0 for `UNDOUBTED`.
         verdict: as `pvae.studies.statistics.verdict` returns it.
     """
 
@@ -363,9 +363,8 @@ def _notes(
             yield f"{why} It holds for: {_listed(unknown)}."
     if bare := [m for m in dict.fromkeys(c.metric for c in comparisons) if m in UNDOUBTED]:
         yield (
-            "There is no doubt of the estimator, and no error over items, of "
-            f"{_listed(METRICS[m].title for m in bare)}: their verdicts allow for the spread over "
-            "seeds alone, on these very items."
+            f"Verdicts on {_listed(METRICS[m].title for m in bare)} allow for the spread over "
+            "seeds alone: no error over items and no doubt of the estimator is known."
         )
     fewer = {c.cell: c.seeds for c in comparisons if c.seeds < len(plan.seeds)}
     if fewer:
