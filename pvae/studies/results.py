@@ -137,7 +137,8 @@ def comparable(cells: Sequence[CellResult], metric: str) -> list[list[CellResult
     """
     found: dict[str, list[CellResult]] = {}
     for cell in cells:
-        if cell.seeds and not math.isnan(cell.estimates[metric].mean):
+        found_none = metric in cell.estimates and math.isnan(cell.estimates[metric].mean)
+        if cell.seeds and not found_none:
             key = cell.data if metric == "bits_per_dim" else cell.group
             found.setdefault(key, []).append(cell)
     return [*found.values()]
