@@ -69,6 +69,7 @@ def side_by_side(
     width = (WIDTH if figure is None else inches(figure)[0]) / columns
     titles = [wrapped(title, 0.85 * width) for title in titles]
     lines = 1 + max(title.count("\n") for title in titles)
+    titles = ["\n" * (lines - 1 - title.count("\n")) + title for title in titles]  # as many lines
     figure = canvas(figure, WIDTH, rows * (WIDTH / columns / aspect + lines * _TITLE))
     parts = figure.subfigures(rows, columns, squeeze=False).flat
     for part, plot, title in zip(parts, pictures, titles, strict=False):
