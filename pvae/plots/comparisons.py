@@ -12,7 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import SubFigure
 from PIL import Image
 
-from pvae.plots.style import WIDTH, Canvas, canvas, style
+from pvae.plots.cells import wrapped
+from pvae.plots.style import WIDTH, Canvas, canvas, inches, style
 from pvae.storage.files import write
 
 _MOST_COLUMNS = 4
@@ -36,6 +37,8 @@ def side_by_side(
     figure: Canvas | None = None,
 ) -> Canvas:
     """Place several pictures side by side, each under its title, at most four in a row.
+
+    Titles that are wider than their pictures have several lines.
 
     Args:
         pictures: for each picture a function that plots it into the subfigure it is given.
@@ -63,7 +66,11 @@ def side_by_side(
     _check(pictures, titles, aspect)
     rows = ceil(len(pictures) / _MOST_COLUMNS)
     columns = ceil(len(pictures) / rows)
-    figure = canvas(figure, WIDTH, rows * (WIDTH / columns / aspect + _TITLE))
+    width = (WIDTH if figure is None else inches(figure)[0]) / columns
+    titles = [wrapped(title, 0.85 * width) for title in titles]
+    lines = 1 + max(title.count("\n") for title in titles)
+    titles = ["\n" * (lines - 1 - title.count("\n")) + title for title in titles]  # as many lines
+    figure = canvas(figure, WIDTH, rows * (WIDTH / columns / aspect + lines * _TITLE))
     parts = figure.subfigures(rows, columns, squeeze=False).flat
     for part, plot, title in zip(parts, pictures, titles, strict=False):
         plot(part)

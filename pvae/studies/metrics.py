@@ -130,7 +130,7 @@ def measure(vae: VAE, data: Dataset, measures: Measures) -> Measured:
                         found[name] = value
                     else:
                         numbers[name] = value
-    if wanted <= missing.keys():
+    if missing and wanted <= missing.keys():
         raise ValueError(next(iter(missing.values())))
     kept = wanted | {"log_prob", "ais", *ERRORS["log_prob"], *ERRORS["gaps"]}
     arrays = {name: v.double().cpu().numpy() for name, v in found.items() if name in kept}

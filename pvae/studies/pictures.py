@@ -1,6 +1,7 @@
 """The pictures of a study, in the folder ``figures`` of its folder."""
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -16,13 +17,14 @@ from pvae.storage import files
 from pvae.studies.metrics import METRICS
 from pvae.studies.results import CellResult, Results
 from pvae.studies.study import Study
-from pvae.studies.tables import compared, titled, with_unit
+from pvae.studies.tables import compared, titled
 from pvae.training.runs import Run
 from pvae.vae import VAE
 
 _MOST_SAMPLED = 12  # cells whose samples are shown
 _SAMPLES = 36  # of each
-_TITLE = 30  # letters above the samples of a cell
+_TITLE = 60  # letters above the samples of a cell
+_REFERENCE = 36  # letters of its name below an axis that may be narrow
 
 
 def draw(study: Study, results: Results) -> list[Path]:
@@ -111,9 +113,8 @@ def _differences(
     found = [c for c in results.comparisons if c.metric == metric and c.cell in names]
     if not found:
         return None
-    reference = shorten(found[0].reference, 40).replace("$", r"\$")
+    reference = shorten(found[0].reference, _REFERENCE).replace("$", r"\$")
     better = "lower" if METRICS[metric].lower_is_better else "higher"
-    about = f"{METRICS[metric].title} minus that of {reference}"
     return plots.differences(
         [c.cell for c in found],
         [c.difference.interval.mean for c in found],
@@ -121,7 +122,7 @@ def _differences(
         [c.difference.interval.high for c in found],
         [c.verdict for c in found],
         doubt=[c.doubt for c in found],
-        label=f"{with_unit(about, METRICS[metric].unit)},\n{better} is better",
+        label=f"{titled(metric)}, {better} is better,\nminus that of {reference}",
         title=title,
     )
 
@@ -138,9 +139,8 @@ def _learning_curves(
         column = f"{part}/neg_elbo"
         curves = [[(h["epoch"], h[column]) for h in seeds if column in h] for seeds in histories]
         if any(curves):
-            names = [cell.name for cell in cells]
             return plots.learning_curves(
-                names, curves, label=f"{part} −ELBO (nats per datum)", title=title
+                _short(cells), curves, label=f"{part} −ELBO (nats per datum)", title=title
             )
     return None
 
@@ -150,14 +150,21 @@ def _samples(
 ) -> Canvas | None:
     """Samples of the first finished seed of each cell whose events can be plotted."""
     pictures, titles = [], []
-    for cell in cells:
+    for cell, name in zip(cells, _short(cells), strict=True):
         run = Run(places[cell.name, cell.seeds[0]], study.plan.trusted)
         vae = run.vae()
         event = vae.event_shape
         if len(event) == 1 or (len(event) == 3 and event[0] in (1, 3)):
             pictures.append(_picture(vae, run))
-            titles.append(shorten(cell.name, _TITLE).replace("$", r"\$"))
+            titles.append(shorten(name, _TITLE).replace("$", r"\$"))
     return plots.side_by_side(pictures, titles) if pictures else None
+
+
+def _short(cells: Sequence[CellResult]) -> list[str]:
+    """The names of cells without the arguments of their parts, if these still tell them apart."""
+    names = [cell.name for cell in cells]
+    short = [re.sub(r"\([^()]*\)", "", name) for name in names]
+    return short if all(short) and len(set(short)) == len(short) else names
 
 
 def _picture(vae: VAE, run: Run) -> Callable[[SubFigure], Canvas]:

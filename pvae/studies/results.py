@@ -78,7 +78,7 @@ class Comparison:
         difference: cell minus reference, paired by seed and item.
         seeds: the number of seeds that both have, which it rests on.
         p_adjusted: its p value, adjusted for the number of cells (Holm 1979).
-        doubt: by how much the estimator itself may be off.
+        doubt: by how much the estimator itself may be off; 0 for `UNDOUBTED`.
         verdict: as `pvae.studies.statistics.verdict` returns it.
     """
 
@@ -137,7 +137,8 @@ def comparable(cells: Sequence[CellResult], metric: str) -> list[list[CellResult
     """
     found: dict[str, list[CellResult]] = {}
     for cell in cells:
-        if cell.seeds and not math.isnan(cell.estimates[metric].mean):
+        found_none = metric in cell.estimates and math.isnan(cell.estimates[metric].mean)
+        if cell.seeds and not found_none:
             key = cell.data if metric == "bits_per_dim" else cell.group
             found.setdefault(key, []).append(cell)
     return [*found.values()]
@@ -363,9 +364,8 @@ def _notes(
             yield f"{why} It holds for: {_listed(unknown)}."
     if bare := [m for m in dict.fromkeys(c.metric for c in comparisons) if m in UNDOUBTED]:
         yield (
-            "There is no doubt of the estimator, and no error over items, of "
-            f"{_listed(METRICS[m].title for m in bare)}: their verdicts allow for the spread over "
-            "seeds alone, on these very items."
+            f"Verdicts on {_listed(METRICS[m].title for m in bare)} allow for the spread over "
+            "seeds alone: no error over items and no doubt of the estimator is known."
         )
     fewer = {c.cell: c.seeds for c in comparisons if c.seeds < len(plan.seeds)}
     if fewer:

@@ -10,7 +10,7 @@ from scipy import stats
 
 from pvae.storage import files
 from pvae.studies.metrics import METRICS
-from pvae.studies.results import COSTS, CellResult, Comparison, Results
+from pvae.studies.results import COSTS, UNDOUBTED, CellResult, Comparison, Results
 from pvae.studies.statistics import LEVEL, Interval
 from pvae.studies.study import Study
 from pvae.studies.typesetting import (
@@ -63,7 +63,7 @@ def markdown(results: Results) -> str:
     for group, cells in _groups(results).items():
         text += [f"**{markdown_text(group)}**", markdown_text(_caption(cells)) + "."]
         text.append(markdown_table(_values(results, cells)))
-        if differences := _differences(results, cells):
+        if differences := _differences(results, cells, compared(results)):
             text += [markdown_text(_caption_of_differences()) + ".", markdown_table(differences)]
     if failures := _failures(results):
         text += ["**Failed runs**", markdown_table(failures)]
@@ -82,9 +82,10 @@ def latex(results: Results) -> str:
     for group, cells in _groups(results).items():
         caption = f"{group}. {_caption(cells)}."
         text.append(latex_table(_values(results, cells), caption))
-        if differences := _differences(results, cells):
-            caption = f"{group}. {_caption_of_differences()}."
-            text.append(latex_table(differences, caption))
+        for metric in compared(results):  # side by side they are wider than a page
+            if differences := _differences(results, cells, [metric]):
+                caption = f"{group}. {_caption_of_differences()}."
+                text.append(latex_table(differences, caption))
     if failures := _failures(results):
         text.append(latex_table(failures, "Failed runs.", wide_last=True))
     if unfinished := _unfinished(results):
@@ -131,7 +132,8 @@ def _comparison_row(
     if found is None:
         role = role_of(results, metric, cell.name)
         return [cell.name if role else "", *[""] * 7, role]
-    numbers = [*found.difference.interval[:4], found.doubt, found.p_adjusted]
+    doubt = math.nan if metric in UNDOUBTED else found.doubt
+    numbers = [*found.difference.interval[:4], doubt, found.p_adjusted]
     return [found.reference, *map(_exact, numbers), str(found.seeds), found.verdict]
 
 
@@ -201,10 +203,12 @@ def _best(results: Results, metric: str, cells: Sequence[CellResult]) -> frozens
     return frozenset(i for i, cell in enumerate(cells) if cell.name in found)
 
 
-def _differences(results: Results, cells: Sequence[CellResult]) -> list[Column]:
-    """The columns of the differences, none if nothing compares."""
+def _differences(
+    results: Results, cells: Sequence[CellResult], metrics: Sequence[str]
+) -> list[Column]:
+    """The columns of the differences in metrics, none if nothing compares."""
     columns = [Column("cell", [cell.name for cell in cells])]
-    for metric in compared(results):
+    for metric in metrics:
         found = {c.cell: c for c in results.comparisons if c.metric == metric}
         rows = [found.get(cell.name) for cell in cells]
         roles = [role_of(results, metric, cell.name) for cell in cells]

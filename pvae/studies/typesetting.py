@@ -127,7 +127,7 @@ def latex_table(columns: Sequence[Column], caption: str, wide_last: bool = False
         row = " & ".join(bold) + r" \\"
         # Else a bracket or star would be an argument of the line break before it.
         rows.append("{}" + row if row[0] in "[*" else row)
-    headings = " & ".join(latex_text(column.heading) for column in columns) + r" \\"
+    headings = " & ".join(_latex_heading(column.heading) for column in columns) + r" \\"
     return "\n".join(
         [
             r"\begin{table}",
@@ -144,6 +144,10 @@ def latex_table(columns: Sequence[Column], caption: str, wide_last: bool = False
             r"\end{table}",
         ]
     )
+
+
+def _latex_heading(text: str) -> str:
+    return "$p$" if text == "p" else latex_text(text)
 
 
 def _latex_spread(columns: Sequence[Column]) -> list[str]:
