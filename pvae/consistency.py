@@ -70,8 +70,8 @@ def event_shapes(
     with seeded(0, like.device):
         z = q.sample((50,))
         fit = _holds(p, z) and _holds(q, p.sample((50, *q.batch_shape)))
-        # Wherever draws lie now, training may move them anywhere. A transformed distribution declares
-        # only the space of its last transform, which can be wider than what it reaches.
+        # Wherever draws lie now, training may move them anywhere. A transformed distribution
+        # declares the space of its last transform, which can be wider than what it reaches.
         if _is_real(q) and not isinstance(_factor(q), dist.TransformedDistribution):
             fit = fit and _holds(p, 100 * torch.randn_like(z))
         fit = fit and bool((_score(p, z) > -torch.inf).any())
