@@ -92,7 +92,7 @@ const showGallery = new Latest(async () => {
     part.forEach((item, i) => {
       const canvas = make("canvas");
       const bound = gallery.scores?.pareto_k[item] > 0.7 ? "≥ " : "";
-      const score = known[item] == null ? "" : `${bound}${number(known[item], 1)}`;
+      const score = known[item] == null ? "" : `${bound}${number(known[item], Math.abs(known[item]) < 1000 ? 1 : 0)}`;
       const button = make(
         "button",
         {

@@ -86,6 +86,8 @@ function heightOf(value) {
   return Math.max(0, Math.min(1, (scale(value) - scale(low)) / (scale(high) - scale(low))));
 }
 
+const WIPED = "#a9b3c0";
+
 /** Bars from zero; others, if given, are drawn as marks on the same scale. */
 function drawBars(context, values, x, y, width, height, { marks, wiped } = {}) {
   const zero = y + height * (1 - heightOf(0));
@@ -96,7 +98,7 @@ function drawBars(context, values, x, y, width, height, { marks, wiped } = {}) {
   for (let i = 0; i < values.length; i++) {
     const left = x + i * step + (step - bar) / 2;
     if (wiped?.[i]) {
-      context.fillStyle = colour("line");
+      context.fillStyle = WIPED;
       context.fillRect(left, y, bar, height);
       continue;
     }

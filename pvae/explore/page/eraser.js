@@ -34,7 +34,7 @@ function setUpEraser() {
   canvas.addEventListener("keydown", eraseByKey);
   for (const name of ["focus", "blur"]) canvas.addEventListener(name, drawX);
   element("erase").addEventListener("click", () => holdEraser(!eraser.on));
-  element("region").parentElement.hidden = !model.frames.pictures;
+  element("region").hidden = !model.frames.pictures;
   element("region").addEventListener("change", () => {
     const chosen = element("region").value;
     const inside = {
@@ -71,7 +71,7 @@ function holdEraser(on) {
     "The datum under the eraser. Arrow keys move the eraser, Space wipes out, an arrow with Shift wipes along the way.",
   );
   element("erase-hint").textContent =
-    "Wipe over the datum above. With the keyboard, arrows move the eraser, Space wipes out, and Shift with an arrow wipes along the way.";
+    "Wipe over the datum above. Or arrow keys move the eraser, Space wipes out, Shift wipes along the way.";
   canvas.focus({ preventScroll: true });
 }
 
@@ -128,7 +128,7 @@ function drawX() {
     eraser.mask.forEach((wiped, i) => {
       if (!wiped) return;
       const [column, row] = [i % columns, Math.floor(i / columns)];
-      context.fillStyle = (column + row) % 2 ? "#8b96a5" : "#a9b3c0";
+      context.fillStyle = (column + row) % 2 ? "#8b96a5" : WIPED;
       context.fillRect(column * w, row * h, w + 0.5, h + 0.5);
     });
   } else if (model.can.impute) showWiped();
