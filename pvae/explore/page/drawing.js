@@ -18,6 +18,7 @@ const number = (value, digits = 2) =>
 
 /** A number of any size, in four digits. */
 const few = (value) => String(Number(value.toPrecision(4)));
+const written = (value) => few(value).replace("-", "−");
 
 /** Make an element with attributes and children. */
 function make(tag, attributes = {}, ...children) {
@@ -138,7 +139,7 @@ function showFrame(canvas, frames, index = 0, options = {}) {
   drawFrame(context, frames, index, 0, 0, width, height - below, options);
   drawNames(context, names, height - below, width / size, below);
   const values = rowOf(frames, index);
-  const said = (i) => `${nameOfValue(i)}: ${options.wiped?.[i] ? "wiped out" : few(values[i])}`;
+  const said = (i) => `${nameOfValue(i)}: ${options.wiped?.[i] ? "wiped out" : written(values[i])}`;
   if (canvas.getAttribute("role") === "img") {
     const spoken = Array.from(values.slice(0, NAMED), (_, i) => said(i)).join(", ");
     canvas.setAttribute("aria-label", `${canvas.dataset.what}: ${spoken}${size > NAMED ? ", …" : ""}`);

@@ -178,15 +178,19 @@ function showValues() {
   const { info } = state.datum;
   const [own, again] = [rowOf(withBytes(info.x), 0), rowOf(withBytes(info.reconstruction), 0)];
   const erasing = model.can.impute;
+  const head = (name, hidden) => make("th", { scope: "col" }, hidden ? make("span", { class: "hidden" }, name) : name);
   element("values-head").replaceChildren(
-    ...[model.frames.element, "datum", "reconstruction", ...(erasing ? ["wiped out", "imputed"] : [])].map((name) =>
-      make("th", { scope: "col" }, name),
-    ),
+    ...(erasing ? [head("wiped out", true)] : []),
+    ...[model.frames.element, "datum", "reconstruction", ...(erasing ? ["imputed"] : [])].map((name) => head(name)),
   );
   element("values-body").replaceChildren(
     ...Array.from(own.slice(0, ROWS), (value, i) => {
-      const row = make("tr", {}, make("th", { scope: "row" }, nameOfValue(i)), make("td", {}, few(value)), make("td", {}, few(again[i])));
-      if (!erasing) return row;
+      const cells = [
+        make("th", { scope: "row" }, nameOfValue(i)),
+        make("td", {}, written(value)),
+        make("td", {}, written(again[i])),
+      ];
+      if (!erasing) return make("tr", {}, ...cells);
       const box = make("input", { type: "checkbox", "aria-label": `Wipe out ${nameOfValue(i)}` });
       box.addEventListener("change", () => {
         eraser.mask[i] = Number(box.checked);
@@ -194,8 +198,7 @@ function showValues() {
         if (eraser.mask.some(Boolean)) fillIn.ask();
         else restore();
       });
-      row.append(make("td", {}, box), make("td"));
-      return row;
+      return make("tr", {}, make("td", {}, box), ...cells, make("td"));
     }),
   );
   element("values-more").hidden = own.length <= ROWS;
@@ -208,6 +211,6 @@ function showWiped() {
   const mean = eraser.answer && rowOf(withBytes(eraser.answer.mean), 0);
   [...element("values-body").children].forEach((row, i) => {
     row.querySelector("input").checked = Boolean(eraser.mask[i]);
-    row.lastElementChild.textContent = mean && eraser.mask[i] ? few(mean[i]) : "";
+    row.lastElementChild.textContent = mean && eraser.mask[i] ? written(mean[i]) : "";
   });
 }
