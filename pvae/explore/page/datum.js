@@ -291,5 +291,5 @@ function showPosterior() {
   const beyond = model.latents.length - some.length;
   const ellipse = place?.ellipse ? " The ellipse is two standard deviations as well." : "";
   element("hand-posterior").textContent =
-    `Mean and two standard deviations${beyond > 0 ? `; ${beyond} more latents are left out` : ""}.${ellipse}`;
+    `Mean and two standard deviations${beyond > 0 ? `; ${beyond} more ${beyond === 1 ? "latent is" : "latents are"} left out` : ""}.${ellipse}`;
 }
