@@ -2,7 +2,7 @@
 
 const PAGE = matchMedia("(max-width: 60rem)").matches ? 20 : 48; // data that the gallery shows at a time
 
-const gallery = { shown: PAGE, order: [], scores: null };
+const gallery = { shown: PAGE, order: [], scores: null, taken: null };
 
 function setUpDatum() {
   const { can, items, frames } = model;
@@ -97,7 +97,7 @@ const showGallery = new Latest(async () => {
         "button",
         {
           "aria-label": `${nameOf(item)}${score ? `, log p(x) ${score}` : ""}`,
-          "aria-pressed": String(state.datum?.spec.item === item),
+          "aria-pressed": String(gallery.taken === item),
           title: nameOf(item),
           "data-item": item,
           onclick: () => takeItem(item),
@@ -116,14 +116,20 @@ const showGallery = new Latest(async () => {
 function takeItem(item) {
   if (item == null) return;
   choose("datum");
+  mark(item);
   takeDatum.ask({ spec: { item }, title: nameOf(item) });
+}
+
+/** Show in the gallery which of the data is in hand, if any. */
+function mark(item) {
+  gallery.taken = item;
   for (const button of element("gallery").children) {
     button.setAttribute("aria-pressed", String(Number(button.dataset.item) === item));
   }
 }
 
 function takePixels(frame, title, note) {
-  for (const button of element("gallery").children) button.setAttribute("aria-pressed", "false");
+  mark(null);
   takeDatum.ask({ spec: { pixels: frame, ...given() }, title, note });
 }
 
@@ -233,11 +239,13 @@ function showHistogram(scores, own) {
   const most = Math.max(...counts);
   const floor = height - 18;
   const step = (width - 12) / bins;
-  context.fillStyle = colour("line");
+  context.fillStyle = colour("soft");
+  context.globalAlpha = 0.4;
   counts.forEach((count, i) => {
     const tall = ((floor - 8) * count) / most;
     context.fillRect(6 + i * step, floor - tall, step - 1, tall);
   });
+  context.globalAlpha = 1;
   const at = 6 + (width - 12) * Math.max(0, Math.min(1, (-own - low) / (high - low)));
   context.fillStyle = colour("accent");
   context.fillRect(at - 1.5, 2, 3, floor - 2);

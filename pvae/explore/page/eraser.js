@@ -1,6 +1,6 @@
 // The eraser: what is wiped out of the datum in hand, and how the model fills it in.
 
-const eraser = { on: false, mask: null, column: 0, row: 0 };
+const eraser = { on: false, mask: null, answer: null, column: 0, row: 0, keys: false };
 
 /** What is wiped out: the pixels of a picture, or the values of a table in one row. */
 function field() {
@@ -23,6 +23,7 @@ function setUpEraser() {
   canvas.addEventListener("pointerdown", (event) => {
     if (!eraser.on) return;
     canvas.setPointerCapture(event.pointerId);
+    eraser.keys = false;
     under(event);
   });
   canvas.addEventListener("pointermove", (event) => {
@@ -33,7 +34,10 @@ function setUpEraser() {
   });
   canvas.addEventListener("keydown", eraseByKey);
   for (const name of ["focus", "blur"]) canvas.addEventListener(name, drawX);
-  element("erase").addEventListener("click", () => holdEraser(!eraser.on));
+  element("erase").addEventListener("click", (event) => {
+    eraser.keys = event.detail === 0; // pressed by key
+    holdEraser(!eraser.on);
+  });
   element("region").hidden = !model.frames.pictures;
   element("region").addEventListener("change", () => {
     const chosen = element("region").value;
@@ -81,6 +85,7 @@ function eraseByKey(event) {
   const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
   if (!move && event.key !== " ") return;
   event.preventDefault();
+  eraser.keys = true;
   const [across, down] = move ?? [0, 0];
   eraser.column = Math.max(0, Math.min(columns - 1, eraser.column + across));
   eraser.row = Math.max(0, Math.min(rows - 1, eraser.row + down));
@@ -132,7 +137,7 @@ function drawX() {
       context.fillRect(column * w, row * h, w + 0.5, h + 0.5);
     });
   } else if (model.can.impute) showWiped();
-  if (!eraser.on || document.activeElement !== canvas) return;
+  if (!eraser.on || !eraser.keys || document.activeElement !== canvas) return;
   const [x, y] = [(eraser.column + 0.5) * w, (eraser.row + 0.5) * h];
   for (const [thick, style] of [[4, colour("panel")], [2, colour("accent")]]) {
     context.beginPath();
