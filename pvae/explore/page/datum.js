@@ -2,10 +2,10 @@
 
 const PAGE = matchMedia("(max-width: 60rem)").matches ? 20 : 48; // data that the gallery shows at a time
 
-const gallery = { shown: PAGE, order: [], scores: null, taken: null };
+const gallery = { shown: PAGE, scores: null, taken: null };
 
 function setUpDatum() {
-  const { can, items, frames } = model;
+  const { can, frames } = model;
   const own = can.draw ? " Or draw one, or drop a picture file." : "";
   const odd = can.evidence
     ? `The ${noun(2)} to which the model gives the least log p(x) come first: it finds them odd. `
@@ -36,7 +36,6 @@ function setUpDatum() {
   }
   if (can.draw) setUpPad();
   if (can.impute) setUpEraser();
-  gallery.order = items.rows.map((_, i) => i);
 }
 
 // The gallery -----------------------------------------------------------------------------------
