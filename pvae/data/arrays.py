@@ -36,7 +36,8 @@ def as_items(x: np.ndarray | Tensor, event_shape: Sequence[int] | None = None) -
 
     Args:
         x: booleans, whole or real numbers, the first dimension the items.
-        event_shape: shape of one item, if it differs from the rule above.
+        event_shape: shape of one item, if it differs from the rule above. It may also be the
+            shape that the rule gives, as a run folder has it.
 
     Returns:
         A tensor on the CPU: ``uint8`` and signed integers as they are, booleans as ``uint8``, other
@@ -58,7 +59,12 @@ def as_items(x: np.ndarray | Tensor, event_shape: Sequence[int] | None = None) -
             f"The data have shape {tuple(items.shape)}; expected items along the first dimension "
             f"and at least one more, such as (N, D) or (N, C, H, W)."
         )
-    if event_shape is not None:
+    by_rule = items
+    if items.ndim == 3:
+        by_rule = items.unsqueeze(1)
+    elif items.ndim == 4 and items.shape[3] in _CHANNELS and items.shape[1] not in _CHANNELS:
+        by_rule = items.permute(0, 3, 1, 2).contiguous()
+    if event_shape is not None and tuple(event_shape) != tuple(by_rule.shape[1:]):
         event_shape = tuple(event_shape)
         if prod(event_shape) != prod(items.shape[1:]):
             raise ValueError(
@@ -66,11 +72,7 @@ def as_items(x: np.ndarray | Tensor, event_shape: Sequence[int] | None = None) -
                 f"{event_shape}: {prod(items.shape[1:])} values are not {prod(event_shape)}."
             )
         return items.reshape(-1, *event_shape)
-    if items.ndim == 3:
-        return items.unsqueeze(1)
-    if items.ndim == 4 and items.shape[3] in _CHANNELS and items.shape[1] not in _CHANNELS:
-        return items.permute(0, 3, 1, 2).contiguous()
-    return items
+    return by_rule
 
 
 def from_arrays(

@@ -121,6 +121,8 @@ def _in_words(value: Any) -> str:
         options = value.get("init_args") or {} if own else {}
         inner = ", ".join(f"{k}={_in_words(v)}" for k, v in options.items() if v is not None)
         return shorten(f"{name}({inner})" if inner else name, 200)
+    if isinstance(value, list):
+        value = ", ".join(map(_in_words, value))
     return shorten(str(value), 200)
 
 

@@ -25,7 +25,9 @@ def test_layouts(shape, expected):
 
 def test_channels_move_with_their_values(rng):
     x = rng.random((5, 8, 9, 3))
-    assert torch.equal(as_items(x), torch.from_numpy(x.transpose(0, 3, 1, 2)).float())
+    moved = torch.from_numpy(x.transpose(0, 3, 1, 2)).float()
+    assert torch.equal(as_items(x), moved)
+    assert torch.equal(as_items(x, (3, 8, 9)), moved)  # as a run folder loads them again
 
 
 def test_an_event_shape_overrides_the_layout(fails):

@@ -2,10 +2,10 @@
 
 const PAGE = matchMedia("(max-width: 60rem)").matches ? 20 : 48; // data that the gallery shows at a time
 
-const gallery = { shown: PAGE, order: [], scores: null };
+const gallery = { shown: PAGE, scores: null, taken: null };
 
 function setUpDatum() {
-  const { can, items, frames } = model;
+  const { can, frames } = model;
   const own = can.draw ? " Or draw one, or drop a picture file." : "";
   const odd = can.evidence
     ? `The ${noun(2)} to which the model gives the least log p(x) come first: it finds them odd. `
@@ -36,7 +36,6 @@ function setUpDatum() {
   }
   if (can.draw) setUpPad();
   if (can.impute) setUpEraser();
-  gallery.order = items.rows.map((_, i) => i);
 }
 
 // The gallery -----------------------------------------------------------------------------------
@@ -92,12 +91,12 @@ const showGallery = new Latest(async () => {
     part.forEach((item, i) => {
       const canvas = make("canvas");
       const bound = gallery.scores?.pareto_k[item] > 0.7 ? "≥ " : "";
-      const score = known[item] == null ? "" : `${bound}${number(known[item], 1)}`;
+      const score = known[item] == null ? "" : `${bound}${number(known[item], Math.abs(known[item]) < 1000 ? 1 : 0)}`;
       const button = make(
         "button",
         {
           "aria-label": `${nameOf(item)}${score ? `, log p(x) ${score}` : ""}`,
-          "aria-pressed": String(state.datum?.spec.item === item),
+          "aria-pressed": String(gallery.taken === item),
           title: nameOf(item),
           "data-item": item,
           onclick: () => takeItem(item),
@@ -116,14 +115,20 @@ const showGallery = new Latest(async () => {
 function takeItem(item) {
   if (item == null) return;
   choose("datum");
+  mark(item);
   takeDatum.ask({ spec: { item }, title: nameOf(item) });
+}
+
+/** Show in the gallery which of the data is in hand, if any. */
+function mark(item) {
+  gallery.taken = item;
   for (const button of element("gallery").children) {
     button.setAttribute("aria-pressed", String(Number(button.dataset.item) === item));
   }
 }
 
 function takePixels(frame, title, note) {
-  for (const button of element("gallery").children) button.setAttribute("aria-pressed", "false");
+  mark(null);
   takeDatum.ask({ spec: { pixels: frame, ...given() }, title, note });
 }
 
@@ -233,11 +238,13 @@ function showHistogram(scores, own) {
   const most = Math.max(...counts);
   const floor = height - 18;
   const step = (width - 12) / bins;
-  context.fillStyle = colour("line");
+  context.fillStyle = colour("soft");
+  context.globalAlpha = 0.4;
   counts.forEach((count, i) => {
     const tall = ((floor - 8) * count) / most;
     context.fillRect(6 + i * step, floor - tall, step - 1, tall);
   });
+  context.globalAlpha = 1;
   const at = 6 + (width - 12) * Math.max(0, Math.min(1, (-own - low) / (high - low)));
   context.fillStyle = colour("accent");
   context.fillRect(at - 1.5, 2, 3, floor - 2);
@@ -291,5 +298,5 @@ function showPosterior() {
   const beyond = model.latents.length - some.length;
   const ellipse = place?.ellipse ? " The ellipse is two standard deviations as well." : "";
   element("hand-posterior").textContent =
-    `Mean and two standard deviations${beyond > 0 ? `; ${beyond} more latents are left out` : ""}.${ellipse}`;
+    `Mean and two standard deviations${beyond > 0 ? `; ${beyond} more ${beyond === 1 ? "latent is" : "latents are"} left out` : ""}.${ellipse}`;
 }

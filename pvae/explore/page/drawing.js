@@ -18,6 +18,7 @@ const number = (value, digits = 2) =>
 
 /** A number of any size, in four digits. */
 const few = (value) => String(Number(value.toPrecision(4)));
+const written = (value) => few(value).replace("-", "−");
 
 /** Make an element with attributes and children. */
 function make(tag, attributes = {}, ...children) {
@@ -86,6 +87,8 @@ function heightOf(value) {
   return Math.max(0, Math.min(1, (scale(value) - scale(low)) / (scale(high) - scale(low))));
 }
 
+const WIPED = "#a9b3c0";
+
 /** Bars from zero; others, if given, are drawn as marks on the same scale. */
 function drawBars(context, values, x, y, width, height, { marks, wiped } = {}) {
   const zero = y + height * (1 - heightOf(0));
@@ -96,7 +99,7 @@ function drawBars(context, values, x, y, width, height, { marks, wiped } = {}) {
   for (let i = 0; i < values.length; i++) {
     const left = x + i * step + (step - bar) / 2;
     if (wiped?.[i]) {
-      context.fillStyle = colour("line");
+      context.fillStyle = WIPED;
       context.fillRect(left, y, bar, height);
       continue;
     }
@@ -136,7 +139,7 @@ function showFrame(canvas, frames, index = 0, options = {}) {
   drawFrame(context, frames, index, 0, 0, width, height - below, options);
   drawNames(context, names, height - below, width / size, below);
   const values = rowOf(frames, index);
-  const said = (i) => `${nameOfValue(i)}: ${options.wiped?.[i] ? "wiped out" : few(values[i])}`;
+  const said = (i) => `${nameOfValue(i)}: ${options.wiped?.[i] ? "wiped out" : written(values[i])}`;
   if (canvas.getAttribute("role") === "img") {
     const spoken = Array.from(values.slice(0, NAMED), (_, i) => said(i)).join(", ");
     canvas.setAttribute("aria-label", `${canvas.dataset.what}: ${spoken}${size > NAMED ? ", …" : ""}`);

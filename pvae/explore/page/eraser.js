@@ -1,6 +1,6 @@
 // The eraser: what is wiped out of the datum in hand, and how the model fills it in.
 
-const eraser = { on: false, mask: null, column: 0, row: 0 };
+const eraser = { on: false, mask: null, answer: null, column: 0, row: 0, keys: false };
 
 /** What is wiped out: the pixels of a picture, or the values of a table in one row. */
 function field() {
@@ -23,6 +23,7 @@ function setUpEraser() {
   canvas.addEventListener("pointerdown", (event) => {
     if (!eraser.on) return;
     canvas.setPointerCapture(event.pointerId);
+    eraser.keys = false;
     under(event);
   });
   canvas.addEventListener("pointermove", (event) => {
@@ -33,8 +34,11 @@ function setUpEraser() {
   });
   canvas.addEventListener("keydown", eraseByKey);
   for (const name of ["focus", "blur"]) canvas.addEventListener(name, drawX);
-  element("erase").addEventListener("click", () => holdEraser(!eraser.on));
-  element("region").parentElement.hidden = !model.frames.pictures;
+  element("erase").addEventListener("click", (event) => {
+    eraser.keys = event.detail === 0; // pressed by key
+    holdEraser(!eraser.on);
+  });
+  element("region").hidden = !model.frames.pictures;
   element("region").addEventListener("change", () => {
     const chosen = element("region").value;
     const inside = {
@@ -71,7 +75,7 @@ function holdEraser(on) {
     "The datum under the eraser. Arrow keys move the eraser, Space wipes out, an arrow with Shift wipes along the way.",
   );
   element("erase-hint").textContent =
-    "Wipe over the datum above. With the keyboard, arrows move the eraser, Space wipes out, and Shift with an arrow wipes along the way.";
+    "Wipe over the datum above. Or arrow keys move the eraser, Space wipes out, Shift wipes along the way.";
   canvas.focus({ preventScroll: true });
 }
 
@@ -81,6 +85,7 @@ function eraseByKey(event) {
   const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
   if (!move && event.key !== " ") return;
   event.preventDefault();
+  eraser.keys = true;
   const [across, down] = move ?? [0, 0];
   eraser.column = Math.max(0, Math.min(columns - 1, eraser.column + across));
   eraser.row = Math.max(0, Math.min(rows - 1, eraser.row + down));
@@ -128,11 +133,11 @@ function drawX() {
     eraser.mask.forEach((wiped, i) => {
       if (!wiped) return;
       const [column, row] = [i % columns, Math.floor(i / columns)];
-      context.fillStyle = (column + row) % 2 ? "#8b96a5" : "#a9b3c0";
+      context.fillStyle = (column + row) % 2 ? "#8b96a5" : WIPED;
       context.fillRect(column * w, row * h, w + 0.5, h + 0.5);
     });
   } else if (model.can.impute) showWiped();
-  if (!eraser.on || document.activeElement !== canvas) return;
+  if (!eraser.on || !eraser.keys || document.activeElement !== canvas) return;
   const [x, y] = [(eraser.column + 0.5) * w, (eraser.row + 0.5) * h];
   for (const [thick, style] of [[4, colour("panel")], [2, colour("accent")]]) {
     context.beginPath();
@@ -178,15 +183,19 @@ function showValues() {
   const { info } = state.datum;
   const [own, again] = [rowOf(withBytes(info.x), 0), rowOf(withBytes(info.reconstruction), 0)];
   const erasing = model.can.impute;
+  const head = (name, hidden) => make("th", { scope: "col" }, hidden ? make("span", { class: "hidden" }, name) : name);
   element("values-head").replaceChildren(
-    ...[model.frames.element, "datum", "reconstruction", ...(erasing ? ["wiped out", "imputed"] : [])].map((name) =>
-      make("th", { scope: "col" }, name),
-    ),
+    ...(erasing ? [head("wiped out", true)] : []),
+    ...[model.frames.element, "datum", "reconstruction", ...(erasing ? ["imputed"] : [])].map((name) => head(name)),
   );
   element("values-body").replaceChildren(
     ...Array.from(own.slice(0, ROWS), (value, i) => {
-      const row = make("tr", {}, make("th", { scope: "row" }, nameOfValue(i)), make("td", {}, few(value)), make("td", {}, few(again[i])));
-      if (!erasing) return row;
+      const cells = [
+        make("th", { scope: "row" }, nameOfValue(i)),
+        make("td", {}, written(value)),
+        make("td", {}, written(again[i])),
+      ];
+      if (!erasing) return make("tr", {}, ...cells);
       const box = make("input", { type: "checkbox", "aria-label": `Wipe out ${nameOfValue(i)}` });
       box.addEventListener("change", () => {
         eraser.mask[i] = Number(box.checked);
@@ -194,8 +203,7 @@ function showValues() {
         if (eraser.mask.some(Boolean)) fillIn.ask();
         else restore();
       });
-      row.append(make("td", {}, box), make("td"));
-      return row;
+      return make("tr", {}, make("td", {}, box), ...cells, make("td"));
     }),
   );
   element("values-more").hidden = own.length <= ROWS;
@@ -208,6 +216,6 @@ function showWiped() {
   const mean = eraser.answer && rowOf(withBytes(eraser.answer.mean), 0);
   [...element("values-body").children].forEach((row, i) => {
     row.querySelector("input").checked = Boolean(eraser.mask[i]);
-    row.lastElementChild.textContent = mean && eraser.mask[i] ? few(mean[i]) : "";
+    row.lastElementChild.textContent = mean && eraser.mask[i] ? written(mean[i]) : "";
   });
 }

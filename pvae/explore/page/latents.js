@@ -58,6 +58,7 @@ function setUpLatents() {
     // Few values are not larger than many, and the thumb is below the middle of the picture of its value.
     const share = 100 * Math.min(1, row.count / STEPS);
     canvas.style.width = `${share}%`;
+    canvas.style.aspectRatio = String(row.count / ratioOf()); // until it is drawn
     input.style.width = `calc(${share * (1 - 1 / row.count)}% + 1rem)`;
     input.style.marginLeft = `calc(${share / (2 * row.count)}% - 0.5rem)`;
     const output = make("output");

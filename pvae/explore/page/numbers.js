@@ -34,14 +34,15 @@ function drawCurves() {
   const values = names.flatMap((name) => curves.lines[name].filter((value) => value != null)).sort((a, b) => a - b);
   if (!values.length) return;
   const width = Math.max(280, Math.min(740, element("curves").clientWidth));
-  const height = Math.min(320, width * 0.6);
+  const top = 20 * names.length + 12; // below the legend
+  const height = Math.min(320, width * 0.6) + top;
   const low = values[0];
   const high = Math.max(values[Math.floor(0.97 * (values.length - 1))], low + 1e-6);
   const first = curves.epochs[0];
   const last = Math.max(curves.epochs.at(-1), first + 1);
   const x = (epoch) => 56 + ((width - 70) * (epoch - first)) / (last - first);
-  const y = (value) => 12 + ((height - 52) * (high - value)) / (high - low);
-  const parts = [`<clipPath id="within"><rect x="56" y="8" width="${width - 70}" height="${height - 46}"/></clipPath>`];
+  const y = (value) => top + ((height - 40 - top) * (high - value)) / (high - low);
+  const parts = [`<clipPath id="within"><rect x="56" y="${top - 4}" width="${width - 70}" height="${height - 34 - top}"/></clipPath>`];
   const text = (left, top, words, anchor) =>
     parts.push(`<text x="${left.toFixed(1)}" y="${top.toFixed(1)}" text-anchor="${anchor}" fill="${colour("soft")}" font-size="12">${words}</text>`);
   for (const tick of ticks(low, high)) {
@@ -51,9 +52,8 @@ function drawCurves() {
   for (const tick of ticks(first, last).filter(Number.isInteger)) text(x(tick), height - 24, String(tick), "middle");
   text((width + 42) / 2, height - 6, "epoch", "middle");
   if (curves.kept != null) {
-    parts.push(`<path d="M${x(curves.kept).toFixed(1)} 12V${height - 40}" stroke="${colour("soft")}" stroke-dasharray="3 3"/>`);
+    parts.push(`<path d="M${x(curves.kept).toFixed(1)} ${top}V${height - 40}" stroke="${colour("soft")}" stroke-dasharray="3 3"/>`);
   }
-  parts.push(`<rect x="${width - 236}" y="8" width="222" height="${20 * names.length + 4}" fill="${colour("ground")}"/>`);
   const strokes = { validation: colour("accent"), training: colour("soft") };
   names.forEach((name, i) => {
     const points = curves.lines[name]
@@ -62,8 +62,8 @@ function drawCurves() {
       .map(([epoch, value]) => `${x(epoch).toFixed(1)},${y(value).toFixed(1)}`);
     parts.push(`<polyline points="${points.join(" ")}" clip-path="url(#within)" fill="none" stroke="${strokes[name]}" stroke-width="2" stroke-linejoin="round"/>`);
     const final = number(curves.lines[name].findLast((value) => value != null));
-    parts.push(`<rect x="${width - 230}" y="${16 + 20 * i}" width="16" height="3" fill="${strokes[name]}"/>`);
-    text(width - 208, 22 + 20 * i, `${name}, at the end ${final}`, "start");
+    parts.push(`<rect x="56" y="${8 + 20 * i}" width="16" height="3" fill="${strokes[name]}"/>`);
+    text(80, 14 + 20 * i, `${name}, at the end ${final}`, "start");
   });
   element("curves-plot").innerHTML =
     `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="−ELBO by epoch of ${names.join(" and ")}">${parts.join("")}</svg>`;
