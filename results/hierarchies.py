@@ -7,11 +7,11 @@ hierarchies.json are not measured again, so that a stopped run continues.
 
 mnist
     MNIST, dynamically binarized, 60,000 images to train. All models have 32 latents, an MLP of one
-    hidden layer of 300 as encoder and as decoder, Adam at 1e-3, batches of 125, 1,000 steps of warm-up,
-    and the same processor time: 30 s on one core after the first epoch, in which graphs are
-    compiled; training ends with the epoch in which that is over, and keeps the last weights. The
-    three levels of `Nested` have 32, 16 and 8 latents from the bottom up, those of `TopDown`
-    8, 8 and 16 from the top down.
+    hidden layer of 300 as encoder and as decoder, Adam at 1e-3, batches of 125, 1,000 steps of
+    warm-up, and the same processor time: 30 s on one core after the first epoch, in which graphs
+    are compiled; training ends with the epoch in which that is over, and keeps the last weights.
+    The three levels of `Nested` have 32, 16 and 8 latents from the bottom up, those of `TopDown` 8,
+    8 and 16 from the top down.
 
 scripts
     The same on drawings of letters, of which no letter of the test is in the train part, as in
@@ -155,7 +155,7 @@ def patches(seed: int = 0) -> pvae.data.Dataset:
 
 
 def batch_of(n: int) -> int:
-    """A batch size near 128 that divides the data: a smaller last batch needs a graph of its own."""
+    """A batch size near 128 that divides the data, so that one graph does."""
     return min((b for b in range(100, 151) if n % b == 0), key=lambda b: abs(b - 128))
 
 
