@@ -112,8 +112,8 @@ class _InGuide(Messenger):
         self.weight: Tensor | None = None
         self.classifier: Any = None
 
-    def scale(self, msg: Any) -> None:
-        """Scale a site by the weights."""
+    def scale(self, msg: Any) -> Tensor:
+        """Scale a site by the weights, and return them."""
         if self.weight is None:
             raise ValueError(
                 "SemiSupervised needs a guide that draws unknown labels: build the VAE with "
@@ -121,6 +121,7 @@ class _InGuide(Messenger):
             )
         if self.scales:
             msg["scale"] = msg["scale"] * self.weight
+        return self.weight
 
     def _pyro_sample(self, msg: Any) -> None:
         if site_is_subsample(msg):
@@ -137,9 +138,9 @@ class _InGuide(Messenger):
             msg["infer"] = {}
             if not self.scales:
                 msg["data_weight"] = self.weight
-        self.scale(msg)
+        weight = self.scale(msg)
         if self.of_kl:  # it takes the KL of a site in the shape of its scale
-            shape = torch.broadcast_shapes(msg["fn"].batch_shape, self.weight.shape)
+            shape = torch.broadcast_shapes(msg["fn"].batch_shape, weight.shape)
             msg["fn"] = msg["fn"].expand(shape)
 
 
