@@ -162,10 +162,9 @@ def mnist(seed: int) -> Iterator[tuple[str, dict[str, Any]]]:
 def first_level(data: Dataset) -> pvae.VAE:
     """M1, which sees no labels and so is the same for every seed; kept in a temporary folder."""
     folder = Path(tempfile.gettempdir()) / "pvae-semi-supervised-m1"
-    if not folder.exists():
-        m1 = pvae.build(data.event_shape, 50, network=partial(MLP, hidden=[600, 600]), seed=0)
-        train(m1, data, M1_EPOCHS, 0, 0.0, run=folder)
-    return pvae.load(folder)
+    m1 = pvae.build(data.event_shape, 50, network=partial(MLP, hidden=[600, 600]), seed=0)
+    train(m1, data, M1_EPOCHS, 0, 0.0, run=folder, resume=folder.exists())
+    return m1
 
 
 def encoded(m1: pvae.VAE, data: Dataset) -> Dataset:
