@@ -25,7 +25,7 @@ def observe(vae: Any, x: Tensor, y: Tensor | None) -> Tensor | None:
     if vae.classifier is None:
         return y
     y, p = _given(x, y), vae.labels.prior()
-    known = y >= 0
+    known: Any = y >= 0  # to a type checker a mask is of a type that torch no longer has
     with pyro.poutine.mask(mask=known):
         pyro.sample("y_observed", p, obs=y.clamp(min=0))
     with pyro.poutine.mask(mask=~known):
@@ -46,7 +46,7 @@ def sample(vae: Any, x: Tensor, y: Tensor | None) -> Tensor | None:
     known = torch.where(y.unsqueeze(-1) == classes, 0.0, IMPOSSIBLE).to(q.logits)
     unknown = y < 0
     p = dist.Categorical(logits=torch.where(unknown.unsqueeze(-1), q.logits, known))
-    infer = {"enumerate": "parallel", "classifier": q, "unknown": unknown}
+    infer: Any = {"enumerate": "parallel", "classifier": q, "unknown": unknown}
     return pyro.sample("y_unobserved", p, infer=infer)
 
 

@@ -129,7 +129,8 @@ def _pairs_of(cell: Cell) -> frozenset[tuple[int, str, int, str]]:
 
 
 def build(cell: Cell) -> pvae.VAE:
-    """The VAE of a cell."""
+    """The VAE of a cell, of unknown labels if its objective is for these."""
+    unknown = {"conditional": True, "classes": 3, "classifier": pvae.classifiers.Softmax}
     return pvae.build(
         EVENT,
         LATENT,
@@ -137,6 +138,7 @@ def build(cell: Cell) -> pvae.VAE:
         posterior=POSTERIORS[cell.posterior],
         likelihood=LIKELIHOODS[cell.likelihood],
         network=NETWORK,
+        **(unknown if cell.objective == "SemiSupervised" else {}),
     )
 
 

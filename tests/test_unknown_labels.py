@@ -74,7 +74,8 @@ def test_estimators_sum_over_classes(exact, x):
     found = evaluation.log_likelihood(vae, x, num_samples=10, progress=False)
     torch.testing.assert_close(found.log_prob, log_p)
     annealed = evaluation.ais(vae, x, num_chains=16, num_steps=30, progress=False)
-    torch.testing.assert_close(annealed.log_prob, log_p, atol=0.5, rtol=0)
+    assert (annealed.log_prob < log_p + 1).all()
+    torch.testing.assert_close(annealed.log_prob, log_p, atol=2, rtol=0)
     drawn = evaluation.monte_carlo(vae, x, num_samples=5000, progress=False)
     torch.testing.assert_close(drawn.log_prob, log_p, atol=1.0, rtol=0)
 
@@ -118,7 +119,7 @@ def test_other_queries_do_without_labels(exact, x):
     score = evaluation.anomaly_score(vae, x, num_samples=10, progress=False).score
     torch.testing.assert_close(score, -exact.joint(x).logsumexp(-1))
     found = evaluation.bidirectional(vae, 20, num_chains=8, num_steps=30, progress=False)
-    assert found.gap.mean().abs() < 0.5
+    assert -0.5 < found.gap.mean() < 2
 
 
 def test_classes_are_drawn_as_often_as_they_are_probable(exact):
@@ -209,7 +210,9 @@ def test_the_command_line(tmp_path, capsys):
     options = ["--conditional", "true", "--classifier", "Softmax", "--labelled", "50"]
     sizes = ["--network.hidden", "[16]", "--latent_dim", "2", "--epochs", "1", "--warmup", "0"]
     main(["train", *options, *sizes, "--run", run, "--snapshots", "false"])
-    assert "classifier on 180 test items: error" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "classifier on 180 test items: error" in printed
+    assert "reliability.png" in printed, printed
     assert (tmp_path / "run" / "figures" / "reliability.png").exists()
     main(["evaluate", run, "--estimator", "elbo"])
     assert "calibration error" in capsys.readouterr().out

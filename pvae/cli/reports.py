@@ -108,7 +108,7 @@ def classes(vae: VAE, dataset: Dataset, part: str, seed: int = 0) -> Classificat
 def classes_line(found: Classification, part: str) -> str:
     """The error and calibration in words."""
     return (
-        f"classifier on {int(found.count.sum()):,} {part} items: error {100 * found.error:.2f} % "
+        f"classifier on {int(found.counts.sum()):,} {part} items: error {100 * found.error:.2f} % "
         f"± {100 * found.standard_error:.2f} (items), calibration error "
         f"{100 * found.calibration_error:.2f} %"
     )
@@ -117,7 +117,7 @@ def classes_line(found: Classification, part: str) -> str:
 def classes_record(found: Classification) -> dict[str, Any]:
     """The error and calibration, to be saved."""
     names = ("error", "standard_error", "calibration_error")
-    return {name: getattr(found, name) for name in names} | {"items": int(found.count.sum())}
+    return {name: getattr(found, name) for name in names} | {"items": int(found.counts.sum())}
 
 
 # log p(x) -----------------------------------------------------------------------------------------

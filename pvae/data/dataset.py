@@ -197,12 +197,13 @@ class Dataset:
         """
         if not is_whole(n) or n < 0:
             raise ValueError(f"labelled is {shown(n)}: give a number of labels to keep.")
-        if self.label_sizes()["classes"] is None:
+        y = self.train.y
+        if self.label_sizes()["classes"] is None or y is None:
             raise ValueError(
                 f"The labels of {self.name} are continuous: labelled= is for labels that are "
                 "classes."
             )
-        train = replace(self.train, y=keep(self.train.y, n, seed))
+        train = replace(self.train, y=keep(y, n, seed))
         validation = self.validation
         if validation is not None and validation.y is not None:
             validation = replace(validation, y=torch.full_like(validation.y, -1))

@@ -188,14 +188,14 @@ def check_labels(vae: VAE, x: Tensor, y: object) -> Tensor | None:
     """
     if vae.labels is None or (y is None and vae.classifier is not None):
         return None
-    y = vae.labels.check(y)
+    checked: Tensor = vae.labels.check(y)
     wanted = (len(x),) if vae.labels.classes is not None else (len(x), vae.labels.size)
-    if y.shape != wanted:
+    if checked.shape != wanted:
         raise ValueError(
-            f"y has shape {tuple(y.shape)} for {len(x)} data: give one label for each, shape "
+            f"y has shape {tuple(checked.shape)} for {len(x)} data: give one label for each, shape "
             f"{wanted}."
         )
-    return y
+    return checked
 
 
 def _inside(vae: VAE, x: Tensor, y: Tensor | None, at_once: int | None) -> Tensor:

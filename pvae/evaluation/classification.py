@@ -41,7 +41,7 @@ class Classification(NamedTuple):
             the probability of the most probable class, from the accuracy.
         confidence: the mean confidence in each bin, shape (bins,); NaN in an empty one.
         accuracy: the share of right classes in each bin, shape (bins,); NaN in an empty one.
-        count: the number of data in each bin, shape (bins,).
+        counts: the number of data in each bin, shape (bins,).
     """
 
     error: float
@@ -49,10 +49,10 @@ class Classification(NamedTuple):
     calibration_error: float
     confidence: Tensor
     accuracy: Tensor
-    count: Tensor
+    counts: Tensor
 
     def __repr__(self) -> str:
-        n = int(self.count.sum())
+        n = int(self.counts.sum())
         words = (
             f"error {100 * self.error:.2f} ± {100 * self.standard_error:.2f} % of {n:,} data, "
             f"calibration error {100 * self.calibration_error:.2f} %"

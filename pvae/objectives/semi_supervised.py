@@ -45,7 +45,9 @@ class SemiSupervised(Wrapper):
     and the ELBO. If no label is known, it is the bound of a mixture model, which clusters.
 
     It can wrap objectives whose loss is a sum over the data, so that data can have weights: Pyro's
-    `Trace_ELBO` and `TraceMeanField_ELBO`, `BetaELBO`, and these within `Denoising`.
+    `Trace_ELBO` and `TraceMeanField_ELBO`, `BetaELBO`, the family of `ImportanceWeighted`, whose
+    bound is then that of each class, and these within `Denoising`. Programs without unknown labels
+    have the loss of the wrapped objective.
 
     Args:
         alpha: the weight of the classification term, at least 0.
@@ -53,8 +55,7 @@ class SemiSupervised(Wrapper):
 
     Raises:
         TypeError: if the objective is not an instance of a Pyro ELBO.
-        ValueError: if alpha is negative, or the objective has no weights of data; and from a
-            step, if the VAE has no classifier.
+        ValueError: if alpha is negative, or the objective has no weights of data.
 
     Example:
         >>> import pvae, torch
@@ -113,13 +114,8 @@ class _InGuide(Messenger):
         self.classifier: Any = None
 
     def scale(self, msg: Any) -> None:
-        """Scale a site by the weights."""
-        if self.weight is None:
-            raise ValueError(
-                "SemiSupervised needs a guide that draws unknown labels: build the VAE with "
-                "classifier=, such as pvae.classifiers.Softmax."
-            )
-        if self.scales:
+        """Scale a site by the weights, if labels are unknown."""
+        if self.scales and self.weight is not None:
             msg["scale"] = msg["scale"] * self.weight
 
     def _pyro_sample(self, msg: Any) -> None:
@@ -138,7 +134,7 @@ class _InGuide(Messenger):
             if not self.scales:
                 msg["data_weight"] = self.weight
         self.scale(msg)
-        if self.of_kl:  # it takes the KL of a site in the shape of its scale
+        if self.of_kl and self.weight is not None:  # a KL must have the shape of its scale
             shape = torch.broadcast_shapes(msg["fn"].batch_shape, self.weight.shape)
             msg["fn"] = msg["fn"].expand(shape)
 

@@ -57,6 +57,9 @@ def fit(
     say what was chosen by default, which epoch was kept and why, and which latents are unused;
     they are also printed with the progress.
 
+    If few data have labels, a quarter of every minibatch has: they are repeated, and as many of
+    the others wait for the next epochs (see `pvae.training.labelled`).
+
     Ctrl-C ends training after the current step, with everything saved. Outside of a terminal or
     notebook a progress line is printed, at most every ten seconds.
 
@@ -67,7 +70,7 @@ def fit(
         batch_size: data per gradient step, or all if there are fewer; the last step of an epoch
             may have fewer.
         objective: a Pyro ELBO with a scalar loss; ``None`` for `Trace_ELBO`. Its warm-up
-            starts at step 0.
+            starts at step 0. That of a VAE with a classifier is wrapped by `SemiSupervised`.
         optimizer: called with the parameters: a torch optimizer, or a `functools.partial` of one.
             It gets the gradient of the mean loss per datum.
         scheduler: called with the torch optimizer: a learning-rate schedule, or a

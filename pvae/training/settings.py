@@ -75,10 +75,20 @@ class Settings:
             snapshots=lacking.get("snapshots", self.snapshots),
         )
 
-    def for_unknown_labels(self) -> "Settings":
-        """Wrap the objective by `SemiSupervised`, unless it sums over classes itself."""
+    def for_labels(self, vae: VAE) -> "Settings":
+        """Wrap the objective of a VAE with a classifier by `SemiSupervised`.
+
+        Raises:
+            ValueError: if the objective is that already, and the VAE has no classifier.
+        """
         inner = [*nested(self.objective)]
-        if any(isinstance(each, SemiSupervised | TraceEnum_ELBO) for each in inner):
+        sums = any(isinstance(each, SemiSupervised) for each in inner)
+        if sums and vae.classifier is None:
+            raise ValueError(
+                "SemiSupervised is for a VAE whose labels may be unknown: build it with "
+                "classifier=, such as pvae.classifiers.Softmax."
+            )
+        if vae.classifier is None or sums or isinstance(inner[-1], TraceEnum_ELBO):
             return self
         return replace(self, objective=SemiSupervised(objective=self.objective))
 

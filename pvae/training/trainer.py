@@ -65,9 +65,7 @@ class Trainer:
     def __init__(self, vae: VAE, data: Dataset, settings: Settings) -> None:
         self.vae = vae
         self.data = data
-        if vae.classifier is not None:
-            settings = settings.for_unknown_labels()
-        self.settings = settings
+        self.settings = settings.for_labels(vae)
         self.stopped: str | None = None
         self.writer = Writer()
 

@@ -25,7 +25,7 @@ def test_the_measures_by_hand():
     found = classification(probs, torch.tensor([0, 1, 1, 0, -1]), bins=2)
     assert found.error == 0.25
     assert found.standard_error == pytest.approx(math.sqrt(0.25 * 0.75 / 4))
-    assert found.count.tolist() == [0, 4]
+    assert found.counts.tolist() == [0, 4]
     assert found.confidence[1].item() == pytest.approx((0.9 + 0.8 + 0.7 + 0.55) / 4)
     assert found.calibration_error == pytest.approx(abs(0.75 - 0.7375))
     assert "error 25.00" in repr(found)

@@ -157,13 +157,6 @@ def test_gradients_of_other_kinds_agree_in_the_classifier_and_the_model(name):
     assert parameters
 
 
-def test_draws_without_gradients():
-    vae, x = small(EVERY_PART)
-    y = torch.tensor(LABELS["some"])
-    case = SemiSupervised(0, ImportanceWeighted(4))
-    assert torch.isfinite(torch.tensor(step(case, vae, x, y)[0]))
-
-
 def test_it_warms_up_with_what_it_wraps():
     vae, x = small(EVERY_PART)
     y = torch.tensor(LABELS["none"])
@@ -202,6 +195,5 @@ def test_objectives_of_a_whole_batch_are_refused(objective):
 def test_bad_arguments():
     with pytest.raises(ValueError, match="alpha is -1"):
         SemiSupervised(-1)
-    vae = pvae.build((5,), 2)
-    with pytest.raises(ValueError, match="build the VAE with classifier="):
-        SemiSupervised().loss(vae.model, vae.guide, torch.ones(4, 5))
+    with pytest.raises(ValueError, match="build it with classifier="):
+        pvae.fit(pvae.build((5,), 2), torch.ones(40, 5), objective=SemiSupervised())
