@@ -114,9 +114,9 @@ def test_the_elbo_of_the_exact_posterior_is_the_evidence_for_every_draw():
     ],
     ids=["plain SVI", "ELBO", "beta", "IWAE", "warm-up"],
 )
-@pytest.mark.parametrize("posterior", [AutoDelta, partial(AutoNormal, init_scale=1e-9)])
+@pytest.mark.parametrize("posterior", [AutoDelta, AutoNormal])
 def test_minibatches_add_up_to_the_whole(objective, posterior):
-    case = Regression(posterior)
+    case = Regression(posterior, init_scale=1e-9)
     case.weights.observe(N)
     if objective is None and posterior is not AutoDelta:
         pytest.skip("plain SVI draws log q(w)")
@@ -332,11 +332,7 @@ ERRORS = {
     "no prior": (partial(Weights, prior=nn.Identity), TypeError, "class of pvae.weights"),
     "scale 0": (partial(Weights, prior=partial(Normal, 0)), ValueError, "scale is 0"),
     "no scale": (partial(Weights, prior=partial(Normal, {"prior": 1.0})), ValueError, "no entry"),
-    "init_scale 0": (
-        partial(Weights, posterior=partial(AutoNormal, init_scale=0.0)),
-        ValueError,
-        "init_scale is 0",
-    ),
+    "init_scale 0": (partial(Weights, init_scale=0.0), ValueError, "init_scale is 0"),
     "kl_weight": (partial(Weights, kl_weight=0), ValueError, "kl_weight is 0"),
     "draws": (partial(Weights, draws=-1), ValueError, "draws"),
     "no weights": (Normal(), TypeError, "pvae.weights.Weights"),
@@ -354,12 +350,10 @@ def test_a_wrong_argument_is_one_sentence(case):
 def test_other_misuse_is_one_sentence():
     vae = pvae.build((6,), 2, network=NETWORK, weights=Weights)
     x = torch.ones(4, 6)
-    said = {
-        1: "FreeBits would take the weights likelihood",
-        3: "all weights once for each particle",
-    }
-    for number, sentence in said.items():
-        loss = pvae.objectives.FreeBits(0.1, num_particles=number)
+    for loss, sentence in {
+        pvae.objectives.FreeBits(0.1): "FreeBits would take the weights likelihood",
+        pvae.objectives.ImportanceWeighted(3): "all weights once for each particle",
+    }.items():
         with pytest.raises(ValueError, match=sentence):
             loss.loss(vae.model, vae.guide, x)
     with pytest.raises(ValueError, match="weights of at most 3,000"):

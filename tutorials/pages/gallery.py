@@ -11,6 +11,8 @@ HEADINGS = {
     "posterior": ("Posteriors", "q(z|x)"),
     "network": ("Networks", "encoders and decoders"),
     "objective": ("Objectives", "what is minimized"),
+    "weights": ("Uncertain weights", "q(w) for the weights of any parts"),
+    "weights.prior": ("Priors over weights", "p(w)"),
 }
 
 

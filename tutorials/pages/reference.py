@@ -10,6 +10,7 @@ PACKAGES = {
     "pvae.priors": "Priors",
     "pvae.likelihoods": "Likelihoods",
     "pvae.posteriors": "Posteriors",
+    "pvae.weights": "Uncertain weights",
     "pvae.networks": "Networks",
     "pvae.objectives": "Objectives",
     "pvae.evaluation": "Evaluation",
