@@ -34,6 +34,7 @@ from pvae.weights import (
     over_weights,
 )
 from tests.evidence_cases import LinearGaussian
+from tests.objectives_cases import OBJECTIVES
 
 NOISE, SCALE, N, D = 0.7, 1.5, 12, 3
 NETWORK = partial(pvae.networks.MLP, hidden=[8])
@@ -308,6 +309,23 @@ def test_the_posterior_begins_at_the_weights_of_the_networks(prior, posterior):
         values = [use().likelihood.network.output_bias.clone() for use in draws]
     assert len(values) == 3
     assert torch.equal(values[0], values[1]) == (posterior in ("MAP", "Laplace"))
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_every_objective_is_one_given_the_weights(name):
+    weights = partial(Weights, posterior=AutoDelta)
+    vae = pvae.build((6,), 2, network=NETWORK, weights=weights)
+    vae.weights.observe(40)
+    objective, x = OBJECTIVES[name](), torch.ones(4, 6)
+    composed = WithWeights(objective, vae.weights)
+    composed.loss(vae.model, vae.guide, x)  # finds the plates
+    pyro.set_rng_seed(0)
+    found = composed.loss(vae.model, vae.guide, x)
+    _, divergence = composed._given(vae.model, vae.guide, (x,))
+    vae.weights.fixed = True
+    pyro.set_rng_seed(0)
+    given = objective.loss(vae.model, vae.guide, x)
+    assert found == pytest.approx(given + divergence.item(), rel=1e-5)
 
 
 def test_compiled_steps_are_those_of_svi():
