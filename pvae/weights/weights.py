@@ -97,8 +97,8 @@ class Weights(nn.Module):
     ) -> None:
         super().__init__()
         self.shapes = _shapes(vae, [parts] if isinstance(parts, str) else parts)
-        self.prior = prior() if callable(prior) else prior
-        if not isinstance(self.prior, WeightPrior):
+        made = prior() if callable(prior) else prior
+        if not isinstance(made, WeightPrior):
             raise TypeError(
                 f"The prior of the weights is {kind_of(prior)}: give a class of pvae.weights, such "
                 "as Normal, or a functools.partial of one."
@@ -108,7 +108,9 @@ class Weights(nn.Module):
                 raise ValueError(f"{name} is {shown(value)}: it must be a positive number.")
         if draws != 0:
             check_size("draws", draws)
-        self.kl_weight, self.size, self.fixed = kl_weight, None, False
+        self.prior = made
+        self.size: int | None = None
+        self.kl_weight, self.fixed = kl_weight, False
         self.posterior, self.init_scale = posterior, init_scale
         first = vae.get_parameter(self.names[0])
         self.register_buffer("like", first.new_zeros(()), persistent=False)
@@ -234,8 +236,8 @@ class Weights(nn.Module):
                 f"The posterior of the weights is {kind_of(self.posterior)}: give a class of "
                 "pyro.infer.autoguide, such as AutoNormal, or a functools.partial of one."
             )
-        given = self.posterior.keywords if isinstance(self.posterior, partial) else {}
-        options = {k: v for k, v in given.items() if k not in OWN}
+        given = own_less(self.posterior)
+        options = dict(given.keywords) if isinstance(given, partial) else {}
         if "init_scale" in inspect.signature(cls).parameters:
             options["init_scale"] = float(self.init_scale)
         values: dict[str, Tensor] = {}
@@ -259,6 +261,14 @@ def _median(guide: Any) -> dict[str, Tensor]:
 def unpacked(guide: Any, latent: Tensor) -> dict[str, Tensor]:
     """The sites of a guide for a vector of its unconstrained latents."""
     return {s["name"]: biject_to(s["fn"].support)(u) for s, u in guide._unpack_latent(latent)}
+
+
+def own_less(posterior: Any) -> Any:
+    """A factory of a guide without the arguments that are set here."""
+    if not isinstance(posterior, partial):
+        return posterior
+    kept = {k: v for k, v in posterior.keywords.items() if k not in OWN}
+    return partial(posterior.func, *posterior.args, **kept)
 
 
 def put(vae: nn.Module, weights: Mapping[str, Tensor]) -> None:
