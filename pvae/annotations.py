@@ -46,15 +46,15 @@ class Named(metaclass=Kind):
 if TYPE_CHECKING:
     from pyro.infer import ELBO as Objective
     from torch.nn import Module as Classifier
+    from pyro.infer.autoguide import AutoGuide as WeightPosterior
     from torch.nn import Module as Likelihood
     from torch.nn import Module as Network
     from torch.nn import Module as Posterior
     from torch.nn import Module as Prior
+    from torch.nn import Module as UncertainWeights
+    from torch.nn import Module as WeightPrior
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LRScheduler as Scheduler
-
-    UncertainWeights = WeightPrior = Network
-    from pyro.infer.autoguide import AutoGuide as WeightPosterior
 else:
 
     class Prior(Named):

@@ -21,7 +21,7 @@ from pvae.posteriors.diagonal_normal import DiagonalNormal
 from pvae.priors.standard_normal import StandardNormal
 from pvae.seeds import seeded
 from pvae.vae import PARTS, VAE
-from pvae.weights.weights import Weights
+from pvae.weights.weights import Weights, own_less
 
 DROPOUT = {"counts": 0.3}  # of an MLP, by the domain of the likelihood
 
@@ -154,9 +154,16 @@ def build(
         "classifier": classifier,
         "class_prior": class_prior,
         "seed": seed,
-        "weights": weights,
+        "weights": _described(weights),
     }
     return vae
+
+
+def _described(weights: Any) -> Any:
+    """A factory of weights as a configuration names it: the command line sets every argument."""
+    if not isinstance(weights, partial) or "posterior" not in weights.keywords:
+        return weights
+    return partial(weights, posterior=own_less(weights.keywords["posterior"]))
 
 
 def _weights_of(vae: VAE, factory: Callable[[VAE], nn.Module] | None) -> Weights | None:

@@ -41,7 +41,7 @@ from torch import Tensor
 import pvae
 from pvae import plots
 from pvae.data import Dataset
-from pvae.evaluation import anomaly_score, predictive, roc
+from pvae.evaluation import LogLikelihood, log_likelihood, predictive, roc
 from pvae.weights import SGHMC, Weights, ensemble
 from results.anomalies import DIGITS, MNIST, Kind, converted, load_digits, load_mnist, nonsense
 from results.frame import fit, options_of, read, run, timed
@@ -51,7 +51,7 @@ ITEMS = 300
 DRAWS = 50
 NUM_WEIGHTS = 10
 MEMBERS = 5
-SCORES = {None: "plain", "expected": "expected", "waic": "waic", "disagreement": "disagreement"}
+SCORES = ("plain", "expected", "waic", "disagreement")
 SHOWN = 8
 LEFT_OUT = {("mnist", "Laplace")}
 
@@ -122,6 +122,18 @@ def curves(n: int, size: int, high: int, seed: int = 0) -> Tensor:
     return (high * ink).round().to(torch.uint8).view(n, 1, size, size)
 
 
+def scores(found: LogLikelihood) -> dict[str, Tensor]:
+    """The scores of `anomaly_score` that need nothing else, from one estimate of log p(x|w)."""
+    plain, given = {"plain": -found.log_prob}, found.over_weights
+    if given.shape[1] == 1:
+        return plain
+    return plain | {
+        "expected": -given.mean(1),
+        "waic": given.var(1) - given.mean(1),
+        "disagreement": -1 / given.softmax(1).square().sum(1),
+    }
+
+
 def found_by(vae: pvae.VAE, data: Dataset, seconds: float) -> Iterator[tuple[str, dict[str, Any]]]:
     """The area under the ROC of each score and kind of anomaly."""
     normal = data.test.x[:ITEMS]
@@ -131,15 +143,15 @@ def found_by(vae: pvae.VAE, data: Dataset, seconds: float) -> Iterator[tuple[str
     for name, anomalies in kinds.items():
         x = converted(vae, data, torch.cat([normal, anomalies]))
         truth = torch.arange(len(x)) >= len(normal)
-        row: dict[str, Any] = {"seconds": seconds}
-        for correction, score in SCORES.items():
-            if correction is not None and vae.weights is None:
-                continue
-            options = {"num_samples": DRAWS, "num_weights": NUM_WEIGHTS, "progress": False}
-            found = anomaly_score(vae, x, correction=correction, **options)
-            row[score] = roc(found.score, truth).area
-            row["normal"] = found.log_prob[~truth].mean().item()
-            row["anomalies"] = found.log_prob[truth].mean().item()
+        options = {"num_samples": DRAWS, "num_weights": NUM_WEIGHTS, "progress": False}
+        found = log_likelihood(vae, x, **options)
+        row: dict[str, Any] = {
+            "seconds": seconds,
+            "normal": found.log_prob[~truth].mean().item(),
+            "anomalies": found.log_prob[truth].mean().item(),
+        }
+        for score, values in scores(found).items():
+            row[score] = roc(values, truth).area
         yield name, row
 
 
@@ -151,8 +163,8 @@ def table(kind: Kind, data: Dataset, folder: Path, name: str) -> Iterator[tuple[
         vae, seconds = timed(partial(make, kind, data))
         for anomaly, row in found_by(vae, data, seconds):
             yield f"{posterior}: {anomaly}", row
-        if posterior in ("mean field", "ensemble"):
-            picture(vae, data, folder / f"uncertain-{name}-{posterior.replace(' ', '-')}.png")
+        if posterior == "ensemble":
+            picture(vae, data, folder / f"uncertain-{name}.png")
 
 
 def picture(vae: pvae.VAE, data: Dataset, file: Path) -> None:
@@ -185,9 +197,9 @@ PARTS = {"digits": digits, "mnist": mnist}
 def show(results: Mapping[str, Any]) -> None:
     """Print the tables."""
     for part in PARTS:
-        print(f"\n{part:<30}" + "".join(f"{name:>14}" for name in SCORES.values()))
+        print(f"\n{part:<30}" + "".join(f"{name:>14}" for name in SCORES))
         for name, row in results.get(part, {}).items():
-            cells = [f"{row[s]:>14.3f}" if s in row else f"{'':>14}" for s in SCORES.values()]
+            cells = [f"{row[s]:>14.3f}" if s in row else f"{'':>14}" for s in SCORES]
             print(f"{name:<30}" + "".join(cells))
 
 

@@ -16,6 +16,7 @@ from pvae.data.domains import picture_range
 from pvae.data.part import Part
 from pvae.distributions import PoincareBall, TopDown
 from pvae.evaluation.level_kl import kl_by_level, levels_of
+from pvae.evaluation.predictive import predictive
 from pvae.evaluation.summary import part_of
 from pvae.labels import Labels
 from pvae.plots.images import columns
@@ -23,6 +24,7 @@ from pvae.plots.style import Canvas
 from pvae.seeds import seeded
 from pvae.training.runs import Run
 from pvae.vae import VAE
+from pvae.weights import over_weights
 
 TILES = 20  # tiles along each side of the manifold
 POINTS = 5000  # maximum number of posterior means in a scatter plot
@@ -59,6 +61,8 @@ def plot(
                 interpolate(vae, data, 6).cpu(), value_range=limits
             ),
         }
+        if vae.weights is not None:
+            pictures |= of_weights(vae, data, limits)
         scale = stddev if ellipses else None
         if mean.shape[1] == 2:
             pictures["latents"] = plots.latent_scatter(mean, labels, scale, data.classes)
@@ -97,6 +101,20 @@ def hierarchy(vae: VAE, data: Dataset, limits: tuple[float, float] | None) -> di
         decoded = moments.mean(vae.decode(rows, y)).cpu().unflatten(0, (-1, DRAWS))
         pictures["held"] = plots.redraws(decoded, value_range=limits)
     return pictures
+
+
+def of_weights(vae: VAE, data: Dataset, limits: tuple[float, float] | None) -> dict[str, Any]:
+    """Pictures of uncertain weights: deviations of each pixel, and samples of equal latents."""
+    x, y = head(vae, data, 10)
+    found = predictive(vae, x, y, progress=False)
+    deviations = found.weights.sqrt(), (found.latents + found.noise).sqrt()
+    shown = (tensor.cpu() for tensor in (x, found.mean, *deviations))
+    with over_weights(vae, 5, seed=0) as draws:
+        drawn = [samples(use(), data, 10) for use in draws]
+    return {
+        "uncertainty": plots.uncertainty_maps(*shown, value_range=limits),
+        "weights": plots.samples_by_weights(torch.stack(drawn), value_range=limits),
+    }
 
 
 def samples(vae: VAE, data: Dataset, n: int, seed: int = 0, draw: bool = False) -> Tensor:

@@ -88,13 +88,17 @@ def _number(loss: Tensor) -> float:
 
 
 def _check_per_datum(objective: ELBO, model_trace: Trace) -> None:
-    """Raise if weights are sites of the programs, which are no latents of each datum."""
-    for name, site in model_trace.nodes.items():
-        if site["type"] == "sample" and site["infer"].get("weight") and not site["is_observed"]:
-            raise ValueError(
-                f"{type(objective).__name__} would take the weights {name} for latents of each "
-                "datum: train with pvae.fit, or pvae.weights.WithWeights(objective, vae.weights)."
-            )
+    """Raise if a latent is outside of the plate of the data, as weights are."""
+    nodes: Mapping[str, Any] = model_trace.nodes
+    sites = [site for site in nodes.values() if site["type"] == "sample"]
+    if any(site["is_observed"] and site["cond_indep_stack"] for site in sites):
+        for site in sites:
+            if not site["is_observed"] and not site["cond_indep_stack"]:
+                raise ValueError(
+                    f"{type(objective).__name__} would take the weights {site['name']} for latents "
+                    "of each datum: train with pvae.fit, or "
+                    "pvae.weights.WithWeights(objective, vae.weights)."
+                )
 
 
 def latents(model_trace: Trace, guide_trace: Trace) -> list[tuple[dict, dict]]:

@@ -7,7 +7,7 @@ from pvae.plots.style import WIDTH, Canvas, canvas, style
 from pvae.plots.tiles import Grid, plot_tiles
 
 # Inches kept free for the names of the rows.
-_ROW_LABELS = 0.8
+_ROW_LABELS = 0.95
 _MARGIN = 0.1
 
 

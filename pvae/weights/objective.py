@@ -96,10 +96,11 @@ class WithWeights(Wrapper):
 
 def kl(q: Trace, p: Trace) -> Tensor:
     """An estimate of KL(q(w) || p(w)) from traces of both programs, unscaled."""
-    terms, nodes = [], dict(q.nodes)
+    terms: list[Tensor] = []
+    nodes: dict[str, Any] = dict(q.nodes)
     for name in p.stochastic_nodes:
         prior: Any = p.nodes[name]
-        latent: Any = nodes.get(f"{name}_unconstrained")
+        latent = nodes.get(f"{name}_unconstrained")
         try:
             if latent is None or _base(prior["fn"].support) is not constraints.real:
                 raise NotImplementedError

@@ -93,7 +93,7 @@ class Normal(WeightPrior):
         """Sample a tensor of weights at the site of its name."""
         zero = like.new_zeros(())
         p = dist.Normal(zero, zero + self.scale_of(name, like.shape))
-        return pyro.sample(name, p.expand(like.shape).to_event(), infer={"weight": True})
+        return pyro.sample(name, p.expand(like.shape).to_event())
 
 
 class Laplace(WeightPrior):
@@ -122,7 +122,7 @@ class Laplace(WeightPrior):
         """Sample a tensor of weights at the site of its name."""
         zero = like.new_zeros(())
         p = dist.Laplace(zero, zero + self.scale_of(name, like.shape) / math.sqrt(2))
-        return pyro.sample(name, p.expand(like.shape).to_event(), infer={"weight": True})
+        return pyro.sample(name, p.expand(like.shape).to_event())
 
 
 class Horseshoe(WeightPrior):
@@ -154,12 +154,12 @@ class Horseshoe(WeightPrior):
         """Sample the factors of a tensor of weights, and return their product."""
         zero = like.new_zeros(())
         one, scale = zero + 1, zero + self.scale_of(name, like.shape)
-        shape, infer = like.shape, {"weight": True}
-        shrink = pyro.sample(f"{name}.global", dist.HalfCauchy(scale), infer=infer)
+        shape = like.shape
+        shrink = pyro.sample(f"{name}.global", dist.HalfCauchy(scale))
         local = dist.HalfCauchy(one).expand(shape).to_event()
         noise = dist.Normal(zero, one).expand(shape).to_event()
-        local = pyro.sample(f"{name}.local", local, infer=infer)
-        return shrink * local * pyro.sample(f"{name}.noise", noise, infer=infer)
+        local = pyro.sample(f"{name}.local", local)
+        return shrink * local * pyro.sample(f"{name}.noise", noise)
 
     def initial(self, name: str, weight: Tensor) -> dict[str, Tensor]:
         """The factors at which the product is a weight, with both scales at their medians."""

@@ -1,7 +1,7 @@
 """Stochastic-gradient Hamiltonian Monte Carlo over weights, as a torch optimizer."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -123,7 +123,7 @@ class SGHMC(torch.optim.Optimizer):
         return group["steps"] > 0 and left % apart == 0 and left < apart * group["draws_per_cycle"]
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> None:
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # it has no loss
         """Take a step by the gradients of the mean loss of a datum."""
         for group in self.param_groups:
             at = group["steps"] % group["cycle_steps"] / group["cycle_steps"]

@@ -21,11 +21,11 @@ from torch import Tensor, nn
 from torch.distributions import biject_to
 
 from pvae import annotations
-from pvae.checks import check_size
+from pvae.checks import check_size, is_real
 from pvae.messages import kind_of, shown
 from pvae.weights.priors import Normal, WeightPrior
 
-INITIAL_SCALE = 0.01  # of a posterior's standard deviations
+OWN = {"init_loc_fn", "init_scale", "create_plates"}  # arguments of guides that are set here
 MOST_LAPLACE = 3000  # weights, whose Hessian has the square of that
 
 
@@ -58,6 +58,7 @@ class Weights(nn.Module):
             parameters, such as ``"likelihood"`` or ``"likelihood.network.0"``.
         prior: called without arguments: one of `Normal`, `Laplace` and `Horseshoe`.
         posterior: called with a model: one of Pyro's autoguides.
+        init_scale: the standard deviation at which a normal posterior begins.
         kl_weight: lambda; below 1 for a posterior that is nearer to the maximum likelihood.
         draws: how many draws of a sampler are kept; 0 for none.
 
@@ -90,23 +91,27 @@ class Weights(nn.Module):
         parts: Sequence[str] = ("likelihood",),
         prior: Callable[[], annotations.WeightPrior] = Normal,
         posterior: Callable[[Callable], annotations.WeightPosterior] = AutoNormal,
+        init_scale: float = 0.01,
         kl_weight: float = 1.0,
         draws: int = 0,
     ) -> None:
         super().__init__()
         self.shapes = _shapes(vae, [parts] if isinstance(parts, str) else parts)
-        self.prior = prior() if callable(prior) else prior
-        if not isinstance(self.prior, WeightPrior):
+        made = prior() if callable(prior) else prior
+        if not isinstance(made, WeightPrior):
             raise TypeError(
                 f"The prior of the weights is {kind_of(prior)}: give a class of pvae.weights, such "
                 "as Normal, or a functools.partial of one."
             )
-        if not isinstance(kl_weight, int | float) or not 0 < kl_weight < math.inf:
-            raise ValueError(f"kl_weight is {shown(kl_weight)}: it must be a positive number.")
+        for name, value in {"kl_weight": kl_weight, "init_scale": init_scale}.items():
+            if not is_real(value) or not 0 < value < math.inf:
+                raise ValueError(f"{name} is {shown(value)}: it must be a positive number.")
         if draws != 0:
             check_size("draws", draws)
-        self.kl_weight, self.size, self.fixed = kl_weight, None, False
-        self.posterior = posterior
+        self.prior = made
+        self.size: int | None = None
+        self.kl_weight, self.fixed = kl_weight, False
+        self.posterior, self.init_scale = posterior, init_scale
         first = vae.get_parameter(self.names[0])
         self.register_buffer("like", first.new_zeros(()), persistent=False)
         self.guide = self._fresh_guide(vae)
@@ -231,17 +236,10 @@ class Weights(nn.Module):
                 f"The posterior of the weights is {kind_of(self.posterior)}: give a class of "
                 "pyro.infer.autoguide, such as AutoNormal, or a functools.partial of one."
             )
-        options: dict[str, Any] = {}
+        given = own_less(self.posterior)
+        options = dict(given.keywords) if isinstance(given, partial) else {}
         if "init_scale" in inspect.signature(cls).parameters:
-            options["init_scale"] = INITIAL_SCALE
-        if isinstance(self.posterior, partial):
-            options |= self.posterior.keywords
-        scale = options.get("init_scale", 1.0)
-        if not isinstance(scale, int | float) or not scale > 0:
-            raise ValueError(
-                f"init_scale is {shown(scale)}: the scale of the posterior of the weights must be "
-                "positive."
-            )
+            options["init_scale"] = float(self.init_scale)
         values: dict[str, Tensor] = {}
         for name in self.names:
             values |= self.prior.initial(name, vae.get_parameter(name).detach().clone())
@@ -263,6 +261,14 @@ def _median(guide: Any) -> dict[str, Tensor]:
 def unpacked(guide: Any, latent: Tensor) -> dict[str, Tensor]:
     """The sites of a guide for a vector of its unconstrained latents."""
     return {s["name"]: biject_to(s["fn"].support)(u) for s, u in guide._unpack_latent(latent)}
+
+
+def own_less(posterior: Any) -> Any:
+    """A factory of a guide without the arguments that are set here."""
+    if not isinstance(posterior, partial):
+        return posterior
+    kept = {k: v for k, v in posterior.keywords.items() if k not in OWN}
+    return partial(posterior.func, *posterior.args, **kept)
 
 
 def put(vae: nn.Module, weights: Mapping[str, Tensor]) -> None:

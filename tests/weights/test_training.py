@@ -96,6 +96,7 @@ def test_the_command_line_has_weights(tmp_path, monkeypatch, capsys):
     config = Run("r").config["weights"]
     assert config["class_path"] == "pvae.weights.Weights"
     assert config["init_args"]["prior"]["init_args"]["scale"] == 2.0
+    assert {"uncertainty.png", "weights.png"} <= {p.name for p in Run("r").figures.iterdir()}
     vae = pvae.load("r")
     assert vae.weights.prior.scales == {"": 2.0}
     main(["train", "--resume", "r", "--epochs", "2"])

@@ -12,6 +12,8 @@ HEADINGS = {
     "classifier": ("Classifiers", "q(y|x)"),
     "network": ("Networks", "encoders and decoders"),
     "objective": ("Objectives", "what is minimized"),
+    "weights": ("Uncertain weights", "q(w) for the weights of any parts"),
+    "weights.prior": ("Priors over weights", "p(w)"),
 }
 
 

@@ -11,6 +11,7 @@ PACKAGES = {
     "pvae.likelihoods": "Likelihoods",
     "pvae.posteriors": "Posteriors",
     "pvae.classifiers": "Classifiers",
+    "pvae.weights": "Uncertain weights",
     "pvae.networks": "Networks",
     "pvae.objectives": "Objectives",
     "pvae.evaluation": "Evaluation",
