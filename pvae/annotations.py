@@ -45,8 +45,8 @@ class Named(metaclass=Kind):
 
 if TYPE_CHECKING:
     from pyro.infer import ELBO as Objective
-    from torch.nn import Module as Classifier
     from pyro.infer.autoguide import AutoGuide as WeightPosterior
+    from torch.nn import Module as Classifier
     from torch.nn import Module as Likelihood
     from torch.nn import Module as Network
     from torch.nn import Module as Posterior

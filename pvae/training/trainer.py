@@ -10,7 +10,7 @@ from typing import Any
 import pyro
 import torch
 from pyro.infer import SVI
-from torch import Tensor, nn
+from torch import Tensor
 
 from pvae.data.batches import Batches, batches_for
 from pvae.data.dataset import Dataset
@@ -28,6 +28,7 @@ from pvae.training.device import choose_device, deterministic
 from pvae.training.hessian import approximate
 from pvae.training.history import History
 from pvae.training.indexed import Drawn
+from pvae.training.initialization import begin_at_data
 from pvae.training.interrupt import Interrupt
 from pvae.training.labelled import with_share
 from pvae.training.mode import Mode, choose_mode
@@ -45,8 +46,6 @@ from pvae.vae import VAE
 from pvae.weights.objective import WithWeights
 
 MOST_EVALUATED = 5000  # train items that are evaluated if there is no validation part
-MOST_AVERAGED = 1000  # train items whose mean initializes the likelihood
-MOST_SHOWN = 5000  # train items that initialize prior and posterior
 
 
 class Trainer:
@@ -87,7 +86,7 @@ class Trainer:
         pyro.set_rng_seed(int(self.settings.seed))
         if option(self.objective, "step") is not None:
             self.objective.step = 0
-        self._begin_at_data()
+        begin_at_data(self.vae, self.train, int(self.settings.seed))
         self.position = Position()
         if folder is not None:
             state = self.checkpoint.state(self.position)
@@ -169,26 +168,6 @@ class Trainer:
         if not self.settings.snapshots:
             return frozenset()
         return snapshot_steps(sum(w.nbytes for w in self.vae.state_dict().values()))
-
-    def _begin_at_data(self) -> None:
-        """Initialize trainable parts from the data, if they support it."""
-        vae, train = self.vae, self.train
-        if vae.labels is not None and train.labels is not None:
-            vae.labels.initialize(train.labels)
-
-        def some() -> Tensor:
-            return vae.features(train.some(MOST_SHOWN, int(self.settings.seed)))
-
-        for part, data in {
-            vae.likelihood: lambda: train.head(MOST_AVERAGED).mean(0),
-            vae.prior: some,
-            vae.posterior: some,
-        }.items():
-            initialize = option(part, "initialize")
-            if initialize and _is_learned(vae, part):
-                initialize(data())
-        if vae.weights is not None and any(p.requires_grad for p in vae.weights.parameters()):
-            vae.weights.begin(vae)
 
     def _choose_mode(self, begun: Mode | None = None) -> Mode:
         """Choose how steps are computed: as requested, as before, or as measured to be fastest."""
@@ -405,13 +384,6 @@ class Trainer:
 def _trains_on_labels(vae: VAE, part: Part) -> bool:
     """Whether the programs are given labels, which a VAE with a classifier does without."""
     return vae.labels is not None and (vae.classifier is None or part.y is not None)
-
-
-def _is_learned(vae: VAE, part: nn.Module) -> bool:
-    """Whether parameters of a part are trained, or have a posterior that is."""
-    uncertain = [] if vae.weights is None else map(vae.get_parameter, vae.weights.names)
-    known = {id(p) for p in uncertain}
-    return any(p.requires_grad or id(p) in known for p in part.parameters())
 
 
 def _shuffle(n: int, seed: int, epoch: int) -> tuple[Tensor, int]:
