@@ -46,23 +46,20 @@ def find_centring(ink: Tensor) -> Centring | None:
     corners = marked[:, [0, 0, -1, -1], [0, -1, 0, -1]]
     if len(values) < 2 or (~corners.any(1)).mean() < BLANK:
         return None
-    boxes = [_bounds(marked.any(axis)) for axis in (1, 2)]  # across, and down
-    side = np.maximum(*(end - begin for begin, end in boxes))
-    total = values.sum((1, 2))
-    masses = [
-        values.sum(axis) @ (np.arange(size) + 0.5) / total
-        for axis, size in ((1, width), (2, height))
-    ]
-    middles = [(begin + end) / 2 for begin, end in boxes]
-    longer = max(height, width)
-    spread = {"mass": np.hypot(*map(np.std, masses)), "box": np.hypot(*map(np.std, middles))}
+    left, right = _bounds(np.any(marked, axis=1))
+    upper, lower = _bounds(np.any(marked, axis=2))
+    side = np.maximum(right - left, lower - upper)
+    box = np.stack([left + right, upper + lower]) / 2
+    across, down = np.arange(width) + 0.5, np.arange(height) + 0.5
+    mass = np.stack([values.sum(1) @ across, values.sum(2) @ down]) / values.sum((1, 2))
+    spread = {"mass": float(np.hypot(*mass.std(1))), "box": float(np.hypot(*box.std(1)))}
     by: Literal["mass", "box"] = "mass" if spread["mass"] < spread["box"] else "box"
-    if max(np.std(side), spread[by]) > ALIKE * longer:
+    if max(float(side.std()), spread[by]) > ALIKE * max(height, width):
         return None
-    x, y = map(np.median, masses if by == "mass" else middles)
-    return Centring(by, float(x), float(y), float(np.median(side)))
+    x, y = np.median(mass if by == "mass" else box, axis=1).tolist()
+    return Centring(by, x, y, float(np.median(side)))
 
 
 def _bounds(marked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The first marked position of each row, and that after the last."""
-    return marked.argmax(1), marked.shape[1] - marked[:, ::-1].argmax(1)
+    return np.argmax(marked, axis=1), marked.shape[1] - np.argmax(marked[:, ::-1], axis=1)

@@ -15,29 +15,31 @@ def table(tmp_path):
 
 
 def test_numbers_without_a_header(table):
-    x, y = read_table(table("1.5,2\n-3,4e1\n"))
+    x, y, columns = read_table(table("1.5,2\n-3,4e1\n"))
     assert x.tolist() == [[1.5, 2], [-3, 40]]
-    assert y is None
+    assert y is columns is None
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
-def test_a_header_is_skipped(table, encoding):
-    x, y = read_table(table("höhe,width\n\n1,2\n3,4\n", encoding))
+def test_a_header_names_the_columns(table, encoding):
+    x, y, columns = read_table(table("höhe, width\n\n1,2\n3,4\n", encoding))
     assert x.tolist() == [[1, 2], [3, 4]]
     assert x.dtype == np.int64
     assert y is None
+    assert columns == ("höhe", "width")
 
 
 @pytest.mark.parametrize("name", ["label", "labels", "y", "target", "class", " Label "])
 def test_a_column_of_labels(table, name):
-    x, y = read_table(table(f"0,{name},1\n5,7,6\n8,9,2\n"))
+    x, y, columns = read_table(table(f"0,{name},1\n5,7,6\n8,9,2\n"))
     assert x.tolist() == [[5, 6], [8, 2]]
+    assert columns == ("0", "1")
     assert y.tolist() == [7, 9]
     assert y.dtype == np.int64
 
 
 def test_labels_may_be_strings(table):
-    _, y = read_table(table('x,class\n1,cat\n2,"big, dog"\n'))
+    _, y, _ = read_table(table('x,class\n1,cat\n2,"big, dog"\n'))
     assert y.tolist() == ["cat", "big, dog"]
 
 

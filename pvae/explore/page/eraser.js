@@ -76,7 +76,7 @@ function holdEraser(on) {
   );
   element("erase-hint").textContent =
     "Wipe over the datum above. Or arrow keys move the eraser, Space wipes out, Shift wipes along the way.";
-  canvas.focus({ preventScroll: true });
+  canvas.focus(); // which also brings it into view
 }
 
 function eraseByKey(event) {
