@@ -142,11 +142,12 @@ def main() -> None:
         result[name] = rounded(races(exhaustive, known, cells))
         for row in result[name]["races"]:
             print(name, row, flush=True)
+    save(OUT, result | {"race_run": False})
     raced = run(options.folder, True, options.jobs)
     kept, taken = replay(exhaustive, list(known), range(SEEDS))
     assert losses(raced) == {cell: known[cell] for cell in kept}
     assert steps(raced) == taken
-    save(OUT, result)
+    save(OUT, result | {"race_run": True})
 
 
 if __name__ == "__main__":
