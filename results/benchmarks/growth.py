@@ -5,13 +5,15 @@
 Each axis changes one size of a small VAE on synthetic data and leaves the others. A step is that of
 `CompiledSVI` with torch's operators one by one, so that nothing waits for a compiler; its time is
 CPU time of one thread, the least of many steps, beside the matrix products of the same step alone.
-Peak memory is that of a process of its own for each size, above what it held before the model was
-made, beside what training has to hold: data, parameters and their gradients, the two moments of
-Adam, and what the gradient needs of the forward pass. A slope is that of a line through the larger
-half of the sizes, on log axes: 1 means proportional.
+Peak memory is that of the process, one for each axis, above what it held before the data and the
+model were made, beside what training has to hold: data, parameters and their gradients, the two
+moments of Adam, and what the gradient needs of the forward pass. A slope is that of a line through
+the larger half of the sizes, on log axes: 1 means proportional.
 """
 
 import argparse
+import ctypes
+import gc
 import json
 import subprocess
 import sys
@@ -33,7 +35,7 @@ from pvae.plots.style import BLUE, ORANGE, WIDTH, Figure, style
 from results.benchmarks.products import products
 from results.machine import machine
 
-SECONDS = 1.5  # of steps for a size
+SECONDS = 1.0  # of steps for a size
 FEATURES = 64
 OUT = Path(__file__).with_suffix(".json")
 FIGURE = Path(__file__).parents[1] / "figures" / "growth.png"
@@ -99,27 +101,28 @@ def stepper(case: Case) -> tuple[pvae.VAE, pvae.data.Batches, Callable[[Tensor],
 
 def measure(case: Case) -> dict[str, float]:
     """Times and memory of one case."""
-    torch.set_num_threads(1)
+    gc.collect()
+    ctypes.CDLL("libc.so.6").malloc_trim(0)  # what an earlier case held
     before = resident("VmRSS")
     vae, batches, step, svi = stepper(case)
-    x = next(iter(batches.epoch()))
+    full = next(iter(batches.epoch()))
     with pyro.validation_enabled(False):
         for _ in range(4):  # traced and checked by then, which need more memory than a step
-            step(x)
-        needed = bytes_needed(vae, svi, x) + batches_bytes(case)
+            step(full)
+        needed = bytes_needed(vae, svi, full) + batches_bytes(case)
         Path("/proc/self/clear_refs").write_text("5")  # the peak from here on
         times, began = [], time.perf_counter()
-        epoch = iter(batches.epoch(torch.randperm(case.rows)))
+        epoch = iter(batches.epoch(torch.randperm(len(batches.part))))
         while len(times) < 5 or time.perf_counter() - began < SECONDS:
             start = time.thread_time()
             x = next(epoch, None)
-            if x is None:
-                epoch = iter(batches.epoch(torch.randperm(case.rows)))
+            if x is None or len(x) < case.batch:  # the last one would need a graph of its own
+                epoch = iter(batches.epoch(torch.randperm(len(batches.part))))
                 continue
             step(x)
             times.append(time.thread_time() - start)
     peak = resident("VmHWM") - before
-    alone = products(lambda: svi.loss_and_grads(vae.model, vae.guide, x))
+    alone = products(lambda: svi.loss_and_grads(vae.model, vae.guide, full))
     return {
         "step_ms": 1e3 * float(np.quantile(times, 0.1)),
         "products_ms": 1e3 * least(alone),
@@ -206,29 +209,29 @@ def draw(result: dict[str, Any]) -> Figure:
 
 
 def main() -> None:
-    """Measure every size in a process of its own, print, and write the JSON and the figure."""
+    """Measure every axis in a process of its own, print, and write the JSON and the figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--axes", nargs="+", choices=AXES, default=list(AXES))
-    parser.add_argument("--case", nargs=2, help="print the figures of an axis and one of its sizes")
+    parser.add_argument("--print", choices=AXES, help="print the figures of an axis as JSON")
     options = parser.parse_args()
-    if options.case:
-        axis, size = options.case
-        print(json.dumps(measure(AXES[axis].cases[int(size)])))
+    if options.print:
+        torch.set_num_threads(1)
+        measure(Case())  # which loads everything that a step needs
+        print(json.dumps([measure(case) for case in AXES[options.print].cases.values()]))
         return
     result = json.loads(OUT.read_text())["axes"] if OUT.exists() else {}
     for key in options.axes:
         name, cases = AXES[key]
-        rows = []
-        for size in cases:
-            command = [sys.executable, "-m", "results.benchmarks.growth", "--case", key, str(size)]
-            row = json.loads(subprocess.check_output(command, text=True))
-            rows.append({field: float(f"{value:.4g}") for field, value in row.items()})
-            print(f"{size:>9,} {name:26}", rows[-1], flush=True)
+        command = [sys.executable, "-m", "results.benchmarks.growth", "--print", key]
+        found = json.loads(subprocess.check_output(command, text=True))
+        rows = [{f: float(f"{value:.4g}") for f, value in row.items()} for row in found]
+        for size, row in zip(cases, rows, strict=True):
+            print(f"{size:>9,} {name:26}", row, flush=True)
         slopes = {f: slope(list(cases), [row[f] for row in rows]) for f in rows[0]}
         result[key] = {"name": name, "sizes": list(cases), "cases": rows, "slopes": slopes}
         print("slopes", slopes, flush=True)
-    result = {key: result[key] for key in AXES if key in result}
-    OUT.write_text(json.dumps({"axes": result, "machine": machine()}, indent=2) + "\n")
+        result = {key: result[key] for key in AXES if key in result}
+        OUT.write_text(json.dumps({"axes": result, "machine": machine()}, indent=2) + "\n")
     save(draw(result), FIGURE)
 
 
