@@ -171,13 +171,6 @@ CLAIMS: dict[str, list[str]] = {
         "low <= 1000 * share <= high",
         "naive_share > 0.1",
     ],
-    "13_hierarchies": [
-        "density_error < 1e-4",
-        "posterior_error < 1e-3",
-        "abs(found.kl.sum(-1).mean() - whole) < 0.3",
-        "spread[0] > spread[1]",
-        "kls['free bits'].min() > 1.5",
-    ],
 }
 
 
