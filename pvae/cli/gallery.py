@@ -51,7 +51,11 @@ def plot(
     limits = picture_range(vae.likelihood, data.domain, data.value_range)
     with seeded(0, vae.device), vae.evaluating():
         x, y = head(vae, data, 20)
-        mean, stddev, labels = latents(vae, data, [*reversed(data.parts.values())], most=POINTS)
+        parts = [*data.parts.values()]
+        if vae.classifier is not None:  # data of unknown classes have no colour
+            parts = [p for p in parts if p.y is not None and bool((p.y >= 0).all())] or parts
+        mean, stddev, labels = latents(vae, data, parts[::-1], most=POINTS)
+        classes = None if labels is None else data.classes
         pictures = {
             "reconstructions": plots.reconstructions(
                 x.cpu(), vae.reconstruct(x, y).cpu(), value_range=limits
@@ -65,12 +69,12 @@ def plot(
             pictures |= of_weights(vae, data, limits)
         scale = stddev if ellipses else None
         if mean.shape[1] == 2:
-            pictures["latents"] = plots.latent_scatter(mean, labels, scale, data.classes)
+            pictures["latents"] = plots.latent_scatter(mean, labels, scale, classes)
             pictures["plane"] = plots.latent_plane(
-                mean, *manifold(vae, data), labels, scale, data.classes, value_range=limits
+                mean, *manifold(vae, data), labels, scale, classes, value_range=limits
             )
         elif mean.shape[1] > 2 and len(mean) >= 10:
-            pictures["tsne"] = plots.tsne(mean, labels, data.classes)
+            pictures["tsne"] = plots.tsne(mean, labels, classes)
         pictures |= hierarchy(vae, data, limits)
     if found := reports.classes(vae, data, [*data.parts][-1]):
         pictures["reliability"] = plots.reliability(*found[3:])

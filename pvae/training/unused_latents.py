@@ -28,7 +28,7 @@ def unused_latents(vae: VAE, batches: Batches) -> str | None:
     """
     if vae.latent_shape.numel() == 0 or len(batches.part) < 2:
         return None
-    arguments = batches.first(MOST_LOOKED_AT)
+    arguments = batches.first(MOST_LOOKED_AT)[: 1 if vae.classifier else 2]  # labels may be unknown
     try:
         active = active_units(vae, *arguments, progress=False).active.flatten().cpu()
         kl = _kl_by_latent(vae, arguments)
