@@ -109,6 +109,8 @@ class VAE(Module):
         self.posterior = posterior
         self.labels = labels
         self.conditional = tuple(p for p in PARTS if labels is not None and p in conditional)
+        if connect := option(posterior, "connect"):
+            connect(prior, likelihood)
         if connect := option(prior, "connect"):
             connect(posterior)
         size = 0 if labels is None else labels.size

@@ -6,8 +6,10 @@ every part is combined with every other (`tests/composition.py`).
 
 from functools import partial
 
+import torch
+
+from pvae import likelihoods, priors
 from pvae import posteriors as Q
-from pvae import priors
 
 POSTERIORS = {
     "DiagonalNormal": Q.DiagonalNormal,
@@ -27,6 +29,8 @@ POSTERIORS = {
     "Laplace": Q.Laplace,
     "StudentT": partial(Q.StudentT, degrees_of_freedom=4),
     "Delta": Q.Delta,
+    "Hamiltonian": partial(Q.Hamiltonian, steps=2),
+    "DAIS": partial(Q.DAIS, steps=2),
     "PowerSpherical": Q.PowerSpherical,
     "WrappedNormal": Q.WrappedNormal,
     "VQ": partial(Q.VQ, codes=5),
@@ -42,7 +46,8 @@ POSTERIORS = {
     ),
 }
 QUANTIZED = {"VQ", "FSQ"}  # whose z are codes
-ONLY_OWN_DRAWS = {"PlanarFlow", "SylvesterFlow"}  # which have no inverse in closed form
+EVOLVING = {"Hamiltonian", "DAIS"}  # which follow the model
+ONLY_OWN_DRAWS = {"PlanarFlow", "SylvesterFlow"} | EVOLVING  # which have no inverse
 # Those whose latents depend on each other given x, or that have no density of a single latent.
 DEPENDENT = ONLY_OWN_DRAWS | {
     *("LowRankNormal", "FullNormal", "HouseholderFlow", "InverseAutoregressiveFlow"),
@@ -50,6 +55,16 @@ DEPENDENT = ONLY_OWN_DRAWS | {
     *("WrappedNormal", "VQ", "FSQ"),
     *("RelaxedOneHot", "RelaxedBernoulli"),
 }
+
+
+def connected(posterior, event_shape, latent_dim, network):
+    """The posterior with a model, where it needs one."""
+    if hasattr(posterior, "connect"):
+        likelihood = likelihoods.Gaussian(latent_dim, event_shape, network=network)
+        posterior.connect(priors.StandardNormal(latent_dim), likelihood)
+        # A copy has a model of its own, as in a VAE.
+        posterior.model = torch.nn.ModuleList(posterior._parts)
+    return posterior
 
 
 def prior_for(name):

@@ -13,7 +13,7 @@ from pvae.inference import CompiledSVI, Optimizer
 from tests.composition import REFUSED, space
 from tests.likelihoods_cases import LIKELIHOODS
 from tests.objectives_cases import OBJECTIVES
-from tests.posteriors_cases import ONLY_OWN_DRAWS, POSTERIORS, QUANTIZED
+from tests.posteriors_cases import ONLY_OWN_DRAWS, POSTERIORS, QUANTIZED, connected
 from tests.priors_cases import CODES, PRIORS
 
 EVENT, LATENT = (6,), 4
@@ -72,7 +72,8 @@ def space_of_prior(name):
 
 @cache
 def space_of_posterior(name):
-    return space(POSTERIORS[name](EVENT, LATENT, network=NETWORK)(torch.zeros(EVENT)))
+    posterior = POSTERIORS[name](EVENT, LATENT, network=NETWORK)
+    return space(connected(posterior, EVENT, LATENT, NETWORK)(torch.zeros(EVENT)))
 
 
 CELLS = cells()
@@ -93,7 +94,7 @@ def test_compiled_equals_eager(cell):
         "posterior": POSTERIORS[posterior],
         "likelihood": LIKELIHOODS[likelihood],
     }
-    latent_dim = 2 if name == "FactorVAE" else LATENT  # that of its case
+    latent_dim = 2 if name in ("AAE", "FactorVAE") else LATENT  # that of its case
     losses, weights = [], []
     for inference in (SVI, partial(CompiledSVI, compile=True, backend="graph")):
         pyro.clear_param_store()

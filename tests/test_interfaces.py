@@ -16,6 +16,8 @@ from pvae import interfaces
 from pvae.data.domains import Domain
 from pvae.interfaces import Model, option
 from tests import composition
+from tests.posteriors_cases import connected
+from tests.priors_cases import CODES
 
 SHAPE, LATENT, N = (1, 8, 8), 4, 3
 NETWORKS = {
@@ -39,7 +41,7 @@ KINDS = {
 def check_options(part, kind):
     for name in vars(interfaces.OPTIONS[kind])["__annotations__"]:
         value = option(part, name)
-        if value is not None:
+        if value is not None and name != "codes":
             assert isinstance(value, KINDS[name]) if name in KINDS else callable(value), name
 
 
@@ -50,18 +52,20 @@ def parts():
 
 
 @pytest.mark.parametrize(
-    ("kind", "make"),
-    [pytest.param(kind, make, id=f"{kind} {name}") for kind, name, make in parts()],
+    ("kind", "name", "make"),
+    [pytest.param(kind, name, make, id=f"{kind} {name}") for kind, name, make in parts()],
 )
-def test_every_part_keeps_its_contract(kind, make):
+def test_every_part_keeps_its_contract(kind, name, make):
     if kind == "prior":
         part, context, event = make(LATENT), (), (LATENT,)
         if connect := option(part, "connect"):
-            connect(pvae.posteriors.DiagonalNormal(SHAPE, LATENT))
+            codes = pvae.posteriors.VQ if name in CODES else pvae.posteriors.DiagonalNormal
+            connect(codes(SHAPE, LATENT))
     elif kind == "likelihood":
         part, context, event = make(LATENT, SHAPE), (torch.ones(5, N, LATENT),), SHAPE
     else:
-        part, context, event = make(SHAPE, LATENT), (torch.ones(5, N, *SHAPE),), (LATENT,)
+        part = connected(make(SHAPE, LATENT), SHAPE, LATENT, NETWORKS["MLP"])
+        context, event = (torch.ones(5, N, *SHAPE),), (LATENT,)
     check_options(part, kind)
     p = part(*context)
     assert isinstance(part, nn.Module)

@@ -16,7 +16,13 @@ from pvae.networks import MLP, Conv
 from pvae.priors import Laplace as LaplacePrior
 from pvae.priors import Normal as NormalPrior
 from pvae.priors import StandardNormal
-from tests.posteriors_cases import ONLY_OWN_DRAWS, POSTERIORS, QUANTIZED, prior_for
+from tests.posteriors_cases import (
+    ONLY_OWN_DRAWS,
+    POSTERIORS,
+    QUANTIZED,
+    connected,
+    prior_for,
+)
 
 EVENT, LATENT = (2, 8, 8), 4
 SMALL = partial(MLP, hidden=[6])
@@ -42,7 +48,9 @@ class Raw(nn.Module):
 
 
 def make(name, event_shape=EVENT, latent_dim=LATENT, network=SMALL):
-    return POSTERIORS[name](event_shape, latent_dim, network=network)
+    posterior = POSTERIORS[name](event_shape, latent_dim, network=network)
+    small = SMALL if network is Raw else network
+    return connected(posterior, event_shape, latent_dim, small)
 
 
 def bare(name, latent_dim=2):
@@ -353,6 +361,8 @@ def test_in_a_plate(name):
         ("StudentT", {"degrees_of_freedom": float("nan")}, "degrees_of_freedom is nan"),
         ("PowerSpherical", {"latent_dim": 1}, "at least 2 coordinates"),
         ("WrappedNormal", {"curvature": 0}, "curvature is 0"),
+        ("Hamiltonian", {"steps": 0}, "steps is 0"),
+        ("DAIS", {"step_size": 0}, "step_size is 0"),
         ("FSQ", {"levels": (3, 1)}, "at least 2"),
         ("FSQ", {"levels": (3, 3, 3)}, "3 latents of a code"),
         ("FSQ", {"levels": ()}, "levels is"),
