@@ -8,6 +8,7 @@ import torch
 from torch import Size, Tensor, nn
 from torch.distributions import constraints
 
+from pvae.interfaces import option
 from pvae.labels import Labels
 from pvae.messages import kind_of, shown
 from pvae.seeds import seeded
@@ -36,7 +37,7 @@ def event_shapes(
     label_sizes: Mapping[str, int],
     like: Tensor,
 ) -> tuple[Size, Size]:
-    """Pass zeros through the parts, so that a mismatch raises before training.
+    """Pass values through the parts, so that a mismatch raises before training.
 
     Args:
         prior: p(z).
@@ -61,14 +62,24 @@ def event_shapes(
     z_shape = _appended(p.event_shape, label_sizes["likelihood"])
     event = _distribution("likelihood(z)", likelihood, z_shape, zeros, "the prior's z")
     x_shape = _appended(event.event_shape, label_sizes["posterior"])
-    q = _distribution("posterior(x)", posterior, x_shape, zeros, "x")
+    x = None
+    if x_shape == event.event_shape and option(likelihood, "domain") not in ("bytes", "counts"):
+        with seeded(0, like.device):
+            x = event.sample()  # for posteriors that score x; zeros are bytes and counts
+    q = _distribution("posterior(x)", posterior, x_shape, zeros, "x", x)
     if q.event_shape != p.event_shape:
         raise ValueError(
             f"The posterior is over z of event shape {tuple(q.event_shape)}, the prior over z "
             f"of event shape {tuple(p.event_shape)}: they must be equal."
         )
     with seeded(0, like.device):
-        z = q.sample((50,))
+        try:
+            z = q.sample((50,))
+        except (ValueError, TypeError) as error:  # of a posterior that follows the prior
+            raise ValueError(
+                f"The posterior {type(posterior).__name__} does not draw with the prior "
+                f"{type(prior).__name__}: choose a pair over the same z."
+            ) from error
         fit = _holds(p, z) and _holds(q, p.sample((50, *q.batch_shape)))
         # Wherever draws lie now, training may move them anywhere. A transformed distribution
         # declares the space of its last transform, which can be wider than what it reaches.
@@ -139,11 +150,16 @@ def check_classifier(
 
 
 def _distribution(
-    call: str, part: nn.Module, in_shape: Size, zeros: dict[str, Any], given: str
+    call: str,
+    part: nn.Module,
+    in_shape: Size,
+    zeros: dict[str, Any],
+    given: str,
+    value: Tensor | None = None,
 ) -> dist.TorchDistribution:
-    """The distribution that a part returns for zeros of this shape."""
+    """The distribution that a part returns for zeros of this shape, or another value."""
     try:
-        p = part(torch.zeros(2, *in_shape, **zeros))
+        p = part(torch.zeros(2, *in_shape, **zeros) if value is None else value)
         p.event_shape  # noqa: B018  (raises for anything but a distribution)
         return p
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:

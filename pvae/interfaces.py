@@ -120,8 +120,8 @@ class PosteriorOptions:
         event_shape: the event shape of z, which a `VampPrior` compares with its own.
         network: its encoder, a module called with x that returns parameters for each datum;
             `pvae.evaluation.refine` optimizes these parameters.
-        connect: ``connect(prior)`` gives it the prior that it is used with; called once, when the
-            VAE is made.
+        connect: ``connect(prior, likelihood)`` gives it the model that it is used with; called
+            once, when the VAE is made.
         codes: the space of its z, a `pvae.distributions.Codes`, if z are codes; a prior over codes
             needs it.
         initialize: ``initialize(x)`` initializes it from data as it sees them, shape
@@ -131,9 +131,9 @@ class PosteriorOptions:
     context_shape: tuple[int, ...] | None = None
     event_shape: tuple[int, ...] | None = None
     network: "nn.Module | None" = None
+    connect: "Callable[[nn.Module, nn.Module], None] | None" = None
     codes: Any = None
     initialize: "Callable[[Tensor], None] | None" = None
-    connect: "Callable[[nn.Module], None] | None" = None
 
 
 # Classifiers --------------------------------------------------------------------------------------

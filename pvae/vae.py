@@ -118,9 +118,10 @@ class VAE(Module):
         self.labels = labels
         self.weights: Weights | None = None
         self.conditional = tuple(p for p in PARTS if labels is not None and p in conditional)
-        for part, other in ((posterior, prior), (prior, posterior)):
-            if connect := option(part, "connect"):
-                connect(other)
+        if connect := option(posterior, "connect"):
+            connect(prior, likelihood)
+        if connect := option(prior, "connect"):
+            connect(posterior)
         sizes = {part: self.labels.size if part in self.conditional else 0 for part in PARTS}
         with self.evaluating():
             self.event_shape, self.latent_shape = event_shapes(
@@ -251,8 +252,7 @@ class VAE(Module):
         Args:
             z: shape (\*batch, latent_dim).
             y: labels, if the likelihood sees them.
-            like: data whose totals a likelihood of counts takes; by default its own, such as the
-                mean total of the training data.
+            like: data whose totals a likelihood of counts takes, by default the mean in training.
 
         Raises:
             ValueError: if z has another event shape, or y is missing or not a label.

@@ -7,6 +7,7 @@ The first of a class stands for it where every part is combined with every other
 from functools import partial
 
 from pvae.objectives import (
+    AAE,
     CIWAE,
     MIWAE,
     PIWAE,
@@ -55,6 +56,7 @@ OBJECTIVES = {
     "WAE": WAE,
     "RAE": RAE,
     "RAE, none": partial(RAE, regularizer="none"),
+    "AAE": partial(AAE, latent_dim=2, hidden=[8]),
     "FactorVAE": partial(FactorVAE, latent_dim=2, hidden=[8, 8]),
     "warmed up": partial(Warmup, Trace_ELBO(), 3),
     "warmed up, free bits": partial(Warmup, FreeBits(0.1), 3),

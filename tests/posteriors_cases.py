@@ -8,9 +8,10 @@ from functools import partial
 
 import torch
 
+from pvae import likelihoods, priors
 from pvae import posteriors as Q
-from pvae import priors
 from pvae.interfaces import option
+from pvae.networks import MLP
 from pvae.seeds import seeded
 
 POSTERIORS = {
@@ -31,6 +32,8 @@ POSTERIORS = {
     "Laplace": Q.Laplace,
     "StudentT": partial(Q.StudentT, degrees_of_freedom=4),
     "Delta": Q.Delta,
+    "Hamiltonian": partial(Q.Hamiltonian, steps=2),
+    "DAIS": partial(Q.DAIS, steps=2),
     "PowerSpherical": Q.PowerSpherical,
     "WrappedNormal": Q.WrappedNormal,
     "VQ": partial(Q.VQ, codes=5),
@@ -48,7 +51,8 @@ POSTERIORS = {
     "TopDown, residual": partial(Q.TopDown, combination="residual"),
 }
 QUANTIZED = {"VQ", "FSQ"}  # whose z are codes
-ONLY_OWN_DRAWS = {"PlanarFlow", "SylvesterFlow"}  # which have no inverse in closed form
+EVOLVING = {"Hamiltonian", "DAIS"}  # which follow the model
+ONLY_OWN_DRAWS = {"PlanarFlow", "SylvesterFlow"} | EVOLVING  # which have no inverse
 # Those whose latents depend on each other given x, or that have no density of a single latent.
 DEPENDENT = ONLY_OWN_DRAWS | {
     *("LowRankNormal", "FullNormal", "HouseholderFlow", "InverseAutoregressiveFlow"),
@@ -75,17 +79,14 @@ def prior_for(name):
 
 
 def made(name, event_shape, latent_dim, network=None):
-    """A posterior, given the prior whose path it goes down, always the same one."""
+    """A posterior, with a model where it needs one, always the same."""
     posterior = POSTERIORS[name](event_shape, latent_dim, network=network)
     if connect := option(posterior, "connect"):
         with seeded(0, torch.device("cpu")):
-            prior = prior_for(name)(latent_dim)
-        connect(prior)
+            small = partial(MLP, hidden=[6])
+            likelihood = likelihoods.Gaussian(latent_dim, event_shape, network=small)
+            model = prior_for(name)(latent_dim), likelihood
+        connect(*model)
+        # A copy has a model of its own, and moves with it, as in a VAE.
+        posterior.model = torch.nn.ModuleList(model)
     return posterior
-
-
-def double(posterior):
-    """The posterior in double precision, with the path that it does not own."""
-    for path in getattr(posterior, "_path", ()):
-        path.double()
-    return posterior.double()

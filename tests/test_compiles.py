@@ -95,7 +95,7 @@ def test_compiled_equals_eager(cell):
         "posterior": POSTERIORS[posterior],
         "likelihood": LIKELIHOODS[likelihood],
     }
-    latent_dim = 2 if name == "FactorVAE" else LATENT  # that of its case
+    latent_dim = 2 if name in ("AAE", "FactorVAE") else LATENT  # that of its case
     losses, weights = [], []
     for inference in (SVI, partial(CompiledSVI, compile=True, backend="graph")):
         pyro.clear_param_store()

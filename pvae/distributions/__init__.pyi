@@ -7,6 +7,7 @@ from .codes import UniformCodes as UniformCodes
 from .continuous_bernoulli import ContinuousBernoulli as ContinuousBernoulli
 from .discretized_logistic import DiscretizedLogistic as DiscretizedLogistic
 from .discretized_normal import DiscretizedNormal as DiscretizedNormal
+from .evolved import Evolved as Evolved
 from .hyperspherical_uniform import HypersphericalUniform as HypersphericalUniform
 from .mixture import Mixture as Mixture
 from .multinomial import Multinomial as Multinomial

@@ -73,8 +73,8 @@ class Evolved(TorchDistribution):
             if value is z and (with_gradients or not torch.is_grad_enabled()):
                 return score
         raise NotImplementedError(
-            "Draws that evolved have no inverse in closed form: only the latest is scored, with "
-            "gradients if it was drawn by rsample."
+            "Draws that evolved have no inverse in closed form: only the latest is scored, "
+            "and with gradients only if it was drawn by rsample."
         )
 
     def expand(self, batch_shape: Sequence[int], _instance: None = None) -> "Evolved":

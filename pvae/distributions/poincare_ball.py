@@ -123,24 +123,24 @@ class ExponentialMap(Transform):
 
     def __init__(self, ball: PoincareBall) -> None:
         super().__init__()
-        self.codomain = ball
+        self.ball = self.codomain = ball
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, ExponentialMap) and self.codomain == other.codomain
+        return isinstance(other, ExponentialMap) and self.ball == other.ball
 
     def __hash__(self) -> int:
-        return hash((ExponentialMap, self.codomain))
+        return hash((ExponentialMap, self.ball))
 
     def _call(self, x: Tensor) -> Tensor:
-        return self.codomain.exp(torch.zeros_like(x), x)
+        return self.ball.exp(torch.zeros_like(x), x)
 
     def _inverse(self, y: Tensor) -> Tensor:
-        return self.codomain.log(torch.zeros_like(y), y)
+        return self.ball.log(torch.zeros_like(y), y)
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
         """Hyperbolic volume grows by (sinh(r) / r)^(d - 1), with r = sqrt(c) |x|."""
-        square = self.codomain.half_sinh_square(torch.zeros_like(y), y)
-        return (x.shape[-1] - 1) * log_spread(square) - self.codomain.log_volume(y)
+        square = self.ball.half_sinh_square(torch.zeros_like(y), y)
+        return (x.shape[-1] - 1) * log_spread(square) - self.ball.log_volume(y)
 
 
 @biject_to.register(PoincareBall)

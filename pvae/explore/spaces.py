@@ -6,11 +6,11 @@ import torch
 from pyro.distributions import constraints
 from torch import Tensor, nn
 
-from pvae.distributions import PoincareBall, RelaxedBernoulli, RelaxedOneHot
+from pvae.distributions import Codes, PoincareBall, RelaxedBernoulli, RelaxedOneHot
 from pvae.messages import shorten
 from pvae.vae import VAE
 
-Kind = Literal["real", "sphere", "ball", "binary", "one-hot", "bounded"]
+Kind = Literal["real", "sphere", "ball", "binary", "one-hot", "codes", "bounded"]
 
 
 class Space:
@@ -21,8 +21,8 @@ class Space:
         y: a label, if its prior sees labels.
 
     Attributes:
-        kind: ``"real"``, ``"sphere"``, ``"ball"``, ``"binary"``, ``"one-hot"``, or ``"bounded"``
-            for others.
+        kind: ``"real"``, ``"sphere"``, ``"ball"``, ``"binary"``, ``"one-hot"``, ``"codes"``, or
+            ``"bounded"`` for others.
         groups: the number of one-hot variables.
         radius: the length that latents on a sphere have, or in a ball have at most.
         size: the number of latents.
@@ -49,6 +49,8 @@ class Space:
         elif isinstance(base, PoincareBall):
             self.kind = "ball"
             self.radius = 0.999 * base.radius  # at the border decoders have no meaning
+        elif isinstance(base, Codes):
+            self.kind = "codes"
         elif isinstance(base, type(RelaxedBernoulli.support)):
             self.kind = "binary"
         elif isinstance(base, type(RelaxedOneHot(torch.zeros(1, 2)).support)):
@@ -58,7 +60,7 @@ class Space:
     @property
     def is_discrete(self) -> bool:
         """Whether all the mass is at a finite number of points."""
-        return self.kind in ("binary", "one-hot")
+        return self.kind in ("binary", "one-hot", "codes")
 
     def nearest(self, z: Tensor) -> Tensor:
         r"""The latents of the support that are nearest to vectors, shape (\*batch, size)."""
@@ -69,6 +71,9 @@ class Space:
             return torch.where(norm > 1e-6, z / norm.clamp_min(1e-6), first)
         if self.kind == "ball":
             return z * (self.radius / z.norm(dim=-1, keepdim=True).clamp_min(self.radius))
+        if self.kind == "codes":
+            codes = self.support
+            return codes.vectors(codes.indices(z.to(codes.codebook))).to(z)
         if self.kind == "binary":
             return (z > 0.5).to(z)
         if self.kind == "one-hot":
@@ -83,8 +88,10 @@ class Space:
         Raises:
             ValueError: if some lie outside the support.
         """
-        shaped = z.unflatten(-1, self.shape)
         inside = z.isfinite().all(-1)
+        if self.kind == "codes":  # any vector stands for the nearest codes
+            z = self.nearest(z)
+        shaped = z.unflatten(-1, self.shape)
         if bool(inside.all()):
             own = self.support.check(shaped)
             inside = own.flatten(z.dim() - 1).all(-1) if own.dim() >= z.dim() else own
@@ -102,6 +109,7 @@ class Space:
             "sphere": "vectors of length 1",
             "ball": f"vectors shorter than {self.radius:g}",
             "binary": "numbers from 0 to 1",
+            "codes": "finite real numbers, which stand for the nearest codes",
             "one-hot": "numbers from 0 to 1 whose sum in each group is 1",
             "bounded": str(self.support).replace("\n", " "),
         }[self.kind]

@@ -167,5 +167,7 @@ class Record(TorchDispatchMode):
 
 
 def _memory(tensor: Tensor) -> int:
-    # Tensors of another layout are never parts of a graph.
-    return tensor.untyped_storage().data_ptr() if is_plain(tensor) else id(tensor)
+    # Tensors of another layout are never parts of a graph; the zeros of second derivatives have no
+    # memory.
+    placed = is_plain(tensor) and not tensor._is_zerotensor()
+    return tensor.untyped_storage().data_ptr() if placed else id(tensor)

@@ -1,3 +1,4 @@
+from .aae import AAE as AAE
 from .beta import BetaELBO as BetaELBO
 from .beta_tc import BetaTC as BetaTC
 from .capacity import CapacityELBO as CapacityELBO

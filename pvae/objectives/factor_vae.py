@@ -1,30 +1,18 @@
 """The ELBO with a penalty on the total correlation, estimated by a discriminator."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-import pyro
 import torch
-from pyro.params import param_with_module_name
 from pyro.poutine import Trace
-from torch import Tensor, nn
-from torch.func import functional_call
+from torch import Tensor
 from torch.nn.functional import softplus
 
-from pvae.checks import check_number, check_size
-from pvae.networks.mlp import MLP
-from pvae.objectives.objective import (
-    Objective,
-    kl,
-    latents,
-    log_likelihood,
-    rows,
-    with_gradient_of,
-)
-from pvae.seeds import seeded
+from pvae.checks import check_number
+from pvae.objectives.discriminating import Discriminating
+from pvae.objectives.objective import kl, latents, log_likelihood, with_gradient_of
 
 
-class FactorVAE(Objective):
+class FactorVAE(Discriminating):
     r"""The ELBO less gamma times the total correlation of the latents (Kim and Mnih 2018).
 
     .. math::
@@ -70,52 +58,18 @@ class FactorVAE(Objective):
         hidden: Sequence[int] = (256, 256, 256),
         seed: int | None = 0,
     ) -> None:
-        check_size("latent_dim", latent_dim)
         if not 0 <= check_number("gamma", gamma) < float("inf"):
             raise ValueError(
                 f"gamma is {gamma}: the weight of the total correlation must be finite and at "
                 "least 0."
             )
-        super().__init__()
-        self.latent_dim = latent_dim
+        super().__init__(latent_dim, hidden, seed)
         self.gamma = gamma
-        self.hidden = hidden
-        self.seed = seed
-        with seeded(seed, torch.get_default_device()):
-            self.discriminator = MLP((latent_dim,), (1,), hidden, activation="leaky_relu")
-
-    # The discriminator --------------------------------------------------------------------------
-
-    def parameters(self) -> Iterator[nn.Parameter]:
-        """The parameters of the discriminator."""
-        return self.discriminator.parameters()
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The weights of the discriminator."""
-        return self.discriminator.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Load the weights of a discriminator of the same sizes."""
-        self.discriminator.load_state_dict(state)
-
-    def to(self, *args: Any, **kwargs: Any) -> "FactorVAE":
-        """Move the discriminator to a device or dtype, as `torch.nn.Module.to` does."""
-        self.discriminator.to(*args, **kwargs)
-        return self
-
-    # The objective -----------------------------------------------------------------------------
 
     def _loss(self, model_trace: Trace, guide_trace: Trace) -> Tensor:
         sites = latents(model_trace, guide_trace)
-        z = rows([q for q, _ in sites])
-        if z.shape[-1] != self.latent_dim:
-            raise ValueError(
-                f"latent_dim is {self.latent_dim}: the VAE has {z.shape[-1]} latents, the "
-                "objective must have as many."
-            )
-        self._register(z)
-        fixed = {name: p.detach() for name, p in self.discriminator.named_parameters()}
-        correlation = functional_call(self.discriminator, fixed, z).sum()
+        z = self._latents([q for q, _ in sites])
+        correlation = self._fixed(z).sum()
         divergence = sum(kl(q, p).sum() for q, p in sites)
         loss = divergence + self.gamma * correlation - log_likelihood(model_trace)
         return with_gradient_of(loss, loss + self._discriminator_loss(z.detach()))
@@ -125,17 +79,3 @@ class FactorVAE(Objective):
         shuffled = z.gather(0, torch.rand_like(z).argsort(0))
         ours, theirs = self.discriminator(z), self.discriminator(shuffled)
         return (softplus(-ours) + softplus(theirs)).sum() / 2
-
-    def _register(self, z: Tensor) -> None:
-        first = next(self.parameters())
-        if first.dtype != z.dtype or first.device != z.device:
-            self.to(device=z.device, dtype=z.dtype)
-        # As for the parts of a VAE: the store takes the parameters that are, not those of another
-        # discriminator that it met before.
-        store = pyro.get_param_store()
-        held = dict(store.named_parameters())
-        for name, parameter in self.discriminator.named_parameters():
-            full_name = param_with_module_name("discriminator", name)
-            if held.get(full_name, parameter) is not parameter:
-                del store[full_name]
-            pyro.param(full_name, parameter)

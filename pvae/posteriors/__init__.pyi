@@ -1,7 +1,9 @@
+from .dais import DAIS as DAIS
 from .delta import Delta as Delta
 from .diagonal_normal import DiagonalNormal as DiagonalNormal
 from .fsq import FSQ as FSQ
 from .full_normal import FullNormal as FullNormal
+from .hamiltonian import Hamiltonian as Hamiltonian
 from .householder_flow import HouseholderFlow as HouseholderFlow
 from .inverse_autoregressive_flow import InverseAutoregressiveFlow as InverseAutoregressiveFlow
 from .laplace import Laplace as Laplace

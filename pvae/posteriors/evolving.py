@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from pvae.annotations import NetworkOrFactory, Shape
 from pvae.checks import check_number, check_size
 from pvae.conditional import Conditional
+from pvae.data.domains import BYTE_LEVELS
 from pvae.distributions.evolved import Evolved
 from pvae.interfaces import option
 
@@ -53,12 +54,19 @@ class Evolving(Conditional):
 
     def connect(self, prior: nn.Module, likelihood: nn.Module) -> None:
         """Set the prior and likelihood whose joint density draws follow."""
-        if option(likelihood, "domain") in ("bytes", "counts"):
+        if option(prior, "connect"):
             raise ValueError(
-                f"The likelihood {type(likelihood).__name__} is over {likelihood.domain}, which "
-                f"posteriors see rescaled, and {type(self).__name__} needs as they are: choose "
-                "a likelihood of another domain."
+                f"The prior {type(prior).__name__} is made of its posterior, and the posterior "
+                f"{type(self).__name__} of its prior: choose another pair over the same z."
             )
+        own = {"event_shape": self.context_shape, "context_shape": self.event_shape}
+        for name, shape in own.items():
+            other = option(likelihood, name)
+            if other is not None and tuple(other) != tuple(shape):
+                raise ValueError(
+                    f"The posterior {type(self).__name__} scores x by the likelihood, whose {name} "
+                    f"is {tuple(other)} and must be {tuple(shape)}: it does not take labels."
+                )
         self._parts = prior, likelihood
 
     def evolve(self, z: Tensor, log_q: LogDensity, log_joint: LogDensity) -> tuple[Tensor, Tensor]:
@@ -82,14 +90,22 @@ class Evolving(Conditional):
         loc, log_scale = self.raw(x)
         base = dist.Normal(loc, log_scale.exp()).to_event(1)
 
+        data = unscaled(x, likelihood)
+        total = {}
+        if option(likelihood, "takes_total"):
+            total = {"total": data.flatten(data.dim() - len(self.context_shape)).sum(-1)}
+
         def log_joint(z: Tensor) -> Tensor:
-            p = likelihood(z)
-            if tuple(p.event_shape) != self.context_shape:
+            p = likelihood(z, **total)
+            try:
+                scored = p.log_prob(data)
+            except ValueError as error:
                 raise ValueError(
-                    f"{type(self).__name__} does not take labels: the likelihood is over x of "
-                    f"shape {tuple(p.event_shape)}, and it sees {self.context_shape}."
-                )
-            return prior().log_prob(z) + p.log_prob(x)
+                    f"The posterior {type(self).__name__} scores x by the likelihood "
+                    f"{type(likelihood).__name__}, and x is outside of its domain, as added noise "
+                    "may move it: choose another posterior, or no noise."
+                ) from error
+            return prior().log_prob(z) + scored
 
         return Evolved(base, lambda z: self.evolve(z, base.log_prob, log_joint))
 
@@ -99,6 +115,14 @@ class Evolving(Conditional):
         v = v + size / 2 * slope(log_density, z)
         z = z + size * v
         return z, v + size / 2 * slope(log_density, z)
+
+
+def unscaled(x: Tensor, likelihood: nn.Module) -> Tensor:
+    """The data of which these are the features, see `pvae.VAE.features`."""
+    domain = option(likelihood, "domain")
+    if domain == "bytes":
+        return (x * ((option(likelihood, "levels") or BYTE_LEVELS) - 1)).round()
+    return x.expm1().round() if domain == "counts" else x
 
 
 def slope(log_density: LogDensity, z: Tensor) -> Tensor:

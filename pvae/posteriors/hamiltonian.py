@@ -40,7 +40,7 @@ class Hamiltonian(Evolving):
 
     Raises:
         ValueError: if a size is below 1, the step size is not positive, the network does not fit,
-            the likelihood is over bytes or counts, or the VAE has labels that it sees.
+            or the VAE has labels that it sees.
         RuntimeError: if it is called before it is connected.
 
     Example:

@@ -88,11 +88,12 @@ class TopDown(Conditional):
         # a VAE still refers to the path of the copy.
         self._path: tuple[Path, ...] = ()
 
-    def connect(self, prior: nn.Module) -> None:
+    def connect(self, prior: nn.Module, likelihood: nn.Module | None = None) -> None:
         """Set the prior whose path this goes down.
 
         Args:
             prior: a `pvae.priors.TopDown` over as many latents.
+            likelihood: not used.
         """
         path = option(prior, "path")
         if path is None:

@@ -27,7 +27,7 @@ class PixelCNN(CodesPrior):
     Args:
         latent_dim: the number of latents.
         hidden: channels of the hidden layers.
-        layers: the number of residual layers, at least 0.
+        layers: the number of residual layers.
         kernel: the side of the convolutions, an odd number of at least 3.
 
     Raises:
@@ -50,42 +50,63 @@ class PixelCNN(CodesPrior):
         if check_size("kernel", kernel) < 3 or kernel % 2 == 0:
             raise ValueError(f"kernel is {kernel}: it must be an odd number of at least 3.")
         self.kernel = kernel
-        self.first: MaskedConv | None = None
+        self.network: MaskedNetwork | None = None
 
     def connect(self, posterior: nn.Module) -> None:
         """Set the posterior whose codes these are; existing weights of the right sizes are kept."""
         super().connect(posterior)
-        codes = self.codes
-        sizes = codes.codebook.shape[::-1]
-        if self.first is not None and sizes == (self.first.weight.shape[1], self.last.out_channels):
-            return
-        self.first = MaskedConv(sizes[0], self.hidden, self.kernel, own=False)
-        self.residual = nn.ModuleList(
-            nn.Sequential(
-                nn.ReLU(),
-                MaskedConv(self.hidden, self.hidden, self.kernel, own=True),
-                nn.ReLU(),
-                nn.Conv2d(self.hidden, self.hidden, 1),
-            )
-            for _ in range(self.layers)
-        )
-        self.last = nn.Conv2d(self.hidden, sizes[1], 1)
-        self.to(codes.codebook)
+        book = self.codes.codebook
+        size, dim = book.shape
+        if self.network is None or (self.network.dim, self.network.size) != (dim, size):
+            made = MaskedNetwork(dim, size, self.hidden, self.layers, self.kernel)
+            self.network = made.to(book.device, book.dtype)
 
     def logits(self, z: Tensor) -> Tensor:
         r"""The logits of the codes at every position, shape (\*batch, P, K)."""
-        grid = self.codes.grid
+        grid, network = self.codes.grid, self.network
+        assert network is not None  # it is made with the codes
         rows = grid if len(grid) == 2 else (1, *grid)
-        each = z.reshape(-1, *rows, z.shape[-1] // self.codes.positions).movedim(-1, 1)
-        h = self.first(each)
-        for layer in self.residual:
-            h = h + layer(h)
-        logits = self.last(relu(h)).flatten(2).mT
+        each = z.reshape(-1, *rows, network.dim).movedim(-1, 1)
+        logits = network(each).flatten(2).mT
         return logits.reshape(*z.shape[:-1], *logits.shape[1:])
 
     def forward(self) -> dist.TorchDistribution:
         """Return p(z), of event shape (latent_dim,)."""
         return distributions.AutoregressiveCodes(self.codes, self.logits)
+
+
+class MaskedNetwork(nn.Module):
+    """Residual masked convolutions, from a grid of codes to logits at each of its positions.
+
+    Args:
+        dim: the length of a code.
+        size: the number of codes.
+        hidden: channels of the hidden layers.
+        layers: the number of residual layers.
+        kernel: the side of the convolutions.
+    """
+
+    def __init__(self, dim: int, size: int, hidden: int, layers: int, kernel: int) -> None:
+        super().__init__()
+        self.dim, self.size = dim, size
+        self.first = MaskedConv(dim, hidden, kernel, own=False)
+        self.residual = nn.ModuleList(
+            nn.Sequential(
+                nn.ReLU(),
+                MaskedConv(hidden, hidden, kernel, own=True),
+                nn.ReLU(),
+                nn.Conv2d(hidden, hidden, 1),
+            )
+            for _ in range(layers)
+        )
+        self.last = nn.Conv2d(hidden, size, 1)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Map shape (n, dim, rows, columns) to (n, size, rows, columns)."""
+        h = self.first(z)
+        for layer in self.residual:
+            h = h + layer(h)
+        return self.last(relu(h))
 
 
 class MaskedConv(nn.Module):

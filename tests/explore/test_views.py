@@ -180,6 +180,10 @@ SPACES = {
         "prior": partial(priors.OneHot, groups=2),
         "posterior": partial(posteriors.RelaxedOneHot, groups=2),
     },
+    "codes": {
+        "prior": priors.UniformCodes,
+        "posterior": partial(posteriors.FSQ, levels=(3, 3)),
+    },
     "real": {"prior": partial(priors.Nested, hidden=(8,))},
 }
 

@@ -20,7 +20,6 @@ from tests.posteriors_cases import (
     ONLY_OWN_DRAWS,
     POSTERIORS,
     QUANTIZED,
-    double,
     made,
     prior_for,
 )
@@ -57,7 +56,7 @@ def make(name, event_shape=EVENT, latent_dim=LATENT, network=SMALL):
 
 def bare(name, latent_dim=2):
     """A posterior in double precision that does not depend on x, and the x it is given."""
-    posterior = double(make(name, (1,), latent_dim, Raw))
+    posterior = make(name, (1,), latent_dim, Raw).double()
     return posterior, torch.zeros(1, dtype=torch.float64)
 
 
@@ -79,7 +78,7 @@ def name(request):
 @pytest.mark.parametrize("batch", [(), (4,), (5, 4)])
 def test_event_and_batch_shapes(name, network, dtype, batch):
     posterior = make(name, network=network)
-    posterior = double(posterior) if dtype == torch.float64 else posterior
+    posterior = posterior.to(dtype)
     q = posterior(torch.randn(*batch, *EVENT, dtype=dtype))
     assert q.event_shape == (LATENT,)
     assert q.batch_shape == batch
@@ -365,6 +364,8 @@ def test_in_a_plate(name):
         ("StudentT", {"degrees_of_freedom": float("nan")}, "degrees_of_freedom is nan"),
         ("PowerSpherical", {"latent_dim": 1}, "at least 2 coordinates"),
         ("WrappedNormal", {"curvature": 0}, "curvature is 0"),
+        ("Hamiltonian", {"steps": 0}, "steps is 0"),
+        ("DAIS", {"step_size": 0}, "step_size is 0"),
         ("FSQ", {"levels": (3, 1)}, "at least 2"),
         ("FSQ", {"levels": (3, 3, 3)}, "3 latents of a code"),
         ("FSQ", {"levels": ()}, "levels is"),
