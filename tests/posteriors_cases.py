@@ -83,10 +83,16 @@ def made(name, event_shape, latent_dim, network=None):
     posterior = POSTERIORS[name](event_shape, latent_dim, network=network)
     if connect := option(posterior, "connect"):
         with seeded(0, torch.device("cpu")):
-            small = partial(MLP, hidden=[6])
+            prior, small = prior_for(name)(latent_dim), partial(MLP, hidden=[6])
             likelihood = likelihoods.Gaussian(latent_dim, event_shape, network=small)
-            model = prior_for(name)(latent_dim), likelihood
-        connect(*model)
-        # A copy has a model of its own, and moves with it, as in a VAE.
-        posterior.model = torch.nn.ModuleList(model)
+        connect(prior, likelihood)
+        if name in EVOLVING:  # a copy has a model of its own, as in a VAE
+            posterior.model = torch.nn.ModuleList([prior, likelihood])
     return posterior
+
+
+def double(posterior):
+    """The posterior in double precision, with the path that it does not own."""
+    for path in getattr(posterior, "_path", ()):
+        path.double()
+    return posterior.double()

@@ -20,6 +20,7 @@ from tests.posteriors_cases import (
     ONLY_OWN_DRAWS,
     POSTERIORS,
     QUANTIZED,
+    double,
     made,
     prior_for,
 )
@@ -56,7 +57,7 @@ def make(name, event_shape=EVENT, latent_dim=LATENT, network=SMALL):
 
 def bare(name, latent_dim=2):
     """A posterior in double precision that does not depend on x, and the x it is given."""
-    posterior = make(name, (1,), latent_dim, Raw).double()
+    posterior = double(make(name, (1,), latent_dim, Raw))
     return posterior, torch.zeros(1, dtype=torch.float64)
 
 
@@ -78,7 +79,7 @@ def name(request):
 @pytest.mark.parametrize("batch", [(), (4,), (5, 4)])
 def test_event_and_batch_shapes(name, network, dtype, batch):
     posterior = make(name, network=network)
-    posterior = posterior.to(dtype)
+    posterior = double(posterior) if dtype == torch.float64 else posterior
     q = posterior(torch.randn(*batch, *EVENT, dtype=dtype))
     assert q.event_shape == (LATENT,)
     assert q.batch_shape == batch
