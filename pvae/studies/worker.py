@@ -27,7 +27,7 @@ from pvae.studies.jobs import Job, run_job, token_of
 
 WATCH = 1.0  # seconds between looks at whether the worker still runs
 # What a run imports only when it needs it: seconds, which each fork would spend again.
-PRELOADED = ("torch._dynamo", "sklearn.datasets", "pvae.objectives", "pvae.posteriors")
+PRELOADED = ("torch._dynamo", "sklearn.pipeline", "pvae.objectives", "pvae.posteriors")
 
 
 class WorkerDied(RuntimeError):

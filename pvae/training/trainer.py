@@ -11,7 +11,6 @@ import pyro
 import torch
 from pyro.infer import SVI
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from pvae.data.batches import Batches, batches_for
 from pvae.data.dataset import Dataset
@@ -382,6 +381,8 @@ def _look(objective: Any, vae: VAE, train: Batches) -> float:
     Returns:
         The operations in matrix products per datum.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # which imports Triton
+
     arguments = train.first(2)
     counter = FlopCounterMode(display=False)
     try:
