@@ -4,17 +4,16 @@ import gc
 import os
 from functools import partial
 
-import pyro
 import pytest
-import torch
 
-import pvae
+# torch, Pyro and pvae are imported in functions: the process of pytest-xdist that hands out the
+# tests reads this file before it starts others, and needs none of them.
 
 SHAPE = (1, 8, 8)
 
-# What the tests train is so small that threads would mostly wait for each other.
-os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
-torch.set_num_threads(1)
+# What the tests train is so small that threads would mostly wait for each other. torch reads this
+# when it is imported, here and in the processes that tests start.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def pytest_collection_finish():
@@ -23,6 +22,8 @@ def pytest_collection_finish():
 
 @pytest.fixture(autouse=True)
 def _fresh():
+    import pyro
+
     pyro.clear_param_store()
     pyro.set_rng_seed(0)
 
@@ -30,12 +31,16 @@ def _fresh():
 @pytest.fixture
 def vae():
     """A small VAE of binary 8 × 8 images with 2 latents."""
+    import pvae
+
     return pvae.build(SHAPE, latent_dim=2, network=partial(pvae.networks.MLP, hidden=[16]))
 
 
 @pytest.fixture
 def x():
     """Six binary 8 × 8 images."""
+    import torch
+
     return torch.bernoulli(torch.full((6, *SHAPE), 0.5))
 
 
@@ -52,7 +57,20 @@ def no_pictures(monkeypatch):
 
 @pytest.fixture
 def in_process(monkeypatch):
-    """For tests of studies that are not about workers: starting one takes most time."""
+    """For tests of studies that are not about workers."""
     from pvae.studies import jobs, study
 
     monkeypatch.setattr(study, "run_on_worker", jobs.run_job)
+
+
+@pytest.fixture
+def forked_workers(monkeypatch):
+    """For tests of studies that are not about how workers start: these have imported all."""
+    import subprocess
+    from types import SimpleNamespace
+
+    from pvae.studies import worker
+    from tests.processes import ForkedWorker
+
+    started = SimpleNamespace(Popen=ForkedWorker, PIPE=subprocess.PIPE)
+    monkeypatch.setattr(worker, "subprocess", started)

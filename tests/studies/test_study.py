@@ -34,7 +34,7 @@ def plan(vary=None, seeds=2, **others):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A study whose third cell fails, run by one process."""
+    """A study whose third cell fails, run by one worker process."""
     study = Study(tmp_path_factory.mktemp("study") / "latents", plan({"latent_dim": [2, 3, 0]}))
     study.run(show=False)
     return study
@@ -97,7 +97,7 @@ def test_items_and_draws_are_the_same_for_every_cell(finished):
     assert np.corrcoef(first, second)[0, 1] > 0.5
 
 
-def test_jobs_side_by_side_give_the_same_bits(finished, tmp_path):
+def test_jobs_side_by_side_give_the_same_bits(finished, tmp_path, forked_workers):
     other = Study(tmp_path / "side-by-side", plan())
     other.run(jobs=2, show=False)
     assert weights(other) == {k: v for k, v in weights(finished).items() if k in weights(other)}
@@ -114,7 +114,7 @@ def test_finished_runs_are_not_repeated_and_changed_cells_are_said(finished):
         assert (finished.path / place / "weights.safetensors").stat().st_mtime_ns == then
 
 
-def test_a_killed_worker_loses_nothing(finished, tmp_path):
+def test_a_killed_worker_loses_nothing(finished, tmp_path, forked_workers):
     study = Study(tmp_path / "killed", plan())
 
     def kill():
@@ -271,7 +271,7 @@ def test_ctrl_c_starts_no_further_run(tmp_path, monkeypatch):
     assert time.monotonic() - began < 2
 
 
-def test_an_error_of_the_machine_is_said(finished):
+def test_an_error_of_the_machine_is_said(finished, forked_workers):
     """It is not of the run, which another machine may do."""
     job = replace(finished.jobs()[0], place="study.yaml/run")
     with pytest.raises(WorkerDied, match="File exists"):

@@ -2,8 +2,6 @@ import itertools
 import json
 import os
 import signal
-import subprocess
-import sys
 from functools import partial
 
 import numpy as np
@@ -16,7 +14,8 @@ from torch.optim import lr_scheduler
 import pvae
 from pvae.objectives import BetaELBO
 from pvae.storage import tensors
-from pvae.training import Run, progress, trainer
+from pvae.training import Run, progress, trainer, writer
+from tests.processes import forked
 
 NETWORK = partial(pvae.networks.MLP, hidden=[32])
 
@@ -310,23 +309,19 @@ def test_interrupted_and_resumed_equals_uninterrupted(digits, tmp_path):
     assert rows == [{**row, "seconds": 0} for row in Run(stopped).history.rows]
 
 
-TRAIN = """
-import os, signal, sys
-from functools import partial
-import pyro, sklearn.datasets, torch._dynamo, pvae  # also what children would import, each anew
-from pvae.training import writer
-
 def train(folder):
     pyro.set_rng_seed(0)
     network = partial(pvae.networks.MLP, hidden=[32], dropout=0.2)
     vae = pvae.build((1, 8, 8), 2, network=network)
-    objective = pvae.objectives.BetaELBO(warmup_steps=20)
-    pvae.fit(vae, "digits", epochs=2, objective=objective, run=folder, progress=False,
-             resume=os.path.exists(os.path.join(folder, "run.json")))
-"""
-# Trains in forked processes, each of which is killed as it renames a file for such a time.
-KILLED = """
+    objective = BetaELBO(warmup_steps=20)
+    resume = (folder / "run.json").exists()
+    pvae.fit(
+        vae, "digits", epochs=2, objective=objective, run=folder, progress=False, resume=resume
+    )
+
+
 def train_and_die(folder, function, left):
+    """Train until this process is killed as it renames a file for such a time."""
     original = getattr(os, function)
 
     def deadly(source, target):
@@ -340,14 +335,6 @@ def train_and_die(folder, function, left):
     writer.SECONDS_BETWEEN_CHECKPOINTS = 0  # after every step
     train(folder)
 
-for folder, function, left in zip(*(sys.argv[i::3] for i in (1, 2, 3))):
-    child = os.fork()
-    if not child:
-        train_and_die(folder, function, int(left))
-        os._exit(0)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
-
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory):
@@ -355,26 +342,18 @@ def killed(tmp_path_factory):
     killed while an empty folder was filled."""
     folder = tmp_path_factory.mktemp("runs")
     (folder / "filled").mkdir()
+    assert forked(train_and_die, folder / "straight", "replace", 0) == 0
     # Before there is a run; in the first epoch; between two files of a checkpoint.
     moments = [("replace", 3), ("replace", 20), ("replace", 71)]
-    runs = [("straight", "replace", 0), *(("killed", *m) for m in moments), ("filled", "rename", 3)]
-    given = [str(word) for name, *when in runs for word in (folder / name, *when)]
-    command = [sys.executable, "-c", TRAIN + KILLED, *given]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    assert [int(status) for status in done.stdout.split()] == [0, *[-signal.SIGKILL] * 4]
+    for name, *when in [*(("killed", *moment) for moment in moments), ("filled", "rename", 3)]:
+        assert forked(train_and_die, folder / name, *when) == -signal.SIGKILL
     return folder
-
-
-def go_on(folder):
-    known = {}
-    exec(TRAIN, known)
-    known["train"](str(folder))
 
 
 def test_killed_at_several_moments_and_resumed_equals_uninterrupted(killed):
     (killed / "killed" / ".gitignore").write_text("of the user's own")
     assert any((killed / "killed").rglob(".*-*"))  # what was being written
-    go_on(killed / "killed")
+    train(killed / "killed")
     assert [path.name for path in (killed / "killed").rglob(".*")] == [".gitignore"]
     names = Run(killed / "straight").snapshots.values()
     assert [*names] == [*Run(killed / "killed").snapshots.values()]
@@ -393,7 +372,7 @@ def test_killed_while_an_empty_folder_is_filled(killed):
     with pytest.raises(FileExistsError):
         Run.check_new(run)
     (run / "mine").unlink()
-    go_on(run)
+    train(run)
     assert not list(run.glob(".*"))
     pvae.load(run)
 
