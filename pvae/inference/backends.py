@@ -58,7 +58,7 @@ def compile_graph(
     if backend == "graph":
         return module.forward
     try:
-        with torch.no_grad(), _quietly():
+        with torch.no_grad(), _quietly(), _cached():
             from torch import _inductor
 
             inputs: list[Any] = [tensor.detach() for tensor in tensors]
@@ -75,6 +75,20 @@ def compile_graph(
             stacklevel=4,
         )
         return module.forward
+
+
+@contextmanager
+def _cached() -> Iterator[None]:
+    """Let Inductor keep what it compiles on disk, for the next process and the same graph.
+
+    For that it asks for the context in which torch.compile calls it.
+    """
+    from torch._guards import TracingContext, tracing
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.fx.experimental.symbolic_shapes import ShapeEnv
+
+    with tracing(TracingContext(FakeTensorMode(shape_env=ShapeEnv(), static_shapes=True))):
+        yield
 
 
 @contextmanager

@@ -235,8 +235,8 @@ def test_weights_are_held_within_the_memory(monkeypatch):
 
 
 def test_what_cannot_be_compiled_is_run_as_it_is(monkeypatch, vae, x):
-    monkeypatch.setattr(scoring, "REPAID", 0)
     eager = log_likelihood(vae, x, num_samples=5, **QUIET)
+    monkeypatch.setattr(scoring, "REPAID", 0)
     forward = vae.likelihood.forward
     monkeypatch.setattr(
         vae.likelihood, "forward", lambda z: forward(z * (2.0 if z.sum().item() > 1e9 else 1.0))

@@ -1,9 +1,11 @@
 """Where Inductor is wrong or has no compiler, the graph of torch operators runs."""
 
 import pyro
+import torch
 from pyro.infer import Trace_ELBO
 
 from pvae.inference import CompiledSVI
+from pvae.inference.backends import best_backend
 from tests.programs import score_function
 
 
@@ -19,6 +21,14 @@ def test_where_inductor_is_wrong_the_plain_graph_runs(monkeypatch):
     model, guide, args = score_function()
     svi = CompiledSVI(model, guide, adam(), Trace_ELBO(), compile=True, backend="inductor")
     assert isinstance(svi.step(*args), float)
+
+
+def test_inductor_runs_where_there_is_a_compiler(monkeypatch, tmp_path):
+    (tmp_path / "g++").write_text("")
+    (tmp_path / "g++").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    assert best_backend(torch.device("cpu")) == "inductor"
 
 
 def test_without_a_compiler_the_plain_graph_runs(monkeypatch):
