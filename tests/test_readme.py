@@ -31,7 +31,7 @@ QUICK = {
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch, no_pictures):
+def folder(tmp_path, monkeypatch, no_pictures, forked_workers):
     """A folder that holds the data of the examples."""
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "faces.npz", x=rng.integers(0, 256, (40, 28, 20)).astype(np.uint8))
@@ -40,6 +40,8 @@ def folder(tmp_path, monkeypatch, no_pictures):
         for i in range(12):
             pixels = rng.integers(0, 256, (size, size)).astype(np.uint8)
             Image.fromarray(pixels).save(tmp_path / name / f"{i}.png")
+    # To compile takes most time, and has tests of its own.
+    monkeypatch.setattr("pvae.inference.program.best_backend", lambda device: "graph")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

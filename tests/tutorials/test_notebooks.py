@@ -7,6 +7,7 @@ import nbformat
 import pyro
 import pytest
 
+from pvae.cli import film, gallery
 from tutorials.execute import MOST_BYTES, notebooks, read
 
 # Expressions in the names of the notebook, which hold after its last cell.
@@ -179,10 +180,12 @@ def named(path: Path) -> str:
 
 
 @pytest.mark.parametrize("path", notebooks(), ids=named)
-def test_a_notebook_runs_and_its_claims_hold(path, tmp_path, monkeypatch):
+def test_a_notebook_runs_and_its_claims_hold(path, tmp_path, monkeypatch, forked_workers):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PVAE_TUTORIALS", "quick")
     monkeypatch.setattr(matplotlib.pyplot, "show", lambda: None)
+    for module in (gallery, film):  # the pictures of commands have tests of their own
+        monkeypatch.setattr(module, "plot", lambda *args, **options: [])
     names = {"__name__": "__main__"}
     for i, cell in enumerate(read(path).cells):
         if cell.cell_type == "code":
