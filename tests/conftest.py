@@ -66,11 +66,7 @@ def in_process(monkeypatch):
 @pytest.fixture
 def forked_workers(monkeypatch):
     """For tests of studies that are not about how workers start: these have imported all."""
-    import subprocess
-    from types import SimpleNamespace
-
     from pvae.studies import worker
-    from tests.processes import ForkedWorker
+    from tests.processes import FORKING
 
-    started = SimpleNamespace(Popen=ForkedWorker, PIPE=subprocess.PIPE)
-    monkeypatch.setattr(worker, "subprocess", started)
+    monkeypatch.setattr(worker, "subprocess", FORKING)

@@ -2,11 +2,13 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import traceback
 import warnings
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 from pvae.studies import worker
@@ -89,3 +91,7 @@ class ForkedWorker:
                 pid, status = os.waitpid(self.pid, options)
                 self.returncode = os.waitstatus_to_exitcode(status) if pid else None
             return self.returncode
+
+
+# In place of the module subprocess, where a worker of studies is started.
+FORKING = SimpleNamespace(Popen=ForkedWorker, PIPE=subprocess.PIPE)

@@ -1,8 +1,8 @@
 """The site builds without a warning, and every link within it leads somewhere."""
 
 import importlib
-import subprocess
-import sys
+import os
+from contextlib import redirect_stderr, redirect_stdout
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 import pvae
+from tests.processes import forked
 from tutorials.pages import gallery, reference
 
 ROOT = Path(__file__).parents[2]
@@ -29,12 +30,20 @@ class Page(HTMLParser):
         self.targets |= {attributes[name] for name in ("href", "src") if attributes.get(name)}
 
 
+def build(folder, said):
+    """Build the site as `python -m sphinx` does; return the exit status."""
+    from sphinx.cmd.build import build_main
+
+    os.chdir(ROOT)
+    with said.open("w") as file, redirect_stdout(file), redirect_stderr(file):
+        return build_main(["-W", "-q", "tutorials", str(folder)])
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
-    build = [sys.executable, "-m", "sphinx", "-W", "-q", "tutorials", str(folder)]
-    done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    said = folder / "said.txt"
+    assert forked(build, folder, said) == 0, said.read_text()
     return folder
 
 
