@@ -1,5 +1,7 @@
 """Runs of a study on a Dask cluster of real processes, some of which are killed."""
 
+import contextlib
+import multiprocessing
 import os
 import signal
 import threading
@@ -11,9 +13,19 @@ from pvae.studies import Study, cluster
 from pvae.studies.jobs import run_job
 from tests.studies.test_study import plan, weights
 
+dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
 
 KILLS = int(os.environ.get("PVAE_KILLS", "1"))
+
+
+@contextlib.contextmanager
+def forking():
+    """Have Dask fork its processes from one that has imported what runs need."""
+    with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
+        distributed.utils.get_mp_context()  # chooses what that process imports
+        multiprocessing.set_forkserver_preload(["distributed", "tests.studies.warm"])
+        yield
 
 
 def test_killed_workers_of_a_cluster_lose_nothing(tmp_path):
@@ -25,9 +37,12 @@ def test_killed_workers_of_a_cluster_lose_nothing(tmp_path):
             run_job(job)
     study = Study(tmp_path / "killed", plan(seeds=seeds))
     killed = set()
-    with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None
-    ) as workers:
+    with (
+        forking(),
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as workers,
+    ):
 
         def kill():
             while len(killed) < KILLS:
