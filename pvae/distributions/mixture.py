@@ -96,10 +96,11 @@ def _normal_log_probs(value: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
     Returns:
         A tensor of shape (\*batch, K).
     """
-    z = value.double().clamp(-_MOST, _MOST)
-    precision = scale.double().square().reciprocal()
-    scaled = loc.double() * precision
-    constant = (0.5 * scaled * loc + scale.double().log()).sum(-1)
+    # Each is converted once, so that its gradient too is summed before it is rounded.
+    z, mean, width = value.double().clamp(-_MOST, _MOST), loc.double(), scale.double()
+    precision = width.square().reciprocal()
+    scaled = mean * precision
+    constant = (0.5 * scaled * mean + width.log()).sum(-1)
     constant = constant + 0.5 * scale.shape[-1] * math.log(2 * math.pi)
     weights = torch.cat([-0.5 * precision, scaled], -1)
     found = torch.cat([z.square(), z], -1) @ weights.mT - constant
