@@ -374,7 +374,7 @@ def test_other_misuse_is_one_sentence():
     }.items():
         with pytest.raises(ValueError, match=sentence):
             loss.loss(vae.model, vae.guide, x)
-    with pytest.raises(ValueError, match="weights of at most 3,000"):
+    with pytest.raises(ValueError, match="parts of at most 3,000 weights"):
         pvae.build((9999,), 2, weights=partial(Weights, posterior=AutoLaplaceApproximation))
     plain = pvae.build((6,), 2, network=NETWORK)
     with pytest.raises(ValueError, match="draws of uncertain weights"):
