@@ -8,6 +8,7 @@ import torch
 from torch import Size, Tensor, nn
 from torch.distributions import constraints
 
+from pvae.distributions.poincare_ball import PoincareBall
 from pvae.interfaces import option
 from pvae.messages import kind_of
 from pvae.seeds import seeded
@@ -64,7 +65,8 @@ def event_shapes(
     x = None
     if x_shape == event.event_shape and option(likelihood, "domain") not in ("bytes", "counts"):
         with seeded(0, like.device):
-            x = event.sample()  # for posteriors that score x; zeros are bytes and counts
+            # For posteriors that score x; zeros are bytes and counts.
+            x = event.sample().to(**zeros)
     q = _distribution("posterior(x)", posterior, x_shape, zeros, "x", x)
     if q.event_shape != p.event_shape:
         raise ValueError(
@@ -80,7 +82,8 @@ def event_shapes(
                 f"{type(prior).__name__}: choose a pair over the same z."
             ) from error
         fit = _holds(p, z) and _holds(q, p.sample((50, *q.batch_shape)))
-        if _is_real(q):  # wherever its draws lie now, training may move them anywhere
+        # A point that begins in the ball may be moved out of it.
+        if type(q) is dist.Delta and isinstance(p.support, PoincareBall):
             fit = fit and _holds(p, 100 * torch.randn_like(z))
         fit = fit and bool((_score(p, z) > -torch.inf).any())
     if not fit:
@@ -133,19 +136,8 @@ def _score(p: dist.TorchDistribution, z: Tensor) -> Tensor:
 
 
 def _support(p: dist.TorchDistribution) -> str:
-    return "real numbers" if _is_real(p) else str(_base(p.support))
-
-
-def _is_real(p: dist.TorchDistribution) -> bool:
-    """Whether a distribution is over all real numbers."""
-    try:
-        base = _base(p.support)
-    except NotImplementedError:
-        return False
-    return type(base).__name__.lstrip("_") in ("Real", "RealVector")
-
-
-def _base(support: Any) -> Any:
+    support = p.support
     while isinstance(support, constraints.independent):
         support = support.base_constraint
-    return support
+    name = type(support).__name__.lstrip("_")
+    return "real numbers" if name in ("Real", "RealVector") else str(support)
