@@ -63,8 +63,9 @@ class Codes(constraints.Constraint):
         return ((value - nearest).abs() <= rounding).all(-1)
 
     def __eq__(self, other: object) -> bool:
-        same = isinstance(other, Codes) and self.grid == other.grid
-        return same and torch.equal(self.codebook, other.codebook)
+        if not isinstance(other, Codes) or self.grid != other.grid:
+            return False
+        return torch.equal(self.codebook, other.codebook)
 
     def __hash__(self) -> int:
         return hash((Codes, self.grid, self.codebook.shape))

@@ -1,6 +1,6 @@
 """The space of the latents: its kind, and the point of it that is nearest to a vector."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pyro.distributions import constraints
@@ -33,7 +33,7 @@ class Space:
             support = vae.p_z(y).support
         if support is None:
             raise ValueError(f"The prior {type(vae.prior).__name__} does not say its support.")
-        self.support = support
+        self.support: Any = support
         self.shape = vae.latent_shape
         self.size = vae.latent_shape.numel()
         self.groups = 1

@@ -94,10 +94,10 @@ class RAE(Objective):
         if self.regularizer == "gradient":
             loss = loss + self.weight * _gradient_penalty(model_trace, z)
         elif self.regularizer == "weights":
-            sites = model_trace.nodes.items()
+            nodes: Any = model_trace.nodes
             weights = [
                 site["value"].square().sum()
-                for name, site in sites
+                for name, site in nodes.items()
                 if site["type"] == "param" and not name.startswith("prior$$$")
             ]
             data = max(site["log_prob"].numel() for site in _observed(model_trace))

@@ -1,5 +1,7 @@
 """Differentiable annealed importance sampling as a posterior."""
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -70,10 +72,12 @@ class DAIS(Evolving):
         for step in range(self.steps):
             beta = betas[step]
             before = log_standard(v)
-            z, v = self.leapfrog(
-                z, v, lambda z, beta=beta: (1 - beta) * log_q(z) + beta * log_joint(z)
-            )
+            z, v = self.leapfrog(z, v, partial(_between, log_q, log_joint, beta))
             score = score + before - log_standard(v)
             if step + 1 < self.steps:
                 v = kept * v + (1 - kept.square()).sqrt() * torch.randn_like(z)
         return z, score
+
+
+def _between(log_q: LogDensity, log_joint: LogDensity, beta: Tensor, z: Tensor) -> Tensor:
+    return (1 - beta) * log_q(z) + beta * log_joint(z)
