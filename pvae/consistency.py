@@ -67,7 +67,7 @@ def event_shapes(
     if x_shape == event.event_shape and option(likelihood, "domain") not in ("bytes", "counts"):
         with seeded(0, like.device):
             # For posteriors that score x; zeros are bytes and counts.
-            x = event.sample().to(**zeros)
+            x = event.sample().to(like)
     q = _distribution("posterior(x)", posterior, x_shape, zeros, "x", x)
     if q.event_shape != p.event_shape:
         raise ValueError(

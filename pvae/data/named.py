@@ -158,7 +158,8 @@ def _move(source: Path, target: Path) -> None:
 
 def _digits() -> Dataset:
     # The file that sklearn.datasets.load_digits reads: to import sklearn would take two seconds.
-    (folder,) = find_spec("sklearn").submodule_search_locations
+    found = find_spec("sklearn")
+    (folder,) = (found and found.submodule_search_locations) or ("",)
     numbers = np.loadtxt(Path(folder, "datasets", "data", "digits.csv.gz"), np.uint8, delimiter=",")
     return Dataset(
         name="digits",

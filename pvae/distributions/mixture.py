@@ -53,7 +53,7 @@ class Mixture(dist.MixtureSameFamily):
         Args:
             value: shape (\*sample, \*batch, \*event).
         """
-        narrow = getattr(self, "_narrow", self)
+        narrow: Any = getattr(self, "_narrow", self)
         components = narrow.component_distribution
         if narrow.batch_shape != () or not _are_many_normals(components, value):
             return super().log_prob(value)

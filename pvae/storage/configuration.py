@@ -14,7 +14,7 @@ MOST_VALUES = 20_000
 MOST_DEPTH = 50
 
 # Those of libyaml are about ten times faster.
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
