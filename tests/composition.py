@@ -61,6 +61,7 @@ REFUSED = {
     "PIWAE": ONLY_OWN_DRAWS,
     "BetaTC": DEPENDENT,
     "Denoising": EVOLVING,
+    "SemiSupervised": EVOLVING,
 }  # posteriors, by objective
 
 

@@ -80,19 +80,19 @@ def anomaly_score(
 ) -> AnomalyScore:
     r"""Score how anomalous each datum is, from its log-likelihood.
 
-    =================  =================================  =============================
-    correction         score                              source
-    =================  =================================  =============================
-    ``None``           -log p(x)                          Bishop 1994
-    ``"typicality"``   abs(log p(x) - mean over x' of     Nalisnick et al. 2019, for
-                       log p(x'))                         a single datum
-    ``"background"``   -(log p(x) - log p_b(x))           Ren et al. 2019
-    ``"complexity"``   -(log p(x) + L(x))                 Serrà et al. 2020
-    ``"expected"``     -E log p(x|w)
-    ``"waic"``         -E log p(x|w) + Var log p(x|w)     Choi, Jang, Alemi 2018
-    ``"disagreement"`` -1 / sum of s², with shares        Daxberger and Hernández-
-                       s = p(x|w) / sum of p(x|w)         Lobato 2019
-    =================  =================================  =============================
+    ==================  =================================  =============================
+    correction          score                              source
+    ==================  =================================  =============================
+    ``None``            -log p(x)                          Bishop 1994
+    ``"typicality"``    abs(log p(x) - mean over x' of     Nalisnick et al. 2019, for
+                        log p(x'))                         a single datum
+    ``"background"``    -(log p(x) - log p_b(x))           Ren et al. 2019
+    ``"complexity"``    -(log p(x) + L(x))                 Serrà et al. 2020
+    ``"expected"``      -E log p(x|w)
+    ``"waic"``          -E log p(x|w) + Var log p(x|w)     Choi, Jang, Alemi 2018
+    ``"disagreement"``  -1 / sum of s², with shares        Daxberger and Hernández-
+                        s = p(x|w) / sum of p(x|w)         Lobato 2019
+    ==================  =================================  =============================
 
     The plain score is unreliable: simple data, and those nearest to the mean, are often more likely
     than the training data (Nalisnick et al. 2019b). Typicality also scores data as anomalous that

@@ -44,12 +44,12 @@ def predictive(
     seed: int = 0,
     progress: bool = True,
 ) -> Predictive:
-    r"""Return mean and variance of x' from p(x'|z, w) for z from q(z|x, w) and w from q(w).
+    r"""Return mean and variance of draws of p(x|z, w), for z from q(z|x, w) and w from q(w).
 
     By the law of total variance, applied twice (Depeweg et al. 2018, section 3),
 
     .. math::
-        Var[x'] = Var_w E[x'|w] + E_w Var_z E[x'|z, w] + E_w E_z Var[x'|z, w]
+        Var[x] = Var_w E[x|w] + E_w Var_z E[x|z, w] + E_w E_z Var[x|z, w]
 
     Args:
         vae: the VAE; without uncertain weights the first part is 0.

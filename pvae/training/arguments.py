@@ -38,8 +38,15 @@ def check_dataset(
         check_known_labels(vae.labels, data)
     elif vae.labels is not None:
         for name, part in data.parts.items():
-            if name in labelled:
-                vae.labels.check(part.y)
+            if name not in labelled:
+                continue
+            if vae.labels.classes and part.y is not None and bool((part.y == -1).any()):
+                raise ValueError(
+                    f"Some labels of {data.name} are unknown, -1: give a classifier to sum over "
+                    "them, such as build(..., classifier=pvae.classifiers.Softmax) or --classifier "
+                    "Softmax."
+                )
+            vae.labels.check(part.y)
 
 
 def check_known_labels(labels: Labels, data: Dataset) -> None:

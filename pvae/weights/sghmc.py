@@ -31,7 +31,7 @@ class SGHMC(torch.optim.Optimizer):
     2020, equation 1):
 
     .. math::
-        \eta_t = \frac{\eta}{2} \Big[\cos\Big(\frac{\pi (t \bmod C)}{C}\Big) + 1\Big]
+        \eta_t = \frac{\eta}{2} \Big[\cos\Big(\frac{\pi (t \, \mathrm{mod} \, C)}{C}\Big) + 1\Big]
 
     In the first part of a cycle, ``exploration``, there is no noise; in the rest there is, and
     draws are left at equal distances, the last at the end of the cycle. Parameters that are not

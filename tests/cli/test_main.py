@@ -411,7 +411,7 @@ def test_data_that_do_not_fit_are_refused_in_one_line(command, run, capsys, tmp_
         (["train", "--data", "no/such/folder"], "no/such/folder"),
         (
             ["train", "--prior", "Normall"],
-            "StandardNormal, StudentT, VampPrior, or the import path",
+            "UniformCodes, VampPrior, WrappedNormal, or the import path",
         ),
         (["train", "--network", "collections.OrderedDict"], "--network: "),
         (["train", "--network", "no_module.Net"], "there is no module no_module"),

@@ -52,7 +52,7 @@ def test_labels_may_hold_several_numbers():
     assert torch.equal(y, torch.eye(3)[:2])
 
 
-@pytest.mark.parametrize("labels", [[float("nan")], [0.5, float("inf")], [None, 1], [1j]])
+@pytest.mark.parametrize("labels", [[0.5, float("nan")], [0.5, float("inf")], [None, 1], [1j]])
 def test_other_labels_are_refused(labels, fails):
     with fails(ValueError, "expected finite numbers or strings"):
         encode([labels])

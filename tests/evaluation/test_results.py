@@ -19,7 +19,10 @@ RESULTS = [
 @pytest.mark.parametrize("kind", RESULTS)
 def test_every_field_is_documented_and_shown(kind):
     documented = inspect.getdoc(kind).split("Attributes:")[1]
-    values = {field: torch.tensor([1.0, 2.0]) for field in kind._fields}
+    values = {
+        field: 1.0 if kind.__annotations__[field] is float else torch.ones(2, 2)
+        for field in kind._fields
+    }
     shown = repr(kind(**values))
     for field in kind._fields:
         assert f"    {field}: " in documented

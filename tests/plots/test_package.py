@@ -22,10 +22,13 @@ def test_public_names():
         "rank_histograms",
         "reconstructions",
         "redraws",
+        "reliability",
         "roc",
         "samples",
+        "samples_by_weights",
         "save",
         "side_by_side",
         "tsne",
         "tsne_maps",
+        "uncertainty_maps",
     ]
