@@ -245,7 +245,7 @@ def test_a_vae_without_classifier():
     vae = small((5,), classifier=None)
     with pytest.raises(ValueError, match="has no classifier"):
         vae.classify(torch.ones(2, 5))
-    with pytest.raises(ValueError, match="whole numbers from 0 to 9"):
+    with pytest.raises(ValueError, match="give a classifier"):
         pvae.fit(vae, pvae.data.load(torch.ones(9, 5), labels=[-1] * 9), progress=False)
 
 
