@@ -23,7 +23,8 @@ if torch.__version__ < "2.7":
     _OPTIONS["fx_graph_cache"] = False
 
 # Inductor repeats a value that is used twice in both places, up to this many operations. By default
-# these are 30: a form such as that of lgamma then takes a minute to compile, instead of 2 s.
+# these are 30: a form such as that of lgamma then takes a minute to compile, instead of 2 s, and a
+# regression with half-Cauchy scales three minutes instead of 20 s.
 _LONG_FORMS = {"realize_opcount_threshold": 8}
 
 

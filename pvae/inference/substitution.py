@@ -84,6 +84,8 @@ LONG = {
     _aten.special_log_ndtr.default,
 }
 """The operators whose forms are long."""
+CHAIN = 6
+"""As many operators with short forms are as long where each takes the result of another."""
 
 
 class _Substitution(fx.Transformer):
@@ -109,8 +111,9 @@ def substitute(module: fx.GraphModule) -> fx.GraphModule:
 
 
 def has_long_forms(module: fx.GraphModule) -> bool:
-    """Whether a graph has operators that long forms are substituted for."""
-    return any(node.target in LONG and _vectorizes(node) for node in module.graph.nodes)
+    """Whether a graph has operators with long forms, or many with short ones."""
+    found = [n.target for n in module.graph.nodes if n.target in FORMS and _vectorizes(n)]
+    return len(found) >= CHAIN or not LONG.isdisjoint(found)
 
 
 def _vectorizes(node: fx.Node) -> bool:
