@@ -93,4 +93,8 @@ def _mixture(logits: Tensor, components: dist.TorchDistribution) -> dist.TorchDi
 
 
 def _given(x: Tensor, y: Tensor | None) -> Tensor:
-    return torch.full(x.shape[:1], -1, device=x.device) if y is None else torch.as_tensor(y)
+    return (
+        torch.full(x.shape[:1], -1, device=x.device)
+        if y is None
+        else torch.as_tensor(y, device=x.device)
+    )

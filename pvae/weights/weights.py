@@ -316,9 +316,9 @@ def sampled(vae: Any, program: str, n: int) -> Iterator[None]:
         values = weights.model(n)
     else:
         sites = weights.sites(n)
-        # Only the posterior of a VAE is in its guide.
-        of_posterior = any(name.startswith("posterior.") for name in weights.names)
-        values = weights.at(sites) if of_posterior else {}
+        # Only the posterior of a VAE and its classifier are in its guide.
+        used = any(name.startswith(("posterior.", "classifier.")) for name in weights.names)
+        values = weights.at(sites) if used else {}
     with substituted(vae, values):
         yield
 
