@@ -7,7 +7,7 @@ import numpy as np
 
 from pvae.plots.arrays import Array, as_events
 from pvae.plots.style import WIDTH, Canvas, canvas, style
-from pvae.plots.tiles import Grid, plot_tiles
+from pvae.plots.tiles import Grid, plot_rows, plot_tiles
 
 # Inches kept free for the labels of the rows.
 _ROW_LABELS = 0.45
@@ -118,17 +118,11 @@ def reconstructions(
             f"x and x_mean must have the same shape, but theirs are {x.shape} and {x_mean.shape}."
         )
     grid = _pairs(len(x), x.shape[1:])
-    width, height = grid.inches(most=WIDTH - _ROW_LABELS)
-    figure = canvas(figure, width + _ROW_LABELS, height + _MARGIN)
-    axes = figure.subplots()
     pair, column = np.divmod(np.arange(len(x)), grid.columns)
     above = 2 * pair * grid.columns + column
     cells = np.concatenate([above, above + grid.columns])
-    plot_tiles(axes, np.concatenate([x, x_mean]), grid, value_range, cells=cells)
-    labels = [r"$x$", r"$\mathbb{E}[x|z]$"] * (grid.rows // 2)
-    axes.set_yticks(grid.tops + grid.cell[0] / 2, labels)
-    axes.tick_params(length=0)
-    return figure
+    tiles, names = np.concatenate([x, x_mean]), [r"$x$", r"$\mathbb{E}[x|z]$"] * (grid.rows // 2)
+    return plot_rows(tiles, grid, names, value_range, figure, beside=_ROW_LABELS, cells=cells)
 
 
 @style()

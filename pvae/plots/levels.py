@@ -3,8 +3,8 @@
 import numpy as np
 
 from pvae.plots.arrays import Array, as_events, as_points
-from pvae.plots.style import BLUE, FAINT, WIDTH, Canvas, canvas, style
-from pvae.plots.tiles import Grid, plot_tiles
+from pvae.plots.style import BLUE, FAINT, Canvas, canvas, style
+from pvae.plots.tiles import Grid, plot_rows
 
 _LEVEL = 0.32  # inches of a bar with its gap
 _AROUND = 0.75  # inches above and below the bars
@@ -82,12 +82,6 @@ def redraws(
     """
     x = as_events("x", x, ("rows", "draws"))
     rows, draws, *event = x.shape
-    grid = Grid.of(rows, draws, tuple(event))
-    width, height = grid.inches(most=WIDTH - _ROW_LABELS)
-    figure = canvas(figure, width + _ROW_LABELS, height)
-    axes = figure.subplots()
-    plot_tiles(axes, x.reshape(-1, *event), grid, value_range)
     names = ["$z_{1}$ held" if i == 0 else f"$z_{{1:{i + 1}}}$ held" for i in range(rows)]
-    axes.set_yticks(grid.tops + grid.cell[0] / 2, names)
-    axes.tick_params(length=0)
-    return figure
+    grid, tiles = Grid.of(rows, draws, event), x.reshape(-1, *event)
+    return plot_rows(tiles, grid, names, value_range, figure, beside=_ROW_LABELS)

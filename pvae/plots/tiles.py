@@ -9,13 +9,15 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
 
 from pvae.messages import shown
-from pvae.plots.style import BLUE, SAVE_DPI
+from pvae.plots.style import BLUE, SAVE_DPI, WIDTH, Canvas, canvas
 
 # Height and width of the line plot of a vector, in what would be pixels of an image.
 _VECTOR_CELL = (40, 60)
 
 # Vectors of at most so many elements have a dot for each.
 _DOTTED = 16
+
+_MARGIN = 0.1  # inches above and below rows with names
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,42 @@ def plot_tiles(
     axes.add_collection(LineCollection(lines, colors=BLUE, linewidths=0.9))
     if tiles.shape[-1] <= _DOTTED:
         axes.plot(*lines.reshape(-1, 2).T, ".", color=BLUE, markersize=2.5)
+
+
+def plot_rows(
+    tiles: np.ndarray,
+    grid: Grid,
+    names: Sequence[str],
+    value_range: tuple[float, float] | None,
+    figure: Canvas | None,
+    *,
+    beside: float,
+    cells: np.ndarray | None = None,
+) -> Canvas:
+    """Plot tiles with a name beside each row of the grid, as all of a figure.
+
+    Args:
+        tiles: shape ``(n, *event)``.
+        grid: where the tiles lie.
+        names: the name of each row.
+        value_range: as of `plot_tiles`.
+        figure: the figure or subfigure to plot into; ``None`` makes one that fits.
+        beside: the inches kept free for the names.
+        cells: as of `plot_tiles`.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: if ``value_range`` is not two finite, increasing numbers.
+    """
+    width, height = grid.inches(most=WIDTH - beside)
+    figure = canvas(figure, width + beside, height + _MARGIN)
+    axes = figure.subplots()
+    plot_tiles(axes, tiles, grid, value_range, cells=cells)
+    axes.set_yticks(grid.tops + grid.cell[0] / 2, names)
+    axes.tick_params(length=0)
+    return figure
 
 
 def _value_limits(

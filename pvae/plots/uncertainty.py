@@ -3,12 +3,10 @@
 import numpy as np
 
 from pvae.plots.arrays import Array, as_events
-from pvae.plots.style import WIDTH, Canvas, canvas, style
-from pvae.plots.tiles import Grid, plot_tiles
+from pvae.plots.style import Canvas, style
+from pvae.plots.tiles import Grid, plot_rows
 
-# Inches kept free for the names of the rows.
-_ROW_LABELS = 0.95
-_MARGIN = 0.1
+_ROW_LABELS = 0.95  # inches kept free for the names of the rows
 
 
 @style()
@@ -64,7 +62,9 @@ def uncertainty_maps(
         most = float(np.abs(rows[name]).max())
         names.append(f"{name}\nto {most:.2g}")
         tiles.append(low + (high - low) * rows[name] / (most or 1.0))
-    return _rows(np.stack(tiles), names, value_range, figure)
+    n, *event = rows["x"].shape
+    grid = Grid.of(len(tiles), n, event)
+    return plot_rows(np.concatenate(tiles), grid, names, value_range, figure, beside=_ROW_LABELS)
 
 
 @style()
@@ -97,23 +97,7 @@ def samples_by_weights(
         >>> figure = plots.samples_by_weights(torch.rand(3, 8, 1, 28, 28))
     """
     x = as_events("x", x, ("draws", "n"))
-    names = [f"$w_{{{number}}}$" for number in range(1, len(x) + 1)]
-    return _rows(x, names, value_range, figure)
-
-
-def _rows(
-    x: np.ndarray,
-    names: list[str],
-    value_range: tuple[float, float] | None,
-    figure: Canvas | None,
-) -> Canvas:
-    """Rows of tiles with a name beside each."""
     rows, columns, *event = x.shape
-    grid = Grid.of(rows, columns, event)
-    width, height = grid.inches(most=WIDTH - _ROW_LABELS)
-    figure = canvas(figure, width + _ROW_LABELS, height + _MARGIN)
-    axes = figure.subplots()
-    plot_tiles(axes, x.reshape(-1, *event), grid, value_range)
-    axes.set_yticks(grid.tops + grid.cell[0] / 2, names)
-    axes.tick_params(length=0)
-    return figure
+    names = [f"$w_{{{number}}}$" for number in range(1, rows + 1)]
+    grid, tiles = Grid.of(rows, columns, event), x.reshape(-1, *event)
+    return plot_rows(tiles, grid, names, value_range, figure, beside=_ROW_LABELS)
