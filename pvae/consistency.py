@@ -6,8 +6,8 @@ from typing import Any
 import pyro.distributions as dist
 import torch
 from torch import Size, Tensor, nn
-from torch.distributions import constraints
 
+from pvae.distributions.elements import element_support
 from pvae.distributions.poincare_ball import PoincareBall
 from pvae.interfaces import option
 from pvae.labels import Labels
@@ -191,8 +191,6 @@ def _score(p: dist.TorchDistribution, z: Tensor) -> Tensor:
 
 
 def _support(p: dist.TorchDistribution) -> str:
-    support = p.support
-    while isinstance(support, constraints.independent):
-        support = support.base_constraint
+    support = element_support(p.support)
     name = type(support).__name__.lstrip("_")
     return "real numbers" if name in ("Real", "RealVector") else str(support)

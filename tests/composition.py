@@ -15,6 +15,7 @@ from pyro.distributions import constraints
 from pyro.infer import SVI
 
 import pvae
+from pvae.distributions.elements import element_support
 from pvae.inference import Optimizer
 from tests import likelihoods_cases, objectives_cases, posteriors_cases, priors_cases
 from tests.posteriors_cases import DEPENDENT, EVOLVING, ONLY_OWN_DRAWS, QUANTIZED, made
@@ -48,8 +49,7 @@ KINDS = {
 
 def space(p: pyro.distributions.TorchDistribution) -> constraints.Constraint:
     """The support of a distribution's density, comparable with that of another."""
-    support = p.support
-    return support.base_constraint if isinstance(support, constraints.independent) else support
+    return element_support(p.support)
 
 
 CONNECTED = {"VampPrior", *CODES}  # over whatever their posterior is over

@@ -7,9 +7,10 @@ from typing import Any, Literal, NamedTuple
 import pyro.distributions as dist
 import torch
 from torch import Tensor
-from torch.distributions import Independent, constraints
+from torch.distributions import constraints
 
 from pvae.checks import check_size
+from pvae.distributions.elements import element_support, elements
 from pvae.evaluation.batching import (
     MEMORY,
     as_batch,
@@ -230,7 +231,7 @@ def _impute(
     at_once = rows_within(vae, memory) // len(x)
 
     def log_likelihood(p: dist.TorchDistribution) -> Tensor:
-        return _elements(p).mask(observed).to_event(len(vae.event_shape)).log_prob(x)
+        return elements(p).mask(observed).to_event(len(vae.event_shape)).log_prob(x)
 
     q = _adapt(vae, x, observed, y, log_likelihood, -(-num_samples // ROUNDS), at_once)
     drawn = _weighed(vae, x, y, q, log_likelihood, num_samples, at_once)
@@ -388,7 +389,7 @@ def _check_parts(vae: VAE, x: Tensor, y: Tensor | None, method: str) -> None:
         prior = vae.p_z(y)
         proposal_of(vae, x, y)
         p = vae.decode(prior.expand((1,)).sample(), y)
-    if _elements(p).event_shape or option(vae.likelihood, "takes_total"):
+    if elements(p).event_shape or option(vae.likelihood, "takes_total"):
         raise ValueError(
             f"{type(vae.likelihood).__name__} needs all elements of x at once to score any: impute "
             "with a likelihood of independent elements, of counts one without exposure='observed', "
@@ -403,17 +404,8 @@ def _check_parts(vae: VAE, x: Tensor, y: Tensor | None, method: str) -> None:
 
 def _is_smooth(prior: dist.TorchDistribution) -> bool:
     """Whether the density is exact, with support on all real vectors."""
-    support = prior.support
-    while isinstance(support, constraints.independent):
-        support = support.base_constraint
-    return isinstance(support, type(constraints.real)) and not isinstance(prior, Marginal)
-
-
-def _elements(p: dist.TorchDistribution) -> dist.TorchDistribution:
-    """The distribution of single elements, if p is a product of independent ones."""
-    while isinstance(p, Independent):
-        p = p.base_dist
-    return p
+    of_elements = element_support(prior.support)
+    return isinstance(of_elements, type(constraints.real)) and not isinstance(prior, Marginal)
 
 
 def _check_mask(mask: object, x: Tensor) -> Tensor:

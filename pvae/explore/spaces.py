@@ -7,6 +7,7 @@ from pyro.distributions import constraints
 from torch import Tensor, nn
 
 from pvae.distributions import Codes, PoincareBall, RelaxedBernoulli, RelaxedOneHot
+from pvae.distributions.elements import element_support
 from pvae.messages import shorten
 from pvae.vae import VAE
 
@@ -38,9 +39,7 @@ class Space:
         self.size = vae.latent_shape.numel()
         self.groups = 1
         self.radius = 1.0
-        base = support
-        while isinstance(base, constraints.independent):
-            base = base.base_constraint
+        base = element_support(support)
         self.kind: Kind = "bounded"
         if isinstance(base, type(constraints.real)):
             self.kind = "real"

@@ -15,6 +15,8 @@ from pyro.util import check_if_enumerated, warn_if_nan
 from torch import Tensor
 from torch.distributions import Distribution, Independent, kl_divergence
 
+from pvae.distributions.elements import elements
+
 
 class Objective(ELBO):
     """Base class of objectives that take one trace of model and guide, with a dimension for draws.
@@ -146,11 +148,7 @@ def kl(q: dict, p: dict) -> Tensor:
 
 def factor(p: Distribution) -> Distribution | None:
     """The distribution of the factors of a product of independent ones; ``None`` for others."""
-    if not isinstance(p, Independent):
-        return None
-    while isinstance(p, Independent):
-        p = p.base_dist
-    return p
+    return elements(p) if isinstance(p, Independent) else None
 
 
 def name_of(p: Distribution) -> str:

@@ -12,6 +12,7 @@ from pyro.poutine import Trace
 from torch import Tensor
 from torch.distributions import constraints, kl_divergence
 
+from pvae.distributions.elements import element_support
 from pvae.objectives.wrapper import Wrapper
 from pvae.weights.weights import Weights
 
@@ -102,7 +103,7 @@ def kl(q: Trace, p: Trace) -> Tensor:
         prior: Any = p.nodes[name]
         latent = nodes.get(f"{name}_unconstrained")
         try:
-            if latent is None or _base(prior["fn"].support) is not constraints.real:
+            if latent is None or element_support(prior["fn"].support) is not constraints.real:
                 raise NotImplementedError
             terms.append(kl_divergence(latent["fn"], prior["fn"]))
             del nodes[name], nodes[f"{name}_unconstrained"]
@@ -120,9 +121,3 @@ def kl(q: Trace, p: Trace) -> Tensor:
 
 def _log(site: Any) -> Tensor:
     return site["fn"].log_prob(site["value"])
-
-
-def _base(support: Any) -> Any:
-    while isinstance(support, constraints.independent):
-        support = support.base_constraint
-    return support
