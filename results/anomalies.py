@@ -31,7 +31,6 @@ as they come; those of a part replace its earlier ones.
 """
 
 import statistics
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -55,8 +54,7 @@ from pvae.evaluation import (
 )
 from pvae.plots.style import PALETTE, WIDTH, Canvas, Figure, style
 from pvae.seeds import seeded
-from results.frame import first_images, fit, options_of, read, run, timed
-from results.machine import machine
+from results.frame import first_images, fit, run_parts, timed
 
 CORRECTIONS = {None: "plain", **{c: c for c in ("typicality", "complexity", "background")}}
 DRAWS = 100
@@ -384,15 +382,7 @@ def show(results: Mapping[str, Any]) -> None:
 
 def main() -> None:
     """Measure, print, and write the JSON and the figures."""
-    options = options_of(__doc__, PARTS, Path(__file__).parent)
-    file = options.out / "anomalies.json"
-    results = read(file)
-    results["machine"] = machine()
-    for part in options.parts:
-        began = time.process_time()
-        run(part, PARTS[part](options.out / "figures"), results, file)
-        print(f"{part}: {time.process_time() - began:.0f} s", flush=True)
-    show(results)
+    show(run_parts(__doc__, PARTS, "anomalies.json"))
 
 
 if __name__ == "__main__":

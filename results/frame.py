@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor
 import pvae
 from pvae.data.batches import batches_for
 from pvae.storage.files import write
+from results.machine import machine
 
 # Arguments of pvae.fit with which the published models were trained, where a default has changed.
 AS_MEASURED = {"warmup": 0, "patience": None, "monitor": "neg_elbo"}
@@ -91,6 +93,19 @@ def run(
         results[part][name] = rounded(row)
         print(part, name, json.dumps(results[part][name]), flush=True)
         save(file, results)
+
+
+def run_parts(
+    doc: str, parts: Mapping[str, Callable[[Path], Iterable]], name: str
+) -> dict[str, Any]:
+    """Run the parts asked for, each given the folder of figures; return all results, as written."""
+    options = options_of(doc, parts, Path(__file__).parent)
+    file = options.out / name
+    results = read(file) | {"machine": machine()}
+    for part in options.parts:
+        _, seconds = timed(partial(run, part, parts[part](options.out / "figures"), results, file))
+        print(f"{part}: {seconds:.0f} s", flush=True)
+    return results
 
 
 def rounded(value: Any) -> Any:

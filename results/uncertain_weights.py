@@ -27,7 +27,6 @@ test images with a quarter of their contrast, a blank image, test images with pe
 random curves in place of the characters of another script.
 """
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -44,8 +43,7 @@ from pvae.data import Dataset
 from pvae.evaluation import LogLikelihood, log_likelihood, predictive, roc
 from pvae.weights import SGHMC, Weights, ensemble
 from results.anomalies import DIGITS, MNIST, Kind, converted, load_digits, load_mnist, nonsense
-from results.frame import fit, options_of, read, run, timed
-from results.machine import machine
+from results.frame import fit, run_parts, timed
 
 ITEMS = 300
 DRAWS = 50
@@ -205,15 +203,7 @@ def show(results: Mapping[str, Any]) -> None:
 
 def main() -> None:
     """Measure, print, and write the JSON and the figures."""
-    options = options_of(__doc__, PARTS, Path(__file__).parent)
-    file = options.out / "uncertain_weights.json"
-    results = read(file)
-    results["machine"] = machine()
-    for part in options.parts:
-        began = time.process_time()
-        run(part, PARTS[part](options.out / "figures"), results, file)
-        print(f"{part}: {time.process_time() - began:.0f} s", flush=True)
-    show(results)
+    show(run_parts(__doc__, PARTS, "uncertain_weights.json"))
 
 
 if __name__ == "__main__":
