@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, fx
 from torch.distributions import Bernoulli, Independent
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.nn.functional import softplus
 
 from pvae.inference.backends import best_backend, compile_graph
 from pvae.inference.tracing import trace
@@ -37,7 +38,15 @@ _FACTORS = 64  # and in one product, of factors in (1, 2]
 
 
 def _log_prob(p: dist.TorchDistribution, x: Tensor) -> Tensor:
-    return p.log_prob(x)
+    """The log-density, of Bernoulli variables of logits l as x l - log(1 + exp(l)), summed.
+
+    Operator by operator, that takes less than half the time of torch's cross-entropy.
+    """
+    if not _is_bernoulli(p):
+        return p.log_prob(x)
+    logits = p.base_dist.logits
+    terms = x * logits - softplus(logits)
+    return terms.flatten(terms.dim() - p.event_dim).sum(-1)
 
 
 def _log_prob_by_products(p: dist.TorchDistribution, x: Tensor) -> Tensor:
@@ -46,7 +55,7 @@ def _log_prob_by_products(p: dist.TorchDistribution, x: Tensor) -> Tensor:
     For independent Bernoulli variables of logits l it is x l - max(l, 0) - log(1 + exp(-|l|)),
     summed: the sum of logarithms is that of a few products. Compiled, it halves the time.
     """
-    if not (isinstance(p, Independent) and isinstance(p.base_dist, Bernoulli)):
+    if not _is_bernoulli(p):
         return p.log_prob(x)
     logits, x = torch.broadcast_tensors(p.base_dist.logits, x)
     logits, x = (t.flatten(t.dim() - p.event_dim) for t in (logits, x))
@@ -56,6 +65,10 @@ def _log_prob_by_products(p: dist.TorchDistribution, x: Tensor) -> Tensor:
         groups = logits[..., :whole].unflatten(-1, (-1, _WIDTH)).split(_FACTORS, dim=-2)
         logs = logs + sum(_factors(group).prod(-2).log().sum(-1) for group in groups)
     return (x * logits - logits.relu()).sum(-1) - logs
+
+
+def _is_bernoulli(p: dist.TorchDistribution) -> bool:
+    return isinstance(p, Independent) and isinstance(p.base_dist, Bernoulli)
 
 
 def _factors(logits: Tensor) -> Tensor:
