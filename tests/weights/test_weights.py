@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import pickle
 from functools import partial
 
 import pyro
@@ -33,7 +34,7 @@ from pvae.weights import (
     ensemble,
     over_weights,
 )
-from tests.evidence_cases import LinearGaussian
+from tests.evidence_cases import LabelledLinearGaussian, LinearGaussian
 from tests.objectives_cases import OBJECTIVES
 
 NOISE, SCALE, N, D = 0.7, 1.5, 12, 3
@@ -232,6 +233,38 @@ def test_an_ensemble_averages_its_members():
     torch.testing.assert_close(vae.reconstruct(x), means.mean(0))
 
 
+def test_an_ensemble_has_the_classifiers_of_its_members():
+    cases = [LabelledLinearGaussian(), LabelledLinearGaussian()]
+    turned = cases[1].log_p_y.flip(0)
+    cases[1].vae.classifier.network.bias.data += turned - cases[1].log_p_y
+    cases[1].vae.labels.logits.data = cases[1].log_p_y = turned
+    for case in cases:
+        case.vae.arguments = {}
+    vae, (x, _) = ensemble([case.vae for case in cases]), cases[0].sample(20)
+    joint = torch.stack([case.joint(x) for case in cases])
+    torch.testing.assert_close(vae.classify(x).probs, joint.softmax(-1).mean(0))
+    mean = joint.logsumexp(0) - torch.tensor(2.0).log()
+    found = pvae.evaluation.classify(vae, x, num_samples=2, progress=False)
+    torch.testing.assert_close(found.log_joint, mean)
+    without = log_likelihood(vae, x, num_samples=2, progress=False).over_weights
+    torch.testing.assert_close(without, joint.logsumexp(-1).T)
+
+
+def test_few_draws_of_a_chain_are_any_of_it():
+    members = [pvae.build((6,), 2, network=NETWORK, seed=seed) for seed in range(5)]
+    weights, name = ensemble(members).weights, "likelihood.network.layers.1.weight"
+    values = [vae.get_parameter(name) for vae in members]
+
+    def chosen(n):
+        return [next(i for i in range(5) if d[name].equal(values[i])) for d in weights.draws(n)]
+
+    torch.manual_seed(0)
+    for n in (1, 2, 3):
+        counts = torch.tensor([i for _ in range(400) for i in chosen(n)]).bincount(minlength=5)
+        assert ((counts - 80.0 * n).abs() < 4 * (80 * n) ** 0.5).all()
+    assert chosen(5) == chosen(9) == [0, 1, 2, 3, 4]
+
+
 def test_the_variance_of_x_is_that_of_weights_latents_and_noise():
     case = LinearGaussian()
     shifts = torch.tensor([-0.5, 0.0, 1.0], dtype=torch.float64)
@@ -322,6 +355,37 @@ def test_every_objective_is_one_given_the_weights(name):
     pyro.set_rng_seed(0)
     given = objective.loss(vae.model, vae.guide, x)
     assert found == pytest.approx(given + divergence.item(), rel=1e-5)
+
+
+def test_particles_share_a_draw_of_the_weights():
+    case = Regression(AutoNormal)
+    guide, found = case.weights.guide, []
+    for vectorized in (False, True):
+        loss = Trace_ELBO(num_particles=3, vectorize_particles=vectorized)
+        objective = WithWeights(loss, case.weights)
+        objective.loss(case.vae.model, case.vae.guide, case.x, case.y)  # finds the plates
+        pyro.set_rng_seed(0)
+        guide.zero_grad()
+        total = objective.loss_and_grads(case.vae.model, case.vae.guide, case.x, case.y)
+        found.append(torch.tensor([total, *(p.grad.sum() for p in guide.parameters())]))
+    torch.testing.assert_close(*found)
+
+
+@pytest.mark.parametrize("posterior", [AutoNormal, AutoLaplaceApproximation])
+def test_a_copy_and_its_original_train_apart(posterior):
+    vae = pvae.build((6,), 2, network=NETWORK, weights=partial(Weights, posterior=posterior))
+    twins = [vae, copy.deepcopy(vae), pickle.loads(pickle.dumps(vae))]
+    for twin in twins:
+        others = [p.clone() for other in twins if other is not twin for p in other.parameters()]
+        objective = WithWeights(Trace_ELBO(), twin.weights)
+        before = [p.clone() for p in twin.weights.guide.parameters()]
+        optim = pyro.optim.Adam({"lr": 0.01})
+        SVI(twin.model, twin.guide, optim, objective).step(torch.ones(4, 6))
+        assert not any(map(torch.equal, before, twin.weights.guide.parameters()))
+        same = [p for other in twins if other is not twin for p in other.parameters()]
+        assert all(map(torch.equal, others, same))
+        twin.weights.center(twin)
+        assert twin.sample(2).isfinite().all()
 
 
 def test_compiled_steps_are_those_of_svi():
