@@ -4,7 +4,7 @@ import numpy as np
 
 from pvae.plots.arrays import Array, as_events
 from pvae.plots.style import WIDTH, Canvas, canvas, style
-from pvae.plots.tiles import Grid, plot_tiles
+from pvae.plots.tiles import Grid, plot_tiles, value_limits
 
 # Inches kept free for the names of the rows.
 _ROW_LABELS = 0.95
@@ -57,14 +57,14 @@ def uncertainty_maps(
             raise ValueError(
                 f"{name} must have the shape of x, {rows['x'].shape}, but its shape is {row.shape}."
             )
-    low, high = value_range or (0.0, 1.0)
+    low, high = value_limits(value_range, np.concatenate([rows["x"], rows["mean"]]))
     names = ["$x$", "mean"]
     tiles = [rows["x"], rows["mean"]]
     for name in ("epistemic", "aleatoric"):
         most = float(np.abs(rows[name]).max())
         names.append(f"{name}\nto {most:.2g}")
         tiles.append(low + (high - low) * rows[name] / (most or 1.0))
-    return _rows(np.stack(tiles), names, value_range, figure)
+    return _rows(np.stack(tiles), names, (low, high), figure)
 
 
 @style()
