@@ -233,6 +233,17 @@ def test_an_ensemble_averages_its_members():
     torch.testing.assert_close(vae.reconstruct(x), means.mean(0))
 
 
+def test_data_between_bidirectional_bounds_are_of_each_member():
+    case, shifts = LinearGaussian(), (-8.0, 0.0, 8.0)
+    vae = ensemble([shifted(case, shift) for shift in shifts])
+    found = pvae.evaluation.bidirectional(vae, 12, num_chains=8, num_steps=60, progress=False)
+    parts = zip(found.x.split(4), shifts, strict=True)
+    exact = torch.cat([case.evidence.log_prob(x - shift) for x, shift in parts])
+    assert (found.lower - 1.5 < exact).all()
+    assert (exact < found.upper + 1.5).all()
+    assert found.gap.mean() < 1.5
+
+
 def test_an_ensemble_has_the_classifiers_of_its_members():
     cases = [LabelledLinearGaussian(), LabelledLinearGaussian()]
     turned = cases[1].log_p_y.flip(0)
