@@ -332,33 +332,36 @@ class Trainer:
         """Save the run, and load the kept weights into the VAE."""
         vae, position = self.vae, self.position
         position.seconds = time.monotonic() - self.began
+        approximated = None
         if vae.weights is not None:
             vae.weights.center(vae)  # it may have stopped within an epoch
             if vae.weights.has_hessian and position.rows:
-                self._approximate()
+                approximated = self._approximate()
         self.writer.save(position, self.stopped)
         if position.best_weights:
             vae.load_state_dict(position.best_weights)
         vae.eval()
         history = self._history()
         if position.rows:
-            ending = [kept_note(history), unused_latents(vae, self.validation or self.train)]
+            unused = unused_latents(vae, self.validation or self.train)
+            ending = [approximated, kept_note(history), unused]
             history.notes += filter(None, ending)
         if self.progress:
             self.report.close()
             say(history.notes[len(self.notes) :])
         return history
 
-    def _approximate(self) -> None:
-        """Make the Laplace approximation of the weights, at those that are kept."""
+    def _approximate(self) -> str | None:
+        """Make the Laplace approximation of the weights, at those that are kept; return a note."""
         vae, position, last = self.vae, self.position, weights_of(self.vae)
         if position.best_weights:
             vae.load_state_dict(position.best_weights)
         vae.eval()
-        approximate(vae, self.objective, self.train, int(self.settings.seed))
+        note = approximate(vae, self.objective, self.train, int(self.settings.seed))
         if position.best_weights:
             position.best_weights = weights_of(vae)
             vae.load_state_dict(last)
+        return note
 
     def _history(self) -> History:
         rows, settings = self.position.rows, self.settings

@@ -107,7 +107,7 @@ def kl(q: Trace, p: Trace) -> Tensor:
         prior: Any = p.nodes[name]
         latent = nodes.get(f"{name}_unconstrained")
         try:
-            if latent is None or _base(prior["fn"].support) is not constraints.real:
+            if latent is None or base(prior["fn"].support) is not constraints.real:
                 raise NotImplementedError
             terms.append(kl_divergence(latent["fn"], prior["fn"]))
             del nodes[name], nodes[f"{name}_unconstrained"]
@@ -127,7 +127,8 @@ def _log(site: Any) -> Tensor:
     return site["fn"].log_prob(site["value"])
 
 
-def _base(support: Any) -> Any:
+def base(support: Any) -> Any:
+    """The support of one number of a tensor."""
     while isinstance(support, constraints.independent):
         support = support.base_constraint
     return support

@@ -145,9 +145,22 @@ def test_the_laplace_approximation_of_a_linear_model_is_exact():
     case = Regression(AutoLaplaceApproximation)
     case.weights.guide.loc.data.copy_(case.mean)
     case.weights.observe(N)
-    approximate(case.vae, WithWeights(Trace_ELBO(), case.weights), case, seed=0)
+    assert approximate(case.vae, WithWeights(Trace_ELBO(), case.weights), case, seed=0) is None
     factor = case.weights.factor
     torch.testing.assert_close(factor @ factor.T, case.covariance)
+
+
+@pytest.mark.parametrize("prior", [Normal, Laplace])
+def test_the_laplace_approximation_is_no_wider_than_the_prior(prior):
+    case = Regression(AutoLaplaceApproximation, prior=partial(prior, SCALE), kl_weight=0.5)
+    case.y[:, 0] = 0  # so that the data say nothing of this weight
+    case.weights.guide.loc.data.copy_(case.mean)
+    note = approximate(case.vae, WithWeights(Trace_ELBO(), case.weights), case, seed=0)
+    variances = (case.weights.factor @ case.weights.factor.T).diagonal()
+    assert variances[0].item() == pytest.approx(SCALE**2 / 0.5)
+    assert (variances[1:] < 0.3).all()
+    # A normal prior is as narrow everywhere; one of another shape only by what is imposed.
+    assert (note is not None and "In 1 of 3" in note) == (prior is Laplace)
 
 
 def test_draws_of_the_exact_posterior_are_calibrated():
