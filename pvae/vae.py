@@ -21,7 +21,7 @@ from pvae.marginal import Marginal
 from pvae.module import Module
 from pvae.moments import mean
 from pvae.seeds import seeded
-from pvae.weights.draws import reconstruct_over, sample_over, uncertain
+from pvae.weights.draws import classify_over, reconstruct_over, sample_over, uncertain
 from pvae.weights.weights import Weights, sampled
 
 
@@ -201,6 +201,7 @@ class VAE(Module):
     def classify(self, x: Tensor) -> dist.TorchDistribution:
         r"""Return the classifier's q(y|x); ``probs`` of it have shape (\*batch, classes).
 
+        If its weights are uncertain, that is the mean over draws of them.
         `pvae.evaluation.classify` estimates p(y|x) by the evidence of each class instead.
 
         Args:
@@ -211,7 +212,10 @@ class VAE(Module):
         """
         if self.classifier is None:
             raise ValueError("This VAE has no classifier q(y|x): build it with classifier=.")
-        return self.classifier(self.features(as_data(self, x)))
+        x = as_data(self, x)
+        if uncertain(self, "classifier"):
+            return classify_over(self, x)
+        return self.classifier(self.features(x))
 
     def encode(self, x: Tensor, y: object = None) -> dist.TorchDistribution:
         r"""Return the posterior q(z|x), or q(z|x, y).

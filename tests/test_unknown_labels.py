@@ -14,7 +14,7 @@ import pvae
 from pvae import evaluation
 from pvae.cli.main import main
 from pvae.training import trainer
-from pvae.training.labelled import SHARE, with_share
+from pvae.training.labelled import with_share
 from tests.evidence_cases import LabelledLinearGaussian
 
 NETWORK = partial(pvae.networks.MLP, hidden=[16])
@@ -131,14 +131,14 @@ def test_classes_are_drawn_as_often_as_they_are_probable(exact):
 # Training -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("n", "batch"), [(1000, 100), (130, 60), (64, 7)])
-def test_a_share_of_every_minibatch_is_labelled(n, batch):
+@pytest.mark.parametrize(("n", "batch"), [(1000, 100), (130, 60), (64, 7), (100, 1)])
+def test_a_quarter_of_every_minibatch_is_labelled(n, batch):
     known = torch.zeros(n, dtype=torch.bool)
     known[::20] = True
-    order = with_share(torch.randperm(n), known, batch, seed=0)
-    wanted = max(1, round(SHARE * batch))
+    order = with_share(torch.randperm(n), known, seed=0)
     for rows in order.split(batch):
-        assert known[rows].sum() == min(wanted, len(rows))
+        assert abs(known[rows].sum() - len(rows) / 4) < 1
+    assert known[order].sum() == -(-n // 4)
     counts = torch.bincount(order, minlength=n)
     assert counts[~known].max() == 1  # others at most once
     assert counts[known].max() - counts[known].min() <= 1  # those about equally often
@@ -147,7 +147,7 @@ def test_a_share_of_every_minibatch_is_labelled(n, batch):
 def test_the_order_is_unchanged_where_labels_are_many_or_none():
     order = torch.randperm(40)
     for known in (torch.zeros(40) > 0, torch.ones(40) > 0, torch.arange(40) < 20):
-        assert torch.equal(with_share(order, known, 8, seed=0), order)
+        assert torch.equal(with_share(order, known, seed=0), order)
 
 
 def test_few_labels_are_enough_to_classify(digits):

@@ -23,15 +23,22 @@ def encode(groups: Sequence[Labels]) -> tuple[list[Tensor], tuple[str, ...] | No
         for if they were strings, in alphabetical order.
 
     Raises:
-        ValueError: if labels are neither finite numbers nor strings, or not one per item; NaN
-            stands for an unknown class.
+        ValueError: if labels are neither finite numbers nor strings, or not one per item (NaN
+            stands for an unknown class); or if they are -1 and 1 alone, which may be two classes.
 
     Example:
         >>> from pvae.data.labels import encode
         >>> encode([["b", "a"], ["b"]])
         ([tensor([1, 0]), tensor([1])], ('a', 'b'))
     """
-    arrays = [_whole(_flat(group)) for group in groups]
+    given = [_flat(group) for group in groups]
+    whole = all(array.ndim == 1 and array.dtype.kind != "U" for array in given)
+    if whole and {*np.concatenate(given).tolist()} == {-1, 1}:
+        raise ValueError(
+            "The labels are -1 and 1 alone, and -1 stands for an unknown class: number two classes "
+            "0 and 1, or give NaN for unknown labels."
+        )
+    arrays = [_whole(array) for array in given]
     if any(array.ndim == 2 for array in arrays):
         arrays = [array.reshape(len(array), -1).astype(np.float32) for array in arrays]
     everything = np.concatenate(arrays)
@@ -64,10 +71,9 @@ def _flat(labels: Labels) -> np.ndarray:
             "real numbers."
         )
     if array.ndim == 1 and array.dtype.kind == "f":
-        missing = np.isnan(array)
-        classes = np.where(missing, -1.0, array)
-        if (classes == np.round(classes)).all():
-            array = classes  # of classes, some unknown; a continuous label must be known
+        known = array[~np.isnan(array)]
+        if np.isfinite(known).all() and (known == np.round(known)).all():
+            return array  # of classes, some unknown; a continuous label must be known
     if array.dtype.kind not in "biuUf" or not (array.dtype.kind != "f" or np.isfinite(array).all()):
         raise ValueError(
             f"The labels are of dtype {array.dtype}; expected finite numbers or strings."
@@ -81,6 +87,8 @@ def _whole(array: np.ndarray) -> np.ndarray:
     """Whole numbers as int64, which must hold each exactly."""
     if array.ndim == 2 or array.dtype.kind == "U":
         return array
+    if array.dtype.kind == "f":
+        array = np.where(np.isnan(array), -1.0, array)
     limit = 2**53 if array.dtype.kind == "f" else 2**63
     if array.size and not -limit <= int(array.min()) <= int(array.max()) < limit:
         raise ValueError(

@@ -195,6 +195,7 @@ def bidirectional(
     num_chains: int = 16,
     num_steps: int = 500,
     num_leapfrog: int = 10,
+    num_weights: int = NUM_WEIGHTS,
     memory: float = MEMORY,
     seed: int = 0,
     progress: bool = True,
@@ -214,6 +215,9 @@ def bidirectional(
     same arguments on these data; for real data it is an estimate, as good as the model of
     them (Wu, Burda, Salakhutdinov, Grosse 2017, section 3).
 
+    If weights of the VAE are uncertain, each draw w of them has an equal part of the data, which
+    are drawn from p(x|w); the bounds are of log p(x|w), and not of its mean over w.
+
     Args:
         vae: the VAE.
         n: how many data to draw. Likelihoods that observe the total of counts take their mean
@@ -222,6 +226,7 @@ def bidirectional(
         num_chains: K, forward and reverse chains of each datum.
         num_steps: steps between the prior and the posterior.
         num_leapfrog: leapfrog steps of a transition.
+        num_weights: draws of uncertain weights, at most n.
         memory: approximate limit of the memory used, in MiB.
         seed: of the random draws.
         progress: whether to show a progress bar.
@@ -241,6 +246,7 @@ def bidirectional(
     """
     check_vae(vae)
     check_size("n", n)
+    check_size("num_weights", num_weights)
     _check_sizes(num_chains, num_steps, num_leapfrog)
     given: Tensor | None = None
     if vae.labels is not None and (y is not None or vae.classifier is None):
@@ -252,12 +258,16 @@ def bidirectional(
     rows, done, found = rows_within(vae, memory), 0, []
     shared = trajectories or Trajectories(vae, 3 * n * num_chains * num_steps * num_leapfrog)
     with (
+        over_weights(vae, min(n, num_weights), seed) as draws,
         vae.evaluating(),
         seeded(seed, vae.device),
         pyro.validation_enabled(False),
         counted(n, progress) as data,
     ):
-        for size in portions(n, rows // num_chains):
+        parts = zip(draws, torch.arange(n).tensor_split(len(draws)), strict=True)
+        sizes = ((use, s) for use, part in parts for s in portions(len(part), rows // num_chains))
+        for use, size in sizes:
+            use()
             labels = None if given is None else given[done : done + size]
             base = latents(vae, labels)
             u = base.sample(torch.Size([size]))

@@ -8,10 +8,12 @@ from torch import Tensor
 
 from pvae.checks import check_size
 from pvae.evaluation.batching import MEMORY, as_batch
+from pvae.evaluation.importance import log_mean
 from pvae.evaluation.log_likelihood import log_likelihood
 from pvae.evaluation.results import described
 from pvae.inputs import as_tensor
 from pvae.vae import VAE
+from pvae.weights.draws import NUM_WEIGHTS, over_weights
 
 
 class Classified(NamedTuple):
@@ -65,6 +67,7 @@ def classify(
     x: Tensor,
     *,
     num_samples: int = 100,
+    num_weights: int = NUM_WEIGHTS,
     memory: float = MEMORY,
     seed: int = 0,
     progress: bool = True,
@@ -76,12 +79,14 @@ def classify(
         \log p(x|y) \approx \log \frac{1}{K} \sum_{k=1}^K \frac{p(x, z_k|y)}{q(z_k|x, y)}
 
     with draws z from q(z|x, y), as `log_likelihood` takes them. It needs no classifier: p(y) is
-    uniform unless it is learned. A VAE with one has `VAE.classify` as well, which is quicker.
+    uniform unless it is learned. A VAE with one has `VAE.classify` as well, which is quicker. If
+    weights w are uncertain, p(x, y) is the mean of p(x, y|w) over draws of them.
 
     Args:
         vae: the VAE; its labels are classes.
         x: shape (n, \*event_shape), in the likelihood's domain.
-        num_samples: draws for each datum and class.
+        num_samples: draws for each datum and class, and for each draw of uncertain weights.
+        num_weights: draws of uncertain weights.
         memory: approximate limit of the memory used, in MiB.
         seed: of the random draws, which are the same for every class.
         progress: whether to show a progress bar if it takes long.
@@ -99,14 +104,22 @@ def classify(
     x = as_batch(vae, x)
     if vae.labels is None or vae.labels.classes is None:
         raise ValueError("This VAE has no classes: build it with conditional= and classes=.")
-    options: dict[str, Any] = {"memory": memory, "seed": seed, "progress": progress}
+    options: dict[str, Any] = {
+        "num_samples": num_samples,
+        "num_weights": num_weights,
+        "memory": memory,
+        "seed": seed,
+        "progress": progress,
+    }
     found = [
-        log_likelihood(vae, x, torch.full((len(x),), k), num_samples=num_samples, **options)
+        log_likelihood(vae, x, torch.full((len(x),), k), **options)
         for k in range(vae.labels.classes)
     ]
-    with torch.no_grad():
-        log_joint = torch.stack([each.log_prob for each in found], dim=-1)
-        log_joint = log_joint + vae.labels.prior().logits
+    # The draws of the weights are those of log p(x|y, w), by the same seed.
+    with torch.no_grad(), over_weights(vae, num_weights, seed) as draws:
+        log_p_y = torch.stack([use().labels.prior().logits for use in draws])
+        given_weights = torch.stack([each.over_weights for each in found], dim=-1) + log_p_y
+        log_joint = log_mean(given_weights.movedim(1, 0))
     errors = torch.stack([each.standard_error for each in found], dim=-1)
     return Classified(log_joint.softmax(-1), log_joint, errors)
 

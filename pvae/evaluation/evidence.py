@@ -18,6 +18,7 @@ from pvae.evaluation.trajectory import Trajectories
 from pvae.interfaces import option
 from pvae.seeds import seeded
 from pvae.vae import VAE
+from pvae.weights.draws import uncertain
 
 PARETO_SAMPLES = 1000  # for the first check whether importance sampling is reliable
 PARETO_ITEMS = 25
@@ -346,8 +347,9 @@ def _importance(
     vae: VAE, x: Tensor, y: Tensor | None, seconds: float, common: dict[str, Any]
 ) -> Tensor | None:
     """Estimate log p(x) of the same data by importance sampling, if that is comparable."""
-    if option(vae.likelihood, "takes_total"):
-        return None  # the data were drawn given the mean total, but scores would take their own
+    # Data were drawn given the mean total, or a draw of the weights, and would be scored otherwise.
+    if option(vae.likelihood, "takes_total") or uncertain(vae):
+        return None
     try:
         found = log_likelihood(vae, x, y, seconds=seconds, **common).log_prob
         return found if len(found) == len(x) else None

@@ -9,7 +9,7 @@ from matplotlib.colors import to_rgb
 
 from pvae.plots.arrays import Array, as_events, as_numpy, as_reals
 from pvae.plots.style import WIDTH, Canvas, canvas, style
-from pvae.plots.tiles import Grid, plot_tiles
+from pvae.plots.tiles import Grid, plot_tiles, value_limits
 
 # No grey, and paler than the colours of classes.
 _MISSING = "#8FC3E8"
@@ -86,7 +86,7 @@ def imputations(
     band, column = np.divmod(np.arange(len(x)), grid.columns)
     cells = [(band * len(names) + row) * grid.columns + column for row in range(len(names))]
     if x.ndim == 4:
-        low, high = value_range or (0, 1)
+        low, high = value_limits(value_range, x)
         colour = low + (high - low) * np.array(to_rgb(_MISSING)).reshape(3, 1, 1)
         tiles = [np.broadcast_to(row, (len(x), 3, *x.shape[2:])) for row in tiles]
         tiles[hole] = np.where(observed.all(1, keepdims=True), tiles[hole], colour)

@@ -109,7 +109,7 @@ def plot_tiles(
     Raises:
         ValueError: if ``value_range`` is not two finite, increasing numbers.
     """
-    low, high = _value_limits(value_range, tiles)
+    low, high = value_limits(value_range, tiles)
     scaled = ((tiles - low) / (high - low)).clip(0, 1)
     cells = np.arange(len(tiles)) if cells is None else cells
     corners = np.stack([grid.lefts[cells % grid.columns], grid.tops[cells // grid.columns]], -1)
@@ -177,10 +177,12 @@ def plot_rows(
     return figure
 
 
-def _value_limits(
-    value_range: tuple[float, float] | None, tiles: np.ndarray
-) -> tuple[float, float]:
-    """The values shown as black and white, or as the bottom and top of a line plot."""
+def value_limits(value_range: tuple[float, float] | None, tiles: np.ndarray) -> tuple[float, float]:
+    """The values shown as black and white, or as the bottom and top of a line plot.
+
+    Raises:
+        ValueError: if ``value_range`` is not two finite, increasing numbers.
+    """
     if value_range is not None:
         try:
             low, high = map(float, value_range)

@@ -4,7 +4,7 @@ import numpy as np
 
 from pvae.plots.arrays import Array, as_events
 from pvae.plots.style import Canvas, style
-from pvae.plots.tiles import Grid, plot_rows
+from pvae.plots.tiles import Grid, plot_rows, value_limits
 
 _ROW_LABELS = 0.95  # inches kept free for the names of the rows
 
@@ -55,7 +55,7 @@ def uncertainty_maps(
             raise ValueError(
                 f"{name} must have the shape of x, {rows['x'].shape}, but its shape is {row.shape}."
             )
-    low, high = value_range or (0.0, 1.0)
+    low, high = value_limits(value_range, np.concatenate([rows["x"], rows["mean"]]))
     names = ["$x$", "mean"]
     tiles = [rows["x"], rows["mean"]]
     for name in ("epistemic", "aleatoric"):
@@ -64,7 +64,7 @@ def uncertainty_maps(
         tiles.append(low + (high - low) * rows[name] / (most or 1.0))
     n, *event = rows["x"].shape
     grid = Grid.of(len(tiles), n, event)
-    return plot_rows(np.concatenate(tiles), grid, names, value_range, figure, beside=_ROW_LABELS)
+    return plot_rows(np.concatenate(tiles), grid, names, (low, high), figure, beside=_ROW_LABELS)
 
 
 @style()

@@ -149,7 +149,9 @@ class Checkpoint:
 
 
 def weights_of(vae: VAE) -> dict[str, Tensor]:
-    """Copy the weights to the CPU."""
+    """Copy the weights to the CPU, with uncertain ones at their medians."""
+    if vae.weights is not None:
+        vae.weights.center(vae)
     return {name: w.detach().to("cpu", copy=True) for name, w in vae.state_dict().items()}
 
 

@@ -3,35 +3,33 @@
 import torch
 from torch import Tensor
 
-SHARE = 0.25
+EVERY = 4  # of so many data one is labelled
 
 
-def with_share(order: Tensor, known: Tensor, batch_size: int, seed: int) -> Tensor:
-    """Return an order of the same length in which a share of every minibatch is labelled.
+def with_share(order: Tensor, known: Tensor, seed: int) -> Tensor:
+    """Return an order of the same length in which every fourth datum is labelled.
 
     In a random minibatch few data, or none, would have labels. So they are repeated, each about
     equally often, and as many of the others are left to the next epochs, whose orders differ. If
-    labels are no fewer than the share, or there are none, the order is unchanged.
+    labels are no fewer than that share, or there are none, the order is unchanged.
 
     Args:
         order: a random order of all n data, ``int64`` of shape ``(n,)``.
         known: which of the data have labels, shape ``(n,)``.
-        batch_size: data in a minibatch.
         seed: of the repetitions.
 
     Example:
         >>> import torch
         >>> from pvae.training.labelled import with_share
         >>> known = torch.arange(16) < 2
-        >>> order = with_share(torch.arange(16), known, batch_size=8, seed=0)
+        >>> order = with_share(torch.arange(16), known, seed=0)
         >>> known[order].split(8)[0].sum(), len(order)
         (tensor(2), 16)
     """
-    n, wanted = len(order), max(1, round(SHARE * batch_size))
     total = int(known.sum())
-    if not 0 < total < n * wanted / batch_size:
+    if not 0 < total * EVERY < len(order):
         return order
-    first = torch.arange(n) % batch_size < wanted
+    first = torch.arange(len(order)) % EVERY == 0
     labelled, others = order[known[order]], order[~known[order]]
     generator = torch.Generator().manual_seed(seed)
     rounds = -(-int(first.sum()) // total)

@@ -31,7 +31,7 @@ import yaml
 from pvae import __version__
 from pvae.data.dataset import Dataset
 from pvae.data.loading import load as load_data
-from pvae.messages import brief
+from pvae.messages import brief, kind_of
 from pvae.seeds import seeded
 from pvae.storage import files, tensors, trust
 from pvae.storage.lock import lock
@@ -391,8 +391,11 @@ class Run:
         if dtype is not None:
             vae.to(getattr(torch, dtype))
         load_weights(vae, found, self.path / name)
+        data = self.info.get("data", {})
         if vae.labels is not None:
-            vae.labels.name(self.info.get("data", {}).get("classes"))
+            vae.labels.name(data.get("classes"))
+        if vae.weights is not None and data:
+            vae.weights.observe(data["items"])
         return vae.eval()
 
 
@@ -417,8 +420,7 @@ def load(run: str | Path, vae: VAE | None = None, trust: str | Iterable[str] | N
             or its weights are of another model.
 
     Example:
-        >>> import tempfile
-        >>> import pvae
+        >>> import pvae, tempfile
         >>> data = pvae.data.load("digits")
         >>> vae = pvae.build(data.event_shape, latent_dim=2)
         >>> folder = tempfile.mkdtemp() + "/run"
@@ -428,9 +430,7 @@ def load(run: str | Path, vae: VAE | None = None, trust: str | Iterable[str] | N
     """
     found = Run(run, trust)
     if vae is not None and not isinstance(vae, VAE):
-        raise TypeError(
-            f"vae is of type {type(vae).__name__}: give the VAE to put the weights into, or none."
-        )
+        raise TypeError(f"vae is {kind_of(vae)}: give the VAE to put the weights into, or none.")
     return found.vae() if vae is None else found.restore(vae)
 
 

@@ -258,7 +258,7 @@ class Trainer:
         n, batch = len(self.data.train), self.position.batch
         order, seed = _shuffle(n, self.settings.seed, self.position.epoch)
         if self.vae.classifier is not None and self.train.labels is not None:
-            order = with_share(order, self.train.labels.cpu() >= 0, self.size, seed)
+            order = with_share(order, self.train.labels.cpu() >= 0, seed)
         if self.drawn:
             return ((rows,) for rows in self.train.rows(order, batch))
         return self.train.arguments(order, batch, seed)
@@ -332,31 +332,36 @@ class Trainer:
         """Save the run, and load the kept weights into the VAE."""
         vae, position = self.vae, self.position
         position.seconds = time.monotonic() - self.began
-        if vae.weights is not None and vae.weights.has_hessian and position.rows:
-            self._approximate()
+        approximated = None
+        if vae.weights is not None:
+            vae.weights.center(vae)  # it may have stopped within an epoch
+            if vae.weights.has_hessian and position.rows:
+                approximated = self._approximate()
         self.writer.save(position, self.stopped)
         if position.best_weights:
             vae.load_state_dict(position.best_weights)
         vae.eval()
         history = self._history()
         if position.rows:
-            ending = [kept_note(history), unused_latents(vae, self.validation or self.train)]
+            unused = unused_latents(vae, self.validation or self.train)
+            ending = [approximated, kept_note(history), unused]
             history.notes += filter(None, ending)
         if self.progress:
             self.report.close()
             say(history.notes[len(self.notes) :])
         return history
 
-    def _approximate(self) -> None:
-        """Make the Laplace approximation of the weights, at those that are kept."""
+    def _approximate(self) -> str | None:
+        """Make the Laplace approximation of the weights, at those that are kept; return a note."""
         vae, position, last = self.vae, self.position, weights_of(self.vae)
         if position.best_weights:
             vae.load_state_dict(position.best_weights)
         vae.eval()
-        approximate(vae, self.objective, self.train, int(self.settings.seed))
+        note = approximate(vae, self.objective, self.train, int(self.settings.seed))
         if position.best_weights:
             position.best_weights = weights_of(vae)
             vae.load_state_dict(last)
+        return note
 
     def _history(self) -> History:
         rows, settings = self.position.rows, self.settings
@@ -406,18 +411,18 @@ def _look(objective: Any, vae: VAE, train: Batches) -> float:
 
     arguments = train.first(2)
     counter = FlopCounterMode(display=False)
-    try:
-        with seeded(0, train.device), vae.evaluating(), pyro.validation_enabled(True):
-            given = arguments if vae.classifier is None else arguments[:1]
-            if not elbo(vae, *given).elbo.isfinite().all():
-                raise ValueError("The ELBO is not finite.")
-            with counter:
-                objective.loss(vae.model, vae.guide, *arguments)
-    except ValueError as error:
-        x = arguments[0]
-        raise ValueError(
-            f"The VAE gives no finite density for these data, whose values lie from "
-            f"{float(x.min()):.4g} to {float(x.max()):.4g}: rescale them to the order of 1 "
-            "(standardize the columns of a table), or choose another likelihood."
-        ) from error
+    given = arguments if vae.classifier is None else arguments[:1]
+    with seeded(0, train.device), vae.evaluating():
+        # Not by Pyro's validation: only what is not finite is an error of the data.
+        with pyro.validation_enabled(False):
+            finite = bool(elbo(vae, *given).elbo.isfinite().all())
+        if not finite:
+            x = arguments[0]
+            raise ValueError(
+                f"The VAE gives no finite density for these data, whose values lie from "
+                f"{float(x.min()):.4g} to {float(x.max()):.4g}: rescale them to the order of 1 "
+                "(standardize the columns of a table), or choose another likelihood."
+            )
+        with pyro.validation_enabled(True), counter:
+            objective.loss(vae.model, vae.guide, *arguments)
     return counter.get_total_flops() / len(arguments[0])

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pyro.distributions as dist
 import torch
 from torch import Tensor
 
@@ -13,9 +14,11 @@ from pvae.weights.weights import put
 NUM_WEIGHTS = 10  # draws of the weights that an average is over
 
 
-def uncertain(vae: Any) -> bool:
-    """Whether a VAE has uncertain weights, which are not held at a draw."""
-    return vae.weights is not None and not vae.weights.fixed
+def uncertain(vae: Any, part: str = "") -> bool:
+    """Whether a VAE has uncertain weights, in a part if one is named, not held at a draw."""
+    if vae.weights is None or vae.weights.fixed:
+        return False
+    return not part or any(name.startswith(f"{part}.") for name in vae.weights.names)
 
 
 @contextmanager
@@ -64,6 +67,12 @@ def over_weights(
     finally:
         weights.fixed = False
         put(vae, centre)
+
+
+def classify_over(vae: Any, x: Tensor) -> dist.TorchDistribution:
+    """The mean of q(y|x) over draws of the weights."""
+    with over_weights(vae, seed=0) as draws:
+        return dist.Categorical(torch.stack([use().classify(x).probs for use in draws]).mean(0))
 
 
 def reconstruct_over(vae: Any, x: Tensor, y: object, draw: bool) -> Tensor:

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from pyro.infer.autoguide import AutoDelta
 
-from pvae.consistency import PARTS
 from pvae.messages import kind_of
 from pvae.module import Module
 from pvae.weights.weights import Weights
@@ -52,7 +51,8 @@ def ensemble(vaes: Sequence[Any]) -> Any:
     for vae in others:
         _check_alike(first, vae)
     made = copy.deepcopy(first).eval()
-    parts = [p for p in PARTS if any(True for _ in getattr(made, p).parameters())]
+    # All of a member, with its classifier and p(y) if it has them.
+    parts = list(dict.fromkeys(name.split(".")[0] for name, _ in made.named_parameters()))
     factory = partial(Weights, parts=parts, posterior=AutoDelta, draws=len(vaes))
     made.weights = factory(made).to(first.device)
     for vae in vaes:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.distributions import constraints, kl_divergence
 
 from pvae.distributions.elements import element_support
+from pvae.objectives.counting import nested
 from pvae.objectives.wrapper import Wrapper
 from pvae.weights.weights import Weights
 
@@ -25,10 +26,11 @@ class WithWeights(Wrapper):
 
     for the loss :math:`L_B` of a minibatch of B data given the weights, any objective of pvae or
     Pyro. Weights are drawn once for a minibatch, and not once for a particle. If -L is a bound of
-    log p(x|w), as the ELBO and the importance-weighted bounds are, -loss is one of log p(x): the
-    bound is taken before the mean over w (Jensen's inequality). Beta, free bits and warm-ups weigh
-    the KL of the latents and not that of the weights, which is in closed form for `AutoNormal` and
-    a `Normal` prior. For others log q(w) is an entropy if the posterior has one.
+    log p(x|w), as the ELBO and the importance-weighted bounds are, and :math:`\lambda \ge 1`, then
+    -loss over all data is a bound of their log p(x): that given w is taken before the mean over w
+    (Jensen's inequality). With a smaller ``kl_weight`` of `Weights` it is none. Beta, free bits and
+    warm-ups weigh the KL of the latents and not that of the weights, which is in closed form for
+    `AutoNormal` and a `Normal` prior. For others log q(w) is an entropy if the posterior has one.
 
     `pvae.fit` applies it to a VAE with uncertain weights.
 
@@ -51,6 +53,9 @@ class WithWeights(Wrapper):
     def __init__(self, objective: ELBO, weights: Weights) -> None:
         super().__init__(objective)
         self.weights = weights
+        *_, inner = nested(self.objective)
+        if inner.num_particles > 1:  # each goes back through the same draw of the weights
+            inner.retain_graph = True
 
     def __deepcopy__(self, memo: dict) -> "WithWeights":
         # The weights are those of the VAE, which is not copied.

@@ -50,7 +50,7 @@ class Weights(nn.Module):
 
     Outside of training, the parameters of the VAE are the medians of q(w), at which everything is
     computed that does not say otherwise. `pvae.evaluation.log_likelihood`, `ais`, `anomaly_score`,
-    `VAE.sample` and `VAE.reconstruct` average over draws.
+    `classify`, `VAE.sample`, `VAE.reconstruct` and `VAE.classify` average over draws.
 
     Args:
         vae: the VAE.
@@ -210,14 +210,19 @@ class Weights(nn.Module):
             return self.at(unpacked(self.guide, latent))
 
     def draws(self, n: int) -> Iterator[dict[str, Tensor]]:
-        """Draw weights n times, or take as many draws of the sampler, evenly over its chain."""
+        """Draw weights n times, or choose as many draws of a sampler, or all if it has fewer.
+
+        The choice is random and even over the chain: each of its draws is as likely as another.
+        """
         if not self.samples:
             yield from (self.draw() for _ in range(n))
             return
         kept = min(int(self.count), len(self.chain))
         if not kept:  # it has not come so far
             yield self.at(_median(self.guide))
-        for index in torch.linspace(0, max(kept - 1, 0), min(n, kept)).round().long().tolist():
+            return
+        n = min(n, kept)
+        for index in ((torch.arange(n) * kept + torch.randint(kept, ())) // n).tolist():
             parts = self.chain[index].split([s.numel() for s in self.shapes.values()])
             yield {n: p.view(s) for p, (n, s) in zip(parts, self.shapes.items(), strict=True)}
 

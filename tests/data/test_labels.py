@@ -58,6 +58,17 @@ def test_other_labels_are_refused(labels, fails):
         encode([labels])
 
 
+def test_minus_one_is_unknown_and_no_class(fails):
+    nan = float("nan")
+    for labels in ([1, -1, 0], [1.0, nan, 0.0]):
+        assert encode([labels])[0][0].tolist() == [1, -1, 0]
+    assert encode([[1, nan], [nan]])[0][0].tolist() == [1, -1]
+    assert encode([[-1, 1], [0]])[0][0].tolist() == [-1, 1]
+    for groups in ([[1, -1, -1]], [[1.0, -1.0]], [[1, 1], [-1]]):
+        with fails(ValueError, "number two classes 0 and 1"):
+            encode(groups)
+
+
 @pytest.mark.parametrize("labels", [np.zeros((2, 3, 4)), np.array([["a", "b"]])])
 def test_labels_are_one_per_item(labels, fails):
     with fails(ValueError, str(labels.shape), "one label per item"):

@@ -107,6 +107,7 @@ def test_errors():
         ((x, mask, x * torch.nan), {}, "imputed holds NaN"),
         ((x[:, :, 0], mask[0], x[:, :, 0]), {}, r"x must have shape \(n, 1, H, W\)"),
         ((x, mask, x), {"value_range": (1, 0)}, "value_range must be two finite, increasing"),
+        ((x, mask, x), {"value_range": (0, 1, 2)}, "value_range must be two finite, increasing"),
     ):
         with pytest.raises(ValueError, match=sentence):
             imputations(*arguments, **options)

@@ -10,6 +10,8 @@ def test_uncertainty_is_shown_to_its_own_greatest_value():
     (axes,) = figure.axes
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert names == ["$x$", "mean", "epistemic\nto 0.25", "aleatoric\nto 0"]
+    with pytest.raises(ValueError, match="two finite, increasing numbers"):
+        plots.uncertainty_maps(x, x, x, x, value_range=(0, 1, 2))
     with pytest.raises(ValueError, match="mean must have the shape of x"):
         plots.uncertainty_maps(x, x[:2], x, x)
 

@@ -412,6 +412,15 @@ def test_a_table_that_is_not_standardized():
         fit(vae, data)
 
 
+def test_an_error_of_the_objective_is_its_own(digits):
+    class Refusing(TraceMeanField_ELBO):
+        def loss(self, *args):
+            raise ValueError("It takes no such programs.")
+
+    with pytest.raises(ValueError, match="It takes no such programs"):
+        fit(build(), digits, objective=Refusing())
+
+
 def test_gradients_that_are_not_finite(digits, tmp_path):
     def explode(parameters):
         return torch.optim.SGD(parameters, lr=1e30)

@@ -1,9 +1,11 @@
 """Uncertain weights in `fit`, run folders and the command line."""
 
+import signal
 from functools import partial
 
 import pytest
 import torch
+from pyro.infer import Trace_ELBO
 from pyro.infer.autoguide import AutoDelta, AutoLaplaceApproximation, AutoNormal
 
 import pvae
@@ -52,7 +54,7 @@ def test_a_run_saves_loads_and_resumes_bit_for_bit(case, data, tmp_path):
         for name, tensor in own.items():
             assert torch.equal(tensor, other[name]), name
     loaded = Run(tmp_path / "whole").vae()
-    assert vae.weights.size == 30
+    assert vae.weights.size == loaded.weights.size == 30
     if case == "sampler":
         assert vae.weights.count == 9
         assert vae.weights.chain.std(0).mean() > 0
@@ -64,6 +66,28 @@ def test_a_run_saves_loads_and_resumes_bit_for_bit(case, data, tmp_path):
     assert torch.equal(both[0].over_weights, both[1].over_weights)
     assert both[0].over_weights.std(1).min() > 0
     assert torch.equal(vae.sample(5, seed=0), loaded.sample(5, seed=0))
+
+
+def test_what_a_stop_within_an_epoch_leaves_is_at_the_medians(data, tmp_path):
+    class Stopping(Trace_ELBO):
+        steps = 0
+
+        def loss_and_grads(self, *args):
+            self.steps += 1
+            if self.steps == 6:  # of four in an epoch
+                signal.raise_signal(signal.SIGINT)
+            return super().loss_and_grads(*args)
+
+    run = tmp_path / "r"
+    vae, history = train("mean field", data, objective=Stopping(), keep="last", run=run)
+    assert history.stopped == "interrupted"
+    last, snapshot = (
+        Run(run).vae("last.safetensors"),
+        Run(run).vae("snapshots/step-0000006.safetensors"),
+    )
+    for found in (vae, last, snapshot):
+        for name, median in found.weights.at(found.weights.guide.median()).items():
+            assert torch.equal(found.get_parameter(name), median), name
 
 
 def test_a_new_prior_leaves_the_posterior_of_the_weights(data):

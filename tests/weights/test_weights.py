@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import pickle
 from functools import partial
 
 import pyro
@@ -33,7 +34,7 @@ from pvae.weights import (
     ensemble,
     over_weights,
 )
-from tests.evidence_cases import LinearGaussian
+from tests.evidence_cases import LabelledLinearGaussian, LinearGaussian
 from tests.objectives_cases import OBJECTIVES
 
 NOISE, SCALE, N, D = 0.7, 1.5, 12, 3
@@ -144,9 +145,22 @@ def test_the_laplace_approximation_of_a_linear_model_is_exact():
     case = Regression(AutoLaplaceApproximation)
     case.weights.guide.loc.data.copy_(case.mean)
     case.weights.observe(N)
-    approximate(case.vae, WithWeights(Trace_ELBO(), case.weights), case, seed=0)
+    assert approximate(case.vae, WithWeights(Trace_ELBO(), case.weights), case, seed=0) is None
     factor = case.weights.factor
     torch.testing.assert_close(factor @ factor.T, case.covariance)
+
+
+@pytest.mark.parametrize("prior", [Normal, Laplace])
+def test_the_laplace_approximation_is_no_wider_than_the_prior(prior):
+    case = Regression(AutoLaplaceApproximation, prior=partial(prior, SCALE), kl_weight=0.5)
+    case.y[:, 0] = 0  # so that the data say nothing of this weight
+    case.weights.guide.loc.data.copy_(case.mean)
+    note = approximate(case.vae, WithWeights(Trace_ELBO(), case.weights), case, seed=0)
+    variances = (case.weights.factor @ case.weights.factor.T).diagonal()
+    assert variances[0].item() == pytest.approx(SCALE**2 / 0.5)
+    assert (variances[1:] < 0.3).all()
+    # A normal prior is as narrow everywhere; one of another shape only by what is imposed.
+    assert (note is not None and "In 1 of 3" in note) == (prior is Laplace)
 
 
 def test_draws_of_the_exact_posterior_are_calibrated():
@@ -230,6 +244,49 @@ def test_an_ensemble_averages_its_members():
     assert torch.equal(vae.encode(x).mean, first.encode(x).mean)
     means = torch.stack([shifted(case, shift).reconstruct(x) for shift in shifts])
     torch.testing.assert_close(vae.reconstruct(x), means.mean(0))
+
+
+def test_data_between_bidirectional_bounds_are_of_each_member():
+    case, shifts = LinearGaussian(), (-8.0, 0.0, 8.0)
+    vae = ensemble([shifted(case, shift) for shift in shifts])
+    found = pvae.evaluation.bidirectional(vae, 12, num_chains=8, num_steps=60, progress=False)
+    parts = zip(found.x.split(4), shifts, strict=True)
+    exact = torch.cat([case.evidence.log_prob(x - shift) for x, shift in parts])
+    assert (found.lower - 1.5 < exact).all()
+    assert (exact < found.upper + 1.5).all()
+    assert found.gap.mean() < 1.5
+
+
+def test_an_ensemble_has_the_classifiers_of_its_members():
+    cases = [LabelledLinearGaussian(), LabelledLinearGaussian()]
+    turned = cases[1].log_p_y.flip(0)
+    cases[1].vae.classifier.network.bias.data += turned - cases[1].log_p_y
+    cases[1].vae.labels.logits.data = cases[1].log_p_y = turned
+    for case in cases:
+        case.vae.arguments = {}
+    vae, (x, _) = ensemble([case.vae for case in cases]), cases[0].sample(20)
+    joint = torch.stack([case.joint(x) for case in cases])
+    torch.testing.assert_close(vae.classify(x).probs, joint.softmax(-1).mean(0))
+    mean = joint.logsumexp(0) - torch.tensor(2.0).log()
+    found = pvae.evaluation.classify(vae, x, num_samples=2, progress=False)
+    torch.testing.assert_close(found.log_joint, mean)
+    without = log_likelihood(vae, x, num_samples=2, progress=False).over_weights
+    torch.testing.assert_close(without, joint.logsumexp(-1).T)
+
+
+def test_few_draws_of_a_chain_are_any_of_it():
+    members = [pvae.build((6,), 2, network=NETWORK, seed=seed) for seed in range(5)]
+    weights, name = ensemble(members).weights, "likelihood.network.layers.1.weight"
+    values = [vae.get_parameter(name) for vae in members]
+
+    def chosen(n):
+        return [next(i for i in range(5) if d[name].equal(values[i])) for d in weights.draws(n)]
+
+    torch.manual_seed(0)
+    for n in (1, 2, 3):
+        counts = torch.tensor([i for _ in range(400) for i in chosen(n)]).bincount(minlength=5)
+        assert ((counts - 80.0 * n).abs() < 4 * (80 * n) ** 0.5).all()
+    assert chosen(5) == chosen(9) == [0, 1, 2, 3, 4]
 
 
 def test_the_variance_of_x_is_that_of_weights_latents_and_noise():
@@ -322,6 +379,37 @@ def test_every_objective_is_one_given_the_weights(name):
     pyro.set_rng_seed(0)
     given = objective.loss(vae.model, vae.guide, x)
     assert found == pytest.approx(given + divergence.item(), rel=1e-5)
+
+
+def test_particles_share_a_draw_of_the_weights():
+    case = Regression(AutoNormal)
+    guide, found = case.weights.guide, []
+    for vectorized in (False, True):
+        loss = Trace_ELBO(num_particles=3, vectorize_particles=vectorized)
+        objective = WithWeights(loss, case.weights)
+        objective.loss(case.vae.model, case.vae.guide, case.x, case.y)  # finds the plates
+        pyro.set_rng_seed(0)
+        guide.zero_grad()
+        total = objective.loss_and_grads(case.vae.model, case.vae.guide, case.x, case.y)
+        found.append(torch.tensor([total, *(p.grad.sum() for p in guide.parameters())]))
+    torch.testing.assert_close(*found)
+
+
+@pytest.mark.parametrize("posterior", [AutoNormal, AutoLaplaceApproximation])
+def test_a_copy_and_its_original_train_apart(posterior):
+    vae = pvae.build((6,), 2, network=NETWORK, weights=partial(Weights, posterior=posterior))
+    twins = [vae, copy.deepcopy(vae), pickle.loads(pickle.dumps(vae))]
+    for twin in twins:
+        others = [p.clone() for other in twins if other is not twin for p in other.parameters()]
+        objective = WithWeights(Trace_ELBO(), twin.weights)
+        before = [p.clone() for p in twin.weights.guide.parameters()]
+        optim = pyro.optim.Adam({"lr": 0.01})
+        SVI(twin.model, twin.guide, optim, objective).step(torch.ones(4, 6))
+        assert not any(map(torch.equal, before, twin.weights.guide.parameters()))
+        same = [p for other in twins if other is not twin for p in other.parameters()]
+        assert all(map(torch.equal, others, same))
+        twin.weights.center(twin)
+        assert twin.sample(2).isfinite().all()
 
 
 def test_compiled_steps_are_those_of_svi():
