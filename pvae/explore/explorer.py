@@ -177,6 +177,7 @@ class Explorer:
                 "classes": None if items.classes is None else items.classes.tolist(),
                 "names": items.names,
                 "colours": colours(len(items.names)).tolist() if items.names else [],
+                "binarization": self.frames.binarization,
             },
             "labels": labels_of(vae, items, self._label(None)),
             "can": {
@@ -278,6 +279,7 @@ class Explorer:
             "mean": finite(mean[0]),
             "stddev": finite(stddev[0]),
             "z": finite(self.space.nearest(mean[0])),
+            "classified": self._classified(x),
         }
         asked = request.get("planes", [])
         if not isinstance(asked, list) or len(asked) > MOST_PLANES:
@@ -286,6 +288,14 @@ class Explorer:
             planes.place(self._plane_of(one), mean, cloud, request.get("item")) for one in asked
         ]
         return known
+
+    def _classified(self, x: Tensor) -> dict[str, Any] | None:
+        """The most probable class of a datum by the classifier, if the VAE has one."""
+        if self.vae.classifier is None:
+            return None
+        with self.lock, self.vae.evaluating():
+            best = self.vae.classify(x).probs[0].max(-1)
+        return {"label": int(best.indices), "probability": finite(best.values)}
 
     def _evidence(self, request: Mapping[str, Any]) -> dict[str, Any]:
         return self.evidence(*self._datum_of(request))[0]
@@ -383,7 +393,9 @@ class Explorer:
             x = self.frames.unpack(as_bytes("pixels", request["pixels"]))
             y = None
             if labels is not None:
-                y = labels.check(self._label(request.get("y"))).unsqueeze(0)
+                known = self._classified(x.unsqueeze(0).to(vae.device, vae.dtype))
+                label = self._label(request.get("y")) if known is None else known["label"]
+                y = labels.check(label).unsqueeze(0)
         else:
             raise ValueError("There is no datum: give item, or the pixels of a picture.")
         return x.unsqueeze(0).to(vae.device, vae.dtype), None if y is None else y.to(vae.device)

@@ -34,6 +34,7 @@ class Frames:
         high: the value shown as white, or the top of the bars.
         paper: 1 if pictures are mostly white at their edges, and 0 if black, as a new one begins.
         centring: how characters on blank paper are placed; ``None`` for other data.
+        binarization: how grey values became 0 or 1; ``None`` if they did not.
     """
 
     def __init__(self, vae: VAE, data: Dataset, x: Tensor) -> None:
@@ -42,6 +43,8 @@ class Frames:
         self.event_shape = tuple(vae.event_shape)
         self.pictures = len(self.event_shape) == 3 and self.event_shape[0] in (1, 3)
         self.low, self.high = picture_range(vae.likelihood, data.domain, data.value_range)
+        binary = domain_of(vae.likelihood) == "binary" and data.domain != "binary"
+        self.binarization = data.binarization if binary else None
         self.paper = 0.0
         if self.pictures:
             edges = torch.cat([x[..., 0, :].flatten(), x[..., -1, :].flatten()]).float().mean()

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pvae.interfaces import option
 from pvae.messages import shorten
 from pvae.storage import files
 from pvae.training import Run
@@ -82,8 +83,13 @@ def settings(run: Run, vae: VAE) -> list[list[str]]:
     config = run.config
     info = run.info
     found = [["run", run.path.name]]
+    idle = set()  # what this model has no use for
+    if option(vae.likelihood, "domain") != "binary":
+        idle.add("binarization")
+    if vae.classifier is None:
+        idle.add("class_prior")
     for name, value in config.items():
-        if name not in _LEFT_OUT and value not in (None, False, "auto", [], {}):
+        if name not in _LEFT_OUT | idle and value not in (None, False, "auto", [], {}):
             # A page that is sent says nothing of the folders of this machine.
             shown = Path(value).name if name in ("data", "labels") else _in_words(value)
             found.append([name.replace("_", " "), shown])

@@ -168,7 +168,7 @@ class _Recorder:
         x = items.x[:n].to(explorer.vae.device)
         with explorer.lock:
             again = explorer.vae.reconstruct(x, y)
-        numbers = ("mean", "stddev", "z")
+        numbers = ("mean", "stddev", "z", "classified")
         found = {
             "x": explorer.frames.pack(x),
             "thumbnails": explorer.frames.pack(x, 32),

@@ -6,12 +6,19 @@ const gallery = { shown: PAGE, scores: null, taken: null };
 
 function setUpDatum() {
   const { can, frames } = model;
-  const own = can.draw ? " Or draw one, or drop a picture file." : "";
+  const own = can.draw ? ", or draw your own below" : "";
   const odd = can.evidence
-    ? `The ${noun(2)} to which the model gives the least log p(x) come first: it finds them odd. `
-    : `There is no log p(x), so that none is odder than another: ${model.refusals.evidence} `;
+    ? `The ${noun(2)} that the model finds odd come first: it gives them the least ${evidenceName()}. Below each is that number in nats; ≥ marks a lower bound.`
+    : `There is no ${evidenceName()}, so that none is odder than another: ${model.refusals.evidence}`;
+  const binary = {
+    dynamic: " Their grey values became 0 or 1 at random, as in training.",
+    static: " Their grey values became 0 or 1 at random, as in training.",
+    threshold: " Their grey values became 0 or 1, whichever is nearer, as in training.",
+  };
   element("datum-lead").textContent =
-    `${odd}Choose one to see its reconstruction, its posterior${can.evidence ? " and its evidence" : ""}.${own}`;
+    `${odd}${binary[model.items.binarization] ?? ""} Choose one to see what the model makes of it${own}.`;
+  element("hand-hint").textContent =
+    `Choose one of the ${noun(2)} to see its reconstruction, its posterior${can.evidence ? ` and its ${evidenceName()}` : ""}.`;
   element("order").parentElement.hidden = !can.evidence;
   if (!can.evidence) element("order").value = "number";
   element("order").addEventListener("change", () => showGallery.ask());
@@ -29,14 +36,16 @@ function setUpDatum() {
   if (!frames.pictures) {
     element("values").hidden = false;
     element("values").open = frames.size <= NAMED;
-    document.querySelector(".pair-frames").classList.add("tall");
+    document.querySelector("#datum .split").classList.add("even");
     element("gallery").classList.add("wide");
-    element("imputed-frames").classList.add("tall");
     element("hand-marks").textContent = "reconstruction; lines mark the datum";
   }
   if (can.draw) setUpPad();
   if (can.impute) setUpEraser();
 }
+
+/** What is estimated: given the label, for a conditional model. */
+const evidenceName = () => (model.labels ? "log p(x|y)" : "log p(x)");
 
 // The gallery -----------------------------------------------------------------------------------
 
@@ -95,14 +104,15 @@ const showGallery = new Latest(async () => {
       const button = make(
         "button",
         {
-          "aria-label": `${nameOf(item)}${score ? `, log p(x) ${score}` : ""}`,
+          "aria-label": `${nameOf(item)}${score ? `, ${evidenceName()} ${score}` : ""}`,
           "aria-pressed": String(gallery.taken === item),
           title: nameOf(item),
           "data-item": item,
           onclick: () => takeItem(item),
         },
         canvas,
-        score || String(model.items.rows[item]),
+        ...(model.items.classes ? [make("span", {}, model.items.names[model.items.classes[item]])] : []),
+        make("span", {}, score || `no. ${model.items.rows[item]}`),
       );
       holder.append(button);
       showFrame(canvas, frames, i);
@@ -196,19 +206,25 @@ function showNumbers() {
   if (!datum) return;
   const rows = [];
   const evidence = datum.evidence;
-  const label = datum.spec.item != null && model.items.classes ? model.items.names[model.items.classes[datum.spec.item]] : null;
-  if (label != null) rows.push(["label", label]);
-  if (!model.can.evidence) rows.push(["log p(x)", "none: this model has no density of its data"]);
-  if (model.can.evidence && !evidence) rows.push(["log p(x)", "estimating …"]);
+  const { classified } = datum.info;
+  if (datum.spec.item != null && model.items.classes) rows.push(["label", model.items.names[model.items.classes[datum.spec.item]]]);
+  if (classified) {
+    const sure = number(100 * classified.probability, 0);
+    rows.push(["classified", `as ${model.labels.names[classified.label]}, with probability ${sure} %`]);
+  } else if (datum.spec.y != null) {
+    rows.push(["label", `${model.labels.names?.[datum.spec.y] ?? "numbers"}, as given at the top of the page`]);
+  }
+  if (!model.can.evidence) rows.push([evidenceName(), "none: this model has no density of its data"]);
+  if (model.can.evidence && !evidence) rows.push([evidenceName(), "estimating …"]);
   if (evidence) {
     const { log_prob: value, standard_error: error, pareto_k: k, samples } = evidence;
     const sure = error == null ? "" : ` ± ${number(error, error < 0.01 ? 3 : 2)}`;
-    rows.push(["log p(x)", `${evidence.reliable ? "" : "≥ "}${number(value)}${sure} nats`]);
+    rows.push([evidenceName(), `${evidence.reliable ? "" : "≥ "}${number(value)}${sure} nats`]);
     const verdict = evidence.reliable
       ? "reliable"
       : make("span", { class: "warn" }, "above 0.7: a lower bound, its error unknown");
     rows.push(["k-hat", make("span", {}, `${number(k)}, `, verdict)]);
-    rows.push(["by", `${samples.toLocaleString()} importance samples, effectively ${number(evidence.effective_sample_size, 0)}`]);
+    rows.push(["estimated by", `${samples.toLocaleString()} importance samples, effectively ${number(evidence.effective_sample_size, 0)}`]);
     const scores = gallery.scores?.log_prob.filter((own) => own != null) ?? [];
     const own = gallery.scores?.log_prob[datum.spec.item] ?? evidence.score_log_prob;
     if (scores.length && own != null) {
@@ -296,7 +312,9 @@ function showPosterior() {
   const spoken = some.map(({ name, index }) => `${name} ${number(info.mean[index])} ± ${number(info.stddev[index])}`);
   canvas.setAttribute("aria-label", `Posterior mean and standard deviation: ${spoken.join(", ")}`);
   const beyond = model.latents.length - some.length;
-  const ellipse = place?.ellipse ? " The ellipse is two standard deviations as well." : "";
+  const [across, up] = small.hidden ? [] : plane.answer.axes;
+  const axes = across ? `Above, ${across} runs across${up ? `, ${up} up` : ""}. ` : "";
+  const ellipse = place?.ellipse ? "The ellipse and the bars are" : "The bars are";
   element("hand-posterior").textContent =
-    `Mean and two standard deviations${beyond > 0 ? `; ${beyond} more ${beyond === 1 ? "latent is" : "latents are"} left out` : ""}.${ellipse}`;
+    `${axes}${ellipse} the mean and two standard deviations${beyond > 0 ? `; ${beyond} more ${beyond === 1 ? "latent is" : "latents are"} left out` : ""}.`;
 }

@@ -54,13 +54,13 @@ function ratioOf() {
 /** Draw one frame of a batch into a box. */
 function drawFrame(context, frames, index, x, y, width, height, options = {}) {
   frames.bytes ??= fromBase64(frames.data);
-  if (frames.channels) drawPicture(context, frames, index, x, y, width, height);
+  if (frames.channels) drawPicture(context, frames, index, x, y, width, height, options.smooth);
   else drawBars(context, rowOf(frames, index), x, y, width, height, options);
 }
 
 const workbench = document.createElement("canvas");
 
-function drawPicture(context, frames, index, x, y, width, height) {
+function drawPicture(context, frames, index, x, y, width, height, smooth) {
   const { channels: c, height: rows, width: columns, bytes } = frames;
   const image = new ImageData(columns, rows);
   const start = index * rows * columns * c;
@@ -71,7 +71,7 @@ function drawPicture(context, frames, index, x, y, width, height) {
   workbench.width = columns;
   workbench.height = rows;
   workbench.getContext("2d").putImageData(image, 0, 0);
-  context.imageSmoothingEnabled = width < columns;
+  context.imageSmoothingEnabled = smooth || width < columns;
   context.drawImage(workbench, x, y, width, height);
 }
 
@@ -185,13 +185,14 @@ function drawNames(context, names, top, step, room) {
 
 /** Show several frames side by side on one canvas. */
 function showStrip(canvas, frames, numbers) {
+  const gap = frames.channels ? 1 : 5;
   const { width, height } = model.frames.pictures ? model.frames : { width: 5, height: 3 };
   const { context, width: all } = fit(canvas, height / (width * numbers.length));
   const each = all / numbers.length;
   numbers.forEach((n, i) => {
     const left = Math.round(i * each);
     const right = Math.round((i + 1) * each);
-    drawFrame(context, frames, n, left, 0, right - left - 1, (each * height) / width);
+    drawFrame(context, frames, n, left, 0, right - left - gap, (each * height) / width);
   });
 }
 
@@ -207,7 +208,7 @@ const noun = (n = 1) => `${model.frames.pictures ? "image" : "item"}${n === 1 ? 
 /** The name of an item: its part and number, and its class. */
 function nameOf(item) {
   const { part, rows, classes, names } = model.items;
-  const known = classes ? ` · ${names[classes[item]]}` : "";
+  const known = classes ? `, label ${names[classes[item]]}` : "";
   return `${part} ${noun()} ${rows[item]}${known}`;
 }
 

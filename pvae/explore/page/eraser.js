@@ -171,7 +171,7 @@ const fillIn = new Latest(async () => {
   const size = number(answer.effective_sample_size, 0);
   const few = answer.effective_sample_size < 10 ? ", too few to trust" : "";
   element("imputed-text").textContent =
-    `E[x_missing | x_observed], and draws that show how uncertain it is; effectively ${size} samples of the posterior${few}. log p of what is left: ${number(answer.log_prob)} nats.`;
+    `What is missing, given the rest: its expectation, and draws that show how uncertain it is, by effectively ${size} samples of the posterior${few}. log p of what is left: ${number(answer.log_prob)} nats.`;
 });
 
 // The values of a table ---------------------------------------------------------------------------

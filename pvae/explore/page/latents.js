@@ -44,12 +44,11 @@ function setUpLatents() {
   const used = latents.rows.filter((row) => row.active);
   const unused = latents.rows.filter((row) => !row.active);
   const most = Math.max(...latents.rows.map((row) => row.variance), 1e-9);
-  const discrete = model.space.kind === "one-hot" || model.space.kind === "binary";
   const moves = model.can.decode
-    ? "Move a slider, or press a picture of its row: the others stay where they are."
+    ? "Move a slider, or press one of its pictures."
     : "This file holds each latent on its own, with the others at their average.";
   element("latents-lead").textContent =
-    `Each row shows what ${discrete ? "its values" : "one latent"} ${discrete ? "do" : "does"}, those that vary most over the data first. ${moves}`;
+    `Each row shows what one latent does: what the model decodes as it goes from low to high, with the others where they are. ${moves} Latents whose posterior mean varies most over the ${noun(2)} come first.`;
   const build = (row) => {
     const canvas = make("canvas", { role: "img", "aria-label": `Decoded values of ${row.name}, from low to high` });
     const input = make("input", {

@@ -110,7 +110,8 @@ async function start() {
   source = held ? await Recorded.read(held) : new Live();
   model = await source.ask("model");
   state.z = model.start;
-  element("parts").textContent = `${model.data} · ${model.parts.join(" · ")} · ${model.latents.length} ${model.latents.length === 1 ? "latent" : "latents"}`;
+  const [prior, likelihood, posterior] = model.parts;
+  element("parts").textContent = `data ${model.data} · prior ${prior} · likelihood ${likelihood} · posterior ${posterior} · ${model.latents.length} ${model.latents.length === 1 ? "latent" : "latents"}`;
   element("waiting").hidden = true;
   setUpLabel();
   setUpPlane();

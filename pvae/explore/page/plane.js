@@ -67,7 +67,6 @@ function setUpPlane() {
     canvas.setPointerCapture(event.pointerId);
     plane.down = { x: event.clientX, y: event.clientY };
     plane.drawing = [placeOf(event)];
-    canvas.focus({ preventScroll: true });
     movePointer(event);
   });
   canvas.addEventListener("pointerup", endPath);
@@ -121,9 +120,11 @@ const loadPlane = new Latest(async () => {
 function leadOfPlane() {
   const others = model.latents.length > 2 && model.can.decode ? " The other latents stay where the sliders are." : "";
   const count = model.items.count.toLocaleString();
+  const coloured = model.items.classes ? " and coloured by its class" : "";
+  const move = "Move over the plane, and the model decodes the z at the pointer.";
   const words = {
-    pair: `Each dot is the posterior mean of one of ${count} ${model.items.part} ${noun(2)}. Every other place of the plane is a z too, which the model decodes.${others}`,
-    components: `The plane along which the posterior means of ${count} ${model.items.part} ${noun(2)} vary most.${others}`,
+    pair: `Each dot is one of ${count} ${model.items.part} ${noun(2)}, at its posterior mean${coloured}. ${move}${others}`,
+    components: `The plane along which the posterior means of ${count} ${model.items.part} ${noun(2)} vary most${coloured}. ${move}${others}`,
     line: `The only latent runs across; dots, the posterior means of ${count} ${model.items.part} ${noun(2)}, are spread upwards to be told apart.`,
     map: `Neighbours among ${count} ${model.items.part} ${noun(2)} are neighbours on the map; distances between far points mean nothing. A place decodes to the nearest datum${model.space.kind === "real" ? ", or between neighbours" : ""}.`,
   };
@@ -334,21 +335,23 @@ function drawPlane() {
   drawAxes(context, box);
 }
 
-/** The decoded grid, composed once. */
+/** The decoded grid, composed once for a size on the screen. */
 function drawTiles(context, box, opacity) {
   const { side, frames } = plane.answer.tiles;
-  if (!plane.tiled) {
-    const { width, height } = frames.channels ? frames : { width: 80, height: 80 };
-    const gap = frames.channels ? 0 : 8;
-    plane.tiled = make("canvas", { width: side * width, height: side * height });
+  const scale = devicePixelRatio || 1;
+  const [width, height] = [Math.round(box.w * scale), Math.round(box.h * scale)];
+  if (plane.tiled?.width !== width || plane.tiled.height !== height) {
+    const gap = Math.round((frames.channels ? 1 : 3) * scale);
+    plane.tiled = make("canvas", { width, height });
     const own = plane.tiled.getContext("2d");
+    const edge = (all, k) => Math.round((all * k) / side);
     for (let i = 0; i < side * side; i++) {
-      drawFrame(own, frames, i, (i % side) * width, Math.floor(i / side) * height, width - gap, height - gap);
+      const [column, row] = [i % side, Math.floor(i / side)];
+      const [left, top] = [edge(width, column), edge(height, row)];
+      drawFrame(own, frames, i, left, top, edge(width, column + 1) - left - gap, edge(height, row + 1) - top - gap, { smooth: true });
     }
   }
   context.globalAlpha = opacity;
-  context.imageSmoothingEnabled = true;
-  context.imageSmoothingQuality = "high";
   context.drawImage(plane.tiled, box.x0, box.y0, box.w, box.h);
   context.globalAlpha = 1;
 }
