@@ -17,7 +17,17 @@ from pvae.inference.rollback import is_plain
 from pvae.inference.untraceable import Untraceable
 
 WITH_GRAPHS = (JitTrace_ELBO, JitTraceEnum_ELBO, JitTraceGraph_ELBO, JitTraceMeanField_ELBO)
-_HASHED = pytree.TreeSpec.__hash__ is not None  # not so in earlier versions of torch
+
+
+def _has_hash(value: object) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
+
+
+_HASHED = _has_hash(pytree.tree_structure([0]))  # not so in earlier versions of torch
 
 
 class _Identity:
