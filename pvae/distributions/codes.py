@@ -47,8 +47,10 @@ class Codes(constraints.Constraint):
 
     def indices(self, z: Tensor) -> Tensor:
         r"""The codes nearest to z, shape (\*batch, P), for z of shape (\*batch, P * dim)."""
-        each = z.detach().unflatten(-1, (self.positions, -1))
         book = self.codebook.detach()
+        centre = book.mean(0)  # far from 0, differences would be lost to rounding
+        each = z.detach().unflatten(-1, (self.positions, -1)) - centre
+        book = book - centre
         # |z - e|^2 less |z|^2, which is the same for all.
         return (book.square().sum(-1) - 2 * each @ book.mT).argmin(-1)
 

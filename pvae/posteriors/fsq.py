@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pvae.annotations import NetworkOrFactory, Shape
-from pvae.checks import check_size
+from pvae.checks import check_shape, check_size
 from pvae.distributions.codes import Codes, QuantizedDelta
 from pvae.messages import shown
 from pvae.posteriors.quantized import Quantized
@@ -23,11 +23,11 @@ class FSQ(Quantized):
         q(z|x) = \delta(z - \mathrm{round}(f(r(x)))), \quad
         f(r) = \tfrac{L - 1}{2} \tanh(r + s) - o
 
-    with o = 1/2 for an even number of levels L and else 0, and s such that f(0) = 0; values are
-    divided by floor(L / 2), to lie in [-1, 1]. The network returns r. Rounding passes gradients
-    straight through to f. Latents in groups of one for each of the ``levels`` are a code, so that
-    there are as many codes as combinations of levels, at every position; there is no codebook to
-    learn, and no further loss.
+    with o = 1/2 for an even number of levels L and else 0, and s such that f(0) = 0, but 0 for two
+    levels, whose threshold is then at r = 0; values are divided by floor(L / 2), to lie in [-1, 1].
+    The network returns r. Rounding passes gradients straight through to f. Latents in groups of one
+    for each of the ``levels`` are a code, so that there are as many codes as combinations of
+    levels, at every position; there is no codebook to learn, and no further loss.
 
     z is discrete: q is a mass of 1 on a single outcome, and the ELBO with a prior over codes,
     `pvae.priors.UniformCodes`, is log p(x|z) − positions × log(number of codes), minus the length
@@ -73,8 +73,8 @@ class FSQ(Quantized):
         levels: Sequence[int] = (8, 5, 5, 5),
         grid: Sequence[int] | None = None,
     ) -> None:
-        levels = [check_size("levels", number) for number in levels]
-        if not levels or min(levels) < 2:
+        levels = check_shape("levels", levels)
+        if min(levels) < 2:
             raise ValueError(
                 f"levels is {shown(levels)}: each number of levels must be at least 2."
             )
@@ -95,7 +95,8 @@ class FSQ(Quantized):
         for name, value in {
             "reach": half,
             "offset": offset,
-            "shift": (offset / half).atanh(),
+            # Of two levels, f(0) is halfway between them: tanh would be flat at either.
+            "shift": (offset / half).atanh() * (number > 2),
             "width": width,
             "codebook": codebook,
         }.items():

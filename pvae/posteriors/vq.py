@@ -149,7 +149,10 @@ class VQ(Quantized):
             each = raw.reshape(-1, self.dim)
             vectors = each[torch.randperm(len(each), device=each.device)[:number]]
             self.vectors.copy_(vectors if self.step is None else vectors - self.step)
-            self.sums.copy_(vectors * self.usage.unsqueeze(-1))
+            self.usage.fill_(1)
+            self.sums.copy_(vectors)
+            self.counts_before.zero_()  # of codes that are no more
+            self.sums_before.zero_()
 
     def forward(self, x: Tensor) -> dist.TorchDistribution:
         """Return q(z|x)."""
@@ -186,7 +189,10 @@ class VQ(Quantized):
         usage = self.decay * self.usage + new * self.counts_before
         sums = self.decay * self.sums + new * self.sums_before
         tiny = torch.finfo(usage.dtype).tiny
-        moved = sums / usage.clamp_min(tiny).unsqueeze(-1) if self.step is None else self.vectors
+        moved = self.vectors
+        if self.step is None:  # codes that were not used stay where they are
+            used = (self.counts_before > 0).unsqueeze(-1)
+            moved = torch.where(used, sums / usage.clamp_min(tiny).unsqueeze(-1), moved)
         if self.revival:
             dead = usage < self.revival * usage.mean()
             usage = torch.where(dead, usage.mean(), usage)

@@ -38,7 +38,7 @@ class Itself(nn.Module):
 # Quantization -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("levels", [(2,), (3, 4), (8, 5, 5, 5)])
+@pytest.mark.parametrize("levels", [(2,), (3, 4), (6, 7), (8, 5, 5, 5)])
 def test_fsq_reaches_every_level_and_no_other(levels):
     posterior = FSQ((len(levels),), len(levels), Itself, levels=levels)
     r = torch.linspace(-6, 6, 4001)
@@ -57,8 +57,12 @@ def test_fsq_passes_gradients_straight_through():
     x = torch.randn(5, 4, dtype=torch.float64, requires_grad=True)
     (slope,) = torch.autograd.grad(posterior(x).rsample().sum(), x)
     half = torch.tensor([1.0, 0.5] * 2).double() * (1 + 1e-3)
-    shift = torch.tensor([0.0, math.atanh(0.5 / (0.5 * (1 + 1e-3)))] * 2).double()
-    torch.testing.assert_close(slope, half * (1 - (x + shift).tanh() ** 2), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(slope, half * (1 - x.tanh() ** 2), rtol=1e-5, atol=1e-5)
+    posterior = FSQ((1,), 1, Itself, levels=(4,)).double()
+    (slope,) = torch.autograd.grad(posterior(x[:, :1]).rsample().sum(), x)
+    half = 1.5 * (1 + 1e-3)
+    shifted = x[:, :1] + math.atanh(0.5 / half)
+    torch.testing.assert_close(slope[:, :1], half / 2 * (1 - shifted.tanh() ** 2))
 
 
 def test_vq_takes_the_nearest_code():
@@ -121,10 +125,25 @@ def test_dead_codes_are_revived(update):
     assert used[1] > 20
 
 
-def test_codes_begin_at_the_data():
-    posterior = VQ((2,), 2, Itself, codes=30)
+def test_codes_that_are_never_used_stay_where_they_are():
+    posterior = VQ((2,), 2, Itself, codes=30, decay=0.0, revival=0.0)
+    first = posterior.vectors.clone()
+    x = 5 + torch.randn(500, 2)
+    for _ in range(3):
+        q = posterior(x)
+    unused = torch.ones(30, dtype=torch.bool)
+    unused[q.codes.indices(q.mean).unique()] = False
+    assert unused.sum() > 20
+    assert torch.equal(posterior.vectors[unused], first[unused])
+
+
+@pytest.mark.parametrize("update", ["ema", "loss"])
+def test_codes_begin_at_the_data(update):
+    posterior = VQ((2,), 2, Itself, codes=30, update=update)
     x = 5 + torch.randn(100, 2)
+    posterior(x)  # codes of before, and what this pass would move them by, are given up
     posterior.initialize(x)
+    posterior(x)
     assert (posterior.vectors.unsqueeze(1) == x).all(-1).any(1).all()
     with pytest.raises(ValueError, match="30 codes and 20 vectors of 20 data"):
         posterior.initialize(x[:20])
@@ -134,6 +153,12 @@ def test_codes_begin_at_the_data():
 
 
 # Distributions and priors -------------------------------------------------------------------------
+
+
+def test_codes_far_from_the_origin_are_told_apart():
+    codes = Codes(1e4 + 0.01 * torch.randn(50, 3), grid=(4,))
+    indices = torch.randint(50, (20, 4))
+    assert torch.equal(codes.indices(codes.vectors(indices)), indices)
 
 
 def test_uniform_codes():
@@ -272,6 +297,12 @@ def test_a_prior_fitted_to_codes_shortens_them(tmp_path):
     assert after["log_likelihood"] == pytest.approx(before["log_likelihood"], rel=1e-4)
     assert after["kl"] < before["kl"] - 3
     assert torch.equal(pvae.load(tmp_path / "r").sample(3, seed=0), vae.sample(3, seed=0))
+
+
+def test_codes_are_one_level_of_latents():
+    vae = build(partial(FSQ, levels=(3, 3)))
+    kl = pvae.evaluation.kl_by_level(vae, torch.rand(5, 1, 8, 8).round(), progress=False).kl
+    torch.testing.assert_close(kl, torch.full((5, 1), 3 * math.log(9)))
 
 
 def test_usage():
