@@ -25,7 +25,8 @@ class FreeBits(Objective):
         \frac{1}{n} \sum_{i=1}^n KL\bigl(q(z_j|x_i) \,\|\, p(z_j)\bigr)\Bigr)
 
     per datum, with the KL averaged over the minibatch before it is compared: a latent with a KL
-    below lambda is not penalized, which prevents its collapse early in training.
+    below lambda is not penalized, which prevents its collapse early in training. A warm-up weighs
+    the maximum.
 
     Each latent is a group if q and p both are independent over latents; its KL is in closed form
     if torch has one, else estimated at the draw. In a `pvae.priors.TopDown` with its posterior each
@@ -54,23 +55,32 @@ class FreeBits(Objective):
     def _loss(self, model_trace: Trace, guide_trace: Trace) -> Tensor:
         loss = -log_likelihood(model_trace)
         for q, p in latents(model_trace, guide_trace):
-            groups = _groups(q, p)
-            loss = loss + groups.sum(0).clamp(min=self.free_nats * groups.shape[0]).sum()
+            divergence, weight = _groups(q, p)
+            loss = loss + torch.maximum(divergence.sum(0), self.free_nats * weight.sum(0)).sum()
         return loss
 
 
-def _groups(q: dict, p: dict) -> Tensor:
-    """The KL of each datum and group, shape (n, groups)."""
+def _groups(q: dict, p: dict) -> tuple[Tensor, Tensor]:
+    """The weighted KL of each datum and group, and its weight, each of shape (n, groups).
+
+    Weights are those of plates, masks and warm-ups; lambda has them as the KL does.
+    """
     of_q, of_p = factor(q["fn"]), factor(p["fn"])
     if isinstance(q["fn"], TopDown) and isinstance(p["fn"], TopDown):
         divergence = level_kl(q["fn"], p["fn"])
+        of_levels = q["fn"].weights
+        weight = torch.ones_like(divergence) * (1 if of_levels is None else of_levels)
     elif of_q is None or of_p is None or of_q.event_shape != of_p.event_shape:
-        return kl(q, p).reshape(-1, 1)
+        divergence = kl(q, p)
+        weight = scale_and_mask(torch.ones_like(divergence), scale=q["scale"], mask=q["mask"])
+        return divergence.reshape(-1, 1), weight.reshape(-1, 1)
     else:
         divergence = _kl_of_factors(q, of_q, of_p)
+        weight = torch.ones_like(divergence)
     mask = q["mask"].unsqueeze(-1) if torch.is_tensor(q["mask"]) else q["mask"]
     scale = q["scale"].unsqueeze(-1) if torch.is_tensor(q["scale"]) else q["scale"]
-    return scale_and_mask(divergence, scale=scale, mask=mask).flatten(0, -2)
+    divergence, weight = (scale_and_mask(t, scale=scale, mask=mask) for t in (divergence, weight))
+    return divergence.flatten(0, -2), weight.flatten(0, -2)
 
 
 def _kl_of_factors(q: dict, of_q: Distribution, of_p: Distribution) -> Tensor:

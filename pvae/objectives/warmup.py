@@ -95,8 +95,8 @@ class Warmup(Counting, Wrapper):
 
     def _programs(self, model: Callable, guide: Callable, args: tuple) -> tuple[Callable, Callable]:
         device = next((x.device for x in args if torch.is_tensor(x)), self._step.device)
-        scale = ScaleLevels if self.by_level else ScaleLatents
-        weighted = scale(self._rise(device, self.warmup_steps))
+        handler = ScaleLevels if self.by_level else ScaleLatents
+        weighted = handler(self._rise(device, self.warmup_steps))
         return weighted(model), weighted(guide)
 
 
@@ -131,13 +131,23 @@ class ScaleLatents(Messenger):
 class ScaleLevels(ScaleLatents):
     """Scale the levels of a hierarchy one after another, the lowest first; other latents at once.
 
+    A guide and then a model are given to one such handler, which weighs a latent by its levels in
+    both of them or in neither.
+
     Args:
         scale: how far the warm-up is, from 0 to 1.
     """
 
+    def __init__(self, scale: float | torch.Tensor) -> None:
+        super().__init__(scale)
+        self._in_guide: dict[str, bool] = {}  # whether a latent has levels there
+
     def _pyro_sample(self, msg: dict) -> None:
         fn = msg["fn"]
-        if msg["is_observed"] or not isinstance(fn, TopDown):
+        has_levels = isinstance(fn, TopDown)
+        if not msg["is_observed"]:
+            has_levels &= self._in_guide.setdefault(msg["name"], has_levels)
+        if msg["is_observed"] or not has_levels:
             super()._pyro_sample(msg)
             return
         scale = torch.as_tensor(self.scale, dtype=fn.start.dtype, device=fn.start.device)

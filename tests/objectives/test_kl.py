@@ -12,7 +12,7 @@ from torch.distributions import kl_divergence
 
 import pvae
 from pvae.inference import CompiledSVI
-from pvae.objectives import BetaELBO, BetaTC, CapacityELBO, FreeBits
+from pvae.objectives import BetaELBO, BetaTC, CapacityELBO, FreeBits, Warmup
 from tests.objectives_linear import gradients
 
 D, N = 3, 6
@@ -110,6 +110,10 @@ def test_free_bits_by_hand(vae, x):
     by_hand = -log_likelihood + N * (2 * free + highest)
     assert gradients(FreeBits(free), vae, x)[0] == pytest.approx(by_hand.item(), rel=1e-12)
     assert lowest < free
+    warmed = Warmup(FreeBits(free), 4)
+    warmed.step = 1
+    by_hand = -log_likelihood + N * (2 * free + highest) / 4
+    assert gradients(warmed, vae, x)[0] == pytest.approx(by_hand.item(), rel=1e-12)
 
 
 def test_free_bits_of_a_pair_without_closed_form(vae, x):
