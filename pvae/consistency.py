@@ -1,6 +1,6 @@
 """Checks that the parts of a VAE match in event shape and support."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pyro.distributions as dist
@@ -69,11 +69,7 @@ def event_shapes(
             # For posteriors that score x; zeros are bytes and counts.
             x = event.sample().to(like)
     q = _distribution("posterior(x)", posterior, x_shape, zeros, "x", x)
-    if q.event_shape != p.event_shape:
-        raise ValueError(
-            f"The posterior is over z of event shape {tuple(q.event_shape)}, the prior over z "
-            f"of event shape {tuple(p.event_shape)}: they must be equal."
-        )
+    check_same_events(q.event_shape, p.event_shape)
     with seeded(0, like.device):
         try:
             z = q.sample((50,))
@@ -94,6 +90,19 @@ def event_shapes(
         )
     # A distribution of the user's own may hold a plain tuple.
     return Size(event.event_shape), Size(p.event_shape)
+
+
+def check_same_events(of_posterior: Sequence[int], of_prior: Sequence[int]) -> None:
+    """Raise unless posterior and prior are over z of one event shape.
+
+    Raises:
+        ValueError: if they are not.
+    """
+    if tuple(of_posterior) != tuple(of_prior):
+        raise ValueError(
+            f"The posterior is over z of event shape {tuple(of_posterior)}, the prior over z of "
+            f"event shape {tuple(of_prior)}: they must be equal."
+        )
 
 
 def check_conditional(conditional: Collection[str], labels: Labels | None) -> None:
