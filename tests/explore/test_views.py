@@ -230,6 +230,8 @@ def test_every_part_is_answered_for(name, tmp_path):
     """Whatever the page may ask of a model is answered, and what it offers it can do."""
     x, y = torch.randn(60, 6), torch.arange(60) % 3
     vae = pvae.build((6,), 2, likelihood=likelihoods.Gaussian, network=NETWORK, **PARTS[name])
+    if name == "classifier":
+        y[::2] = -1  # unknown
     known = Explorer(vae, pvae.data.load(x, labels=y), most=4)
     answer = ask(known, "model")
     n, can = answer["items"]["count"], answer["can"]
@@ -248,7 +250,9 @@ def test_every_part_is_answered_for(name, tmp_path):
     assert np.allclose(decoded(again), decoded(drawn["frames"]), atol=1e-3)
     assert (datum["classified"] is None) == (name != "classifier")
     if can["evidence"]:
-        assert np.isfinite(ask(known, "evidence", item=0)["log_prob"])
+        evidence = ask(known, "evidence", item=0)
+        assert np.isfinite(evidence["log_prob"])
+        assert evidence["effective_sample_size"] <= evidence["samples"]
         known.scores.wait()
         assert ask(known, "scores")["error"] is None
     if can["impute"]:

@@ -102,6 +102,8 @@ const loadPlane = new Latest(async () => {
   const key = JSON.stringify(request);
   element("plane-pair").hidden = plane.kind !== "pair" || model.latents.length < 3;
   if (key !== plane.key) {
+    leadOfPlane();
+    if (!plane.answer) element("plane-layers").hidden = true;
     element("plane-readout").textContent =
       plane.kind === "map" ? `Arranging ${model.items.count.toLocaleString()} ${noun(2)} by t-SNE …` : "Decoding …";
     plane.answer = await source.ask("plane", request);
@@ -112,7 +114,6 @@ const loadPlane = new Latest(async () => {
     placeDatum.ask();
   }
   element("plane-layers").hidden = !plane.answer.tiles;
-  leadOfPlane();
   drawPlane();
   pointAt.ask(plane.cursor);
 });
