@@ -129,8 +129,7 @@ def slope(log_density: LogDensity, z: Tensor) -> Tensor:
     """The gradient of a log-density, itself differentiable if gradients are enabled."""
     wanted = torch.is_grad_enabled()
     with torch.enable_grad():
-        # Where operations are counted, torch's hooks on the inputs of modules take no leaf.
-        at = z if wanted and z.requires_grad else z.detach().requires_grad_().clone()
+        at = z if wanted and z.requires_grad else z.detach().requires_grad_()
         (found,) = torch.autograd.grad(log_density(at).sum(), at, create_graph=wanted)
     return found
 

@@ -411,7 +411,9 @@ def _look(objective: Any, vae: VAE, train: Batches) -> float:
             given = arguments if vae.classifier is None else arguments[:1]
             if not elbo(vae, *given).elbo.isfinite().all():
                 raise ValueError("The ELBO is not finite.")
-            with counter:
+            # With gradients, as in training: a posterior may take some, which the counter's hooks
+            # allow of no leaf.
+            with torch.enable_grad(), counter:
                 objective.loss(vae.model, vae.guide, *arguments)
     except ValueError as error:
         x = arguments[0]
