@@ -52,6 +52,7 @@ def compare(
         many: true if more than 10,000 runs are meant.
     """
     from pvae import studies
+    from pvae.messages import shorten
     from pvae.studies import pictures, tables
     from pvae.studies.cluster import connected
 
@@ -82,3 +83,7 @@ def compare(
     if paths:
         print(f"\nPictures: {', '.join(path.name for path in paths)}")
     print(f"Study folder: {study}")
+    if not any(cell.seeds for cell in results.cells):
+        reasons = [why for cell in results.cells for why in cell.failures.values()]
+        if reasons:
+            raise RuntimeError(f"Every run failed; the first: {shorten(reasons[0], 200)}")

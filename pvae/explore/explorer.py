@@ -311,7 +311,7 @@ class Explorer:
             "pareto_k": finite(found.pareto_k),
             "reliable": [not k > UNRELIABLE for k in found.pareto_k.tolist()],
             "effective_sample_size": finite(found.effective_sample_size),
-            "samples": [EVIDENCE] * len(x),
+            "samples": [EVIDENCE * found.over_weights.shape[1]] * len(x),
             "score_log_prob": finite(own),
         }
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

@@ -423,6 +423,8 @@ def _look(objective: Any, vae: VAE, train: Batches) -> float:
                 f"{float(x.min()):.4g} to {float(x.max()):.4g}: rescale them to the order of 1 "
                 "(standardize the columns of a table), or choose another likelihood."
             )
-        with pyro.validation_enabled(True), counter:
+        # With gradients, as in training: a posterior may take some, which the counter's hooks
+        # allow of no leaf.
+        with pyro.validation_enabled(True), torch.enable_grad(), counter:
             objective.loss(vae.model, vae.guide, *arguments)
     return counter.get_total_flops() / len(arguments[0])

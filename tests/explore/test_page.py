@@ -264,6 +264,26 @@ def test_a_decode_that_fails_is_a_message(page, explorer, monkeypatch, problems)
     problems.clear()
 
 
+CONTRAST = """() => {
+    const parse = (colour) => colour.match(/[\\d.]+/g).map(Number);
+    const part = (v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    const light = ([r, g, b]) =>
+        0.2126 * part(r / 255) + 0.7152 * part(g / 255) + 0.0722 * part(b / 255);
+    const ground = (one) => {
+        const colour = parse(getComputedStyle(one).backgroundColor);
+        return colour[3] === 0 ? ground(one.parentElement) : colour;
+    };
+    return [...document.querySelectorAll("body *")].flatMap((one) => {
+        const words = [...one.childNodes].filter((own) => own.nodeType === 3);
+        const said = words.map((own) => own.data.trim()).join("");
+        if (!said || !one.offsetParent || one.closest(":disabled, script, style")) return [];
+        const [high, low] = [light(parse(getComputedStyle(one).color)), light(ground(one))]
+            .sort((a, b) => b - a);
+        return (high + 0.05) / (low + 0.05) < 4.5 ? [said] : [];
+    });
+}"""
+
+
 def test_a_phone_shows_all_views(open_page, address):
     page = open_page(address, viewport={"width": 390, "height": 844}, has_touch=True)
     for scheme in ("light", "dark"):
@@ -272,6 +292,11 @@ def test_a_phone_shows_all_views(open_page, address):
             page.tap(f"#tab-{tab}")
             page.wait_for_selector(f"#{tab}", state="visible")
             assert page.evaluate("document.documentElement.scrollWidth") == 390
+            assert page.evaluate(CONTRAST) == []  # text below 4.5 to 1
+            if tab == "plane":  # what is decoded is in view beside the finger that moves
+                seen = page.locator("#plane-frame, #plane-canvas")
+                boxes = [one.bounding_box() for one in seen.all()]
+                assert max(box["y"] + box["height"] for box in boxes) < 844
     # Whatever one can use has a name for a screen reader.
     nameless = page.evaluate(
         """() => [...document.querySelectorAll("button, input, select, canvas")].filter((one) =>

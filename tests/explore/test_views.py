@@ -20,6 +20,8 @@ from pvae.explore import Explorer, write_page
 from pvae.explore.centring import find_centring
 from pvae.explore.planes import Neighbours
 from pvae.explore.spaces import Space
+from tests.composition import POSTERIORS, PRIORS
+from tests.posteriors_cases import prior_for
 
 NETWORK = partial(networks.MLP, hidden=[8])
 
@@ -211,6 +213,52 @@ def test_every_kind_of_latents(kind):
     if kind in ("sphere", "ball", "binary", "one-hot"):
         with pytest.raises(ValueError, match="lies outside the support of the prior"):
             known.answer("decode", {"z": [[2.0, 2.0, 2.0, 2.0]]})
+
+
+PARTS = {
+    **{q: {"prior": prior_for(q), "posterior": make} for q, make in POSTERIORS.items()},
+    **{p: {"prior": PRIORS[p]} for p in ("VampPrior", "Flow", "Autoregressive", "Mixture")},
+    "PixelCNN": {"prior": PRIORS["PixelCNN"], "posterior": POSTERIORS["FSQ"]},
+    "conditional": {"conditional": True, "classes": 3},
+    "classifier": {"conditional": True, "classes": 3, "classifier": pvae.classifiers.Softmax},
+    "weights": {"weights": pvae.weights.Weights},
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_every_part_is_answered_for(name, tmp_path):
+    """Whatever the page may ask of a model is answered, and what it offers it can do."""
+    x, y = torch.randn(60, 6), torch.arange(60) % 3
+    vae = pvae.build((6,), 2, likelihood=likelihoods.Gaussian, network=NETWORK, **PARTS[name])
+    if name == "classifier":
+        y[::2] = -1  # unknown
+    known = Explorer(vae, pvae.data.load(x, labels=y), most=4)
+    answer = ask(known, "model")
+    n, can = answer["items"]["count"], answer["can"]
+    specs = [
+        {"plane": plane["id"], **({"first": 0, "second": 1} if plane["id"] == "pair" else {})}
+        for plane in answer["planes"]
+    ]
+    for spec in specs:
+        assert len(ask(known, "plane", **spec)["points"]) == n
+        at = ask(known, "at", **spec, points=[[0.3, -0.2]])
+        assert ask(known, "decode", z=at["z"])["frames"]["count"] == 1
+    datum = ask(known, "datum", item=0, planes=specs)
+    assert ask(known, "decode", z=[answer["start"], datum["z"]])["frames"]["count"] == 2
+    drawn = ask(known, "sample", n=3)
+    again = ask(known, "decode", z=drawn["z"])["frames"]
+    assert np.allclose(decoded(again), decoded(drawn["frames"]), atol=1e-3)
+    assert (datum["classified"] is None) == (name != "classifier")
+    if can["evidence"]:
+        evidence = ask(known, "evidence", item=0)
+        assert np.isfinite(evidence["log_prob"])
+        assert evidence["effective_sample_size"] <= evidence["samples"]
+        known.scores.wait()
+        assert ask(known, "scores")["error"] is None
+    if can["impute"]:
+        found = ask(known, "impute", item=0, mask=encoded([1, 0, 0, 0, 0, 0]))
+        assert np.isfinite(decoded(found["mean"])).all()
+    write_page(known, tmp_path / "page.html")
 
 
 def test_a_conditional_vae_is_shown_given_a_label():

@@ -110,6 +110,16 @@ def test_data_are_as_the_likelihood_has_them():
         torch.testing.assert_close(seen, x)
 
 
+@pytest.mark.parametrize("kind", [Hamiltonian, DAIS])
+def test_it_is_trained_by_fit(kind):
+    """Where the operations of a step are counted, torch's hooks on modules meet its gradients."""
+    network = partial(pvae.networks.MLP, hidden=[8])
+    vae = pvae.build((6,), 2, posterior=partial(kind, steps=2), network=network)
+    x = torch.rand(40, 6) > 0.5
+    history = pvae.fit(vae, x, epochs=1, batch_size=20, compile=False, progress=False)
+    assert math.isfinite(history["loss"][-1])
+
+
 def test_what_is_refused():
     with pytest.raises(RuntimeError, match="connect"):
         DAIS((3,), 2)(torch.zeros(3))

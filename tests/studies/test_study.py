@@ -1,7 +1,9 @@
 import concurrent.futures
 import json
 import os
+import re
 import signal
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -89,6 +91,38 @@ def test_what_failed_is_tried_again(tmp_path, in_process):
     np.save(data, np.random.default_rng(0).normal(size=(50, 3)))
     study.run(show=False)
     assert all(study.measured(job) and not study.failure(job) for job in study.jobs())
+
+
+def test_a_study_without_a_finished_run_ends_with_an_error(tmp_path, in_process, capsys):
+    """The table is printed, and a script sees by the status that there are no numbers in it."""
+    arguments = ["compare", "--study", str(tmp_path / "none"), "--data", str(tmp_path / "none.npy")]
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments, "--vary.latent_dim", "[2, 3]", "--seeds", "1"])
+    assert ended.value.code == 2
+    printed = capsys.readouterr()
+    assert "**Failed runs**" in printed.out
+    assert re.search(r"pvae: error: Every run failed; the first: .*none\.npy", printed.err)
+
+
+def test_a_part_that_a_worker_does_not_have_is_named(tmp_path, monkeypatch, in_process):
+    """A run whose part cannot be imported where it runs is a row with its sentence."""
+    (tmp_path / "parts_of_here.py").write_text(
+        "from pvae.priors import StandardNormal\n\n\nclass Own(StandardNormal):\n    pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    import parts_of_here
+
+    study = Study(
+        tmp_path / "study",
+        Plan.make(SMALL, {"prior": [parts_of_here.Own, "StandardNormal"]}, 1, measures=QUICK),
+    )
+    monkeypatch.undo()
+    del sys.modules["parts_of_here"]
+    with study._writing():
+        result = run_job(study.jobs()[0])
+    assert result["status"] == "failed"
+    assert "parts_of_here" in result["sentence"]
+    assert len(result["sentence"]) <= 300
 
 
 def test_items_and_draws_are_the_same_for_every_cell(finished):

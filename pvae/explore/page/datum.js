@@ -9,7 +9,7 @@ function setUpDatum() {
   const own = can.draw ? ", or draw your own below" : "";
   const odd = can.evidence
     ? `The ${noun(2)} that the model finds odd come first: it gives them the least ${evidenceName()}. Below each is that number in nats; ≥ marks a lower bound.`
-    : `There is no ${evidenceName()}, so that none is odder than another: ${model.refusals.evidence}`;
+    : `This model has no estimate of ${evidenceName()}, so none of the ${noun(2)} is called odd. ${model.refusals.evidence}`;
   const binary = {
     dynamic: " Their grey values became 0 or 1 at random, as in training.",
     static: " Their grey values became 0 or 1 at random, as in training.",
@@ -111,7 +111,7 @@ const showGallery = new Latest(async () => {
           onclick: () => takeItem(item),
         },
         canvas,
-        ...(model.items.classes ? [make("span", {}, model.items.names[model.items.classes[item]])] : []),
+        ...(model.items.classes ? [make("span", {}, labelOf(item))] : []),
         make("span", {}, score || `no. ${model.items.rows[item]}`),
       );
       holder.append(button);
@@ -207,14 +207,14 @@ function showNumbers() {
   const rows = [];
   const evidence = datum.evidence;
   const { classified } = datum.info;
-  if (datum.spec.item != null && model.items.classes) rows.push(["label", model.items.names[model.items.classes[datum.spec.item]]]);
+  if (datum.spec.item != null && model.items.classes) rows.push(["label", labelOf(datum.spec.item)]);
   if (classified) {
     const sure = number(100 * classified.probability, 0);
     rows.push(["classified", `as ${model.labels.names[classified.label]}, with probability ${sure} %`]);
   } else if (datum.spec.y != null) {
     rows.push(["label", `${model.labels.names?.[datum.spec.y] ?? "numbers"}, as given at the top of the page`]);
   }
-  if (!model.can.evidence) rows.push([evidenceName(), "none: this model has no density of its data"]);
+  if (!model.can.evidence) rows.push([evidenceName(), "none, as said above"]);
   if (model.can.evidence && !evidence) rows.push([evidenceName(), "estimating …"]);
   if (evidence) {
     const { log_prob: value, standard_error: error, pareto_k: k, samples } = evidence;

@@ -198,17 +198,20 @@ function showStrip(canvas, frames, numbers) {
 
 /** The colour of a class, light enough to be seen on a dark ground. */
 function colourOf(label) {
-  const found = label == null ? colour("accent") : model.items.colours[label];
+  const found = label == null ? colour("accent") : (model.items.colours[label] ?? colour("soft"));
   if (!dark.matches) return found;
   return { "#000000": "#f2f2f2", "#332288": "#8f7ff0", "#661100": "#c96a55", "#0072B2": "#1e80d0" }[found] ?? found;
 }
 
 const noun = (n = 1) => `${model.frames.pictures ? "image" : "item"}${n === 1 ? "" : "s"}`;
 
+/** The name of an item's class. */
+const labelOf = (item) => model.items.names[model.items.classes[item]] ?? "unknown";
+
 /** The name of an item: its part and number, and its class. */
 function nameOf(item) {
-  const { part, rows, classes, names } = model.items;
-  const known = classes ? `, label ${names[classes[item]]}` : "";
+  const { part, rows, classes } = model.items;
+  const known = classes ? `, label ${labelOf(item)}` : "";
   return `${part} ${noun()} ${rows[item]}${known}`;
 }
 

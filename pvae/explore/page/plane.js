@@ -102,6 +102,8 @@ const loadPlane = new Latest(async () => {
   const key = JSON.stringify(request);
   element("plane-pair").hidden = plane.kind !== "pair" || model.latents.length < 3;
   if (key !== plane.key) {
+    leadOfPlane();
+    if (!plane.answer) element("plane-layers").hidden = true;
     element("plane-readout").textContent =
       plane.kind === "map" ? `Arranging ${model.items.count.toLocaleString()} ${noun(2)} by t-SNE …` : "Decoding …";
     plane.answer = await source.ask("plane", request);
@@ -112,7 +114,6 @@ const loadPlane = new Latest(async () => {
     placeDatum.ask();
   }
   element("plane-layers").hidden = !plane.answer.tiles;
-  leadOfPlane();
   drawPlane();
   pointAt.ask(plane.cursor);
 });
@@ -130,22 +131,26 @@ function leadOfPlane() {
   };
   const own = model.can.decode ? "" : " This file holds decoded points of a grid, of which the nearest is shown.";
   const { kind } = model.space;
+  const ball = {
+    pair: " The latents are points of a ball, which lie within the circle; a place outside it stands for the nearest point of the ball.",
+  };
   const sphere = {
     pair: hasDisc()
       ? " The latents are points of a sphere, which lie within the circle; a place outside it stands for the nearest point on it."
       : " The latents are points of a circle; any other place stands for the nearest of them.",
     components: " The latents are points of a sphere; a place of the plane stands for the nearest of them.",
   };
-  element("plane-lead").textContent = words[plane.kind] + own + (kind === "sphere" ? (sphere[plane.kind] ?? "") : "");
+  element("plane-lead").textContent = words[plane.kind] + own + ({ sphere, ball }[kind]?.[plane.kind] ?? "");
 }
 
-/** Whether the plane is two of three or more latents on a sphere, which fill a disc of radius 1. */
-const hasDisc = () => model.space.kind === "sphere" && plane.kind === "pair" && model.latents.length > 2;
+/** Whether the plane is two latents that fill a disc: of a ball, or of three or more on a sphere. */
+const hasDisc = () =>
+  plane.kind === "pair" && (model.space.kind === "ball" || (model.space.kind === "sphere" && model.latents.length > 2));
 
 /** The outline of the disc. */
 function disc(context, box) {
   context.beginPath();
-  context.arc(box.x(0), box.y(0), box.x(1) - box.x(0), 0, 2 * Math.PI);
+  context.arc(box.x(0), box.y(0), box.x(model.space.radius) - box.x(0), 0, 2 * Math.PI);
 }
 
 // Geometry --------------------------------------------------------------------------------------
@@ -219,7 +224,7 @@ function showPoint(answer, index, point) {
   const [across, up] = plane.answer.axes;
   const places = [across && `${across} = ${number(point[0])}`, up && `${up} = ${number(point[1])}`].filter(Boolean);
   let exact = answer.items ? (answer.items[index] >= 0 ? "at the nearest datum" : "between neighbours") : "";
-  if (hasDisc() && Math.hypot(...point) > 1) exact = "outside the sphere, so moved to its edge";
+  if (hasDisc() && Math.hypot(...point) > model.space.radius) exact = `outside the ${model.space.kind}, so moved to its edge`;
   const words = [...places, exact].filter(Boolean).join(", ");
   element("plane-readout").textContent = words;
   plane.nearest = nearest(plane.answer.points, ...point);
