@@ -129,7 +129,8 @@ def kl(q: Trace, p: Trace) -> Tensor:
 def _log_jacobian(p: Trace) -> Tensor:
     """log abs det dw/du of the unconstrained weights u, which a sampler moves."""
     terms = []
-    for site in (p.nodes[name] for name in p.stochastic_nodes):
+    for name in p.stochastic_nodes:
+        site: Any = p.nodes[name]
         transform, value = biject_to(site["fn"].support), site["value"]
         terms.append(transform.log_abs_det_jacobian(transform.inv(value), value).sum())
     return torch.stack(terms).sum()
