@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from pvae.checks import check_size
 from pvae.evaluation.batching import MEMORY, check_vae
 from pvae.evaluation.code_length import png
 from pvae.evaluation.k_hat import unreliable_share
@@ -15,7 +16,7 @@ from pvae.evaluation.results import described
 from pvae.inputs import as_tensor
 from pvae.messages import shown
 from pvae.vae import VAE
-from pvae.weights.draws import NUM_WEIGHTS
+from pvae.weights.draws import NUM_WEIGHTS, over_weights
 
 CORRECTIONS = ("typicality", "background", "complexity", "expected", "waic", "disagreement")
 OVER_WEIGHTS = CORRECTIONS[3:]
@@ -151,6 +152,8 @@ def anomaly_score(
         )
     if background is not None:
         _check_same_values(vae, background)
+    if correction in OVER_WEIGHTS:
+        _check_several(vae, num_weights, correction)
     options: dict[str, Any] = {
         "num_samples": num_samples,
         "num_weights": num_weights,
@@ -176,11 +179,6 @@ def anomaly_score(
 
 def _over_weights(log_prob: Tensor, correction: str | None) -> Tensor:
     """A score from log p(x|w) for each draw of the weights, shape (n, draws)."""
-    if log_prob.shape[1] < 2:
-        raise ValueError(
-            f"correction={correction!r} is over draws of uncertain weights: give a VAE that has "
-            "them (pvae.weights), and num_weights of at least 2."
-        )
     if correction == "disagreement":
         return -1 / log_prob.softmax(1).square().sum(1)
     expected = -log_prob.mean(1)
@@ -201,7 +199,7 @@ def complexity(x: Tensor, levels: int = 256) -> Tensor:
         A tensor of shape (n,).
 
     Raises:
-        ValueError: if values are neither whole numbers nor in [0, 1].
+        ValueError: if values are neither whole numbers nor in [0, 1], or levels is below 1.
 
     Example:
         >>> import torch
@@ -211,6 +209,7 @@ def complexity(x: Tensor, levels: int = 256) -> Tensor:
         >>> bool(flat < noisy / 5)
         True
     """
+    check_size("levels", levels)
     x = as_tensor("x", x, "data of shape (n, *event_shape)").detach().cpu().double()
     if not bool((x == x.round()).all()):
         if not bool(((x >= 0) & (x <= 1)).all()):
@@ -258,6 +257,16 @@ def roc(score: Tensor, anomalous: Tensor) -> ROC:
     false_positive, true_positive, _ = roc_curve(truth, rank)
     area = float(roc_auc_score(truth, rank))
     return ROC(torch.from_numpy(false_positive), torch.from_numpy(true_positive), area)
+
+
+def _check_several(vae: VAE, num_weights: int, correction: str | None) -> None:
+    check_vae(vae)
+    with over_weights(vae, check_size("num_weights", num_weights)) as draws:
+        if len(draws) < 2:
+            raise ValueError(
+                f"correction={correction!r} is over draws of uncertain weights: give a VAE that "
+                "has them (pvae.weights), and num_weights of at least 2."
+            )
 
 
 def _check_same_values(vae: VAE, background: VAE) -> None:

@@ -61,7 +61,7 @@ def simulation_based_calibration(
     If q(z|x) is the posterior, the rank of each latent of z among those of the L draws is uniform
     on 0, 1, ..., L (theorem 1). That is tested for each latent by Pearson's chi-square over up to
     20 bins of equal numbers of ranks, or as equal as can be. Ties, as of discrete latents, are
-    broken at random, which keeps ranks uniform.
+    broken at random, which keeps ranks uniform. Uncertain weights are at their medians.
 
     It tests the posterior of data from the model, not of training data; no data are needed. Uniform
     ranks are necessary for an exact posterior, not sufficient: for example, they do not depend on
@@ -103,7 +103,7 @@ def simulation_based_calibration(
             z = p.sample((size,) if p.batch_shape == () else ())
             x = vae.decode(z, label).sample()
             draws = vae.q_z(x, label).sample((num_samples,))
-            found.append(_rank(z, draws))
+            found.append(_rank(z.flatten(1), draws.flatten(2)))
             shown.update(size)
     ranks = torch.cat(found)
     return Calibration(ranks, _p_value(ranks, num_samples), num_samples)

@@ -12,6 +12,7 @@ from pvae.evaluation.importance import log_mean
 from pvae.evaluation.log_likelihood import log_likelihood
 from pvae.evaluation.results import described
 from pvae.inputs import as_tensor
+from pvae.messages import shown
 from pvae.vae import VAE
 from pvae.weights.draws import NUM_WEIGHTS, over_weights
 
@@ -139,7 +140,8 @@ def classification(probs: Tensor, y: Tensor, bins: int = 15) -> Classification:
         bins: the number of bins.
 
     Raises:
-        ValueError: if the shapes do not fit, a label is no class, or none is known.
+        ValueError: if the shapes do not fit, a label is no class, none is known, or the
+            probabilities of a datum do not add up to 1.
 
     Example:
         >>> import torch
@@ -158,8 +160,13 @@ def classification(probs: Tensor, y: Tensor, bins: int = 15) -> Classification:
     probs, y = probs[y >= 0].double(), y[y >= 0]
     if not len(y) or int(y.max()) >= probs.shape[1]:
         raise ValueError(
-            f"y holds no label from 0 to {probs.shape[1] - 1}, or others: give the known labels of "
-            "the data."
+            f"y must hold known labels from 0 to {probs.shape[1] - 1}, and -1 where they are "
+            f"unknown: {'none is known' if not len(y) else f'one is {shown(y.max().item())}'}."
+        )
+    if bool((probs < 0).any()) or not torch.allclose(probs.sum(-1), probs.new_ones(()), atol=1e-3):
+        raise ValueError(
+            "probs are no probabilities, which are at least 0 and add up to 1 over the classes: "
+            "give those of a classifier, not its logits."
         )
     confidence, best = probs.max(-1)
     right = (best == y).double()

@@ -77,6 +77,7 @@ def elbo(vae: VAE, x: Tensor, y: Tensor | None = None) -> ELBO:
 
 def _summed(vae: VAE, x: Tensor) -> ELBO:
     """The sum over all classes."""
+    assert vae.classifier is not None
     q = vae.classifier(vae.features(x))
     y = torch.arange(q.probs.shape[-1], device=x.device)
     given = elbo(vae, x.unsqueeze(1).expand(-1, len(y), *x.shape[1:]), y)

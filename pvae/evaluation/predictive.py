@@ -9,6 +9,7 @@ from pvae.checks import check_size
 from pvae.evaluation.batching import MEMORY, as_batch, per_datum
 from pvae.evaluation.results import described
 from pvae.moments import mean, stddev
+from pvae.seeds import seeded
 from pvae.vae import VAE
 from pvae.weights.draws import NUM_WEIGHTS, over_weights
 
@@ -51,6 +52,8 @@ def predictive(
     .. math::
         Var[x] = Var_w E[x|w] + E_w Var_z E[x|z, w] + E_w E_z Var[x|z, w]
 
+    z is drawn with the same noise for every w, so that the first part is not due to its draws.
+
     Args:
         vae: the VAE; without uncertain weights the first part is 0.
         x: shape (n, \*event_shape), in the likelihood's domain.
@@ -79,12 +82,14 @@ def predictive(
 
         def estimate(x: Tensor, y: Tensor | None) -> Predictive:
             means, latents, noise = [], [], []
+            same = int(torch.randint(2**62, ()))
             for use in draws:
-                q = use().q_z(x, y)
-                p = vae.decode(q.sample(torch.Size([num_samples])), y, like=x)
+                with seeded(same, vae.device):
+                    z = use().q_z(x, y).sample(torch.Size([num_samples]))
+                p = vae.decode(z, y, like=x)
                 of_x = mean(p)
                 means.append(of_x.mean(0))
-                latents.append(of_x.var(0, correction=0))
+                latents.append(of_x.var(0, correction=min(1, num_samples - 1)))
                 noise.append(stddev(p).square().mean(0))
             stacked = torch.stack(means)
             return Predictive(

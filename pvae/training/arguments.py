@@ -69,13 +69,20 @@ def check_known_labels(labels: Labels, data: Dataset) -> None:
         )
 
 
-def check_sampler(vae: VAE, keep: str, patience: Any) -> None:
-    """Raise if the draws of a sampler of the weights would be lost.
+def check_sampler(vae: VAE, optimizer: object, keep: str, patience: Any) -> None:
+    """Raise if an optimizer that samples has no draws to leave, or draws would be lost.
 
     Raises:
-        ValueError: if the weights of an earlier epoch are kept, or training may stop early.
+        ValueError: if only one of the optimizer and the weights is made for draws, the weights of
+            an earlier epoch are kept, or training may stop early.
     """
-    if vae.weights is not None and vae.weights.samples and (keep, patience) != ("last", None):
+    leaves = vae.weights is not None and vae.weights.samples
+    if leaves != hasattr(optimizer, "is_draw"):
+        raise ValueError(
+            "Draws of the weights are left by an optimizer that samples: give "
+            "weights=partial(Weights, posterior=AutoDelta, draws=...) and optimizer=SGHMC together."
+        )
+    if leaves and (keep, patience) != ("last", None):
         raise ValueError(
             "The draws of a sampler are of the whole run: with draws of the weights give "
             "keep='last' and patience=None."

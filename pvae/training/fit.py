@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from pvae.data.loading import load
 from pvae.evaluation.batching import check_vae
-from pvae.training.arguments import check_dataset, check_places, check_sampler
+from pvae.training.arguments import check_dataset, check_places
 from pvae.training.history import History
 from pvae.training.selection import Figure, Keep
 from pvae.training.settings import Settings
@@ -150,7 +150,6 @@ def fit(
         raise ValueError("resume needs the run folder to continue: pass run=.")
     data = load(data)
     check_dataset(vae, data)
-    check_sampler(vae, settings.keep, settings.patience)
 
     trainer = Trainer(vae, data, settings)
     if resume and run is not None:

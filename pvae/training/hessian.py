@@ -76,7 +76,7 @@ def approximate(vae: VAE, objective: WithWeights, train: Batches, seed: int) -> 
 def _prior_scale(weights: Weights) -> Tensor:
     """The standard deviation of each unconstrained latent under the prior."""
     with poutine.block():
-        nodes = poutine.trace(weights.model).get_trace().nodes
+        nodes: dict[str, Any] = dict(poutine.trace(weights.model).get_trace().nodes)
     scales = []
     for site, _ in weights.guide._unpack_latent(weights.guide.loc.detach()):
         p, transform = nodes[site["name"]]["fn"], biject_to(site["fn"].support)

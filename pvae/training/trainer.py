@@ -23,6 +23,7 @@ from pvae.interfaces import option
 from pvae.objectives.counting import risen_after
 from pvae.objectives.warmup import Warmup
 from pvae.seeds import seeded
+from pvae.training.arguments import check_sampler
 from pvae.training.checkpoint import Checkpoint, Position, weights_of
 from pvae.training.device import choose_device, deterministic
 from pvae.training.hessian import approximate
@@ -151,6 +152,8 @@ class Trainer:
             learned += parameters()
         norms = settings.clip_norm, settings.skip_norm
         self.optim = make_optimizer(learned, settings.optimizer, *norms)
+        sampler = self.optim.torch_optimizer
+        check_sampler(vae, sampler, settings.keep, settings.patience)
         self.schedule = make_schedule(
             self.optim, settings.optimizer, settings.scheduler, settings.epochs
         )

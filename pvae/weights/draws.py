@@ -8,10 +8,12 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
+from pvae.checks import is_whole
 from pvae.seeds import seeded
 from pvae.weights.weights import put
 
 NUM_WEIGHTS = 10  # draws of the weights that an average is over
+OWN = 0x2545F4914F6CDD1D  # any bits
 
 
 def uncertain(vae: Any, part: str = "") -> bool:
@@ -53,6 +55,8 @@ def over_weights(
         yield [lambda: vae]
         return
     weights = vae.weights
+    if is_whole(seed):
+        seed ^= OWN  # of other draws than those of the latents by the same seed
     with torch.no_grad(), seeded(seed, vae.device):
         found = list(weights.draws(num_weights))
     centre = {name: vae.get_parameter(name).detach().clone() for name in weights.names}

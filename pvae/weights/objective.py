@@ -10,7 +10,7 @@ from pyro import poutine
 from pyro.infer import ELBO
 from pyro.poutine import Trace
 from torch import Tensor
-from torch.distributions import constraints, kl_divergence
+from torch.distributions import biject_to, constraints, kl_divergence
 
 from pvae.distributions.elements import element_support
 from pvae.objectives.counting import nested
@@ -77,7 +77,10 @@ class WithWeights(Wrapper):
             for program in (model, guide)
         )
         model, guide = programs
-        return (model, guide), self.weights.share(n) * kl(q, p)
+        divergence = kl(q, p)
+        if self.weights.samples:
+            divergence = divergence - _log_jacobian(p)
+        return (model, guide), self.weights.share(n) * divergence
 
     def differentiable_loss(
         self, model: Callable, guide: Callable, *args: Any, **kwargs: Any
@@ -122,6 +125,16 @@ def kl(q: Trace, p: Trace) -> Tensor:
         except NotImplementedError:
             terms.append(_log(site))
     return torch.stack([term.sum() for term in terms]).sum()
+
+
+def _log_jacobian(p: Trace) -> Tensor:
+    """log abs det dw/du of the unconstrained weights u, which a sampler moves."""
+    terms = []
+    for name in p.stochastic_nodes:
+        site: Any = p.nodes[name]
+        transform, value = biject_to(site["fn"].support), site["value"]
+        terms.append(transform.log_abs_det_jacobian(transform.inv(value), value).sum())
+    return torch.stack(terms).sum()
 
 
 def _log(site: Any) -> Tensor:

@@ -119,7 +119,7 @@ class SGHMC(torch.optim.Optimizer):
         group = self.param_groups[0]
         cycle, done = group["cycle_steps"], group["steps"] % group["cycle_steps"] or None
         left = cycle - (cycle if done is None else done)
-        apart = int(cycle * (1 - group["exploration"]) / group["draws_per_cycle"])
+        apart = int(cycle * (1 - group["exploration"]) / group["draws_per_cycle"] + 1e-9)
         return group["steps"] > 0 and left % apart == 0 and left < apart * group["draws_per_cycle"]
 
     @torch.no_grad()

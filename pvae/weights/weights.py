@@ -11,6 +11,7 @@ import pyro
 import torch
 from pyro import poutine
 from pyro.infer.autoguide import (
+    AutoDelta,
     AutoGuide,
     AutoGuideList,
     AutoLaplaceApproximation,
@@ -60,7 +61,7 @@ class Weights(nn.Module):
         posterior: called with a model: one of Pyro's autoguides.
         init_scale: the standard deviation at which a normal posterior begins.
         kl_weight: lambda; below 1 for a posterior that is nearer to the maximum likelihood.
-        draws: how many draws of a sampler are kept; 0 for none.
+        draws: how many draws of a sampler are kept; 0 for none. They need `AutoDelta`.
 
     Attributes:
         names: the names of the uncertain parameters.
@@ -115,6 +116,11 @@ class Weights(nn.Module):
         first = vae.get_parameter(self.names[0])
         self.register_buffer("like", first.new_zeros(()), persistent=False)
         self.guide = self._fresh_guide(vae)
+        if draws and not isinstance(self.guide, AutoDelta):
+            raise ValueError(
+                f"draws is {draws} with the posterior {type(self.guide).__name__}: a sampler moves "
+                "a point, and leaves draws with posterior=AutoDelta only."
+            )
         if isinstance(self.guide, AutoLaplaceApproximation):
             if self.dim > MOST_LAPLACE:
                 raise ValueError(

@@ -46,6 +46,7 @@ def test_calibrated_probabilities_have_no_calibration_error():
         (torch.ones(3, 2), torch.zeros(2), "expected"),
         (torch.ones(3, 2), torch.tensor([0, 1, 2]), "from 0 to 1"),
         (torch.ones(3, 2), torch.tensor([-1, -1, -1]), "from 0 to 1"),
+        (torch.ones(3, 2), torch.tensor([0, 1, -1]), "not its logits"),
     ],
 )
 def test_bad_input(probs, y, sentence):

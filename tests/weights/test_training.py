@@ -106,6 +106,9 @@ def test_a_new_prior_leaves_the_posterior_of_the_weights(data):
 def test_draws_of_a_sampler_are_of_the_whole_run(data):
     with pytest.raises(ValueError, match="keep='last' and patience=None"):
         train("sampler", data, keep="best")
+    for case, optimizer in (("sampler", torch.optim.Adam), ("mean field", SGHMC)):
+        with pytest.raises(ValueError, match="and optimizer=SGHMC together"):
+            train(case, data, optimizer=optimizer)
 
 
 def test_the_command_line_has_weights(tmp_path, monkeypatch, capsys):

@@ -17,8 +17,10 @@ from pyro.infer.autoguide import (
     AutoMultivariateNormal,
     AutoNormal,
 )
+from pyro.infer.mcmc.util import initialize_model
 from torch import nn
 from torch.distributions import MultivariateNormal
+from torch.distributions.transforms import identity_transform
 
 import pvae
 from pvae.evaluation import anomaly_score, log_likelihood
@@ -197,6 +199,17 @@ def test_the_sampler_samples_the_posterior():
     assert ((ratio > 0.6) & (ratio < 1.6)).all()
 
 
+@pytest.mark.parametrize("prior", [Normal, Horseshoe])
+def test_a_sampler_moves_on_the_density_of_unconstrained_weights(prior):
+    weights = Regression(AutoDelta, prior=prior, draws=2).weights
+    _, potential, transforms, _ = initialize_model(weights.model)
+    medians = weights.guide.median()
+    u = {name: transforms.get(name, identity_transform)(w) for name, w in medians.items()}
+    vae = pvae.build((6,), 2)
+    _, found = WithWeights(Trace_ELBO(), weights)._given(vae.model, vae.guide, (torch.ones(4, 6),))
+    torch.testing.assert_close(found, potential(u))
+
+
 def test_draws_are_left_at_the_end_of_a_cycle():
     w = nn.Parameter(torch.zeros(2))
     sampler = SGHMC([w], cycle_steps=10, exploration=0.4, draws_per_cycle=3)
@@ -206,6 +219,9 @@ def test_draws_are_left_at_the_end_of_a_cycle():
         sampler.step()
         left += [step] if sampler.is_draw else []
     assert left == [6, 8, 10, 16, 18, 20]
+    every = SGHMC([w], cycle_steps=1000, exploration=0.9, draws_per_cycle=100)
+    every.param_groups[0]["steps"] = 901
+    assert every.is_draw
 
 
 def shifted(case, shift):
@@ -437,6 +453,7 @@ ERRORS = {
     "init_scale 0": (partial(Weights, init_scale=0.0), ValueError, "init_scale is 0"),
     "kl_weight": (partial(Weights, kl_weight=0), ValueError, "kl_weight is 0"),
     "draws": (partial(Weights, draws=-1), ValueError, "draws"),
+    "draws of a density": (partial(Weights, draws=2), ValueError, "posterior=AutoDelta only"),
     "no weights": (Normal(), TypeError, "pvae.weights.Weights"),
 }
 
