@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from pvae.networks import MLP, Conv, ResNet, make_network
+from pvae.networks import GRU, MLP, Conv, ResNet, make_network
 from pvae.networks.activations import ACTIVATIONS
 
 NETWORKS = [
@@ -23,6 +23,10 @@ NETWORKS = [
     (partial(ResNet, blocks=1), (2, 5, 4), (1, 17, 15)),
     (partial(ResNet, channels=[4, 6], blocks=1, levels=[3, (2, 4, 5)]), (3, 8, 9), (86,)),
     (partial(ResNet, channels=[4, 6], blocks=1, levels=[(2, 4, 5), (1, 8, 9)]), (112,), (1, 8, 9)),
+    (partial(GRU, hidden=7), (6, 3), (4,)),
+    (partial(GRU, hidden=7), (4,), (6, 3)),
+    (partial(GRU, hidden=7, state_dim=2), (6, 3), (36,)),
+    (partial(GRU, hidden=7, state_dim=2), (14,), (6, 3)),
 ]
 
 

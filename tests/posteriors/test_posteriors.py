@@ -36,7 +36,7 @@ CONTINUOUS = [name for name in POSTERIORS if name not in (*DISCRETE, "Delta")]
 ANY_POINT = [name for name in CONTINUOUS if name not in ONLY_OWN_DRAWS]
 NO_MEAN = [
     *ONLY_OWN_DRAWS,
-    *(n for n in POSTERIORS if n.startswith(("Spline", "InverseAuto", "TopDown"))),
+    *(n for n in POSTERIORS if n.startswith(("Spline", "InverseAuto", "TopDown", "Smoothing"))),
 ]
 
 
