@@ -15,6 +15,7 @@ from .normal_chain import NormalChain as NormalChain
 from .normal_mixture import NormalMixture as NormalMixture
 from .optimal_normal import OptimalNormal as OptimalNormal
 from .ordinal_categorical import OrdinalCategorical as OrdinalCategorical
+from .padded import Padded as Padded
 from .poincare_ball import PoincareBall as PoincareBall
 from .power_spherical import PowerSpherical as PowerSpherical
 from .relaxed_bernoulli import RelaxedBernoulli as RelaxedBernoulli

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from pvae.annotations import Shape
 from pvae.checks import check_shape, check_size
+from pvae.distributions.padded import padding
 from pvae.networks.shapes import batched
 
 
@@ -27,8 +28,8 @@ class GRU(nn.Module):
     decoder maps each state to its step by the same network of one hidden layer, since what
     connects the steps is the prior. Anything after the states, as labels are, goes to every step.
 
-    *Lengths.* NaN is no value: steps of NaN at the end of a sequence, which pad it, are not read;
-    other NaN are read as 0. See `pvae.likelihoods.Missing` for a likelihood of such data.
+    *Lengths.* Steps of NaN at the end of a sequence, which pad it, are not read. Data of several
+    lengths need a likelihood `pvae.likelihoods.Padded`.
 
     Args:
         in_shape: event shape of the input, (T, D) or (d,).
@@ -51,6 +52,8 @@ class GRU(nn.Module):
         >>> GRU((48,), (24, 5), state_dim=2)(torch.zeros(7, 48)).shape
         torch.Size([7, 24, 5])
     """
+
+    reads_padding = True
 
     def __init__(
         self,
@@ -100,12 +103,12 @@ class GRU(nn.Module):
 
     def _encode(self, x: Tensor) -> Tensor:
         steps = torch.arange(self.steps, device=x.device)
-        read = ~x.isnan().all(-1)
-        length = (read * (steps + 1)).amax(1, keepdim=True)
-        # Both the read steps and those after them are reversed: twice is the identity.
+        pads = padding(x, 2)
+        length = self.steps - pads.sum(1)
+        # Both the steps that are read and the padding are reversed: twice is the identity.
         order = ((length - 1 - steps) % self.steps).unsqueeze(-1)
-        h, _ = self.recurrent(x.nan_to_num().take_along_dim(order, 1))
-        h = h.take_along_dim(order, 1) * (steps < length).unsqueeze(-1)
+        h, _ = self.recurrent(x.masked_fill(pads, 0).take_along_dim(order, 1))
+        h = h.take_along_dim(order, 1).masked_fill(pads, 0)
         if self.state_dim is None:
             return self.last(h[:, 0])
         # All first numbers of the latents, then all second ones, as distributions split them.
