@@ -32,6 +32,18 @@ def padding(x: Tensor, event_dim: int) -> Tensor:
     return steps[(..., *(None,) * (event_dim - 1))]
 
 
+class _WithPadding(constraints.Constraint):
+    """Sequences of which all steps but the padding lie in the support of an element."""
+
+    def __init__(self, each: constraints.Constraint, event_dim: int) -> None:
+        self.each, self.event_dim, self.is_discrete = each, event_dim, each.is_discrete
+        super().__init__()
+
+    def check(self, value: Tensor) -> Tensor:
+        inside = self.each.check(value) | padding(value, self.event_dim)
+        return inside.flatten(value.dim() - self.event_dim).all(-1)
+
+
 class Padded(TorchDistribution):
     r"""A distribution of independent elements, over sequences that NaN pads to one length.
 
@@ -83,8 +95,8 @@ class Padded(TorchDistribution):
 
     @property
     def support(self) -> constraints.Constraint:
-        """The support of sequences without padding."""
-        return self.base.support
+        """Sequences of values in the support of an element, and padding."""
+        return _WithPadding(self.each.support, len(self.event_shape))
 
     @property
     def mean(self) -> Tensor:
