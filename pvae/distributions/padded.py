@@ -86,12 +86,8 @@ class Padded(TorchDistribution):
                 "all elements at once: choose another."
             )
         self.base, self.each, self.valid = base, each, valid
+        self.has_rsample = base.has_rsample
         super().__init__(base.batch_shape, base.event_shape, validate_args=validate_args)
-
-    @property
-    def has_rsample(self) -> bool:
-        """Whether draws have gradients."""
-        return self.base.has_rsample
 
     @property
     def support(self) -> constraints.Constraint:

@@ -70,7 +70,7 @@ class Padded(nn.Module):
     @property
     def network(self) -> nn.Module:
         """The decoder."""
-        return self.likelihood.network
+        return option(self.likelihood, "network")
 
     @property
     def domain(self) -> Domain:

@@ -81,16 +81,14 @@ class GRU(nn.Module):
                 f"the code has {code} numbers: give latent_dim={states}, or state_dim=None for a "
                 "code of the whole sequence."
             )
-        self.recurrent: nn.Module | None = None
-        if self.encodes:
-            self.recurrent = nn.GRU(size, hidden, batch_first=True)
-            self.last = nn.Linear(hidden, code // self.steps if states else code)
-        elif states:
-            self.first = nn.Linear(code - states + state_dim, hidden)
-            self.last = nn.Linear(hidden, size)
+        self.first: nn.Module
+        if states and not self.encodes:
+            seen = code - states + (self.state_dim or 0)
+            self.first = nn.Sequential(nn.Linear(seen, hidden), nn.ReLU())
         else:
-            self.recurrent = nn.GRU(code, hidden, batch_first=True)
-            self.last = nn.Linear(hidden, size)
+            self.first = nn.GRU(size if self.encodes else code, hidden, batch_first=True)
+        each = code // self.steps if states else code
+        self.last = nn.Linear(hidden, each if self.encodes else size)
 
     @property
     def output_bias(self) -> Tensor | None:
@@ -107,7 +105,7 @@ class GRU(nn.Module):
         length = self.steps - pads.sum(1)
         # Both the steps that are read and the padding are reversed: twice is the identity.
         order = ((length - 1 - steps) % self.steps).unsqueeze(-1)
-        h, _ = self.recurrent(x.masked_fill(pads, 0).take_along_dim(order, 1))
+        h, _ = self.first(x.masked_fill(pads, 0).take_along_dim(order, 1))
         h = h.take_along_dim(order, 1).masked_fill(pads, 0)
         if self.state_dim is None:
             return self.last(h[:, 0])
@@ -116,9 +114,9 @@ class GRU(nn.Module):
 
     def _decode(self, z: Tensor) -> Tensor:
         if self.state_dim is None:
-            h, _ = self.recurrent(z.unsqueeze(1).expand(-1, self.steps, -1))
+            h, _ = self.first(z.unsqueeze(1).expand(-1, self.steps, -1))
             return self.last(h)
         states, rest = z.tensor_split([self.steps * self.state_dim], 1)
         states = states.unflatten(1, (self.steps, -1))
         every = rest.unsqueeze(1).expand(-1, self.steps, -1)
-        return self.last(self.first(torch.cat([states, every], -1)).relu())
+        return self.last(self.first(torch.cat([states, every], -1)))
