@@ -17,6 +17,7 @@ from pvae.labels import Labels
 from pvae.likelihoods.bernoulli import Bernoulli
 from pvae.messages import kind_of, shown
 from pvae.networks.mlp import MLP
+from pvae.networks.shapes import more_channels
 from pvae.posteriors.diagonal_normal import DiagonalNormal
 from pvae.priors.standard_normal import StandardNormal
 from pvae.seeds import seeded
@@ -125,8 +126,8 @@ def build(
         )
     labels = Labels(classes, label_dim, class_prior == "learned") if seen else None
     size = {part: labels.size if labels is not None and part in seen else 0 for part in PARTS}
-    z_size, (channels, *rest) = latent_dim + size["likelihood"], event_shape
-    x_shape = (channels + size["posterior"], *rest)
+    z_size = latent_dim + size["likelihood"]
+    x_shape = more_channels(event_shape, size["posterior"])
     with seeded(seed, torch.get_default_device()):
         vae = VAE(
             _prior_given(prior, size["prior"], latent_dim)

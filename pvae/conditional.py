@@ -7,14 +7,15 @@ from pvae.annotations import NetworkOrFactory, Shape
 from pvae.checks import check_shape
 from pvae.interfaces import option
 from pvae.networks.mlp import MLP
-from pvae.networks.shapes import batched, make_network
+from pvae.networks.shapes import batched, channel_dim, make_network, more_channels
 
 
 class Conditional(nn.Module):
     """Base class of likelihoods p(x|z) and posteriors q(z|x): a module that owns a network.
 
     The network maps the context to ``outputs`` raw parameters for every element of the
-    event, stacked along its first dimension; a subclass turns them into a distribution.
+    event, stacked along its channels (of a sequence (T, D) the last dimension, else the first); a
+    subclass turns them into a distribution.
 
     Args:
         context_shape: event shape of the context, which the distribution is conditioned on.
@@ -38,9 +39,11 @@ class Conditional(nn.Module):
         self.context_shape = check_shape("context_shape", context_shape)
         self.event_shape = check_shape("event_shape", event_shape)
         self.outputs = outputs
-        raw_shape = (outputs * self.event_shape[0], *self.event_shape[1:])
+        self.channel_dim = channel_dim(self.event_shape)
+        more = (outputs - 1) * self.event_shape[self.channel_dim]
+        self.raw_shape = more_channels(self.event_shape, more)
         self.network = make_network(
-            MLP if network is None else network, self.context_shape, raw_shape
+            MLP if network is None else network, self.context_shape, self.raw_shape
         )
 
     def start_at(self, raw: Tensor) -> None:
@@ -55,12 +58,14 @@ class Conditional(nn.Module):
         bias = option(self.network, "output_bias")
         if bias is None:
             return
-        if bias.numel() != self.outputs * raw.numel():
-            raw = raw.flatten(1).mean(1)
+        size = raw.shape[self.channel_dim]
         with torch.no_grad():
-            bias[: raw.numel()] = raw.flatten()
+            if bias.numel() == self.outputs * raw.numel():
+                bias.view(self.raw_shape).narrow(self.channel_dim, 0, size).copy_(raw)
+            else:
+                bias[:size] = raw.movedim(self.channel_dim, 0).flatten(1).mean(1)
 
     def raw(self, context: Tensor) -> tuple[Tensor, ...]:
         """Return the raw parameters, each of shape (\\*batch, \\*event_shape), for a context."""
         out = batched(self.network, context, len(self.context_shape))
-        return out.chunk(self.outputs, dim=-len(self.event_shape))
+        return out.chunk(self.outputs, dim=self.channel_dim - len(self.event_shape))

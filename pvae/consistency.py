@@ -12,6 +12,7 @@ from pvae.distributions.poincare_ball import PoincareBall
 from pvae.interfaces import option
 from pvae.labels import Labels
 from pvae.messages import kind_of, shown
+from pvae.networks.shapes import more_channels
 from pvae.seeds import seeded
 
 PARTS = ("prior", "likelihood", "posterior")
@@ -60,9 +61,9 @@ def event_shapes(
         p = _distribution("prior(y)", prior, Size([label_sizes["prior"]]), zeros, "y")
     else:
         p = prior()
-    z_shape = _appended(p.event_shape, label_sizes["likelihood"])
+    z_shape = Size(more_channels(p.event_shape, label_sizes["likelihood"]))
     event = _distribution("likelihood(z)", likelihood, z_shape, zeros, "the prior's z")
-    x_shape = _appended(event.event_shape, label_sizes["posterior"])
+    x_shape = Size(more_channels(event.event_shape, label_sizes["posterior"]))
     x = None
     if x_shape == event.event_shape and option(likelihood, "domain") not in ("bytes", "counts"):
         with seeded(0, like.device):
@@ -176,10 +177,6 @@ def _distribution(
         raise ValueError(
             f"{call} fails on {given} of shape {(2, *in_shape)}: {' '.join(str(error).split())}"
         ) from error
-
-
-def _appended(shape: Size, size: int) -> Size:
-    return Size([shape[0] + size, *shape[1:]])
 
 
 def _holds(p: dist.TorchDistribution, z: Tensor) -> bool:

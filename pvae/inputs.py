@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from pvae.data.domains import BYTE_LEVELS, Domain, within
+from pvae.distributions.padded import padding
 from pvae.interfaces import Model, option
 from pvae.messages import kind_of
 
@@ -47,6 +48,8 @@ def as_data(
         return x
     levels = option(vae.likelihood, "levels") or BYTE_LEVELS
     inside = within(x.detach(), domain, levels)
+    if option(vae.likelihood, "padded"):
+        inside = inside | padding(x.detach(), len(vae.event_shape))
     if not bool(inside.all()):
         wrong = x.detach()[~inside][0].item()
         over = f"bytes, levels from 0 to {levels - 1}" if domain == "bytes" else _VALUES[domain]

@@ -85,6 +85,8 @@ class LikelihoodOptions:
             there is no evidence to estimate.
         takes_total: whether it is called as ``likelihood(z, total=...)`` when x is known, with
             the sum of x, shape ``(*batch,)``.
+        padded: whether x may be sequences that NaN pads to one length, see
+            `pvae.likelihoods.Padded`.
         initialize: ``initialize(mean)`` initializes its mean to that of the data, shape
             event_shape; called by `pvae.fit` if any of its parameters are trained.
     """
@@ -93,6 +95,7 @@ class LikelihoodOptions:
     levels: int | None = None
     relaxed: bool = False
     takes_total: bool = False
+    padded: bool = False
     initialize: "Callable[[Tensor], None] | None" = None
 
 
@@ -170,10 +173,14 @@ class NetworkOptions:
 
     Attributes:
         output_bias: the bias of its last layer, with one value for each output or for each channel
-            (first dimension); a likelihood that is initialized to the mean of the data sets it.
+            (first dimension, or the last of a sequence); a likelihood that is initialized to the
+            mean of the data sets it.
+        reads_padding: whether it takes sequences that NaN pads to one length, and does not read the
+            padding; other networks are given zeros there.
     """
 
     output_bias: "Tensor | None" = None
+    reads_padding: bool = False
 
 
 # Objectives ---------------------------------------------------------------------------------------

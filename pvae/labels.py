@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pvae.checks import check_size
+from pvae.networks.shapes import channel_dim
 
 
 class Labels(nn.Module):
@@ -176,18 +177,19 @@ class Labels(nn.Module):
 
 
 def join(context: Tensor, labels: Tensor, event_dim: int) -> Tensor:
-    r"""Append labels to a context: to a vector as more elements, to an image as more channels.
+    r"""Append labels to a context: to a vector as more elements, to anything else as more channels.
 
     Args:
-        context: shape (\*batch, \*event), whose first event dimension is appended to.
+        context: shape (\*batch, \*event), whose channels are appended to, see `channel_dim`.
         labels: shape (\*batch, size); both batches are broadcast.
         event_dim: dimensions of the event.
     """
     event = context.shape[-event_dim:]
     batch = torch.broadcast_shapes(context.shape[:-event_dim], labels.shape[:-1])
-    labels = labels[(..., *(None,) * (event_dim - 1))]
-    labels = labels.expand(*batch, labels.shape[-event_dim], *event[1:])
-    return torch.cat([context.expand(*batch, *event), labels], dim=-event_dim)
+    dim = channel_dim(event)
+    labels = labels[(..., *(None,) * (event_dim - 1))].movedim(-event_dim, dim - event_dim)
+    labels = labels.expand(*batch, *event[:dim], labels.shape[dim - event_dim], *event[dim + 1 :])
+    return torch.cat([context.expand(*batch, *event), labels], dim=dim - event_dim)
 
 
 def _broadcasts(shape: torch.Size, to: torch.Size) -> bool:

@@ -243,6 +243,9 @@ class VAE(Module):
             x: shape (\*batch, \*event_shape), in the likelihood's domain.
         """
         domain = option(self.likelihood, "domain")
+        if option(self.likelihood, "padded"):
+            network = option(self.posterior, "network")
+            x = x if option(network, "reads_padding") else x.nan_to_num()
         if domain == "bytes":
             return x / ((option(self.likelihood, "levels") or BYTE_LEVELS) - 1)
         # An objective may add noise, so that x is below zero.

@@ -42,4 +42,6 @@ LIKELIHOODS = {
         for dispersion, exposure in (("learned", None), ("predicted", 5.0), ("learned", "observed"))
     },
     "Multinomial": L.Multinomial,
+    "Padded": L.Padded,
+    "Padded, Beta": partial(L.Padded, likelihood=L.Beta),
 }

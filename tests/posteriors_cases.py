@@ -49,6 +49,7 @@ POSTERIORS = {
     ),
     "TopDown": Q.TopDown,
     "TopDown, residual": partial(Q.TopDown, combination="residual"),
+    "Smoothing": partial(Q.Smoothing, message=3),
 }
 QUANTIZED = {"VQ", "FSQ"}  # whose z are codes
 EVOLVING = {"Hamiltonian", "DAIS"}  # which follow the model
@@ -58,7 +59,7 @@ DEPENDENT = ONLY_OWN_DRAWS | {
     *("LowRankNormal", "FullNormal", "HouseholderFlow", "InverseAutoregressiveFlow"),
     *("SplineFlow", "MixtureOfNormals", "PowerSpherical", "Delta"),
     *("WrappedNormal", "VQ", "FSQ"),
-    *("RelaxedOneHot", "RelaxedBernoulli", "TopDown"),
+    *("RelaxedOneHot", "RelaxedBernoulli", "TopDown", "Smoothing"),
 }
 
 

@@ -27,6 +27,7 @@ PRIORS = {
     "Autoregressive, one component": partial(P.Autoregressive, components=1, hidden=[8, 8]),
     "Nested": partial(P.Nested, hidden=(8,)),
     "TopDown": partial(P.TopDown, hidden=8),
+    "StateSpace": partial(P.StateSpace, hidden=8),
     "Hyperspherical": P.Hyperspherical,
     "WrappedNormal, learned": partial(P.WrappedNormal, learned=True),
     "WrappedNormal": P.WrappedNormal,

@@ -24,12 +24,15 @@ NETWORKS = {
     "MLP": partial(pvae.networks.MLP, hidden=[4]),
     "Conv": partial(pvae.networks.Conv, channels=[4], hidden=8),
     "ResNet": partial(pvae.networks.ResNet, channels=[4], blocks=1),
+    "GRU": partial(pvae.networks.GRU, hidden=4),
 }
 KINDS = {
     "domain": str,
     "levels": int,
     "relaxed": bool,
     "takes_total": bool,
+    "padded": bool,
+    "reads_padding": bool,
     "context_shape": tuple,
     "event_shape": tuple,
     "network": nn.Module,
@@ -85,8 +88,9 @@ def test_every_part_keeps_its_contract(kind, name, make):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_keeps_its_contract(name):
-    network = NETWORKS[name](SHAPE, (LATENT,))
-    assert network(torch.ones(N, *SHAPE)).shape == (N, LATENT)
+    shape = SHAPE[1:] if name == "GRU" else SHAPE
+    network = NETWORKS[name]((LATENT,), shape)
+    assert network(torch.ones(N, LATENT)).shape == (N, *shape)
     check_options(network, "network")
     assert option(network, "output_bias") is not None
 

@@ -5,6 +5,8 @@ from .image_files import ImageFiles as ImageFiles
 from .loading import load as load
 from .named import NAMES as NAMES
 from .part import Part as Part
+from .seasonal import Seasonal as Seasonal
+from .seasonal import seasonal as seasonal
 from .sprites import Shapes as Shapes
 from .sprites import shapes as shapes
 from .tree import Tree as Tree

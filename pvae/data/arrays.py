@@ -12,6 +12,7 @@ from pvae.data.dataset import Dataset
 from pvae.data.domains import detect
 from pvae.data.labels import Labels, encode
 from pvae.data.part import Part
+from pvae.distributions.padded import padding
 
 _CHANNELS = (1, 3, 4)
 _REAL = {torch.bool, torch.float16, torch.bfloat16, torch.float32, torch.float64} | {
@@ -89,6 +90,9 @@ def from_arrays(
         event_shape: shape of one item, see `as_items`.
         classes: names of the labels if these are numbers.
 
+    NaN may pad sequences of shape (T, D) to one length, see `pvae.likelihoods.Padded`; elsewhere it
+    is refused.
+
     Raises:
         ValueError: if values or labels are invalid, or the parts differ in shape or dtype.
 
@@ -112,7 +116,7 @@ def from_arrays(
                 f"The {part} items have shape {kind[0]} and dtype {kind[1]} but the train items "
                 f"{kinds['train'][0]} and {kinds['train'][1]}; give all parts the same."
             )
-    domain, value_range = detect(torch.cat([*items.values()]) if len(items) > 1 else items["train"])
+    domain, value_range = detect(_unpadded(torch.cat([*items.values()])))
 
     labels: dict[str, Tensor] = {}
     labelled = {part: arrays.y for part, arrays in parts.items() if arrays.y is not None}
@@ -136,6 +140,20 @@ def from_arrays(
         columns=columns if items["train"].dim() == 2 else None,
         **made,
     )
+
+
+def _unpadded(items: Tensor) -> Tensor:
+    """The items, with any value of theirs where NaN pads sequences (T, D)."""
+    if items.dim() != 3 or not items.is_floating_point():
+        return items
+    pads = padding(items, 2)
+    empty = pads.all(1).flatten().nonzero()
+    if len(empty):
+        raise ValueError(
+            f"Sequence {int(empty[0])} has length 0, every value being NaN: give it a step at "
+            "least, or leave it out."
+        )
+    return torch.where(pads, items[0, 0, 0], items)
 
 
 def _real(x: np.ndarray | Tensor) -> Tensor:

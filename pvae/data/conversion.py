@@ -56,7 +56,8 @@ def convert(
     check(domain_from, value_range, domain_to)
     if domain_to == "binary" and domain_from != "binary":
         high = int(value_range[1]) if domain_from == "bytes" else 1
-        return _binarize(x, domain_from, high, binarization, generator)
+        binary = _binarize(x, domain_from, high, binarization, generator)
+        return binary if domain_from == "bytes" else binary.masked_fill(x.isnan(), torch.nan)
     if domain_to == "unit interval" and domain_from == "bytes":
         return x.float() / value_range[1]
     if domain_to in DEQUANTIZED and domain_from == "bytes":

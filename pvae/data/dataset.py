@@ -16,7 +16,7 @@ from pvae.data.batches import batches_for
 from pvae.data.domains import Binarization, Domain, describe, domain_of
 from pvae.data.labels import keep
 from pvae.data.part import Part
-from pvae.interfaces import Model
+from pvae.interfaces import Model, option
 from pvae.messages import kind_of, shown
 
 _MOST_CLASSES = 2**20
@@ -141,13 +141,24 @@ class Dataset:
         """Raise if these cannot be the data of a VAE.
 
         Raises:
-            ValueError: if its likelihood does not declare a domain, or its event shape differs.
+            ValueError: if its likelihood does not declare a domain, its event shape differs, or
+                it does not take the padding of the data.
         """
         domain_of(vae.likelihood)
         if self.event_shape != tuple(vae.event_shape):
             raise ValueError(
                 f"The data {self.name} have event shape {self.event_shape}, the VAE was made for "
                 f"{tuple(vae.event_shape)}: build it for the data, or load the data in its shape."
+            )
+        padded = len(self.event_shape) == 2 and any(
+            isinstance(part.x, Tensor) and bool(part.x.isnan().any())
+            for part in self.parts.values()
+        )
+        if padded and not option(vae.likelihood, "padded"):
+            raise ValueError(
+                f"The data {self.name} are sequences of several lengths, padded with NaN: take the "
+                "likelihood Padded, such as --likelihood Padded --likelihood.likelihood "
+                f"{type(vae.likelihood).__name__}."
             )
 
     def label_sizes(self) -> dict[str, int | None]:

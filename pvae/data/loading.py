@@ -71,10 +71,11 @@ def load(
 
             - a name: ``digits`` (8 by 8 pixels of 17 levels, no download), ``shapes`` (32 by 32
               binary pixels, no download, see `pvae.data.shapes`), ``tree`` (vectors on a tree, no
-              download, see `pvae.data.tree`), ``mnist``, ``fashion-mnist``, ``kmnist``, ``emnist``
-              (its balanced classes), ``omniglot`` (the background alphabets to train on, the
-              evaluation alphabets to test on, bright strokes, 28 by 28), ``cifar10``, ``svhn``,
-              ``celeba`` (64 by 64, decoded on each read);
+              download, see `pvae.data.tree`), ``seasonal`` (series of 24 steps of 3 values, no
+              download, see `pvae.data.seasonal`), ``mnist``, ``fashion-mnist``, ``kmnist``,
+              ``emnist`` (its balanced classes), ``omniglot`` (the background alphabets to train on,
+              the evaluation alphabets to test on, bright strokes, 28 by 28), ``cifar10``,
+              ``svhn``, ``celeba`` (64 by 64, decoded on each read);
             - the path of a folder of images, whose folders are classes, or else parts if they are
               named ``train``, ``val`` and ``test``, see `pvae.data.image_folder.read_folder`;
             - the path of an ``.npy``, ``.npz``, ``.pt`` or ``.csv`` file, see

@@ -1,4 +1,4 @@
-"""Data sets by name: three that need no download, and those that torchvision can download."""
+"""Data sets by name: four that need no download, and those that torchvision can download."""
 
 import os
 import tempfile
@@ -19,6 +19,7 @@ from pvae.data.image_folder import decode
 from pvae.data.images import Channels, resize
 from pvae.data.labels import encode
 from pvae.data.part import Part
+from pvae.data.seasonal import seasonal
 from pvae.data.sprites import CLASSES, SIZE, shapes
 from pvae.data.tree import DEPTH, levels_of, tree
 from pvae.messages import brief
@@ -29,6 +30,7 @@ NAMES = (
     "digits",
     "shapes",
     "tree",
+    "seasonal",
     "mnist",
     "fashion-mnist",
     "kmnist",
@@ -110,6 +112,10 @@ def read_named(
         return _celeba(folder, size or (64, 64), channels or 3)
     if name == "tree":
         return _tree()
+    if name == "seasonal":
+        x = seasonal().x
+        ends = float(x.min()), float(x.max())
+        return Dataset(name="seasonal", train=Part(x), domain="reals", value_range=ends)
     if name == "shapes":
         dataset = _shapes(max(size or (SIZE,)))
     else:

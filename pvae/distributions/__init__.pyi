@@ -11,9 +11,11 @@ from .evolved import Evolved as Evolved
 from .hyperspherical_uniform import HypersphericalUniform as HypersphericalUniform
 from .mixture import Mixture as Mixture
 from .multinomial import Multinomial as Multinomial
+from .normal_chain import NormalChain as NormalChain
 from .normal_mixture import NormalMixture as NormalMixture
 from .optimal_normal import OptimalNormal as OptimalNormal
 from .ordinal_categorical import OrdinalCategorical as OrdinalCategorical
+from .padded import Padded as Padded
 from .poincare_ball import PoincareBall as PoincareBall
 from .power_spherical import PowerSpherical as PowerSpherical
 from .relaxed_bernoulli import RelaxedBernoulli as RelaxedBernoulli

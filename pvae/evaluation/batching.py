@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tqdm.std import tqdm
 
 from pvae.checks import check_flag, check_size, is_real
+from pvae.distributions.padded import padding
 from pvae.inputs import as_data
 from pvae.interfaces import option
 from pvae.messages import kind_of, shown
@@ -117,7 +118,10 @@ def check_batch(
     x = as_batch(vae, x)
     check_density(vae)
     y = check_labels(vae, x, y)
-    finite = x.isfinite().flatten(1).all(-1)
+    valid = x.isfinite()
+    if option(vae.likelihood, "padded"):
+        valid = valid | padding(x, len(vae.event_shape))
+    finite = valid.flatten(1).all(-1)
     inside = finite if not bool(finite.all()) else _inside(vae, x, y, at_once)
     if not bool(inside.all()):
         wrong = (~inside).nonzero()[0, 0].item()

@@ -28,6 +28,11 @@ if torch.__version__ < "2.7":
 _LONG_FORMS = {"realize_opcount_threshold": 8}
 
 
+# On a CPU Inductor takes about a tenth of a second for each operator. A loop of many steps, as that
+# of a recurrent network, is a graph of thousands, most of them small: its time is better spent.
+MOST_OPERATORS = 1000
+
+
 def best_backend(device: torch.device) -> Backend:
     """Inductor if it has a compiler for the code that it generates, else the plain graph."""
     if device.type == "cuda":
@@ -48,7 +53,8 @@ def compile_graph(
 
     Random numbers are drawn by torch's own operators in the graph's order, so that a seed gives the
     noise that it gives the eager program. Inductor gets functions such as ``lgamma``, in float32 on
-    a CPU, as arithmetic that it vectorizes.
+    a CPU, as arithmetic that it vectorizes. On a CPU it gets no graph of more than 1,000 operators,
+    which the plain graph runs.
 
     Args:
         module: the graph.
@@ -56,7 +62,8 @@ def compile_graph(
         backend: the backend that runs it.
         options: further options of Inductor.
     """
-    if backend == "graph":
+    on_cpu = all(tensor.device.type == "cpu" for tensor in tensors)
+    if backend == "graph" or (on_cpu and len(module.graph.nodes) > MOST_OPERATORS):
         return module.forward
     try:
         with torch.no_grad(), _quietly(), _cached():

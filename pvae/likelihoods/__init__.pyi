@@ -13,6 +13,7 @@ from .log_normal import LogNormal as LogNormal
 from .logit_normal import LogitNormal as LogitNormal
 from .multinomial import Multinomial as Multinomial
 from .negative_binomial import NegativeBinomial as NegativeBinomial
+from .padded import Padded as Padded
 from .poisson import Poisson as Poisson
 from .student_t import StudentT as StudentT
 from .zero_inflated_negative_binomial import (

@@ -55,6 +55,6 @@ class Categorical(Conditional):
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:
         """Return P(x|z)."""
-        raw = batched(self.network, z, 1).unflatten(-len(self.event_shape), (self.levels, -1))
-        logits = raw.movedim(-1 - len(self.event_shape), -1)
+        dim = self.channel_dim - len(self.event_shape)
+        logits = batched(self.network, z, 1).unflatten(dim, (self.levels, -1)).movedim(dim - 1, -1)
         return OrdinalCategorical(logits).to_event(len(self.event_shape))

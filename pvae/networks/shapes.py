@@ -26,6 +26,25 @@ def batched(network: Callable[[Tensor], Tensor], x: Tensor, event_dim: int) -> T
     return out.reshape(*batch, *out.shape[1:])
 
 
+def channel_dim(event_shape: Shape) -> int:
+    """The dimension of the channels of an event: the last of a sequence (T, D), else the first.
+
+    Parameters of several kinds are stacked along it, and labels appended to it.
+
+    Example:
+        >>> from pvae.networks.shapes import channel_dim
+        >>> channel_dim((3, 28, 28)), channel_dim((24, 5))
+        (0, 1)
+    """
+    return 1 if len(event_shape) == 2 else 0
+
+
+def more_channels(event_shape: Shape, size: int) -> Shape:
+    """The event shape with the channels that many more."""
+    dim = channel_dim(event_shape)
+    return (*event_shape[:dim], event_shape[dim] + size, *event_shape[dim + 1 :])
+
+
 def make_network(
     network: nn.Module | Callable[[Shape, Shape], nn.Module], in_shape: Shape, out_shape: Shape
 ) -> nn.Module:

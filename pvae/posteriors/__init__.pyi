@@ -13,6 +13,7 @@ from .planar_flow import PlanarFlow as PlanarFlow
 from .power_spherical import PowerSpherical as PowerSpherical
 from .relaxed_bernoulli import RelaxedBernoulli as RelaxedBernoulli
 from .relaxed_one_hot import RelaxedOneHot as RelaxedOneHot
+from .smoothing import Smoothing as Smoothing
 from .spline_flow import SplineFlow as SplineFlow
 from .student_t import StudentT as StudentT
 from .sylvester_flow import SylvesterFlow as SylvesterFlow

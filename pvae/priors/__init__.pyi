@@ -10,6 +10,7 @@ from .normal import Normal as Normal
 from .one_hot import OneHot as OneHot
 from .pixel_cnn import PixelCNN as PixelCNN
 from .standard_normal import StandardNormal as StandardNormal
+from .state_space import StateSpace as StateSpace
 from .student_t import StudentT as StudentT
 from .top_down import TopDown as TopDown
 from .vamp_prior import VampPrior as VampPrior

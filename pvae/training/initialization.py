@@ -22,10 +22,10 @@ def begin_at_data(vae: VAE, train: Batches, seed: int) -> None:
         vae.labels.initialize(train.labels)
 
     def some() -> Tensor:
-        return vae.features(train.some(MOST_SHOWN, seed))
+        return vae.features(train.some(MOST_SHOWN, seed)).nan_to_num()  # of padding
 
     for part, data in {
-        vae.likelihood: lambda: train.head(MOST_AVERAGED).mean(0),
+        vae.likelihood: lambda: _mean(vae, train.head(MOST_AVERAGED)),
         vae.prior: some,
         vae.posterior: some,
     }.items():
@@ -34,6 +34,11 @@ def begin_at_data(vae: VAE, train: Batches, seed: int) -> None:
             initialize(data())
     if vae.weights is not None and any(p.requires_grad for p in vae.weights.parameters()):
         vae.weights.begin(vae)
+
+
+def _mean(vae: VAE, x: Tensor) -> Tensor:
+    """The mean of the data, without padding."""
+    return x.nanmean(0) if option(vae.likelihood, "padded") else x.mean(0)
 
 
 def _is_learned(vae: VAE, part: nn.Module) -> bool:

@@ -197,7 +197,7 @@ def test_an_absent_data_set_says_which_files_go_where(tmp_path, name, offline, f
 
 
 def test_every_name_is_known():
-    offline = {"digits", "shapes", "tree"}
+    offline = {"digits", "shapes", "tree", "seasonal"}
     assert set(NAMES) == offline | set(DOWNLOADS) == offline | set(_FILES)
 
 

@@ -23,6 +23,15 @@ def test_where_inductor_is_wrong_the_plain_graph_runs(monkeypatch):
     assert isinstance(svi.step(*args), float)
 
 
+def test_large_graphs_run_as_they_are(monkeypatch):
+    monkeypatch.setattr("pvae.inference.backends.MOST_OPERATORS", 5)
+    model, guide, args = score_function()
+    svi = CompiledSVI(model, guide, adam(), Trace_ELBO(), compile=True, backend="inductor")
+    svi.step(*args)
+    ((program,),) = svi._programs.values()
+    assert program.function == program.graph.module.forward
+
+
 def test_inductor_runs_where_there_is_a_compiler(monkeypatch, tmp_path):
     (tmp_path / "g++").write_text("")
     (tmp_path / "g++").chmod(0o755)

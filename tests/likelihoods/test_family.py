@@ -130,7 +130,7 @@ def test_starts_at_the_mean_of_the_data(name):
     if not hasattr(part, "initialize"):
         assert name == "Categorical"
         return
-    top = {"bytes": getattr(part, "levels", 0) - 1, "counts": 20.0}.get(part.domain, 1.0)
+    top = {"bytes": (getattr(part, "levels", 0) or 0) - 1, "counts": 20.0}.get(part.domain, 1.0)
     mean = top * (0.1 + 0.8 * torch.rand(EVENT))
     with torch.no_grad():
         for weight in [*part.network.parameters()][:-1]:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from pvae.networks import MLP, Conv, ResNet, make_network
+from pvae.networks import GRU, MLP, Conv, ResNet, make_network
 from pvae.networks.activations import ACTIVATIONS
 
 NETWORKS = [
@@ -23,6 +23,10 @@ NETWORKS = [
     (partial(ResNet, blocks=1), (2, 5, 4), (1, 17, 15)),
     (partial(ResNet, channels=[4, 6], blocks=1, levels=[3, (2, 4, 5)]), (3, 8, 9), (86,)),
     (partial(ResNet, channels=[4, 6], blocks=1, levels=[(2, 4, 5), (1, 8, 9)]), (112,), (1, 8, 9)),
+    (partial(GRU, hidden=7), (6, 3), (4,)),
+    (partial(GRU, hidden=7), (4,), (6, 3)),
+    (partial(GRU, hidden=7, state_dim=2), (6, 3), (36,)),
+    (partial(GRU, hidden=7, state_dim=2), (14,), (6, 3)),
 ]
 
 
@@ -109,6 +113,39 @@ def test_levels_are_read_and_written_where_they_are():
     assert (moved[8:] == 0).all()
 
 
+@pytest.mark.parametrize("state_dim", [None, 2])
+def test_gru_does_not_read_padding(state_dim):
+    network = GRU((9, 3), (36,), hidden=7, state_dim=state_dim).double()
+    x = torch.randn(4, 9, 3, dtype=torch.float64, requires_grad=True)
+    padded = torch.where(torch.arange(9).unsqueeze(-1) < 5, x, torch.nan)
+    found = network(padded)
+    assert found.isfinite().all()
+    grad = torch.autograd.grad(found.sum(), x)[0]
+    assert grad.isfinite().all()
+    assert (grad[:, 5:] == 0).all()
+    short = GRU((5, 3), (20 if state_dim else 36,), hidden=7, state_dim=state_dim).double()
+    short.load_state_dict(network.state_dict())
+    if state_dim:  # the numbers of the states that are there
+        found = found.view(4, 2, 9, 2)[:, :, :5].flatten(1)
+    torch.testing.assert_close(found, short(x[:, :5]))
+
+
+def test_gru_reads_what_is_ahead_and_decodes_state_by_state():
+    x = torch.randn(1, 6, 3)
+    changed = x.clone()
+    changed[:, 2] += 1
+    encoder = GRU((6, 3), (12,), hidden=7, state_dim=2)
+    moved = (encoder(changed) - encoder(x)).view(6, 2).abs().sum(-1)
+    assert (moved > 0).tolist() == [True] * 3 + [False] * 3
+    decoder = GRU((14,), (6, 3), hidden=7, state_dim=2)  # and two labels
+    z = torch.randn(1, 14)
+    for i, steps in ((4, [2]), (13, [*range(6)])):
+        other = z.clone()
+        other[:, i] += 1
+        moved = (decoder(other) - decoder(z))[0].abs().sum(-1)
+        assert moved.nonzero().flatten().tolist() == steps
+
+
 @pytest.mark.parametrize("name", ACTIVATIONS)
 @pytest.mark.parametrize("network", [MLP, Conv, partial(ResNet, blocks=1)])
 def test_activation_by_name(network, name):
@@ -156,6 +193,16 @@ def test_dropout_only_in_training():
         (lambda: Conv((1, 8, 8), (1, 8, 8)), "Conv joins an image (C, H, W) and a code (D,)"),
         (lambda: Conv((1, 8, 8), (2,), channels=[]), "channels is ()"),
         (lambda: Conv((1, 8, 8), (2,), hidden=0), "hidden is 0: it must be a whole number"),
+        (
+            lambda: GRU((1, 8, 8), (2,)),
+            "joins a sequence (T, D) and a code (d,), but was given (1,",
+        ),
+        (lambda: GRU((8,), (2,)), "GRU joins a sequence (T, D) and a code"),
+        (lambda: GRU((0, 3), (2,)), "in_shape is (0, 3)"),
+        (lambda: GRU((6, 3), (2,), hidden=0), "hidden is 0"),
+        (lambda: GRU((6, 3), (26,), state_dim=2), "have 12 latents, and the code has 26 numbers"),
+        (lambda: GRU((11,), (6, 3), state_dim=2), "have 12 latents, and the code has 11 numbers"),
+        (lambda: GRU((12,), (6, 3), state_dim=0), "state_dim is 0"),
         (lambda: ResNet((64,), (2,)), "ResNet joins an image (C, H, W) and a code"),
         (lambda: ResNet((1, 7, 8), (2,)), "at least 8 × 8 pixels, but was given 7 × 8: use MLP"),
         (lambda: ResNet((1, 8, 8), (2,), blocks=0), "blocks is 0: it must be a whole number"),

@@ -36,7 +36,7 @@ CONTINUOUS = [name for name in POSTERIORS if name not in (*DISCRETE, "Delta")]
 ANY_POINT = [name for name in CONTINUOUS if name not in ONLY_OWN_DRAWS]
 NO_MEAN = [
     *ONLY_OWN_DRAWS,
-    *(n for n in POSTERIORS if n.startswith(("Spline", "InverseAuto", "TopDown"))),
+    *(n for n in POSTERIORS if n.startswith(("Spline", "InverseAuto", "TopDown", "Smoothing"))),
 ]
 
 
@@ -367,6 +367,9 @@ def test_in_a_plate(name):
         ("WrappedNormal", {"curvature": 0}, "curvature is 0"),
         ("Hamiltonian", {"steps": 0}, "steps is 0"),
         ("DAIS", {"step_size": 0}, "step_size is 0"),
+        ("Smoothing", {"state_dim": 3}, "must divide into states"),
+        ("Smoothing", {"message": 0}, "message is 0"),
+        ("Smoothing", {"event_shape": (3, 2)}, "Sequences of 3 steps need 3 states"),
         ("FSQ", {"levels": (3, 1)}, "at least 2"),
         ("FSQ", {"levels": (3, 3, 3)}, "3 latents of a code"),
         ("FSQ", {"levels": ()}, "levels is"),

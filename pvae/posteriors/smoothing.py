@@ -1,0 +1,86 @@
+"""The smoothing posterior of a state space."""
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from pvae.annotations import NetworkOrFactory, Shape
+from pvae.checks import check_size, check_states, check_steps
+from pvae.conditional import Conditional
+from pvae.distributions.normal_chain import SMALLEST_VARIANCE, NormalChain
+
+
+class Smoothing(Conditional):
+    r"""A posterior over states in time, each given the state before it and the data from there on.
+
+    .. math::
+        q(z|x) = \prod_{t=1}^T N\bigl(z_t; \mu(z_{t-1}, h_t),
+        \mathrm{diag}\, \sigma^2(z_{t-1}, h_t)\bigr), \quad
+        \mu = W c_t + w, \quad \sigma^2 = \mathrm{softplus}(V c_t + v), \quad
+        c_t = \tfrac{1}{2} \bigl(\tanh(U z_{t-1} + u) + h_t\bigr)
+
+    (the deep Kalman smoother of Krishnan, Shalit, Sontag 2017, equations 8 and the combiner
+    function). The exact posterior of a state space factorizes in this way, with h_t a function of
+    x_t, ..., x_T: use it with a `pvae.networks.GRU` of the same state_dim, which reads x from its
+    end. The state before the first is learned. See `pvae.priors.StateSpace` for an example; it
+    works with any prior over real numbers.
+
+    Args:
+        event_shape: event shape of x, (T, D) for T steps of D values.
+        latent_dim: the number of latents d of all states together.
+        network: maps event_shape to (message d,), for each state so many numbers h_t for each of
+            its latents: a module, or a factory that takes the two shapes; ``None`` for an `MLP`.
+        state_dim: the number of latents of one state; there are T = d / state_dim states.
+        message: how many numbers of h_t there are for each latent of a state.
+
+    Shape:
+        x of (\*batch, \*event_shape) to a distribution of batch shape batch, event shape (d,).
+
+    Raises:
+        ValueError: if a size is below 1, the latents do not divide into states, x is a sequence of
+            another number of steps, or the network does not fit.
+
+    Example:
+        >>> import torch
+        >>> from pvae.posteriors import Smoothing
+        >>> Smoothing((24, 5), 48, state_dim=2)(torch.zeros(7, 24, 5)).sample().shape
+        torch.Size([7, 48])
+    """
+
+    def __init__(
+        self,
+        event_shape: Shape,
+        latent_dim: int,
+        network: NetworkOrFactory | None = None,
+        state_dim: int = 1,
+        message: int = 8,
+    ) -> None:
+        self.steps = check_states(latent_dim, state_dim)
+        check_size("message", message)
+        super().__init__(event_shape, (latent_dim,), outputs=message, network=network)
+        check_steps(self.context_shape, self.steps, state_dim)
+        size = message * state_dim
+        self.before = nn.Linear(state_dim, size)
+        self.loc = nn.Linear(size, state_dim)
+        self.variance = nn.Linear(size, state_dim)
+        self.start = nn.Parameter(torch.zeros(state_dim))
+
+    def transition(self, z: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        r"""Return mean and scale of a state, each of shape (\*batch, L).
+
+        Args:
+            z: the state before it, shape (\*batch, L).
+            h: what the network returns for its step, shape (\*batch, message L).
+        """
+        combined = 0.5 * (self.before(z).tanh() + h)
+        variance = SMALLEST_VARIANCE + softplus(self.variance(combined))
+        return self.loc(combined), variance.sqrt()
+
+    def forward(self, x: Tensor) -> dist.TorchDistribution:
+        """Return q(z|x)."""
+        each = [raw.unflatten(-1, (self.steps, -1)) for raw in self.raw(x)]
+        first, *others = torch.cat(each, -1).unbind(-2)
+        loc, scale = self.transition(self.start, first)
+        context = torch.stack(others, -2) if others else None
+        return NormalChain(self.transition, loc, scale, self.steps, context)
