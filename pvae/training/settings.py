@@ -18,7 +18,7 @@ from pvae.objectives.wrapper import check_objective
 from pvae.training.arguments import check_auto, check_numbers
 from pvae.training.optimization import check_factory
 from pvae.training.runs import Run
-from pvae.training.selection import check_monitor, choose_patience, choose_warmup
+from pvae.training.selection import check_monitor, choose_patience, choose_warmup, compares
 from pvae.vae import VAE
 
 
@@ -104,7 +104,13 @@ class Settings:
         return replace(
             self,
             warmup=choose_warmup(self.warmup, self.objective, steps),
-            patience=choose_patience(self.patience, self.epochs, held_out, self.scheduler),
+            patience=choose_patience(
+                self.patience,
+                self.epochs,
+                held_out,
+                self.scheduler,
+                compares(self.monitor, self.objective),
+            ),
         )
 
     def describe(self, vae: VAE, data: Dataset) -> dict[str, Any]:
