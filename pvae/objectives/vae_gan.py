@@ -1,5 +1,6 @@
 """The VAE with a learned similarity metric, VAE-GAN."""
 
+import math
 from collections.abc import Callable
 from functools import partial, reduce
 from operator import add
@@ -111,6 +112,8 @@ class VAEGAN(Discriminating):
         image = len(self.event_shape) == 3 and min(self.event_shape[1:]) >= SMALLEST
         default = partial(Conv if image else MLP, activation="leaky_relu")
         features = check_shape("features", self.features)
+        if math.prod(features) < 2:
+            raise ValueError(f"features is {self.features}: it must be at least 2 numbers.")
         return Discriminator(self.event_shape, features, self.network or default)
 
     def _get_trace(

@@ -93,7 +93,7 @@ class Settings:
         return replace(self, objective=SemiSupervised(objective=self.objective))
 
     def planned(self, data: Dataset) -> "Settings":
-        """Resolve "auto" for a data set.
+        """Resolve "auto" for a data set, and keep the last epoch if there is no best one.
 
         Raises:
             ValueError: if the objective has no KL to warm up, or early stopping has no validation
@@ -101,15 +101,13 @@ class Settings:
         """
         steps = self.epochs * -(-len(data.train) // self.batch_size)
         held_out = data.validation is not None
+        compared = compares(self.monitor, self.objective)
         return replace(
             self,
             warmup=choose_warmup(self.warmup, self.objective, steps),
+            keep=self.keep if compared else "last",
             patience=choose_patience(
-                self.patience,
-                self.epochs,
-                held_out,
-                self.scheduler,
-                compares(self.monitor, self.objective),
+                self.patience, self.epochs, held_out, self.scheduler, compared
             ),
         )
 
