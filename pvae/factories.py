@@ -94,17 +94,17 @@ def describe_instance(name: str, instance: object) -> dict[str, Any]:
     return describe(name, partial(cls, **arguments))
 
 
-def restore(name: str, description: Any, base: type) -> partial:
+def restore(name: str, description: Any, *bases: type) -> partial:
     """Make a factory from the description that `describe` returned.
 
     Importing the module of the class runs it, so only `pvae.storage.trust.PACKAGES` and other
     trusted modules are imported. An argument that is itself a description must be of a torch
-    module, or of an objective for an objective.
+    module, or for an objective also of another objective.
 
     Args:
         name: what it makes, for the error message.
         description: ``class_path`` and, if there are any, ``init_args``.
-        base: the class that it must derive from.
+        bases: the classes of which it must derive from one.
 
     Raises:
         ValueError: if the path is not trusted, cannot be imported, or is not such a
@@ -128,27 +128,27 @@ def restore(name: str, description: Any, base: type) -> partial:
     except (ImportError, AttributeError) as error:
         raise ValueError(f"The {name} {path} cannot be imported: {brief(error)}.") from error
     # A configuration names parts; it must not be able to call arbitrary code.
-    if not isinstance(cls, type) or not issubclass(cls, base):
-        raise ValueError(f"The {name} {path} is not a class derived from {base.__name__}.")
+    if not isinstance(cls, type) or not issubclass(cls, bases):
+        names = " or ".join(each.__name__ for each in bases)
+        raise ValueError(f"The {name} {path} is not a class derived from {names}.")
     arguments = description.get("init_args") or {}
     if not isinstance(arguments, Mapping):
         raise ValueError(f"The init_args of the {name} {path} are not arguments by name.")
     return partial(
         cls,
         **{
-            k: _restore_nested(f"{name}.{k}", v, base) if _is_description(v) else v
+            k: _restore_nested(f"{name}.{k}", v, bases) if _is_description(v) else v
             for k, v in arguments.items()
         },
     )
 
 
-def _restore_nested(name: str, description: Mapping[str, Any], base: type) -> Any:
-    """An argument of a part: the objective that it wraps, or else a factory of a module."""
-    return (
-        restore(name, description, ELBO)()
-        if base is ELBO
-        else restore(name, description, nn.Module)
-    )
+def _restore_nested(name: str, description: Mapping[str, Any], bases: tuple[type, ...]) -> Any:
+    """An argument of a part: a factory of a module, or the objective that another one wraps."""
+    if ELBO not in bases:
+        return restore(name, description, nn.Module)
+    made = restore(name, description, ELBO, nn.Module)
+    return made() if issubclass(made.func, ELBO) else made
 
 
 def _is_description(value: Any) -> bool:

@@ -207,6 +207,10 @@ class ObjectiveOptions:
         step: the number of gradient steps taken, if it counts them for a schedule of its own;
             `pvae.fit` sets it to 0, or to its saved value when a run is resumed.
         warms_up: whether `pvae.fit` may warm up its KL; ``None`` to decide as for Pyro's ELBOs.
+        is_bound: whether it trains log p(x), by a bound that may have weights and penalties;
+            `pvae.fit` says at the end if it does not.
+        is_comparable: whether losses of different epochs can be compared, which those that change
+            with a discriminator cannot; if not, `pvae.fit` keeps the last epoch.
         weighs_data: how data can be given weights, as unknown labels need: ``"scale"`` if the loss
             is a sum over data, linear in the log-probabilities of all sites, whose scales are the
             weights; ``"site"`` if it takes them from the entry ``data_weight`` of a site of the
@@ -220,6 +224,8 @@ class ObjectiveOptions:
     differentiable_loss: "Callable[..., Tensor] | None" = None
     step: int | None = None
     warms_up: bool | None = None
+    is_bound: bool = True
+    is_comparable: bool = True
     weighs_data: Literal["scale", "site"] | None = None
     parameters: "Callable[[], Iterable[nn.Parameter]] | None" = None
     state_dict: "Callable[[], Mapping[str, Tensor]] | None" = None

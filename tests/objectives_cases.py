@@ -4,14 +4,18 @@ The first of a class stands for it where every part is combined with every other
 (`tests/composition.py`).
 """
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
+from pvae.networks import MLP
 from pvae.objectives import (
     AAE,
     CIWAE,
     MIWAE,
     PIWAE,
     RAE,
+    VAEGAN,
     WAE,
     BetaELBO,
     BetaTC,
@@ -23,6 +27,7 @@ from pvae.objectives import (
     InfoVAE,
     RenyiELBO,
     SemiSupervised,
+    StructuralSimilarity,
     Trace_ELBO,
     TraceMeanField_ELBO,
     Warmup,
@@ -57,6 +62,9 @@ OBJECTIVES = {
     "RAE": RAE,
     "RAE, none": partial(RAE, regularizer="none"),
     "AAE": partial(AAE, latent_dim=2, hidden=[8]),
+    "VAE-GAN": partial(VAEGAN, gamma=0.5, features=5, network=partial(MLP, hidden=[8])),
+    "structural similarity": partial(StructuralSimilarity, window=3),
+    "structural similarity alone": partial(StructuralSimilarity, likelihood=0.0, window=3),
     "FactorVAE": partial(FactorVAE, latent_dim=2, hidden=[8, 8]),
     "warmed up": partial(Warmup, Trace_ELBO(), 3),
     "warmed up, free bits": partial(Warmup, FreeBits(0.1), 3),
@@ -66,3 +74,14 @@ OBJECTIVES = {
     "denoising, mask": partial(Denoising, 0.3, kind="mask"),
     "denoising, salt and pepper": partial(Denoising, 0.3, kind="salt and pepper"),
 }
+
+
+def objective_for(make: Callable, event_shape: tuple[int, ...]) -> Any:
+    """Make the objective of a case for data of this shape, which some must know."""
+    knows = getattr(make, "func", make) is VAEGAN
+    return make(event_shape=event_shape) if knows else make()
+
+
+def event_of(make: Callable, event_shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of data for the objective of a case: this one, or that of a small image."""
+    return (1, 3, 4) if getattr(make, "func", make) is StructuralSimilarity else event_shape

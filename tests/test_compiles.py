@@ -10,9 +10,9 @@ from pyro.infer import SVI
 
 import pvae
 from pvae.inference import CompiledSVI, Optimizer
-from tests.composition import REFUSED, space
+from tests.composition import is_refused, space
 from tests.likelihoods_cases import LIKELIHOODS
-from tests.objectives_cases import OBJECTIVES
+from tests.objectives_cases import OBJECTIVES, event_of, objective_for
 from tests.posteriors_cases import ONLY_OWN_DRAWS, POSTERIORS, QUANTIZED, made
 from tests.priors_cases import CODES, PRIORS
 
@@ -43,16 +43,16 @@ def cells():
     number = max(len(chosen), len(objectives), len(ONE_OF_EACH))
     found = []
     for pair, likelihood in islice(zip(cycle(chosen), cycle(ONE_OF_EACH.values())), number):
-        objective = next((o for o in objectives if not refused(o, pair[1])), "ELBO")
+        objective = next((o for o in objectives if not refused(o, pair[1], likelihood)), "ELBO")
         objectives = [o for o in objectives if o != objective]
         found.append((*pair, likelihood, objective))
     return found
 
 
-def refused(objective, posterior):
-    """Whether the objective does not take the posterior."""
-    name = type(OBJECTIVES[objective]()).__name__
-    return posterior.partition(",")[0] in REFUSED.get(name, ())
+def refused(objective, posterior, likelihood):
+    """Whether the objective does not take the posterior or the likelihood."""
+    made = type(objective_for(OBJECTIVES[objective], EVENT)).__name__
+    return is_refused(made, *(name.partition(",")[0] for name in (posterior, likelihood)))
 
 
 def compatible(prior, posterior):
@@ -95,13 +95,14 @@ def test_compiled_equals_eager(cell):
         "posterior": POSTERIORS[posterior],
         "likelihood": LIKELIHOODS[likelihood],
     }
+    event = event_of(OBJECTIVES[name], EVENT)
     latent_dim = 2 if name in ("AAE", "FactorVAE") else LATENT  # that of its case
     losses, weights = [], []
     for inference in (SVI, partial(CompiledSVI, compile=True, backend="graph")):
         pyro.clear_param_store()
         pyro.set_rng_seed(3)
-        vae = pvae.build(EVENT, latent_dim, network=NETWORK, **parts).double()
-        objective = OBJECTIVES[name]()
+        vae = pvae.build(event, latent_dim, network=NETWORK, **parts).double()
+        objective = objective_for(OBJECTIVES[name], event)
         with torch.no_grad():
             x = vae.decode(vae.p_z().sample((5,))).sample()
         objective.loss(vae.model, vae.guide, x)  # finds the plates, by a separate draw

@@ -15,5 +15,7 @@ from .miwae import MIWAE as MIWAE
 from .piwae import PIWAE as PIWAE
 from .rae import RAE as RAE
 from .semi_supervised import SemiSupervised as SemiSupervised
+from .structural_similarity import StructuralSimilarity as StructuralSimilarity
+from .vae_gan import VAEGAN as VAEGAN
 from .wae import WAE as WAE
 from .warmup import Warmup as Warmup

@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from pvae.checks import check_number
-from pvae.objectives.discriminating import Discriminating
+from pvae.objectives.discriminating import DiscriminatingLatents
 from pvae.objectives.objective import latents, log_likelihood, rows, with_gradient_of
 
 
-class AAE(Discriminating):
+class AAE(DiscriminatingLatents):
     r"""The adversarial autoencoder (Makhzani et al. 2015): a loss, and **no bound**.
 
     .. math::
@@ -55,6 +55,7 @@ class AAE(Discriminating):
     """
 
     warms_up = False  # it has no KL
+    is_bound = False
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
-"""Base class of objectives with a discriminator of latents."""
+"""Base classes of objectives with a discriminator."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyro
@@ -16,27 +16,21 @@ from pvae.seeds import seeded
 
 
 class Discriminating(Objective):
-    r"""Base class of objectives with a discriminator of latents, which they train with the VAE.
+    r"""Base class of objectives with a discriminator, which they train with the VAE.
 
     Args:
-        latent_dim: the number of latents.
-        hidden: sizes of the discriminator's hidden layers.
+        make: makes the discriminator.
         seed: of its initial weights, as in `pvae.build`.
 
     Attributes:
-        discriminator: maps z of shape (\*batch, latent_dim) to a logit of shape (\*batch, 1).
-
-    Raises:
-        ValueError: if a size is below 1.
+        discriminator: the network.
     """
 
-    def __init__(self, latent_dim: int, hidden: Sequence[int], seed: int | None) -> None:
+    def __init__(self, make: Callable[[], nn.Module], seed: int | None) -> None:
         super().__init__()
-        self.latent_dim = check_size("latent_dim", latent_dim)
-        self.hidden = hidden
         self.seed = seed
         with seeded(seed, torch.get_default_device()):
-            self.discriminator = MLP((latent_dim,), (1,), hidden, activation="leaky_relu")
+            self.discriminator = make()
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """The parameters of the discriminator."""
@@ -55,6 +49,47 @@ class Discriminating(Objective):
         self.discriminator.to(*args, **kwargs)
         return self
 
+    def _fixed(self, x: Tensor) -> Any:
+        """The discriminator's output, with gradients by x and not by its parameters."""
+        fixed = {name: p.detach() for name, p in self.discriminator.named_parameters()}
+        return functional_call(self.discriminator, fixed, x)
+
+    def _register(self, x: Tensor) -> None:
+        """Make the discriminator ready for x, and its parameters known to Pyro."""
+        first = next(self.parameters())
+        if first.dtype != x.dtype or first.device != x.device:
+            self.to(device=x.device, dtype=x.dtype)
+        # As for the parts of a VAE: the store takes the parameters that are, not those of another
+        # discriminator that it met before.
+        store = pyro.get_param_store()
+        held = dict(store.named_parameters())
+        for name, parameter in self.discriminator.named_parameters():
+            full_name = param_with_module_name("discriminator", name)
+            if held.get(full_name, parameter) is not parameter:
+                del store[full_name]
+            pyro.param(full_name, parameter)
+
+
+class DiscriminatingLatents(Discriminating):
+    r"""Base class of objectives whose discriminator sees z.
+
+    Args:
+        latent_dim: the number of latents.
+        hidden: sizes of the discriminator's hidden layers.
+        seed: of its initial weights, as in `pvae.build`.
+
+    Attributes:
+        discriminator: maps z of shape (\*batch, latent_dim) to a logit of shape (\*batch, 1).
+
+    Raises:
+        ValueError: if a size is below 1.
+    """
+
+    def __init__(self, latent_dim: int, hidden: Sequence[int], seed: int | None) -> None:
+        self.latent_dim = check_size("latent_dim", latent_dim)
+        self.hidden = hidden
+        super().__init__(lambda: MLP((latent_dim,), (1,), hidden, activation="leaky_relu"), seed)
+
     def _latents(self, sites: list[dict]) -> Tensor:
         """The latents of all sites, shape (n, d), with the discriminator made ready for them.
 
@@ -69,22 +104,3 @@ class Discriminating(Objective):
             )
         self._register(z)
         return z
-
-    def _fixed(self, z: Tensor) -> Tensor:
-        """The logits of z, with gradients by z and not by the discriminator's parameters."""
-        fixed = {name: p.detach() for name, p in self.discriminator.named_parameters()}
-        return functional_call(self.discriminator, fixed, z)
-
-    def _register(self, z: Tensor) -> None:
-        first = next(self.parameters())
-        if first.dtype != z.dtype or first.device != z.device:
-            self.to(device=z.device, dtype=z.dtype)
-        # As for the parts of a VAE: the store takes the parameters that are, not those of another
-        # discriminator that it met before.
-        store = pyro.get_param_store()
-        held = dict(store.named_parameters())
-        for name, parameter in self.discriminator.named_parameters():
-            full_name = param_with_module_name("discriminator", name)
-            if held.get(full_name, parameter) is not parameter:
-                del store[full_name]
-            pyro.param(full_name, parameter)

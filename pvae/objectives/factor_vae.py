@@ -8,11 +8,11 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from pvae.checks import check_number
-from pvae.objectives.discriminating import Discriminating
+from pvae.objectives.discriminating import DiscriminatingLatents
 from pvae.objectives.objective import kl, latents, log_likelihood, with_gradient_of
 
 
-class FactorVAE(Discriminating):
+class FactorVAE(DiscriminatingLatents):
     r"""The ELBO less gamma times the total correlation of the latents (Kim and Mnih 2018).
 
     .. math::

@@ -70,6 +70,7 @@ class InfoVAE(Objective):
         self.lambda_ = lambda_
         self.kernel = kernel
         self.warms_up = alpha != 1  # else it has no KL
+        self.is_bound = alpha <= 0
 
     def _get_trace(
         self, model: Callable, guide: Callable, args: tuple, kwargs: dict

@@ -57,6 +57,7 @@ class RAE(Objective):
     """
 
     warms_up = False  # it has no KL
+    is_bound = False
 
     def __init__(
         self, beta: float = 0.1, weight: float = 0.01, regularizer: Regularizer = "gradient"

@@ -6,9 +6,12 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from pyro.infer import ELBO
 from torch import Tensor
 
 from pvae.data.dataset import Dataset
+from pvae.interfaces import option
+from pvae.objectives.counting import nested
 from pvae.progress_bar import bar, in_notebook
 from pvae.training.checkpoint import Position
 from pvae.training.history import HIGHER, History
@@ -71,11 +74,32 @@ def binarized_note(vae: VAE, data: Dataset) -> str | None:
     )
 
 
-def kept_note(history: History) -> str:
-    """Return a sentence on which epoch's weights were kept, and why."""
+def bound_note(objective: ELBO) -> str | None:
+    """Return a sentence for an objective that is no bound of log p(x); ``None`` for the others."""
+    *_, inner = nested(objective)
+    if option(inner, "is_bound"):
+        return None
+    return (
+        f"{type(inner).__name__} is no bound of log p(x), for which the VAE was not trained: judge "
+        "it by its samples and reconstructions, and expect a worse −ELBO than by training with it."
+    )
+
+
+def kept_note(history: History, held_out: bool) -> str:
+    """Return a sentence on which epoch's weights were kept, and why.
+
+    Args:
+        history: the metrics.
+        held_out: whether there is a validation part.
+    """
     kept, last = history.kept_epoch, history.rows[-1]["epoch"]
     if history.monitor not in history:
-        return f"Kept: epoch {kept}, the last, since there is no validation part to choose by."
+        reason = (
+            "the losses of epochs with different discriminators cannot be compared"
+            if held_out
+            else "there is no validation part to choose by"
+        )
+        return f"Kept: epoch {kept}, the last, since {reason}."
     figure = history.monitor.removeprefix("validation/")
     order = "highest" if figure in HIGHER else "lowest"
     unit = "" if figure == "bits_per_dim" else " nats"

@@ -43,11 +43,19 @@ class Monitor:
         """Evaluate the objective, in nats per datum, if it is not the −ELBO.
 
         Warm-up weights, such as that of the KL, have their final values, so that epochs can be
-        compared. Random draws are the same after every epoch, and do not affect training.
+        compared. If they cannot, as the loss changes with a discriminator, there is no such metric.
+        Random draws are the same after every epoch, and do not affect training.
         """
         if self.batches is None or is_elbo(self.objective):
             return {}
+        if not compares("objective", self.objective):
+            return {}
         return {"objective": mean_loss(self.objective, vae, self.batches)}
+
+    @property
+    def chooses(self) -> bool:
+        """Whether there is a metric to choose the best epoch by."""
+        return self.batches is not None and compares(self.figure, self.objective)
 
     def name(self) -> str:
         """The name of the metric in a history."""
@@ -68,8 +76,21 @@ class Monitor:
             )
 
     def loss(self, row: dict[str, Any]) -> float:
-        """The metric of an epoch, with the sign such that lower is better."""
-        return -row[self.name()] if self.figure in HIGHER else row[self.name()]
+        """The metric of an epoch, with the sign such that lower is better.
+
+        Without one it is the −ELBO of the train part.
+        """
+        figure = row[self.followed()]
+        return -figure if self.chooses and self.figure in HIGHER else figure
+
+    def followed(self) -> str:
+        """The name of that metric in a history."""
+        return self.name() if self.chooses else "train/neg_elbo"
+
+
+def compares(figure: str, objective: ELBO) -> bool:
+    """Whether a metric of two epochs can be compared."""
+    return figure != "objective" or option(objective, "is_comparable")
 
 
 def choose_warmup(warmup: int | str | None, objective: ELBO, planned: int) -> int:
@@ -89,19 +110,25 @@ def choose_warmup(warmup: int | str | None, objective: ELBO, planned: int) -> in
 
 
 def choose_patience(
-    patience: int | str | None, epochs: int, held_out: bool, scheduler: Any
+    patience: int | str | None, epochs: int, held_out: bool, scheduler: Any, compares: bool = True
 ) -> int | None:
     """The epochs without improvement after which training stops, or ``None`` for never.
 
     Raises:
-        ValueError: if a number is given without a validation part.
+        ValueError: if a number is given without a validation part, or without a metric of which
+            epochs can be compared.
     """
     if patience == "auto":
-        waits = held_out and scheduler is None
+        waits = held_out and scheduler is None and compares
         return max(FEWEST_EPOCHS, round(PATIENCE_SHARE * epochs)) if waits else None
     if patience is not None and not held_out:
         raise ValueError(
             "Early stopping needs a validation part: load the data with validation= a fraction."
+        )
+    if patience is not None and not compares:
+        raise ValueError(
+            "Early stopping needs a metric of which epochs can be compared, and this objective "
+            "changes with its discriminator: set monitor to neg_elbo, or leave patience out."
         )
     return None if patience is None else int(patience)
 

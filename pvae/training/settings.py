@@ -18,7 +18,7 @@ from pvae.objectives.wrapper import check_objective
 from pvae.training.arguments import check_auto, check_numbers
 from pvae.training.optimization import check_factory
 from pvae.training.runs import Run
-from pvae.training.selection import check_monitor, choose_patience, choose_warmup
+from pvae.training.selection import check_monitor, choose_patience, choose_warmup, compares
 from pvae.vae import VAE
 
 
@@ -93,7 +93,7 @@ class Settings:
         return replace(self, objective=SemiSupervised(objective=self.objective))
 
     def planned(self, data: Dataset) -> "Settings":
-        """Resolve "auto" for a data set.
+        """Resolve "auto" for a data set, and keep the last epoch if there is no best one.
 
         Raises:
             ValueError: if the objective has no KL to warm up, or early stopping has no validation
@@ -101,10 +101,14 @@ class Settings:
         """
         steps = self.epochs * -(-len(data.train) // self.batch_size)
         held_out = data.validation is not None
+        compared = compares(self.monitor, self.objective)
         return replace(
             self,
             warmup=choose_warmup(self.warmup, self.objective, steps),
-            patience=choose_patience(self.patience, self.epochs, held_out, self.scheduler),
+            keep=self.keep if compared else "last",
+            patience=choose_patience(
+                self.patience, self.epochs, held_out, self.scheduler, compared
+            ),
         )
 
     def describe(self, vae: VAE, data: Dataset) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from pvae.training.interrupt import Interrupt
 from pvae.training.labelled import with_share
 from pvae.training.mode import Mode, choose_mode
 from pvae.training.optimization import make_optimizer, make_schedule, step
-from pvae.training.progress import Report, binarized_note, kept_note, planned_notes, say
+from pvae.training.progress import Report, binarized_note, bound_note, kept_note, planned_notes, say
 from pvae.training.resuming import check_saved, rehearse
 from pvae.training.runs import Run
 from pvae.training.selection import Monitor
@@ -116,7 +116,7 @@ class Trainer:
             self.checkpoint,
             self.settings.optimizer,
             self.settings.scheduler,
-            self.monitor.name() if self.validation else "train/neg_elbo",
+            self.monitor.followed(),
             len(self.train),
         )
         self.position = self.checkpoint.restore(state, source)
@@ -308,14 +308,14 @@ class Trainer:
         if self.validation:
             figures = summarize(vae, self.validation) | self.monitor.figures(vae)
             row |= {f"validation/{name}": value for name, value in figures.items()}
-        followed = self.monitor.loss(row) if self.validation else figures["neg_elbo"]
+        followed = self.monitor.loss(row)
         for figure in (figures["neg_elbo"], followed):
             if not math.isfinite(figure):
                 self._refuse(figure)
         position.rows.append(row)
         position.batch, position.loss = 0, 0.0
         position.stale += position.step > risen_after(self.objective)
-        if self.validation is None or followed < position.best:
+        if not self.monitor.chooses or followed < position.best:
             position.best, position.stale = followed, 0
             position.best_weights = weights_of(vae) if self.settings.keep == "best" else {}
         if self.schedule:
@@ -346,8 +346,12 @@ class Trainer:
         vae.eval()
         history = self._history()
         if position.rows:
-            unused = unused_latents(vae, self.validation or self.train)
-            ending = [approximated, kept_note(history), unused]
+            ending = [
+                approximated,
+                kept_note(history, self.validation is not None),
+                bound_note(self.settings.objective),
+                unused_latents(vae, self.validation or self.train),
+            ]
             history.notes += filter(None, ending)
         if self.progress:
             self.report.close()

@@ -10,25 +10,35 @@ from pyro.infer import ELBO, SVI
 import pvae
 from pvae import Labels, factories
 from pvae.inference import CompiledSVI
-from tests.objectives_cases import OBJECTIVES
+from tests.objectives_cases import OBJECTIVES, event_of, objective_for
 
 
 @pytest.fixture(params=OBJECTIVES)
-def make(request):
+def case(request):
     return OBJECTIVES[request.param]
 
 
-def small(**arguments):
+@pytest.fixture
+def event(case):
+    return event_of(case, (3,))
+
+
+@pytest.fixture
+def objective(case, event):
+    return objective_for(case, event)
+
+
+def small(event=(3,)):
     network = partial(pvae.networks.MLP, hidden=[6], activation="tanh")
-    return pvae.build((3,), 2, likelihood=pvae.likelihoods.Gaussian, network=network, **arguments)
+    return pvae.build(event, 2, likelihood=pvae.likelihoods.Gaussian, network=network)
 
 
 def optimizer():
     return pyro.optim.Adam({"lr": 1e-2})
 
 
-def test_losses_are_numbers_and_gradients_reach_every_parameter(make, vae, x):
-    objective = make()
+def test_losses_are_numbers_and_gradients_reach_every_parameter(case, vae, x):
+    objective = objective_for(case, vae.event_shape)
     before = [p.detach().clone() for p in vae.parameters()]
     svi = SVI(vae.model, vae.guide, optimizer(), objective)
     assert type(svi.evaluate_loss(x)) is float
@@ -38,9 +48,9 @@ def test_losses_are_numbers_and_gradients_reach_every_parameter(make, vae, x):
     assert all(moved)
 
 
-@pytest.mark.parametrize("name", ["importance-weighted, DReG", "InfoVAE", "FactorVAE"])
+@pytest.mark.parametrize("name", ["importance-weighted, DReG", "InfoVAE", "FactorVAE", "VAE-GAN"])
 def test_compiled_evaluation(name):
-    x, vae, objective = torch.randn(5, 3), small(), OBJECTIVES[name]()
+    x, vae, objective = torch.randn(5, 3), small(), objective_for(OBJECTIVES[name], (3,))
     svi = CompiledSVI(vae.model, vae.guide, optimizer(), objective, compile=True, backend="graph")
     objective.loss(vae.model, vae.guide, x)
     for _ in range(2):
@@ -50,16 +60,17 @@ def test_compiled_evaluation(name):
         assert svi.evaluate_loss(x) == pytest.approx(expected, rel=1e-4)
 
 
-def test_programs_with_labels(make):
-    parts = pvae.priors.StandardNormal(2), pvae.likelihoods.Gaussian(6, (3,))
-    vae = pvae.VAE(*parts, pvae.posteriors.DiagonalNormal((7,), 2), Labels(classes=4))
-    x, y = torch.randn(5, 3), torch.tensor([0, 1, 2, 3, 0])
-    svi = SVI(vae.model, vae.guide, optimizer(), make())
+def test_programs_with_labels(objective, event):
+    parts = pvae.priors.StandardNormal(2), pvae.likelihoods.Gaussian(6, event)
+    seen = (event[0] + 4, *event[1:])
+    vae = pvae.VAE(*parts, pvae.posteriors.DiagonalNormal(seen, 2), Labels(classes=4))
+    x, y = torch.randn(5, *event), torch.tensor([0, 1, 2, 3, 0])
+    svi = SVI(vae.model, vae.guide, optimizer(), objective)
     assert torch.tensor([svi.step(x, y) for _ in range(2)]).isfinite().all()
 
 
-def test_any_names_of_sites(make):
-    vae = small()
+def test_any_names_of_sites(objective, event):
+    vae = small(event)
 
     def model(x):
         with pyro.plate("data", len(x)):
@@ -71,8 +82,7 @@ def test_any_names_of_sites(make):
         with pyro.plate("data", len(x)):
             pyro.sample("code", vae.posterior(x))
 
-    x = torch.randn(5, 3)
-    objective = make()
+    x = torch.randn(5, *event)
     losses = []
     for programs in ((model, guide), (vae.model, vae.guide)):
         objective.loss(*programs, x)
@@ -81,14 +91,14 @@ def test_any_names_of_sites(make):
     assert losses[0] == losses[1]
 
 
-def test_minibatch_of_one(make):
-    vae = small()
-    svi = SVI(vae.model, vae.guide, optimizer(), make())
-    assert torch.tensor([svi.step(torch.randn(1, 3)) for _ in range(3)]).isfinite().all()
+def test_minibatch_of_one(objective, event):
+    vae = small(event)
+    svi = SVI(vae.model, vae.guide, optimizer(), objective)
+    assert torch.tensor([svi.step(torch.randn(1, *event)) for _ in range(3)]).isfinite().all()
 
 
-def test_written_down_and_made_again(make):
-    description = factories.describe_instance("objective", make())
+def test_written_down_and_made_again(objective):
+    description = factories.describe_instance("objective", objective)
     again = factories.restore("objective", description, ELBO)()
-    assert type(again) is type(make())
+    assert type(again) is type(objective)
     assert factories.describe_instance("objective", again) == description
