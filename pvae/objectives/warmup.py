@@ -47,7 +47,7 @@ class Warmup(Counting, Wrapper):
         objective: any Pyro ELBO, such as ``FreeBits()`` or ``Denoising()``.
         warmup_steps: gradient steps w until the weight is 1.
         by_level: whether the levels of a hierarchy rise one after another; all other latents rise
-            as without.
+            as without, and so do those of a `pvae.priors.TopDown` with another posterior.
 
     Attributes:
         step: gradient steps taken so far, the t above; counted by `loss_and_grads`.
@@ -131,13 +131,22 @@ class ScaleLatents(Messenger):
 class ScaleLevels(ScaleLatents):
     """Scale the levels of a hierarchy one after another, the lowest first; other latents at once.
 
+    One of these scales both programs, the guide first: where its posterior has no levels, those of
+    the prior rise at once as well, as log p(z) and log q(z|x) need the same weight.
+
     Args:
         scale: how far the warm-up is, from 0 to 1.
     """
 
+    def __init__(self, scale: float | torch.Tensor) -> None:
+        super().__init__(scale)
+        self.names: set[str] = set()  # of the sites with levels in the guide
+
     def _pyro_sample(self, msg: dict) -> None:
         fn = msg["fn"]
-        if msg["is_observed"] or not isinstance(fn, TopDown):
+        if isinstance(fn, TopDown) and fn.combine is not None:
+            self.names.add(msg["name"])
+        if msg["is_observed"] or not isinstance(fn, TopDown) or msg["name"] not in self.names:
             super()._pyro_sample(msg)
             return
         scale = torch.as_tensor(self.scale, dtype=fn.start.dtype, device=fn.start.device)

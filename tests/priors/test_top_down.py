@@ -273,6 +273,17 @@ def test_warm_up_by_level():
         Warmup(ImportanceWeighted(3, gradient="dreg"), by_level=True)
 
 
+def test_levels_rise_at_once_with_a_posterior_that_has_none():
+    vae, x = pvae.build((1, 8, 8), 4, prior=TopDown).double(), data()
+    losses = []
+    for by_level in (True, False):
+        warmed = Warmup(Trace_ELBO(), 30, by_level=by_level)
+        warmed.step = 15
+        pyro.set_rng_seed(0)
+        losses.append(warmed.loss(vae.model, vae.guide, x))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-12)
+
+
 def test_a_nested_vae_has_levels_too():
     vae = pvae.build((1, 8, 8), 4, prior=partial(pvae.priors.Nested, prior=pvae.priors.Nested))
     found = ev.kl_by_level(vae, data().float(), num_samples=3000, **QUIET).kl
