@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pvae.annotations import NetworkOrFactory, Shape
-from pvae.checks import check_size
+from pvae.checks import check_shape, check_size
 from pvae.distributions.codes import Codes, QuantizedDelta
 from pvae.messages import shown
 from pvae.posteriors.quantized import Quantized
@@ -23,7 +23,8 @@ class FSQ(Quantized):
         q(z|x) = \delta(z - \mathrm{round}(f(r(x)))), \quad
         f(r) = \tfrac{L - 1}{2} \tanh(r + s) - o
 
-    with o = 1/2 for an even number of levels L and else 0, and s such that f(0) = 0; values are
+    with o = 1/2 for an even number of levels L and else 0, and s such that f(0) = 0, or for two
+    levels s = 0, as f(r) is 0 only where tanh is saturated; values are
     divided by floor(L / 2), to lie in [-1, 1]. The network returns r. Rounding passes gradients
     straight through to f. Latents in groups of one for each of the ``levels`` are a code, so that
     there are as many codes as combinations of levels, at every position; there is no codebook to
@@ -73,13 +74,13 @@ class FSQ(Quantized):
         levels: Sequence[int] = (8, 5, 5, 5),
         grid: Sequence[int] | None = None,
     ) -> None:
-        levels = [check_size("levels", number) for number in levels]
-        if not levels or min(levels) < 2:
+        levels = check_shape("levels", levels)
+        if min(levels) < 2:
             raise ValueError(
                 f"levels is {shown(levels)}: each number of levels must be at least 2."
             )
         positions = check_size("latent_dim", latent_dim) // len(levels)
-        grid = (positions,) if grid is None else grid
+        grid = (positions,) if grid is None else check_shape("grid", grid)
         if latent_dim != math.prod(grid) * len(levels) or positions < 1:
             raise ValueError(
                 f"latent_dim is {latent_dim}: it must be the {len(levels)} latents of a code times "
@@ -95,7 +96,7 @@ class FSQ(Quantized):
         for name, value in {
             "reach": half,
             "offset": offset,
-            "shift": (offset / half).atanh(),
+            "shift": torch.where(number > 2, offset / half, 0.0).atanh(),
             "width": width,
             "codebook": codebook,
         }.items():
