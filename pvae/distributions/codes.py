@@ -48,9 +48,10 @@ class Codes(constraints.Constraint):
     def indices(self, z: Tensor) -> Tensor:
         r"""The codes nearest to z, shape (\*batch, P), for z of shape (\*batch, P * dim)."""
         each = z.detach().unflatten(-1, (self.positions, -1))
-        book = self.codebook.detach()
-        # |z - e|^2 less |z|^2, which is the same for all.
-        return (book.square().sum(-1) - 2 * each @ book.mT).argmin(-1)
+        # From differences: products of large vectors would cancel.
+        exact = "donot_use_mm_for_euclid_dist"
+        apart = torch.cdist(each.flatten(0, -2), self.codebook.detach(), compute_mode=exact)
+        return apart.argmin(-1).reshape(each.shape[:-1])
 
     def vectors(self, indices: Tensor) -> Tensor:
         r"""The latents of codes, shape (\*batch, P * dim), for indices of shape (\*batch, P)."""
