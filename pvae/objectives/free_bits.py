@@ -32,6 +32,9 @@ class FreeBits(Objective):
     level is a group, its KL in closed form given the levels above it in the draw. If q or p is
     neither, such as a flow or a mixture, the whole z is one group. Draws must carry gradients.
 
+    lambda is in nats of a datum before it is scaled: with weights w_i of the data, as of a scale,
+    a mask or a warm-up, the term is :math:`\max(\lambda \sum_i w_i, \sum_i w_i KL_i)`.
+
     Args:
         free_nats: lambda, the nats of each group that are free, at least 0; 0 is the ELBO.
 
@@ -54,23 +57,30 @@ class FreeBits(Objective):
     def _loss(self, model_trace: Trace, guide_trace: Trace) -> Tensor:
         loss = -log_likelihood(model_trace)
         for q, p in latents(model_trace, guide_trace):
-            groups = _groups(q, p)
-            loss = loss + groups.sum(0).clamp(min=self.free_nats * groups.shape[0]).sum()
+            groups, weights = _groups(q, p)
+            loss = loss + torch.maximum(groups.sum(0), self.free_nats * weights.sum(0)).sum()
         return loss
 
 
-def _groups(q: dict, p: dict) -> Tensor:
-    """The KL of each datum and group, shape (n, groups)."""
+def _groups(q: dict, p: dict) -> tuple[Tensor, Tensor]:
+    """The weighted KL of each datum and group, and the weights, both of shape (n, groups)."""
     of_q, of_p = factor(q["fn"]), factor(p["fn"])
     if isinstance(q["fn"], TopDown) and isinstance(p["fn"], TopDown):
         divergence = level_kl(q["fn"], p["fn"])
     elif of_q is None or of_p is None or of_q.event_shape != of_p.event_shape:
-        return kl(q, p).reshape(-1, 1)
+        divergence = kl(q, p)
+        weights = scale_and_mask(torch.ones_like(divergence), scale=q["scale"], mask=q["mask"])
+        return divergence.reshape(-1, 1), weights.reshape(-1, 1)
     else:
         divergence = _kl_of_factors(q, of_q, of_p)
     mask = q["mask"].unsqueeze(-1) if torch.is_tensor(q["mask"]) else q["mask"]
     scale = q["scale"].unsqueeze(-1) if torch.is_tensor(q["scale"]) else q["scale"]
-    return scale_and_mask(divergence, scale=scale, mask=mask).flatten(0, -2)
+    weights = torch.ones_like(divergence)
+    if isinstance(q["fn"], TopDown) and q["fn"].weights is not None:  # in the KL of levels as well
+        weights = weights * q["fn"].weights
+    both = (scale_and_mask(each, scale=scale, mask=mask) for each in (divergence, weights))
+    of_kl, of_data = (each.flatten(0, -2) for each in both)
+    return of_kl, of_data
 
 
 def _kl_of_factors(q: dict, of_q: Distribution, of_p: Distribution) -> Tensor:
