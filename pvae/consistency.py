@@ -11,7 +11,7 @@ from torch.distributions import constraints
 from pvae.distributions.poincare_ball import PoincareBall
 from pvae.interfaces import option
 from pvae.labels import Labels
-from pvae.messages import kind_of, shown
+from pvae.messages import brief, kind_of, shown
 from pvae.seeds import seeded
 
 PARTS = ("prior", "likelihood", "posterior")
@@ -165,7 +165,7 @@ def _distribution(
         return p
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(
-            f"{call} fails on {given} of shape {(2, *in_shape)}: {' '.join(str(error).split())}"
+            f"{call} fails on {given} of shape {(2, *in_shape)}: {brief(error, 150)}"
         ) from error
 
 
@@ -186,7 +186,7 @@ def _score(p: dist.TorchDistribution, z: Tensor) -> Tensor:
         return p.log_prob(z)
     except NotImplementedError as error:
         raise ValueError(
-            f"The prior cannot score samples of the posterior: {' '.join(str(error).split())}"
+            f"The prior cannot score samples of the posterior: {brief(error, 150)}"
         ) from error
 
 
