@@ -11,7 +11,7 @@ from pvae.distributions.elements import element_support
 from pvae.distributions.poincare_ball import PoincareBall
 from pvae.interfaces import option
 from pvae.labels import Labels
-from pvae.messages import kind_of, shown
+from pvae.messages import brief, kind_of, shown
 from pvae.networks.shapes import more_channels
 from pvae.seeds import seeded
 
@@ -175,7 +175,7 @@ def _distribution(
         return p
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(
-            f"{call} fails on {given} of shape {(2, *in_shape)}: {' '.join(str(error).split())}"
+            f"{call} fails on {given} of shape {(2, *in_shape)}: {brief(error, 150)}"
         ) from error
 
 
@@ -192,7 +192,7 @@ def _score(p: dist.TorchDistribution, z: Tensor) -> Tensor:
         return p.log_prob(z)
     except NotImplementedError as error:
         raise ValueError(
-            f"The prior cannot score samples of the posterior: {' '.join(str(error).split())}"
+            f"The prior cannot score samples of the posterior: {brief(error, 150)}"
         ) from error
 
 

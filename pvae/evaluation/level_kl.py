@@ -61,7 +61,7 @@ def kl_by_level(
 
     Raises:
         ValueError: if x or y is invalid for the VAE, num_samples is below 1, or the posterior is a
-            point mass.
+            point mass, other than one at codes.
 
     Example:
         >>> import torch
@@ -76,7 +76,7 @@ def kl_by_level(
 
     def estimate(x: Tensor, y: Tensor | None) -> LevelKL:
         q, p = vae.encode(x, y), vae.p_z(y)
-        if type(q) is dist.Delta:  # a point mass at codes has a KL to a prior over codes
+        if type(q) is dist.Delta:  # a point at codes has a mass
             raise ValueError(
                 f"The posterior {type(vae.posterior).__name__} is a point mass, whose KL to a "
                 "prior is infinite."

@@ -252,7 +252,7 @@ def _places(levels: Sequence[Shape], stages: Sequence[Shape]) -> list[int]:
                 f"A map of {level[1]} × {level[2]} fits no stage of the network, whose sides are "
                 f"{named}: choose one of these, or other channels."
             )
-    # The last of equal resolutions: two stages of one pixel are at most what has them.
+    # A map is at the first of equal resolutions; only stages of one pixel repeat theirs.
     places = [sides.index(level[1:]) if len(level) == 3 else len(sides) - 1 for level in levels]
     if max(places) < len(sides) - 1:
         raise ValueError(

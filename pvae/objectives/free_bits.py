@@ -25,13 +25,15 @@ class FreeBits(Objective):
         \frac{1}{n} \sum_{i=1}^n KL\bigl(q(z_j|x_i) \,\|\, p(z_j)\bigr)\Bigr)
 
     per datum, with the KL averaged over the minibatch before it is compared: a latent with a KL
-    below lambda is not penalized, which prevents its collapse early in training. A warm-up weighs
-    the maximum.
+    below lambda is not penalized, which prevents its collapse early in training.
 
     Each latent is a group if q and p both are independent over latents; its KL is in closed form
     if torch has one, else estimated at the draw. In a `pvae.priors.TopDown` with its posterior each
     level is a group, its KL in closed form given the levels above it in the draw. If q or p is
     neither, such as a flow or a mixture, the whole z is one group. Draws must carry gradients.
+
+    lambda is in nats of a datum before it is scaled: with weights w_i of the data, as of a scale,
+    a mask or a warm-up, the term is :math:`\max(\lambda \sum_i w_i, \sum_i w_i KL_i)`.
 
     Args:
         free_nats: lambda, the nats of each group that are free, at least 0; 0 is the ELBO.
@@ -55,32 +57,30 @@ class FreeBits(Objective):
     def _loss(self, model_trace: Trace, guide_trace: Trace) -> Tensor:
         loss = -log_likelihood(model_trace)
         for q, p in latents(model_trace, guide_trace):
-            divergence, weight = _groups(q, p)
-            loss = loss + torch.maximum(divergence.sum(0), self.free_nats * weight.sum(0)).sum()
+            groups, weights = _groups(q, p)
+            loss = loss + torch.maximum(groups.sum(0), self.free_nats * weights.sum(0)).sum()
         return loss
 
 
 def _groups(q: dict, p: dict) -> tuple[Tensor, Tensor]:
-    """The weighted KL of each datum and group, and its weight, each of shape (n, groups).
-
-    Weights are those of plates, masks and warm-ups; lambda has them as the KL does.
-    """
+    """The weighted KL of each datum and group, and the weights, both of shape (n, groups)."""
     of_q, of_p = factor(q["fn"]), factor(p["fn"])
     if isinstance(q["fn"], TopDown) and isinstance(p["fn"], TopDown):
         divergence = level_kl(q["fn"], p["fn"])
-        of_levels = q["fn"].weights
-        weight = torch.ones_like(divergence) * (1 if of_levels is None else of_levels)
     elif of_q is None or of_p is None or of_q.event_shape != of_p.event_shape:
         divergence = kl(q, p)
-        weight = scale_and_mask(torch.ones_like(divergence), scale=q["scale"], mask=q["mask"])
-        return divergence.reshape(-1, 1), weight.reshape(-1, 1)
+        weights = scale_and_mask(torch.ones_like(divergence), scale=q["scale"], mask=q["mask"])
+        return divergence.reshape(-1, 1), weights.reshape(-1, 1)
     else:
         divergence = _kl_of_factors(q, of_q, of_p)
-        weight = torch.ones_like(divergence)
     mask = q["mask"].unsqueeze(-1) if torch.is_tensor(q["mask"]) else q["mask"]
     scale = q["scale"].unsqueeze(-1) if torch.is_tensor(q["scale"]) else q["scale"]
-    divergence, weight = (scale_and_mask(t, scale=scale, mask=mask) for t in (divergence, weight))
-    return divergence.flatten(0, -2), weight.flatten(0, -2)
+    weights = torch.ones_like(divergence)
+    if isinstance(q["fn"], TopDown) and q["fn"].weights is not None:  # in the KL of levels as well
+        weights = weights * q["fn"].weights
+    both = (scale_and_mask(each, scale=scale, mask=mask) for each in (divergence, weights))
+    of_kl, of_data = (each.flatten(0, -2) for each in both)
+    return of_kl, of_data
 
 
 def _kl_of_factors(q: dict, of_q: Distribution, of_p: Distribution) -> Tensor:

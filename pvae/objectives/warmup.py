@@ -47,7 +47,7 @@ class Warmup(Counting, Wrapper):
         objective: any Pyro ELBO, such as ``FreeBits()`` or ``Denoising()``.
         warmup_steps: gradient steps w until the weight is 1.
         by_level: whether the levels of a hierarchy rise one after another; all other latents rise
-            as without.
+            as without, and so do those of a `pvae.priors.TopDown` with another posterior.
 
     Attributes:
         step: gradient steps taken so far, the t above; counted by `loss_and_grads`.
@@ -95,8 +95,8 @@ class Warmup(Counting, Wrapper):
 
     def _programs(self, model: Callable, guide: Callable, args: tuple) -> tuple[Callable, Callable]:
         device = next((x.device for x in args if torch.is_tensor(x)), self._step.device)
-        handler = ScaleLevels if self.by_level else ScaleLatents
-        weighted = handler(self._rise(device, self.warmup_steps))
+        scale = ScaleLevels if self.by_level else ScaleLatents
+        weighted = scale(self._rise(device, self.warmup_steps))
         return weighted(model), weighted(guide)
 
 
@@ -131,8 +131,8 @@ class ScaleLatents(Messenger):
 class ScaleLevels(ScaleLatents):
     """Scale the levels of a hierarchy one after another, the lowest first; other latents at once.
 
-    A guide and then a model are given to one such handler, which weighs a latent by its levels in
-    both of them or in neither.
+    One of these scales both programs, the guide first: where its posterior has no levels, those of
+    the prior rise at once as well, as log p(z) and log q(z|x) need the same weight.
 
     Args:
         scale: how far the warm-up is, from 0 to 1.
@@ -140,14 +140,13 @@ class ScaleLevels(ScaleLatents):
 
     def __init__(self, scale: float | torch.Tensor) -> None:
         super().__init__(scale)
-        self._in_guide: dict[str, bool] = {}  # whether a latent has levels there
+        self.names: set[str] = set()  # of the sites with levels in the guide
 
     def _pyro_sample(self, msg: dict) -> None:
         fn = msg["fn"]
-        has_levels = isinstance(fn, TopDown)
-        if not msg["is_observed"]:
-            has_levels &= self._in_guide.setdefault(msg["name"], has_levels)
-        if msg["is_observed"] or not has_levels:
+        if isinstance(fn, TopDown) and fn.combine is not None:
+            self.names.add(msg["name"])
+        if msg["is_observed"] or not isinstance(fn, TopDown) or msg["name"] not in self.names:
             super()._pyro_sample(msg)
             return
         scale = torch.as_tensor(self.scale, dtype=fn.start.dtype, device=fn.start.device)

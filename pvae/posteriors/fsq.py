@@ -23,11 +23,12 @@ class FSQ(Quantized):
         q(z|x) = \delta(z - \mathrm{round}(f(r(x)))), \quad
         f(r) = \tfrac{L - 1}{2} \tanh(r + s) - o
 
-    with o = 1/2 for an even number of levels L and else 0, and s such that f(0) = 0, but 0 for two
-    levels, whose threshold is then at r = 0; values are divided by floor(L / 2), to lie in [-1, 1].
-    The network returns r. Rounding passes gradients straight through to f. Latents in groups of one
-    for each of the ``levels`` are a code, so that there are as many codes as combinations of
-    levels, at every position; there is no codebook to learn, and no further loss.
+    with o = 1/2 for an even number of levels L and else 0, and s such that f(0) = 0, or for two
+    levels s = 0, as f(r) is 0 only where tanh is saturated; values are
+    divided by floor(L / 2), to lie in [-1, 1]. The network returns r. Rounding passes gradients
+    straight through to f. Latents in groups of one for each of the ``levels`` are a code, so that
+    there are as many codes as combinations of levels, at every position; there is no codebook to
+    learn, and no further loss.
 
     z is discrete: q is a mass of 1 on a single outcome, and the ELBO with a prior over codes,
     `pvae.priors.UniformCodes`, is log p(x|z) − positions × log(number of codes), minus the length
@@ -79,7 +80,7 @@ class FSQ(Quantized):
                 f"levels is {shown(levels)}: each number of levels must be at least 2."
             )
         positions = check_size("latent_dim", latent_dim) // len(levels)
-        grid = (positions,) if grid is None else grid
+        grid = (positions,) if grid is None else check_shape("grid", grid)
         if latent_dim != math.prod(grid) * len(levels) or positions < 1:
             raise ValueError(
                 f"latent_dim is {latent_dim}: it must be the {len(levels)} latents of a code times "
@@ -95,8 +96,7 @@ class FSQ(Quantized):
         for name, value in {
             "reach": half,
             "offset": offset,
-            # Of two levels, f(0) is halfway between them: tanh would be flat at either.
-            "shift": (offset / half).atanh() * (number > 2),
+            "shift": torch.where(number > 2, offset / half, 0.0).atanh(),
             "width": width,
             "codebook": codebook,
         }.items():

@@ -149,10 +149,10 @@ class VQ(Quantized):
             each = raw.reshape(-1, self.dim)
             vectors = each[torch.randperm(len(each), device=each.device)[:number]]
             self.vectors.copy_(vectors if self.step is None else vectors - self.step)
-            self.usage.fill_(1)
             self.sums.copy_(vectors)
-            self.counts_before.zero_()  # of codes that are no more
-            self.sums_before.zero_()
+            self.usage.fill_(1.0)
+            for before in (self.counts_before, self.sums_before, self.chosen_before):
+                before.zero_()  # what was used of other codes
 
     def forward(self, x: Tensor) -> dist.TorchDistribution:
         """Return q(z|x)."""
@@ -176,9 +176,11 @@ class VQ(Quantized):
 
     def _keep(self, each: Tensor, indices: Tensor) -> None:
         """Keep what the next training pass takes up."""
-        ones = torch.ones_like(each[:, 0])
-        self.counts_before.copy_(torch.zeros_like(self.counts_before).index_add(0, indices, ones))
-        self.sums_before.copy_(torch.zeros_like(self.sums_before).index_add(0, indices, each))
+        # A product, since index_add has no fixed order of summation on a GPU.
+        numbers = torch.arange(len(self.vectors), device=each.device)
+        uses = (indices == numbers.unsqueeze(-1)).to(each.dtype)
+        self.counts_before.copy_(uses.sum(-1))
+        self.sums_before.copy_(uses @ each)
         if self.revival:
             chosen = torch.randint(len(each), (len(self.vectors),), device=each.device)
             self.chosen_before.copy_(each[chosen])
@@ -188,11 +190,11 @@ class VQ(Quantized):
         new, begun = 1 - self.decay, self.counts_before.sum() > 0
         usage = self.decay * self.usage + new * self.counts_before
         sums = self.decay * self.sums + new * self.sums_before
-        tiny = torch.finfo(usage.dtype).tiny
         moved = self.vectors
-        if self.step is None:  # codes that were not used stay where they are
+        if self.step is None:
+            # An unused code stays: its sum and usage shrink alike, down to 0 / 0.
             used = (self.counts_before > 0).unsqueeze(-1)
-            moved = torch.where(used, sums / usage.clamp_min(tiny).unsqueeze(-1), moved)
+            moved = torch.where(used, sums / usage.unsqueeze(-1), moved)
         if self.revival:
             dead = usage < self.revival * usage.mean()
             usage = torch.where(dead, usage.mean(), usage)

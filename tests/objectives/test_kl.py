@@ -116,6 +116,26 @@ def test_free_bits_by_hand(vae, x):
     assert gradients(warmed, vae, x)[0] == pytest.approx(by_hand.item(), rel=1e-12)
 
 
+@pytest.mark.parametrize("make", [lambda vae: vae, full_normal], ids=["each latent", "all of z"])
+def test_free_bits_are_nats_of_a_datum_before_it_is_weighted(vae, x, make):
+    """A scale multiplies the whole loss; data that are masked are as if they were not there."""
+    program = make(vae)
+    loss, _ = gradients(FreeBits(0.3), program, x)
+    scaled = pyro.poutine.scale(program.model, 0.01), pyro.poutine.scale(program.guide, 0.01)
+    torch.manual_seed(0)
+    assert FreeBits(0.3).loss(*scaled, x) == pytest.approx(0.01 * loss, rel=1e-9)
+    keep = torch.arange(N) < 4
+    masked = pyro.poutine.mask(program.model, keep), pyro.poutine.mask(program.guide, keep)
+    other = torch.cat([x[:4], 9 * x[4:]])
+    groups = D if program is vae else 1
+    found = []
+    for free, data in ((0.3, x), (0.3, other), (50.0, x), (60.0, x)):
+        torch.manual_seed(0)
+        found.append(FreeBits(free).loss(*masked, data))
+    assert found[0] == pytest.approx(found[1], rel=1e-12)
+    assert found[3] - found[2] == pytest.approx(4 * groups * 10, rel=1e-9)
+
+
 def test_free_bits_of_a_pair_without_closed_form(vae, x):
     other = heavy_tails(vae)
     log_likelihood, _ = terms(vae, x)

@@ -58,11 +58,19 @@ def test_fsq_passes_gradients_straight_through():
     (slope,) = torch.autograd.grad(posterior(x).rsample().sum(), x)
     half = torch.tensor([1.0, 0.5] * 2).double() * (1 + 1e-3)
     torch.testing.assert_close(slope, half * (1 - x.tanh() ** 2), rtol=1e-5, atol=1e-5)
-    posterior = FSQ((1,), 1, Itself, levels=(4,)).double()
-    (slope,) = torch.autograd.grad(posterior(x[:, :1]).rsample().sum(), x)
-    half = 1.5 * (1 + 1e-3)
-    shifted = x[:, :1] + math.atanh(0.5 / half)
-    torch.testing.assert_close(slope[:, :1], half / 2 * (1 - shifted.tanh() ** 2))
+
+
+@pytest.mark.parametrize("count", range(2, 9))
+def test_no_number_of_levels_begins_saturated(count):
+    posterior = FSQ((1,), 1, Itself, levels=(count,)).double()
+    x = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    z = posterior(x).rsample()
+    (slope,) = torch.autograd.grad(z.sum(), x)
+    assert float(slope) > 0.45
+    if count > 2:  # the middle level, as far as one can go either way
+        assert float(z.detach()) == 0
+    else:  # between its two levels
+        assert posterior(x + 1e-6).mean != posterior(x - 1e-6).mean
 
 
 def test_vq_takes_the_nearest_code():
@@ -110,6 +118,30 @@ def test_moving_averages():
     assert torch.equal(posterior.vectors, after)
 
 
+@pytest.mark.parametrize("decay", [0.0, 0.5])
+def test_unused_codes_stay_where_they_are(decay):
+    posterior = VQ((2,), 2, Itself, codes=2, decay=decay, revival=0.0)
+    posterior.vectors.copy_(torch.tensor([[1.0, 1.0], [-5.0, 3.0]]))
+    posterior.sums.copy_(posterior.vectors)
+    for _ in range(200):  # until usage and sums of the second are 0
+        posterior(torch.ones(5, 2))
+    assert float(posterior.usage[1]) == 0
+    assert posterior.vectors.tolist() == [[1, 1], [-5, 3]]
+
+
+def test_codes_that_are_set_anew_forget_the_pass_before():
+    torch.manual_seed(0)
+    posterior = VQ((2,), 2, Itself, codes=4, decay=0.5)
+    posterior(torch.randn(50, 2))
+    x = 9 + torch.randn(4, 2)
+    posterior.initialize(x)
+    first = posterior.vectors.clone()
+    posterior(x)
+    assert torch.equal(posterior.vectors, first)
+    posterior(x)
+    torch.testing.assert_close(posterior.vectors, first)  # each is the mean of its only r
+
+
 @pytest.mark.parametrize("update", ["ema", "loss"])
 def test_dead_codes_are_revived(update):
     torch.manual_seed(0)
@@ -125,25 +157,10 @@ def test_dead_codes_are_revived(update):
     assert used[1] > 20
 
 
-def test_codes_that_are_never_used_stay_where_they_are():
-    posterior = VQ((2,), 2, Itself, codes=30, decay=0.0, revival=0.0)
-    first = posterior.vectors.clone()
-    x = 5 + torch.randn(500, 2)
-    for _ in range(3):
-        q = posterior(x)
-    unused = torch.ones(30, dtype=torch.bool)
-    unused[q.codes.indices(q.mean).unique()] = False
-    assert unused.sum() > 20
-    assert torch.equal(posterior.vectors[unused], first[unused])
-
-
-@pytest.mark.parametrize("update", ["ema", "loss"])
-def test_codes_begin_at_the_data(update):
-    posterior = VQ((2,), 2, Itself, codes=30, update=update)
+def test_codes_begin_at_the_data():
+    posterior = VQ((2,), 2, Itself, codes=30)
     x = 5 + torch.randn(100, 2)
-    posterior(x)  # codes of before, and what this pass would move them by, are given up
     posterior.initialize(x)
-    posterior(x)
     assert (posterior.vectors.unsqueeze(1) == x).all(-1).any(1).all()
     with pytest.raises(ValueError, match="30 codes and 20 vectors of 20 data"):
         posterior.initialize(x[:20])
@@ -153,12 +170,6 @@ def test_codes_begin_at_the_data(update):
 
 
 # Distributions and priors -------------------------------------------------------------------------
-
-
-def test_codes_far_from_the_origin_are_told_apart():
-    codes = Codes(1e4 + 0.01 * torch.randn(50, 3), grid=(4,))
-    indices = torch.randint(50, (20, 4))
-    assert torch.equal(codes.indices(codes.vectors(indices)), indices)
 
 
 def test_uniform_codes():
@@ -213,6 +224,28 @@ def test_autoregressive_codes_draw_as_they_score():
     drawn = p.codes.indices(p.sample((5000,)))
     frequency = (drawn[:, 0] * 6 + drawn[:, 1]).bincount(minlength=36) / 5000
     assert ((frequency - mass).abs() < 5 * (mass / 5000).sqrt() + 1e-3).all()
+
+
+def test_codes_are_found_far_from_the_origin():
+    """No cancellation of large squares."""
+    book = 1000 + 0.01 * torch.randn(50, 3)
+    codes, indices = Codes(book, grid=(4,)), torch.randint(50, (20, 4))
+    assert torch.equal(codes.indices(codes.vectors(indices)), indices)
+    assert codes.check(codes.vectors(indices)).all()
+
+
+@pytest.mark.parametrize("arguments", [{"levels": 2.5}, {"levels": "88"}, {"grid": "a"}])
+def test_sizes_of_fsq_of_another_kind(arguments):
+    with pytest.raises(ValueError, match=r"^(levels|grid) is .*: "):
+        FSQ((3,), 4, **arguments)
+    assert FSQ((3,), 2, levels=8, grid=2).codes.size == 8
+
+
+def test_levels_of_a_point_at_codes():
+    found = pvae.evaluation.kl_by_level(
+        build(partial(VQ, codes=8, grid=(3,))), torch.ones(2, 1, 8, 8), progress=False
+    )
+    torch.testing.assert_close(found.kl, torch.full((2, 1), 3 * math.log(8)))
 
 
 def test_priors_over_codes_need_them():
@@ -297,12 +330,6 @@ def test_a_prior_fitted_to_codes_shortens_them(tmp_path):
     assert after["log_likelihood"] == pytest.approx(before["log_likelihood"], rel=1e-4)
     assert after["kl"] < before["kl"] - 3
     assert torch.equal(pvae.load(tmp_path / "r").sample(3, seed=0), vae.sample(3, seed=0))
-
-
-def test_codes_are_one_level_of_latents():
-    vae = build(partial(FSQ, levels=(3, 3)))
-    kl = pvae.evaluation.kl_by_level(vae, torch.rand(5, 1, 8, 8).round(), progress=False).kl
-    torch.testing.assert_close(kl, torch.full((5, 1), 3 * math.log(9)))
 
 
 def test_usage():
