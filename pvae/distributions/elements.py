@@ -1,13 +1,16 @@
 """The elements of what is independent element by element."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 from pyro.distributions import Independent
 from torch.distributions import Distribution
 from torch.distributions.constraints import independent
 
 
-def elements(p: Distribution) -> Distribution:
+P = TypeVar("P", bound=Distribution)
+
+
+def elements(p: P) -> P:
     """The distribution of the elements of a product of independent ones; others as they are."""
     while isinstance(p, Independent):
         p = p.base_dist
