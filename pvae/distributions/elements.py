@@ -6,7 +6,6 @@ from pyro.distributions import Independent
 from torch.distributions import Distribution
 from torch.distributions.constraints import independent
 
-
 P = TypeVar("P", bound=Distribution)
 
 

@@ -2,7 +2,8 @@
 
 import logging
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -54,13 +55,8 @@ class Objective(ELBO):
         return model_trace, guide_trace
 
     def _guess_max_plate_nesting(self, *programs: Any) -> None:
-        logger = logging.getLogger(ELBO.__module__)
-        before = logger.level
-        logger.setLevel(logging.WARNING)  # Pyro logs the number of plates at level INFO
-        try:
+        with quiet():
             super()._guess_max_plate_nesting(*programs)
-        finally:
-            logger.setLevel(before)
 
     def differentiable_loss(
         self, model: Callable, guide: Callable, *args: Any, **kwargs: Any
@@ -144,6 +140,18 @@ def kl(q: dict, p: dict) -> Tensor:
     except NotImplementedError:
         return q["log_prob"] - p["log_prob"]
     return scale_and_mask(divergence, scale=q["scale"], mask=q["mask"])
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Pyro from logging the number of plates, at level INFO."""
+    logger = logging.getLogger(ELBO.__module__)
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def factor(p: Distribution) -> Distribution | None:

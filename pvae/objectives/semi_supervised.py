@@ -14,6 +14,7 @@ from pvae.annotations import Objective
 from pvae.checks import check_number
 from pvae.interfaces import option
 from pvae.objectives.counting import nested
+from pvae.objectives.objective import quiet
 from pvae.objectives.wrapper import Wrapper
 
 SITE = "y_unobserved"  # of the guide, which draws unknown labels
@@ -81,7 +82,8 @@ class SemiSupervised(Wrapper):
     def _programs(self, model: Callable, guide: Callable, args: tuple) -> tuple[Callable, Callable]:
         *_, inner = nested(self.objective)
         if inner.max_plate_nesting == float("inf"):  # classes are to the left of all plates
-            inner._guess_max_plate_nesting(model, guide, args, {})
+            with quiet():
+                inner._guess_max_plate_nesting(model, guide, args, {})
         in_guide = _InGuide(inner)
         return _InModel(in_guide, self.alpha)(model), in_guide(guide)
 

@@ -1,5 +1,6 @@
 """The objective for unknown labels: exact sums over classes, with any objective that it wraps."""
 
+import logging
 from functools import partial
 
 import pyro
@@ -197,3 +198,14 @@ def test_bad_arguments():
         SemiSupervised(-1)
     with pytest.raises(ValueError, match="build it with classifier="):
         pvae.fit(pvae.build((5,), 2), torch.ones(40, 5), objective=SemiSupervised())
+
+
+def test_nothing_is_logged(monkeypatch):
+    logged = []
+    monkeypatch.setattr(logging.getLogger("pyro.infer.elbo"), "handle", logged.append)
+    vae, x = small(EVERY_PART)
+    for objective in (Trace_ELBO(), ImportanceWeighted(2)):
+        SemiSupervised(objective=objective).loss(
+            vae.model, vae.guide, x, torch.tensor([0, 2, -1, -1])
+        )
+    assert not logged
