@@ -41,8 +41,8 @@ class ZeroInflatedNegativeBinomial(NegativeBinomial):
         >>> import torch
         >>> from pvae.likelihoods import ZeroInflatedNegativeBinomial
         >>> likelihood = ZeroInflatedNegativeBinomial(2, (7,), exposure="observed")
-        >>> likelihood(torch.zeros(5, 2), total=torch.full((5,), 30.0)).event_shape
-        torch.Size([7])
+        >>> likelihood(torch.zeros(5, 2), total=torch.full((5,), 30.0)).sample().shape
+        torch.Size([5, 7])
     """
 
     _outputs = 2

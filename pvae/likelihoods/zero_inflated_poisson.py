@@ -39,8 +39,8 @@ class ZeroInflatedPoisson(Counts):
     Example:
         >>> import torch
         >>> from pvae.likelihoods import ZeroInflatedPoisson
-        >>> ZeroInflatedPoisson(2, (7,))(torch.zeros(5, 2)).event_shape
-        torch.Size([7])
+        >>> ZeroInflatedPoisson(2, (7,))(torch.zeros(5, 2)).sample().shape
+        torch.Size([5, 7])
     """
 
     def __init__(

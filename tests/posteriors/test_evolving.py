@@ -51,7 +51,9 @@ def test_it_bounds_the_evidence_and_its_weights_are_unbiased(known, kind):
     lower, error = bound(vae, x)
     assert (lower < exact + 4 * error).all()
     found = pvae.evaluation.log_likelihood(vae, x, num_samples=20_000, progress=False)
-    assert ((found.log_prob - exact).abs() < 5 * found.standard_error + 1e-3).all()
+    # Where k-hat fails there is no error: a few weights may decide.
+    error_of_weights = found.standard_error.nan_to_num(0.05)
+    assert ((found.log_prob - exact).abs() < 5 * error_of_weights + 1e-3).all()
     annealed = pvae.evaluation.ais(vae, x, num_chains=16, num_steps=100, progress=False)
     assert (lower < annealed.log_prob + 4 * error + 0.1).all()
 
