@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.distributions import Independent, constraints
 
 from pvae.checks import check_size
+from pvae.distributions.padded import Padded, padding
 from pvae.evaluation.batching import (
     MEMORY,
     as_batch,
@@ -113,7 +114,7 @@ def impute(
         vae: the VAE, whose likelihood has a term for each element.
         x: shape (n, \*event_shape), in the likelihood's domain where observed, anything elsewhere.
         mask: which elements are observed, of booleans or 0 and 1, of a shape that broadcasts to
-            that of x.
+            that of x. The padding of a `pvae.likelihoods.Padded` is missing.
         y: their labels, if the VAE has any.
         num_samples: draws of z for each datum.
         draws: multiple imputations of each datum.
@@ -145,6 +146,8 @@ def impute(
     x = as_batch(vae, x, values=False)
     y = check_labels(vae, x, y)
     observed = _check_mask(mask, x)
+    if option(vae.likelihood, "padded"):
+        observed = observed & ~padding(x, len(vae.event_shape))
     # Missing elements get any values in the support, until the guesses replace them.
     label = None if y is None else y[:1]
     anything = vae.sample(1, label, seed=seed, draw=True)
@@ -411,7 +414,7 @@ def _is_smooth(prior: dist.TorchDistribution) -> bool:
 
 def _elements(p: dist.TorchDistribution) -> dist.TorchDistribution:
     """The distribution of single elements, if p is a product of independent ones."""
-    while isinstance(p, Independent):
+    while isinstance(p, Independent | Padded):
         p = p.base_dist
     return p
 

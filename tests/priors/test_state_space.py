@@ -170,6 +170,12 @@ def test_sequences_of_several_lengths(tmp_path):
     found = pvae.evaluation.log_likelihood(vae, padded[:5], num_samples=50, progress=False)
     assert found.log_prob.isfinite().all()
     assert vae.reconstruct(padded).isfinite().all()
+    mask = torch.ones(SHAPE, dtype=torch.bool)
+    found = pvae.evaluation.impute(vae, padded[:5], mask, num_samples=50, progress=False)
+    torch.testing.assert_close(
+        torch.where(padded[:5].isnan(), padded[:5], found.x), padded[:5], equal_nan=True
+    )
+    assert found.x.isfinite().all()  # the padding is imputed
     # Other networks are given zeros.
     plain = pvae.build(SHAPE, 2, likelihood=likelihood, network=partial(MLP, hidden=[8]))
     assert plain.encode(padded).mean.isfinite().all()
