@@ -93,23 +93,6 @@ def check_states(latent_dim: int, state_dim: int) -> int:
     return latent_dim // state_dim
 
 
-def check_steps(context_shape: Shape | None, states: int, state_dim: int) -> None:
-    """Raise unless sequences of shape (T, D) have as many steps as there are states.
-
-    Data of other shapes have no steps, and fit any number of states.
-
-    Raises:
-        ValueError: if they have another number.
-    """
-    steps = context_shape[0] if context_shape is not None and len(context_shape) == 2 else states
-    if steps != states:
-        raise ValueError(
-            f"Sequences of {steps} steps need {steps} states, and there are {states} of "
-            f"{state_dim} latents: give latent_dim = {steps} × state_dim, and all parts the same "
-            "state_dim."
-        )
-
-
 def is_whole(n: object) -> TypeGuard[int]:
     """Whether this is a whole number, of any type that is one."""
     return isinstance(n, Integral) and not isinstance(n, bool)

@@ -8,6 +8,7 @@ import torch
 from torch import Size, Tensor, nn
 
 from pvae.distributions.elements import element_support
+from pvae.distributions.normal_chain import NormalChain
 from pvae.distributions.poincare_ball import PoincareBall
 from pvae.interfaces import option
 from pvae.labels import Labels
@@ -71,6 +72,14 @@ def event_shapes(
             x = event.sample().to(like)
     q = _distribution("posterior(x)", posterior, x_shape, zeros, "x", x)
     check_same_events(q.event_shape, p.event_shape)
+    for part, chain in ((prior, p), (posterior, q)):
+        steps = event.event_shape[0]
+        if isinstance(chain, NormalChain) and len(event.event_shape) == 2 and chain.steps != steps:
+            raise ValueError(
+                f"Sequences of {steps} steps need as many states, and {type(part).__name__} has "
+                f"{chain.steps}: give latent_dim = {steps} × state_dim, and all parts the same "
+                "state_dim."
+            )
     with seeded(0, like.device):
         try:
             z = q.sample((50,))

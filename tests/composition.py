@@ -204,6 +204,7 @@ def unreached(cell: Cell, name: str) -> bool:
     # a KL that is estimated below the free bits has none.
     if cell.posterior == "FSQ" and name in (
         "likelihood.network.layers.1.weight",
+        "likelihood.likelihood.network.layers.1.weight",
         "discriminator 0",
     ):
         return True  # latents are rounded to 0 at first, which these weights multiply

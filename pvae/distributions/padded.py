@@ -85,7 +85,7 @@ class Padded(TorchDistribution):
                 f"A Padded distribution is of independent elements, and {kind_of(base)} scores "
                 "all elements at once: choose another."
             )
-        self.base, self.each, self.valid = base, each, valid
+        self.base_dist, self.each, self.valid = base, each, valid
         self.has_rsample = base.has_rsample
         super().__init__(base.batch_shape, base.event_shape, validate_args=validate_args)
 
@@ -97,20 +97,20 @@ class Padded(TorchDistribution):
     @property
     def mean(self) -> Tensor:
         """The mean of all steps."""
-        return self.base.mean
+        return self.base_dist.mean
 
     @property
     def variance(self) -> Tensor:
         """The variance of all steps."""
-        return self.base.variance
+        return self.base_dist.variance
 
     def rsample(self, sample_shape: Sequence[int] = Size()) -> Tensor:
         """Draw all steps, with gradients."""
-        return self.base.rsample(Size(sample_shape))
+        return self.base_dist.rsample(Size(sample_shape))
 
     def sample(self, sample_shape: Sequence[int] = Size()) -> Tensor:
         """Draw all steps."""
-        return self.base.sample(Size(sample_shape))
+        return self.base_dist.sample(Size(sample_shape))
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log-density of the steps that do not pad."""
@@ -121,4 +121,4 @@ class Padded(TorchDistribution):
 
     def expand(self, batch_shape: Sequence[int], _instance: None = None) -> "Padded":
         """Return the distribution with a larger batch shape."""
-        return Padded(self.base.expand(Size(batch_shape)), self.valid, self._validate_args)
+        return Padded(self.base_dist.expand(Size(batch_shape)), self.valid, self._validate_args)

@@ -11,6 +11,7 @@ from torch.distributions import constraints
 
 from pvae.checks import check_size
 from pvae.distributions.elements import element_support, elements
+from pvae.distributions.padded import Padded, padding
 from pvae.evaluation.batching import (
     MEMORY,
     as_batch,
@@ -114,7 +115,7 @@ def impute(
         vae: the VAE, whose likelihood has a term for each element.
         x: shape (n, \*event_shape), in the likelihood's domain where observed, anything elsewhere.
         mask: which elements are observed, of booleans or 0 and 1, of a shape that broadcasts to
-            that of x.
+            that of x. The padding of a `pvae.likelihoods.Padded` is missing.
         y: their labels, if the VAE has any.
         num_samples: draws of z for each datum.
         draws: multiple imputations of each datum.
@@ -146,6 +147,8 @@ def impute(
     x = as_batch(vae, x, values=False)
     y = check_labels(vae, x, y)
     observed = _check_mask(mask, x)
+    if option(vae.likelihood, "padded"):
+        observed = observed & ~padding(x, len(vae.event_shape))
     # Missing elements get any values in the support, until the guesses replace them.
     label = None if y is None else y[:1]
     anything = vae.sample(1, label, seed=seed, draw=True)
@@ -231,7 +234,7 @@ def _impute(
     at_once = rows_within(vae, memory) // len(x)
 
     def log_likelihood(p: dist.TorchDistribution) -> Tensor:
-        return elements(p).mask(observed).to_event(len(vae.event_shape)).log_prob(x)
+        return _elements(p).mask(observed).to_event(len(vae.event_shape)).log_prob(x)
 
     q = _adapt(vae, x, observed, y, log_likelihood, -(-num_samples // ROUNDS), at_once)
     drawn = _weighed(vae, x, y, q, log_likelihood, num_samples, at_once)
@@ -389,7 +392,7 @@ def _check_parts(vae: VAE, x: Tensor, y: Tensor | None, method: str) -> None:
         prior = vae.p_z(y)
         proposal_of(vae, x, y)
         p = vae.decode(prior.expand((1,)).sample(), y)
-    if elements(p).event_shape or option(vae.likelihood, "takes_total"):
+    if _elements(p).event_shape or option(vae.likelihood, "takes_total"):
         raise ValueError(
             f"{type(vae.likelihood).__name__} needs all elements of x at once to score any: impute "
             "with a likelihood of independent elements, of counts one without exposure='observed', "
@@ -406,6 +409,11 @@ def _is_smooth(prior: dist.TorchDistribution) -> bool:
     """Whether the density is exact, with support on all real vectors."""
     of_elements = element_support(prior.support)
     return isinstance(of_elements, type(constraints.real)) and not isinstance(prior, Marginal)
+
+
+def _elements(p: dist.TorchDistribution) -> dist.TorchDistribution:
+    """The distribution of single elements, of padded sequences as well."""
+    return elements(p.base_dist if isinstance(p, Padded) else p)
 
 
 def _check_mask(mask: object, x: Tensor) -> Tensor:

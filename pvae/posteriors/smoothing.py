@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from pvae.annotations import NetworkOrFactory, Shape
-from pvae.checks import check_size, check_states, check_steps
+from pvae.checks import check_size, check_states
 from pvae.conditional import Conditional
 from pvae.distributions.normal_chain import SMALLEST_VARIANCE, NormalChain
 
@@ -38,8 +38,8 @@ class Smoothing(Conditional):
         x of (\*batch, \*event_shape) to a distribution of batch shape batch, event shape (d,).
 
     Raises:
-        ValueError: if a size is below 1, the latents do not divide into states, x is a sequence of
-            another number of steps, or the network does not fit.
+        ValueError: if a size is below 1, the latents do not divide into states, or the network does
+            not fit.
 
     Example:
         >>> import torch
@@ -59,7 +59,6 @@ class Smoothing(Conditional):
         self.steps = check_states(latent_dim, state_dim)
         check_size("message", message)
         super().__init__(event_shape, (latent_dim,), outputs=message, network=network)
-        check_steps(self.context_shape, self.steps, state_dim)
         size = message * state_dim
         self.before = nn.Linear(state_dim, size)
         self.loc = nn.Linear(size, state_dim)

@@ -5,9 +5,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from pvae.checks import check_size, check_states, check_steps
+from pvae.checks import check_size, check_states
 from pvae.distributions.normal_chain import SMALLEST_VARIANCE, NormalChain
-from pvae.interfaces import option
 
 
 class StateSpace(nn.Module):
@@ -46,8 +45,7 @@ class StateSpace(nn.Module):
         hidden: size of the hidden layer of the networks.
 
     Raises:
-        ValueError: if a size is below 1, the latents do not divide into states, or the data are
-            sequences of another number of steps.
+        ValueError: if a size is below 1, or the latents do not divide into states.
 
     Example:
         >>> from pvae.priors import StateSpace
@@ -71,14 +69,6 @@ class StateSpace(nn.Module):
             nn.init.eye_(self.linear.weight)
             nn.init.zeros_(self.linear.bias)
         self.register_buffer("start", torch.zeros(state_dim), persistent=False)
-
-    def connect(self, posterior: nn.Module) -> None:
-        """Check that there is a state for each step of the sequences that the posterior is given.
-
-        Args:
-            posterior: with a context_shape (T, D) if the data are sequences.
-        """
-        check_steps(option(posterior, "context_shape"), self.steps, self.state_dim)
 
     def transition(self, z: Tensor, context: None) -> tuple[Tensor, Tensor]:
         r"""Return mean and scale of the state after z, each of the shape of z, (\*batch, L)."""

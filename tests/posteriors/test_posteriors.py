@@ -369,7 +369,6 @@ def test_in_a_plate(name):
         ("DAIS", {"step_size": 0}, "step_size is 0"),
         ("Smoothing", {"state_dim": 3}, "must divide into states"),
         ("Smoothing", {"message": 0}, "message is 0"),
-        ("Smoothing", {"event_shape": (3, 2)}, "Sequences of 3 steps need 3 states"),
         ("FSQ", {"levels": (3, 1)}, "at least 2"),
         ("FSQ", {"levels": (3, 3, 3)}, "3 latents of a code"),
         ("FSQ", {"levels": ()}, "levels is"),

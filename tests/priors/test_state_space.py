@@ -170,6 +170,12 @@ def test_sequences_of_several_lengths(tmp_path):
     found = pvae.evaluation.log_likelihood(vae, padded[:5], num_samples=50, progress=False)
     assert found.log_prob.isfinite().all()
     assert vae.reconstruct(padded).isfinite().all()
+    mask = torch.ones(SHAPE, dtype=torch.bool)
+    found = pvae.evaluation.impute(vae, padded[:5], mask, num_samples=50, progress=False)
+    torch.testing.assert_close(
+        torch.where(padded[:5].isnan(), padded[:5], found.x), padded[:5], equal_nan=True
+    )
+    assert found.x.isfinite().all()  # the padding is imputed
     # Other networks are given zeros.
     plain = pvae.build(SHAPE, 2, likelihood=likelihood, network=partial(MLP, hidden=[8]))
     assert plain.encode(padded).mean.isfinite().all()
@@ -182,13 +188,13 @@ def test_sequences_of_several_lengths(tmp_path):
         (lambda: pvae.build(SHAPE, 14, **PARTS), "latent_dim=12, or state_dim=None"),
         (
             lambda: pvae.build(SHAPE, 14, **PARTS | {"network": MLP}),
-            "Sequences of 6 steps need 6 states",
+            "Sequences of 6 steps need as many",
         ),
         (lambda: pvae.build((1, 8, 8), 12, **PARTS), "GRU joins a sequence (T, D) and a code"),
         (lambda: pvae.build((0, 3), 12, **PARTS), "event_shape is (0, 3)"),
         (
             lambda: pvae.build(SHAPE, 12, **PARTS | {"prior": StateSpace}),
-            "Sequences of 6 steps need 6 states, and there are 12 of 1 latents",
+            "Sequences of 6 steps need as many states, and StateSpace has 12",
         ),
         (
             lambda: pvae.build(SHAPE, 12, **PARTS | {"network": partial(GRU, state_dim=4)}),
