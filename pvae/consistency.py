@@ -1,6 +1,6 @@
 """Checks that the parts of a VAE match in event shape and support."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pyro.distributions as dist
@@ -29,6 +29,19 @@ def check_parts(prior: object, likelihood: object, posterior: object) -> None:
                 f"{name} is {kind_of(part)}: it must be a torch.nn.Module whose forward returns a "
                 "distribution."
             )
+
+
+def check_same_event(posterior: Sequence[int], prior: Sequence[int]) -> None:
+    """Raise unless posterior and prior are over z of the same event shape.
+
+    Raises:
+        ValueError: if they are not.
+    """
+    if tuple(posterior) != tuple(prior):
+        raise ValueError(
+            f"The posterior is over z of event shape {tuple(posterior)}, the prior over z of event "
+            f"shape {tuple(prior)}: they must be equal."
+        )
 
 
 def event_shapes(
@@ -69,11 +82,7 @@ def event_shapes(
             # For posteriors that score x; zeros are bytes and counts.
             x = event.sample().to(like)
     q = _distribution("posterior(x)", posterior, x_shape, zeros, "x", x)
-    if q.event_shape != p.event_shape:
-        raise ValueError(
-            f"The posterior is over z of event shape {tuple(q.event_shape)}, the prior over z "
-            f"of event shape {tuple(p.event_shape)}: they must be equal."
-        )
+    check_same_event(q.event_shape, p.event_shape)
     with seeded(0, like.device):
         try:
             z = q.sample((50,))

@@ -5,6 +5,7 @@ from torch import nn
 
 from pvae import distributions
 from pvae.checks import check_size
+from pvae.consistency import check_same_event
 from pvae.distributions.codes import Codes
 from pvae.interfaces import option
 
@@ -38,12 +39,8 @@ class CodesPrior(nn.Module):
                 f"The posterior {type(posterior).__name__} has no codes, and the prior {name} is "
                 "over codes: choose a pair over the same z, such as with posteriors.VQ or FSQ."
             )
-        event_shape = tuple(option(posterior, "event_shape") or (self.latent_dim,))
-        if event_shape != (self.latent_dim,):
-            raise ValueError(
-                f"The posterior is over z of event shape {event_shape}, the prior over z of event "
-                f"shape {(self.latent_dim,)}: they must be equal."
-            )
+        own = (self.latent_dim,)
+        check_same_event(option(posterior, "event_shape") or own, own)
         self._posterior = (posterior,)
 
     @property

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pvae.checks import check_shape, check_size
+from pvae.consistency import check_same_event
 from pvae.distributions.mixture import Mixture
 from pvae.interfaces import option
 
@@ -94,12 +95,8 @@ class VampPrior(nn.Module):
                 f"The posterior {type(posterior).__name__} has no context_shape: a VampPrior "
                 "needs the event shape of x there, for its pseudo-inputs."
             )
-        event_shape = tuple(option(posterior, "event_shape") or (self.latent_dim,))
-        if event_shape != (self.latent_dim,):
-            raise ValueError(
-                f"The posterior is over z of event shape {event_shape}, the prior over z of event "
-                f"shape {(self.latent_dim,)}: they must be equal."
-            )
+        own = (self.latent_dim,)
+        check_same_event(option(posterior, "event_shape") or own, own)
         self._posterior = (posterior,)
         shape = (self.components, *check_shape("context_shape", context_shape))
         if self.raw_inputs is None or self.raw_inputs.shape != shape:
