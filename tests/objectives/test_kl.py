@@ -116,7 +116,7 @@ def test_free_bits_by_hand(vae, x):
 def test_free_bits_are_nats_of_a_datum_before_it_is_weighted(vae, x, make):
     """A scale multiplies the whole loss; data that are masked are as if they were not there."""
     program = make(vae)
-    loss, plain = gradients(FreeBits(0.3), program, x)
+    loss, _ = gradients(FreeBits(0.3), program, x)
     scaled = pyro.poutine.scale(program.model, 0.01), pyro.poutine.scale(program.guide, 0.01)
     torch.manual_seed(0)
     assert FreeBits(0.3).loss(*scaled, x) == pytest.approx(0.01 * loss, rel=1e-9)
