@@ -1,7 +1,8 @@
 """Hierarchical normals: each level a normal given the levels above it, by one top-down path."""
 
 import copy
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -23,6 +24,10 @@ class Path(Protocol):
         """The number of latents of each level."""
         ...
 
+    def parameters(self) -> Iterable[Tensor]:
+        """Its weights."""
+        ...
+
     def descend(
         self, start: Tensor, choose: Callable[[int, Tensor | None, Tensor, Tensor], Tensor]
     ) -> None:
@@ -35,13 +40,39 @@ class Path(Protocol):
         ...
 
 
+class _Weights:
+    """The weights of a path as they were, to tell whether others would give other normals."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.weights = [*path.parameters()]
+        self.versions = [_version(weight) for weight in self.weights]
+
+    def are_those_of(self, path: Path) -> bool:
+        """Whether a path is this one, with the same weights."""
+        if path is not self.path:
+            return False
+        now = [*path.parameters()]
+        same = len(now) == len(self.weights) and all(map(operator.is_, now, self.weights))
+        return same and [_version(weight) for weight in now] == self.versions
+
+
 class _Descent(NamedTuple):
     """Latents, and the normals of each given those of the levels above: of own and of the prior."""
 
     value: Tensor
+    version: int
     own: Normal
     prior: Normal
+    weights: _Weights
     with_gradients: bool
+
+    def serves(self, value: Tensor, path: Path) -> bool:
+        """Whether a descent with this value would find these normals."""
+        if value is not self.value or _version(value) != self.version:
+            return False
+        enough = self.with_gradients or not torch.is_grad_enabled()
+        return enough and self.weights.are_those_of(path)
 
 
 class TopDown(TorchDistribution):
@@ -59,7 +90,9 @@ class TopDown(TorchDistribution):
     with the normals on its path, and so does the draw itself if it has gradients: scoring it, by
     this distribution and by that of the prior on the same path, takes no further pass. The
     divergence of two distributions on one path is the sum over the levels of closed forms, given
-    the latest draw of the first (drawn, if there is none): an estimate, whose mean is exact.
+    the latest draw of the first (drawn, if there is none): an estimate, whose mean is exact. What
+    is remembered is dropped once the draw or the weights of the path change, as by a step of an
+    optimizer.
 
     Args:
         path: a `Path`.
@@ -202,14 +235,12 @@ class TopDown(TorchDistribution):
 
     def _conditionals(self, value: Tensor) -> Normal:
         """The normals of all latents given the levels above them in a value."""
-        latest, gradients = self._latest, torch.is_grad_enabled()
-        if latest is not None and value is latest.value:
-            if latest.with_gradients or not gradients:
-                return latest.own
-        elif self.combine is None and gradients and value.grad_fn is not None:
+        if self._latest is not None and self._latest.serves(value, self.path):
+            return self._latest.own
+        if self.combine is None and torch.is_grad_enabled() and value.grad_fn is not None:
             # A draw of the posterior on the same path has passed here.
-            path, normals = _graph_memory(value).get(_PASSED, (None, None))
-            if path is self.path:
+            weights, normals = _graph_memory(value).get(_PASSED, (None, None))
+            if weights is not None and weights.are_those_of(self.path):
                 return normals
         shape, parts = self._parts(value)
         return self._descend(shape, lambda i, *normal: parts[i]).own
@@ -243,9 +274,11 @@ class TopDown(TorchDistribution):
         self.path.descend(start, at)
         value, of_prior = joined(levels), normals(prior)
         of_own = of_prior if self.combine is None else normals(own)
+        weights = _Weights(self.path)
         if value.grad_fn is not None:
-            _graph_memory(value)[_PASSED] = self.path, of_prior
-        return _Descent(value, of_own, of_prior, torch.is_grad_enabled())
+            _graph_memory(value)[_PASSED] = weights, of_prior
+        gradients = torch.is_grad_enabled()
+        return _Descent(value, _version(value), of_own, of_prior, weights, gradients)
 
 
 _PASSED = "pvae.distributions.TopDown"  # the key of what the graph of a draw remembers
@@ -255,6 +288,11 @@ def _graph_memory(value: Tensor) -> dict[str, Any]:
     """What the graph of a tensor with gradients remembers, as long as there is the graph."""
     node: Any = value.grad_fn  # whose dictionary torch declares a method
     return node.metadata
+
+
+def _version(tensor: Tensor) -> int:
+    """How often a tensor was changed in place."""
+    return -1 if tensor.is_inference() else tensor._version
 
 
 def _draw(level: int, loc: Tensor, log_scale: Tensor) -> Tensor:
@@ -283,7 +321,7 @@ def level_kl(q: TopDown, p: TopDown) -> Tensor:
     if p.path is not q.path or p.combine is not None:
         raise NotImplementedError
     latest = q._latest
-    if latest is None or (torch.is_grad_enabled() and not latest.with_gradients):
+    if latest is None or not latest.serves(latest.value, q.path):
         q.rsample()
         latest = q._latest
     assert latest is not None  # by the draw

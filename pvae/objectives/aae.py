@@ -11,7 +11,7 @@ from torch.nn.functional import softplus
 
 from pvae.checks import check_number
 from pvae.objectives.discriminating import DiscriminatingLatents
-from pvae.objectives.objective import latents, log_likelihood, rows, with_gradient_of
+from pvae.objectives.objective import latents, log_likelihood, rows, weighted, with_gradient_of
 
 
 class AAE(DiscriminatingLatents):
@@ -78,9 +78,15 @@ class AAE(DiscriminatingLatents):
         sites = latents(model_trace, guide_trace)
         z = self._latents([q for q, _ in sites])
         drawn = rows([p for _, p in sites], "drawn").detach()
-        loss = self.weight * softplus(-self._fixed(z)).sum() - log_likelihood(model_trace)
+        # The latents of a datum are one row, with the scale and the mask of the first of them.
+        first = sites[0][0]
+
+        def total(each: Tensor) -> Tensor:
+            return weighted(first, each.reshape(first["fn"].batch_shape)).sum()
+
+        loss = self.weight * total(softplus(-self._fixed(z))) - log_likelihood(model_trace)
         ours, theirs = self.discriminator(z.detach()), self.discriminator(drawn)
-        return with_gradient_of(loss, loss + (softplus(ours) + softplus(-theirs)).sum())
+        return with_gradient_of(loss, loss + total(softplus(ours) + softplus(-theirs)))
 
 
 class _DrawPrior(Messenger):

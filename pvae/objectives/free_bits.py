@@ -14,6 +14,7 @@ from pvae.objectives.objective import (
     kl,
     latents,
     log_likelihood,
+    weighted,
 )
 
 
@@ -69,7 +70,7 @@ def _groups(q: dict, p: dict) -> tuple[Tensor, Tensor]:
         divergence = level_kl(q["fn"], p["fn"])
     elif of_q is None or of_p is None or of_q.event_shape != of_p.event_shape:
         divergence = kl(q, p)
-        weights = scale_and_mask(torch.ones_like(divergence), scale=q["scale"], mask=q["mask"])
+        weights = weighted(q, torch.ones_like(divergence))
         return divergence.reshape(-1, 1), weights.reshape(-1, 1)
     else:
         divergence = _kl_of_factors(q, of_q, of_p)

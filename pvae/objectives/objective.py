@@ -139,7 +139,12 @@ def kl(q: dict, p: dict) -> Tensor:
         divergence = kl_divergence(q["fn"], p["fn"])
     except NotImplementedError:
         return q["log_prob"] - p["log_prob"]
-    return scale_and_mask(divergence, scale=q["scale"], mask=q["mask"])
+    return weighted(q, divergence)
+
+
+def weighted(site: dict, values: Tensor) -> Tensor:
+    """Values of each datum with the scale and the mask of its site."""
+    return scale_and_mask(values, scale=site["scale"], mask=site["mask"])
 
 
 @contextmanager

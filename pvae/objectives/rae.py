@@ -8,11 +8,12 @@ from pyro.poutine import Trace
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
+from torch.distributions import Distribution
 
 from pvae.checks import check_number
 from pvae.messages import shown
 from pvae.moments import mean
-from pvae.objectives.objective import Objective, latents, log_likelihood
+from pvae.objectives.objective import Objective, latents, log_likelihood, weighted
 
 Regularizer = Literal["gradient", "weights", "none"]
 
@@ -90,10 +91,12 @@ class RAE(Objective):
 
     def _loss(self, model_trace: Trace, guide_trace: Trace) -> Tensor:
         loss = -log_likelihood(model_trace)
-        z = [q["value"] for q, _ in latents(model_trace, guide_trace)]
-        loss = loss + self.beta / 2 * sum(each.square().sum() for each in z)
+        sites = [q for q, _ in latents(model_trace, guide_trace)]
+        loss = loss + self.beta / 2 * sum(
+            weighted(q, _square(q["value"], q["fn"])).sum() for q in sites
+        )
         if self.regularizer == "gradient":
-            loss = loss + self.weight * _gradient_penalty(model_trace, z)
+            loss = loss + self.weight * _gradient_penalty(model_trace, sites)
         elif self.regularizer == "weights":
             nodes: Any = model_trace.nodes
             weights = [
@@ -101,8 +104,12 @@ class RAE(Objective):
                 for name, site in nodes.items()
                 if site["type"] == "param" and not name.startswith("prior$$$")
             ]
-            data = max(site["log_prob"].numel() for site in _observed(model_trace))
-            loss = loss + self.weight * data * sum(weights)
+            # Once for each datum, however many sites it has.
+            data = [
+                weighted(site, torch.ones_like(site["log_prob"])).sum()
+                for site in _observed(model_trace)
+            ]
+            loss = loss + self.weight * torch.stack(data).max() * sum(weights)
         return loss
 
 
@@ -120,8 +127,15 @@ def _observed(trace: Trace) -> list[Any]:
     return [s for s in nodes if s["type"] == "sample" and s["is_observed"]]
 
 
-def _gradient_penalty(model_trace: Trace, z: list[Tensor]) -> Tensor:
+def _square(value: Tensor, p: Distribution) -> Tensor:
+    """The squared length of each datum's value of a site."""
+    square, event_dim = value.square(), len(p.event_shape)
+    return square.flatten(square.dim() - event_dim).sum(-1) if event_dim else square
+
+
+def _gradient_penalty(model_trace: Trace, sites: list[Any]) -> Tensor:
     """The squared norm of the gradient of E[x|z] by z, summed over the data."""
+    z = [site["value"] for site in sites]
     total = torch.zeros((), dtype=z[0].dtype, device=z[0].device)
     for site in _observed(model_trace):
         decoded = mean(site["fn"])
@@ -132,5 +146,7 @@ def _gradient_penalty(model_trace: Trace, z: list[Tensor]) -> Tensor:
             )
         along = (decoded * torch.randn_like(decoded)).sum()
         slopes = torch.autograd.grad(along, z, create_graph=True, allow_unused=True)
-        total = total + sum(slope.square().sum() for slope in slopes if slope is not None)
+        for slope, q in zip(slopes, sites, strict=True):
+            if slope is not None:
+                total = total + weighted(site, _square(slope, q["fn"])).sum()
     return total

@@ -72,7 +72,7 @@ class DAIS(Evolving):
         for step in range(self.steps):
             beta = betas[step]
             before = log_standard(v)
-            z, v = self.leapfrog(z, v, partial(_between, log_q, log_joint, beta))
+            z, v, _ = self.leapfrog(z, v, partial(_between, log_q, log_joint, beta))
             score = score + before - log_standard(v)
             if step + 1 < self.steps:
                 v = kept * v + (1 - kept.square()).sqrt() * torch.randn_like(z)

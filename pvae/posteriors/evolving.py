@@ -109,12 +109,25 @@ class Evolving(Conditional):
 
         return Evolved(base, lambda z: self.evolve(z, base.log_prob, log_joint))
 
-    def leapfrog(self, z: Tensor, v: Tensor, log_density: LogDensity) -> tuple[Tensor, Tensor]:
-        """One step of position and momentum along the gradient of a log-density."""
+    def leapfrog(
+        self, z: Tensor, v: Tensor, log_density: LogDensity, at_z: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """One step of position and momentum along the gradient of a log-density.
+
+        Args:
+            z: the position.
+            v: the momentum.
+            log_density: its argument is a position.
+            at_z: its gradient at z, if that is known.
+
+        Returns:
+            The new position and momentum, and the gradient at the new position.
+        """
         size = self.log_step_size.exp()
-        v = v + size / 2 * slope(log_density, z)
+        v = v + size / 2 * (slope(log_density, z) if at_z is None else at_z)
         z = z + size * v
-        return z, v + size / 2 * slope(log_density, z)
+        at_z = slope(log_density, z)
+        return z, v + size / 2 * at_z, at_z
 
 
 def unscaled(x: Tensor, likelihood: nn.Module) -> Tensor:

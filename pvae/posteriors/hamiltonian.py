@@ -25,7 +25,8 @@ class Hamiltonian(Evolving):
         \log q_0(z_0|x) + \log N(\sqrt{b_0}\, v_0; 0, I) - \log N(v_K; 0, I).
 
     The ELBO is that of the paper (eq. 8), and importance weights are unbiased. Step sizes, one for
-    each latent, and b_0 are learned. A draw takes 2 K gradients of the likelihood.
+    each latent, and b_0 are learned. A draw takes K + 1 gradients of
+    the likelihood.
 
     Args:
         event_shape: event shape of x.
@@ -66,8 +67,9 @@ class Hamiltonian(Evolving):
         noise = torch.randn_like(z)
         hot = self.raw_temperature.sigmoid().rsqrt()  # 1 / sqrt(b_0)
         v, root = noise * hot, hot
+        at_z: Tensor | None = None
         for step in range(1, self.steps + 1):
-            z, v = self.leapfrog(z, v, log_joint)
+            z, v, at_z = self.leapfrog(z, v, log_joint, at_z)
             cooler = (step / self.steps) ** 2 * (1 - hot) + hot  # 1 / sqrt(b_k)
             v, root = v * cooler / root, cooler
         return z, log_standard(noise) - log_standard(v)

@@ -29,6 +29,21 @@ def test_by_hand():
     assert objective.loss(vae.model, vae.guide, x) == pytest.approx(float(expected), rel=1e-5)
 
 
+def test_scale_and_mask_are_those_of_all_terms():
+    vae, x = build(), torch.randn(5, 3)
+    objective = AAE(2, weight=3.0)
+    scaled = [pyro.poutine.scale(program, 0.5) for program in (vae.model, vae.guide)]
+    kept = [pyro.poutine.mask(program, torch.arange(5) < 3) for program in (vae.model, vae.guide)]
+
+    def loss(programs, x):
+        pyro.set_rng_seed(0)
+        return objective.loss(*programs, x)
+
+    programs = vae.model, vae.guide
+    assert loss(scaled, x) == pytest.approx(0.5 * loss(programs, x), rel=1e-5)
+    assert loss(kept, x) == pytest.approx(loss(programs, x[:3]), rel=1e-5)
+
+
 def test_gradients_are_those_of_two_players():
     vae, objective, x = build(), AAE(2, weight=3.0), torch.randn(5, 3)
     pyro.set_rng_seed(1)

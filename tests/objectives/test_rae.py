@@ -49,6 +49,25 @@ def test_by_hand(x):
     assert abs(estimates.mean() - float(expected + 0.2 * jacobian(vae, z))) < 4 * error
 
 
+@pytest.mark.parametrize("regularizer", ["gradient", "weights"])
+def test_scale_and_mask_are_those_of_all_terms(x, regularizer):
+    vae = build()
+    objective = RAE(0.3, 0.2, regularizer)
+    scaled = [pyro.poutine.scale(program, 0.5) for program in (vae.model, vae.guide)]
+    kept = [pyro.poutine.mask(program, torch.arange(5) < 3) for program in (vae.model, vae.guide)]
+
+    def loss(programs, x):
+        pyro.set_rng_seed(0)
+        return objective.loss(*programs, x)
+
+    programs = vae.model, vae.guide
+    assert loss(scaled, x) == pytest.approx(0.5 * loss(programs, x), rel=1e-5)
+    if regularizer == "weights":  # of which nothing is drawn
+        assert loss(kept, x) == pytest.approx(loss(programs, x[:3]))
+    other = torch.cat([x[:3], 9 * x[3:]])
+    assert loss(kept, other) == pytest.approx(loss(kept, x))
+
+
 def test_the_gradient_penalty_makes_the_decoder_flat(x):
     found = []
     for weight in (0.0, 1.0):

@@ -1,6 +1,7 @@
 """The top-down hierarchy: prior and posterior on one path."""
 
 import copy
+import weakref
 from functools import partial
 
 import pyro
@@ -202,6 +203,36 @@ def test_a_step_makes_one_pass(combination, monkeypatch):
         objective.loss_and_grads(vae.model, vae.guide, data())
         assert len(passes) == 1
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in vae.parameters())
+
+
+def test_nothing_is_remembered_of_other_weights_and_values():
+    vae, x = hierarchy(), data()
+    p, q = vae.p_z(), vae.encode(x)
+    z = q.rsample()
+    before = p.log_prob(z)
+    with torch.no_grad():
+        for weight in vae.prior.parameters():
+            weight += 0.1  # as a step of an optimizer
+    for each in (p, vae.p_z(), q):
+        found = each.log_prob(z)
+        assert not torch.allclose(found, before)
+        torch.testing.assert_close(found, each.log_prob(z.detach().clone()))
+    with torch.no_grad():
+        kl = level_kl(q, p)
+        z = q.sample()
+        torch.testing.assert_close(kl[:, 0], level_kl(q, p)[:, 0])
+        z[:, 0] += 1
+        torch.testing.assert_close(q.log_prob(z), q.log_prob(z.clone()))
+
+
+def test_a_draw_keeps_no_memory_once_it_is_gone():
+    vae = hierarchy()
+    q = vae.encode(data())
+    z = q.rsample()
+    kept = weakref.ref(q._latest.prior)
+    vae.p_z().log_prob(z).sum().backward()
+    del z, q
+    assert kept() is None  # without the garbage collector: there is no circle
 
 
 def test_weights_are_owned_once():
