@@ -172,6 +172,15 @@ CLAIMS: dict[str, list[str]] = {
         "low <= 1000 * share <= high",
         "naive_share > 0.1",
     ],
+    "13_uncertain_weights": [
+        "abs(by_hand - by_pvae) < 1e-3",
+        "all(bound < log_evidence + 1 for _, bound in regressions.values())",
+        "spread['exact'][50] > 3 * spread['exact'][10]",
+        "average_error < 1e-4 and score_error < 1e-4",
+        "abs(share - share_by_hand) < 0.05",
+        "area['ensemble', 'permuted', 'plain'] > 0.7",
+        "area['Laplace', 'bars', 'disagreement'] > area['Laplace', 'bars', 'plain']",
+    ],
 }
 
 
