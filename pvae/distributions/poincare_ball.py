@@ -94,7 +94,10 @@ class PoincareBall(constraints.Constraint):
             \frac{2}{\sqrt c} \operatorname{arsinh}
             \sqrt{\frac{c \|x - z\|^2}{(1 - c \|x\|^2) (1 - c \|z\|^2)}}
         """
-        return 2 * self.radius * self.half_sinh_square(x, z).sqrt().asinh()
+        ratio = asinh_ratio(self.half_sinh_square(x, z))
+        # The norm has a gradient at 0, the root of the square has none.
+        apart = (z - x).norm(dim=-1) / (self._gap(x) * self._gap(z)).squeeze(-1).sqrt()
+        return 2 * ratio * apart
 
     def half_sinh_square(self, x: Tensor, z: Tensor) -> Tensor:
         """The square of sinh(sqrt(c) distance / 2), shape batch."""

@@ -158,3 +158,11 @@ def test_what_is_refused():
         WrappedNormal(torch.zeros(2), torch.zeros(2))
     with pytest.raises(ValueError, match="support"):
         make(1.0).log_prob(torch.ones(2, dtype=torch.float64))
+
+
+def test_distances_of_equal_points_have_gradients():
+    x = torch.tensor([[0.0, 0.0], [0.3, -0.2]], dtype=torch.float64, requires_grad=True)
+    distance = PoincareBall(2.0).distance(x, x.detach())
+    assert distance.tolist() == [0, 0]
+    (slope,) = torch.autograd.grad(distance.sum(), x)
+    assert (slope == 0).all()

@@ -172,6 +172,34 @@ CLAIMS: dict[str, list[str]] = {
         "low <= 1000 * share <= high",
         "naive_share > 0.1",
     ],
+    "13_uncertain_weights": [
+        "abs(by_hand - by_pvae) < 1e-3",
+        "all(bound < log_evidence + 1 for _, bound in regressions.values())",
+        "spread['exact'][50] > 3 * spread['exact'][10]",
+        "average_error < 1e-4 and score_error < 1e-4",
+        "abs(share - share_by_hand) < 0.05",
+        "area['ensemble', 'permuted', 'plain'] > 0.7",
+        "area['Laplace', 'bars', 'disagreement'] > area['Laplace', 'bars', 'plain']",
+    ],
+    "15_hierarchies": [
+        "density_error < 1e-4",
+        "posterior_error < 1e-4",
+        "kls['Nested'].shape == kls['TopDown'].shape == (180, 3)",
+        "abs(kls['TopDown'].sum(-1).mean() - whole) < 0.2",
+        "spread[0] > spread[1]",
+        "by_objective['free bits, 2 nats'].min() > 1",
+        "by_objective['free bits, 2 nats'].sum() > by_objective['ELBO, no warm-up'].sum()",
+    ],
+    "16_codes": [
+        "same_codes and elbo_error < 1e-4",
+        "fsq_share > 0.99",
+        "usage['VQ'].perplexity > usage['VQ without revival'].perplexity",
+        "usage['FSQ'].perplexity > usage['VQ without revival'].perplexity",
+        "after.kl.mean() < before['FSQ'].kl.mean() - 0.1",
+        "(after.log_likelihood - before['FSQ'].log_likelihood).abs().max() < 1e-3",
+        "chain_error < 1e-4 and abs(total - 1) < 1e-4 and first_varies < 1e-5",
+        "(ball.distance(centres['hyperbolic'], 0 * centres['hyperbolic'])).isfinite().all()",
+    ],
 }
 
 
