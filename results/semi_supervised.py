@@ -47,7 +47,7 @@ from results.machine import machine
 
 SEEDS = range(5)
 DIGITS_EPOCHS, M1_EPOCHS, M2_EPOCHS = 100, 20, 20
-ALPHA = 1.0
+ALPHA = 10.0
 FILE = "semi_supervised.json"
 EVIDENCE = 539  # test images classified by the evidence of each class, with
 DRAWS = 20
