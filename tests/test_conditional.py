@@ -53,6 +53,9 @@ def test_labels_are_appended(batch):
     images = join(torch.randn(*batch, 2, 4, 4), c, 3)
     assert images.shape == (*batch, 5, 4, 4)
     assert torch.equal(images[..., 2:, 1, 3], c.expand(*batch, 3))
+    sequences = join(torch.randn(*batch, 6, 2), c, 2)
+    assert sequences.shape == (*batch, 6, 5)
+    assert torch.equal(sequences[..., 4, 2:], c.expand(*batch, 3))
 
 
 def test_threes_are_drawn_when_asked_for(trained, digits):

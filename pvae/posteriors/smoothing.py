@@ -20,11 +20,11 @@ class Smoothing(Conditional):
         \mu = W c_t + w, \quad \sigma^2 = \mathrm{softplus}(V c_t + v), \quad
         c_t = \tfrac{1}{2} \bigl(\tanh(U z_{t-1} + u) + h_t\bigr)
 
-    (the deep Kalman smoother of Krishnan, Shalit, Sontag 2017, equations 8 and the combiner
-    function). The exact posterior of a state space factorizes in this way, with h_t a function of
-    x_t, ..., x_T: use it with a `pvae.networks.GRU` of the same state_dim, which reads x from its
-    end. The state before the first is learned. See `pvae.priors.StateSpace` for an example; it
-    works with any prior over real numbers.
+    (the deep Kalman smoother, DKS, of Krishnan, Shalit, Sontag 2017, with its combiner c_t, and h_t
+    the output of the network). The exact posterior of a state space factorizes in this way, with
+    h_t a function of x_t, ..., x_T: use it with a `pvae.networks.GRU` of the same state_dim, which
+    reads x from its end. The state z_0 before the first is learned. See `pvae.priors.StateSpace`
+    for an example; it works with any prior over real numbers.
 
     Args:
         event_shape: event shape of x, (T, D) for T steps of D values.

@@ -16,8 +16,8 @@ class StateSpace(nn.Module):
         p(z) = N(z_1; 0, I) \prod_{t=2}^T
         N\bigl(z_t; \mu(z_{t-1}), \mathrm{diag}\, \sigma^2(z_{t-1})\bigr)
 
-    with the gated transition of the deep Markov model (Krishnan, Shalit, Sontag 2017, section
-    "Gated transition function"), which is between a linear and a nonlinear one in each dimension:
+    with the gated transition of the deep Markov model (Krishnan, Shalit, Sontag 2017), in each
+    dimension between a linear and a nonlinear one:
 
     .. math::
         \mu(z) = (1 - g) \odot (A z + a) + g \odot h, \quad

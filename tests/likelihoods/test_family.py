@@ -9,7 +9,7 @@ import torch
 
 from pvae import likelihoods
 from pvae.data.domains import Domain
-from pvae.networks import MLP, Conv
+from pvae.networks import GRU, MLP, Conv
 from tests.likelihoods_cases import LIKELIHOODS
 
 EVENT, LATENT = (2, 3, 2), 3
@@ -195,3 +195,18 @@ def test_bad_scale(cls, scale):
 def test_bad_arguments(cls, arguments, message):
     with pytest.raises(ValueError, match=message):
         getattr(likelihoods, cls)(LATENT, EVENT, **arguments)
+
+
+def test_sequences_have_their_parameters_at_each_step():
+    """Parameters of several kinds are along the values of a step, and start at its mean."""
+    mean = torch.arange(12.0).view(4, 3)
+    for network in (partial(MLP, hidden=[]), partial(GRU, hidden=5)):
+        part = likelihoods.Gaussian(LATENT, (4, 3), network=network, scale="predicted")
+        with torch.no_grad():
+            [p.zero_() for p in part.parameters()]
+        part.initialize(mean)
+        loc, raw_scale = part.raw(torch.zeros(LATENT))
+        torch.testing.assert_close(loc, mean if network.func is MLP else mean.mean(0).expand(4, 3))
+        assert (raw_scale == 0).all()
+    levels = likelihoods.Categorical(LATENT, (4, 3), levels=5)(torch.zeros(2, LATENT))
+    assert levels.sample().shape == (2, 4, 3)
