@@ -34,9 +34,11 @@ class VAEGAN(Discriminating):
 
     per datum, with the reconstruction :math:`\tilde x = E[x|z]` at z of q(z|x), and
     :math:`x_p = E[x|z_p]` at z of the prior. A discriminator D is trained with the VAE to
-    distinguish data from both (eq. 5). Its layer :math:`D_l` is where data and reconstructions are
+    distinguish data from both. Its layer :math:`D_l` is where data and reconstructions are
     compared, as under a normal distribution of scale 1 (eqs. 6 and 7, up to a constant), instead
-    of by p(x|z). Each part has its own gradient (algorithm 1):
+    of by p(x|z). Its values have mean 0 and variance 1 over each datum, where the paper has batch
+    normalization, or the discriminator could enlarge them without end. Each part has its own
+    gradient (algorithm 1):
 
     ==============  ===============================================================================
     part            of
@@ -47,15 +49,15 @@ class VAEGAN(Discriminating):
     discriminator   :math:`-E[\log D(x) + \log(1 - D(\tilde x)) + \log(1 - D(x_p))]`
     ==============  ===============================================================================
 
-    Samples are sharp, and log p(x) is not trained: nothing of the likelihood but its mean is, such
-    as no learned scale, and a mean that is no smoothed average is a worse prediction of each pixel.
+    Samples are sharp, and log p(x) is not trained: a mean that is no smoothed average predicts each
+    pixel worse, and nothing of the likelihood but its mean is trained, such as no learned scale.
     The loss changes with the discriminator, so that its values at two epochs cannot be compared:
     `pvae.fit` keeps the last epoch, unless another metric is monitored.
 
     The discriminator belongs to the objective. One step trains all. Under SVI its parameters are
     those of the parameter store named ``discriminator``; an optimizer that is given its parameters
-    beforehand must have those of `parameters` as well. Both learn best at rates of 2e-4 or so,
-    by Adam with ``betas=(0.5, 0.9)``.
+    beforehand must have those of `parameters` as well. As for other GANs, Adam is steadier with
+    ``betas=(0.5, 0.9)``.
 
     Args:
         event_shape: the event shape of the data.
