@@ -42,7 +42,7 @@ def check_flag(name: str, value: bool) -> bool:
     return value
 
 
-def check_shape(name: str, shape: Sequence[int]) -> Shape:
+def check_shape(name: str, shape: int | Sequence[int]) -> Shape:
     """Return a shape as a tuple of sizes, each a whole number of at least 1.
 
     Raises:
