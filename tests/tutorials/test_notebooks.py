@@ -181,6 +181,14 @@ CLAIMS: dict[str, list[str]] = {
         "area['ensemble', 'permuted', 'plain'] > 0.7",
         "area['Laplace', 'bars', 'disagreement'] > area['Laplace', 'bars', 'plain']",
     ],
+    "14_few_labels": [
+        "abs(by_hand - by_pvae) < 1e-5 * abs(by_hand)",
+        "all((data.train.y == k).sum() == 5 for k in range(10))",
+        "difference < 0.1",
+        "results['label spreading'].error < 0.15 and results['supervised net'].error < 0.2",
+        "results['M2, q(y|x)'].error < 0.4",
+        "by_k_means > 0.6",
+    ],
     "15_hierarchies": [
         "density_error < 1e-4",
         "posterior_error < 1e-4",
