@@ -148,7 +148,8 @@ def _restore_nested(name: str, description: Mapping[str, Any], bases: tuple[type
     if ELBO not in bases:
         return restore(name, description, nn.Module)
     made = restore(name, description, ELBO, nn.Module)
-    return made() if issubclass(made.func, ELBO) else made
+    cls: Any = made.func
+    return made() if issubclass(cls, ELBO) else made
 
 
 def _is_description(value: Any) -> bool:

@@ -61,4 +61,5 @@ def bounds(p: TorchDistribution) -> tuple[Any, Any] | None:
 
 def has_counts(p: TorchDistribution) -> bool:
     """Whether p is over whole numbers without an upper bound."""
-    return p.support.is_discrete and bounds(p) is None
+    support: Any = p.support
+    return support.is_discrete and bounds(p) is None

@@ -415,8 +415,6 @@ def _look(objective: Any, vae: VAE, train: Batches) -> float:
             given = arguments if vae.classifier is None else arguments[:1]
             if not elbo(vae, *given).elbo.isfinite().all():
                 raise ValueError("The ELBO is not finite.")
-            with counter:
-                objective.loss(vae.model, vae.guide, *arguments)
     except ValueError as error:
         x = arguments[0]
         raise ValueError(
@@ -424,4 +422,7 @@ def _look(objective: Any, vae: VAE, train: Batches) -> float:
             f"{float(x.min()):.4g} to {float(x.max()):.4g}: rescale them to the order of 1 "
             "(standardize the columns of a table), or choose another likelihood."
         ) from error
+    # What an objective refuses is not about the values of the data, and keeps its own message.
+    with seeded(0, train.device), vae.evaluating(), pyro.validation_enabled(True), counter:
+        objective.loss(vae.model, vae.guide, *arguments)
     return counter.get_total_flops() / len(arguments[0])
