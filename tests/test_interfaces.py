@@ -16,6 +16,7 @@ from pvae import interfaces, posteriors
 from pvae.data.domains import Domain
 from pvae.interfaces import Model, option
 from tests import composition
+from tests.objectives_cases import objective_for
 from tests.posteriors_cases import made
 from tests.priors_cases import CODES
 
@@ -39,6 +40,8 @@ KINDS = {
     "output_bias": torch.Tensor,
     "step": int,
     "warms_up": bool,
+    "is_bound": bool,
+    "is_comparable": bool,
     "weighs_data": str,
     "codes": pvae.distributions.Codes,
 }
@@ -97,7 +100,7 @@ def test_every_network_keeps_its_contract(name):
 
 @pytest.mark.parametrize("name", composition.OBJECTIVES)
 def test_every_objective_keeps_its_contract(name):
-    objective = composition.OBJECTIVES[name]()
+    objective = objective_for(composition.OBJECTIVES[name], SHAPE)
     check_options(objective, "objective")
     for method in ("loss", "loss_and_grads"):
         inspect.signature(getattr(objective, method)).bind(None, None, None)

@@ -1,7 +1,7 @@
 """The VAE with a learned similarity metric, VAE-GAN."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial, reduce
 from operator import add
 from typing import Any
@@ -113,7 +113,8 @@ class VAEGAN(Discriminating):
     def _make(self) -> "Discriminator":
         image = len(self.event_shape) == 3 and min(self.event_shape[1:]) >= SMALLEST
         default = partial(Conv if image else MLP, activation="leaky_relu")
-        features = check_shape("features", self.features)
+        given = self.features if isinstance(self.features, Sequence) else (self.features,)
+        features = check_shape("features", given)
         if math.prod(features) < 2:
             raise ValueError(f"features is {self.features}: it must be at least 2 numbers.")
         return Discriminator(self.event_shape, features, self.network or default)

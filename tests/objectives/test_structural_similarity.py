@@ -144,3 +144,9 @@ def test_data_that_it_cannot_compare(shape, likelihood, match):
     with pytest.raises(ValueError, match=match) as refusal:
         StructuralSimilarity().loss(vae.model, vae.guide, x)
     assert len(str(refusal.value)) <= 300
+
+
+def test_what_it_refuses_is_said_by_fit():
+    data, vae = pvae.data.load("digits"), pvae.build((1, 8, 8), 2, network=NETWORK)
+    with pytest.raises(ValueError, match="have 8 × 8 pixels"):
+        pvae.fit(vae, data, objective=StructuralSimilarity(), epochs=1, progress=False)

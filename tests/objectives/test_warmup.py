@@ -29,7 +29,7 @@ from pvae.objectives import (
 )
 from pvae.objectives.counting import risen_after, settled
 from pvae.objectives.warmup import can_warm_up
-from tests.objectives_cases import OBJECTIVES
+from tests.objectives_cases import OBJECTIVES, objective_for
 from tests.objectives_linear import gradients
 
 
@@ -47,7 +47,7 @@ def check_same(one, other):
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_a_warm_up_ends_with_the_objective_itself(vae, x, name):
     torch.manual_seed(3)  # of a discriminator
-    inner = OBJECTIVES[name]()
+    inner = objective_for(OBJECTIVES[name], vae.event_shape)
     warm = Warmup(inner, 4)
     found = gradients(at(4, warm), vae, x)
     if hasattr(inner, "step"):

@@ -37,7 +37,7 @@ from pvae.weights import (
     over_weights,
 )
 from tests.evidence_cases import LabelledLinearGaussian, LinearGaussian
-from tests.objectives_cases import OBJECTIVES
+from tests.objectives_cases import OBJECTIVES, event_of, objective_for
 
 NOISE, SCALE, N, D = 0.7, 1.5, 12, 3
 NETWORK = partial(pvae.networks.MLP, hidden=[8])
@@ -383,9 +383,10 @@ def test_the_posterior_begins_at_the_weights_of_the_networks(prior, posterior):
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_every_objective_is_one_given_the_weights(name):
     weights = partial(Weights, posterior=AutoDelta)
-    vae = pvae.build((6,), 2, network=NETWORK, weights=weights)
+    event = event_of(OBJECTIVES[name], (6,))
+    vae = pvae.build(event, 2, network=NETWORK, weights=weights)
     vae.weights.observe(40)
-    objective, x = OBJECTIVES[name](), torch.ones(4, 6)
+    objective, x = objective_for(OBJECTIVES[name], event), torch.ones(4, *event)
     composed = WithWeights(objective, vae.weights)
     composed.loss(vae.model, vae.guide, x)  # finds the plates
     pyro.set_rng_seed(0)
