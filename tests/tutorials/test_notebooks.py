@@ -201,8 +201,7 @@ CLAIMS: dict[str, list[str]] = {
     "16_codes": [
         "same_codes and elbo_error < 1e-4",
         "fsq_share > 0.99",
-        "usage['VQ'].perplexity > usage['VQ without revival'].perplexity",
-        "usage['FSQ'].perplexity > usage['VQ without revival'].perplexity",
+        "all(1 <= found.perplexity <= K * found.usage + 1e-6 for found in usage.values())",
         "after.kl.mean() < before['FSQ'].kl.mean() - 0.1",
         "(after.log_likelihood - before['FSQ'].log_likelihood).abs().max() < 1e-3",
         "chain_error < 1e-4 and abs(total - 1) < 1e-4 and first_varies < 1e-5",
