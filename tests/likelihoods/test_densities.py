@@ -28,7 +28,9 @@ LINE["open unit interval"] = LINE["unit interval"]
 DENSITIES = [
     name
     for name, make in LIKELIHOODS.items()
-    if make(1, (1,)).domain in LINE and name != "Bernoulli, relaxed"
+    if make(1, (1,)).domain in LINE
+    and name != "Bernoulli, relaxed"
+    and not name.startswith("Padded")  # that of its elements
 ]
 
 
