@@ -18,7 +18,7 @@ SCORED = [
     if name.partition(",")[0] not in {"Delta", *QUANTIZED, *ONLY_OWN_DRAWS}
 ]
 # Whose posterior has no density of a single latent.
-JOINT = ("Autoregressive", "Spline", "Power", "OneHot", "Wrapped", "TopDown")
+JOINT = ("Autoregressive", "Spline", "Power", "OneHot", "Wrapped", "TopDown", "Smoothing")
 
 
 class Copy(nn.Module):

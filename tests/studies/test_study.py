@@ -428,7 +428,12 @@ def test_the_command_line(tmp_path, capsys, in_process):
 
 def test_a_study_is_continued_with_the_modules_that_are_trusted(tmp_path, monkeypatch):
     given = {}
-    monkeypatch.setattr("pvae.studies.compare", lambda *args, **options: given.update(options))
+
+    def compare(*args, **options):
+        given.update(options)
+        return SimpleNamespace(cells=[])
+
+    monkeypatch.setattr("pvae.studies.compare", compare)
     monkeypatch.setattr("pvae.studies.tables.markdown", lambda results: "")
     monkeypatch.setattr("pvae.studies.pictures.draw", lambda *args: [])
     study = Study(tmp_path / "study", plan())
