@@ -210,7 +210,7 @@ def unreached(cell: Cell, name: str) -> bool:
         return True  # latents are rounded to 0 at first, which these weights multiply
     if name == "prior.network.first.weight":
         return True  # a single position has none before it
-    if cell.objective == "VAEGAN" and name in ("likelihood.log_scale", "likelihood.log_df"):
+    if cell.objective == "VAEGAN" and name.rpartition(".")[2] in ("log_scale", "log_df"):
         return True  # which the mean does not depend on
     if cell.objective in ("WAE", "RAE", "AAE") and name == "posterior.step":
         return True  # the codebook, which is learned with the KL
