@@ -78,3 +78,17 @@ def gradients(objective, vae, x, seed=0):
         for n, p in vae.named_parameters()
     }
     return loss, found
+
+
+def weighted_programs(vae):
+    """The programs of a VAE, those with half of their weight, and those of 3 of 5 data alone."""
+    programs = vae.model, vae.guide
+    scaled = [pyro.poutine.scale(program, 0.5) for program in programs]
+    kept = [pyro.poutine.mask(program, torch.arange(5) < 3) for program in programs]
+    return programs, scaled, kept
+
+
+def seeded_loss(objective, programs, x):
+    """The loss at one set of random numbers."""
+    pyro.set_rng_seed(0)
+    return objective.loss(*programs, x)

@@ -10,6 +10,7 @@ from torch.nn.functional import softplus
 import pvae
 from pvae.inference import Optimizer
 from pvae.objectives import AAE
+from tests.objectives_linear import seeded_loss, weighted_programs
 
 NETWORK = partial(pvae.networks.MLP, hidden=[16])
 
@@ -32,14 +33,8 @@ def test_by_hand():
 def test_scale_and_mask_are_those_of_all_terms():
     vae, x = build(), torch.randn(5, 3)
     objective = AAE(2, weight=3.0)
-    scaled = [pyro.poutine.scale(program, 0.5) for program in (vae.model, vae.guide)]
-    kept = [pyro.poutine.mask(program, torch.arange(5) < 3) for program in (vae.model, vae.guide)]
-
-    def loss(programs, x):
-        pyro.set_rng_seed(0)
-        return objective.loss(*programs, x)
-
-    programs = vae.model, vae.guide
+    programs, scaled, kept = weighted_programs(vae)
+    loss = partial(seeded_loss, objective)
     assert loss(scaled, x) == pytest.approx(0.5 * loss(programs, x), rel=1e-5)
     assert loss(kept, x) == pytest.approx(loss(programs, x[:3]), rel=1e-5)
 

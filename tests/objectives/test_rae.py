@@ -9,6 +9,7 @@ import pvae
 from pvae.inference import CompiledSVI, Optimizer
 from pvae.objectives import RAE
 from pvae.posteriors import Delta
+from tests.objectives_linear import seeded_loss, weighted_programs
 
 NETWORK = partial(pvae.networks.MLP, hidden=[6], activation="tanh")
 
@@ -53,14 +54,8 @@ def test_by_hand(x):
 def test_scale_and_mask_are_those_of_all_terms(x, regularizer):
     vae = build()
     objective = RAE(0.3, 0.2, regularizer)
-    scaled = [pyro.poutine.scale(program, 0.5) for program in (vae.model, vae.guide)]
-    kept = [pyro.poutine.mask(program, torch.arange(5) < 3) for program in (vae.model, vae.guide)]
-
-    def loss(programs, x):
-        pyro.set_rng_seed(0)
-        return objective.loss(*programs, x)
-
-    programs = vae.model, vae.guide
+    programs, scaled, kept = weighted_programs(vae)
+    loss = partial(seeded_loss, objective)
     assert loss(scaled, x) == pytest.approx(0.5 * loss(programs, x), rel=1e-5)
     if regularizer == "weights":  # of which nothing is drawn
         assert loss(kept, x) == pytest.approx(loss(programs, x[:3]))
