@@ -57,7 +57,7 @@ class StateSpace(nn.Module):
 
     def __init__(self, latent_dim: int, state_dim: int = 1, hidden: int = 64) -> None:
         super().__init__()
-        self.steps, self.state_dim = check_states(latent_dim, state_dim), state_dim
+        self.steps = check_states(latent_dim, state_dim)
         check_size("hidden", hidden)
         if self.steps > 1:  # or there is no transition
             self.gate, self.proposal = (
