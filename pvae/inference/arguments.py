@@ -1,6 +1,7 @@
 """The arguments of a step: flattening, kinds, and checks that a graph can take them."""
 
 from collections.abc import Callable, Hashable
+from functools import cache
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from pyro.infer import (
     JitTraceGraph_ELBO,
     JitTraceMeanField_ELBO,
 )
+from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from pvae.inference.rollback import is_plain
@@ -43,12 +45,30 @@ class _Identity:
         return isinstance(other, _Identity) and self.thing is other.thing
 
 
+@cache
+def _structure_of_tensors(n: int) -> Any:
+    """The structure of n tensors as positional arguments."""
+    return pytree.tree_structure(((0,) * n, {}))
+
+
 def flatten_arguments(args: tuple, kwargs: dict) -> tuple[list, Any]:
     """Flatten arguments to a list and a structure; dense tensors are made contiguous."""
-    leaves, structure = pytree.tree_flatten((args, kwargs))
+    if not kwargs and all(type(x) is Tensor for x in args):
+        leaves, structure = list(args), _structure_of_tensors(len(args))
+    else:
+        leaves, structure = pytree.tree_flatten((args, kwargs))
     plain = (torch.is_tensor(leaf) and is_plain(leaf) for leaf in leaves)
     leaves = [x.contiguous() if p else x for x, p in zip(leaves, plain, strict=True)]
     return leaves, structure
+
+
+def layout_of(args: tuple, kwargs: dict) -> Hashable:
+    """A key of arguments that are contiguous tensors, and ``None`` for all others."""
+    if kwargs or not all(type(x) is Tensor and x.layout is torch.strided for x in args):
+        return None
+    if not all(x.is_contiguous() and not x.requires_grad for x in args):
+        return None
+    return tuple((x.shape, x.dtype, x.device) for x in args)
 
 
 def check_kept(args: tuple, kwargs: dict, given: list) -> None:

@@ -2,7 +2,8 @@
 
 import time
 import warnings
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
@@ -13,16 +14,23 @@ from pyro.optim import PyroOptim
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from pvae.inference.arguments import check_arguments, check_kept, flatten_arguments, kind_of
+from pvae.inference.arguments import (
+    check_arguments,
+    check_kept,
+    flatten_arguments,
+    kind_of,
+    layout_of,
+)
 from pvae.inference.backends import Backend
 from pvae.inference.eager_step import EagerStep
 from pvae.inference.program import Program
 from pvae.inference.rollback import undone
 from pvae.inference.run import RunRecord, observed, watch_of
-from pvae.inference.stand_in import Spot, are_tensors, data_parts, varying_parts
-from pvae.inference.state import Change, Elements
-from pvae.inference.untraceable import Disagreement, Unmet, Untraceable, brief
+from pvae.inference.stand_in import are_tensors, varying_spots
+from pvae.inference.state import Change
+from pvae.inference.untraceable import Disagreement, Unmet, Untraceable, brief, wrong
 from pvae.inference.update import update_of
+from pvae.messages import shown
 
 MOST_KINDS = 8  # maximum number of kinds of arguments with graphs
 MOST_PROGRAMS = 8  # maximum number of graphs of one kind; more mean that a value always changes
@@ -122,9 +130,9 @@ class CompiledSVI(SVI):
     ) -> None:
         super().__init__(model, guide, optim, loss, *args, **kwargs)
         if compile is not True and not (isinstance(compile, str) and compile == "auto"):
-            raise ValueError(f"compile is {_shown(compile)}: it must be 'auto' or True.")
+            raise ValueError(f"compile is {shown(compile)}: it must be 'auto' or True.")
         if not isinstance(backend, str) or backend not in ("auto", "inductor", "graph"):
-            given = _shown(backend)
+            given = shown(backend)
             raise ValueError(f"backend is {given}: it must be 'auto', 'inductor' or 'graph'.")
         self.strict = compile is True
         self.backend = backend
@@ -135,6 +143,8 @@ class CompiledSVI(SVI):
         self._eager: set[Hashable] = set()
         self._fixed: set[tuple[int, Any]] = set()  # values that cannot be inputs of a graph
         self._made_anew: set[Hashable] = set()  # kinds whose graph has once proved wrong
+        # Within `unwatched`, the graphs that were found valid, by the layout of the arguments.
+        self._unwatched: dict[Hashable, Program] | None = None
         self._seconds = 0.0
         self._warned = False
 
@@ -154,6 +164,21 @@ class CompiledSVI(SVI):
     def evaluate_loss(self, *args: Any, **kwargs: Any) -> float | Tensor:
         """Evaluate the loss; arguments and result are those of `step`."""
         return self._run(args, kwargs, gradients=False)
+
+    @contextmanager
+    def unwatched(self) -> Iterator[None]:
+        """Take steps without looking for changes of what programs read from Python.
+
+        For a loop in which nothing but the steps changes the programs, such as an epoch: the
+        comparison of Python's values takes as long as small matrix products. It is made at the
+        first step with arguments of a layout, and when the graph is checked. Tensors may change in
+        place. Programs that read numbers that change are compared at every step, as always.
+        """
+        self._unwatched = {}
+        try:
+            yield
+        finally:
+            self._unwatched = None
 
     def check(self, *args: Any, **kwargs: Any) -> None:
         """Run the eager program, with Pyro's validation of values, and compare it with the graph.
@@ -180,7 +205,7 @@ class CompiledSVI(SVI):
             try:
                 program.check(inputs)
             except Disagreement as error:
-                raise _wrong(error) from error
+                raise wrong(error) from error
 
     def _run(self, args: tuple, kwargs: dict, gradients: bool) -> Any:
         # Handlers around a step need the programs to run; without gradients there is no step.
@@ -189,6 +214,15 @@ class CompiledSVI(SVI):
         if self.optim is not self.update.optim:  # it was replaced
             self.update = update_of(self.optim)
             self._programs.clear()
+            (self._unwatched or {}).clear()
+        valid = self._unwatched
+        layout = None if valid is None else layout_of(args, kwargs)
+        key = layout and (layout, gradients, self.update.batch_size)
+        if valid and key in valid and not valid[key].is_due:
+            try:
+                return valid[key].run(args)
+            except (Unmet, Untraceable):  # told apart below, and nothing has been updated
+                valid.clear()
         leaves, structure = flatten_arguments(args, kwargs)
         kind = self._kind(leaves, structure, gradients)
         if kind in self._eager:
@@ -200,6 +234,8 @@ class CompiledSVI(SVI):
                 self._check_count()
             program = self._program(kind, leaves, inputs)
             if program is not None:
+                if valid is not None and key and program.reads_no_values:
+                    valid[key] = program
                 return program.run(inputs)
         except Unmet:  # the program raises, or takes its other branch
             return self._run_eagerly(args, kwargs, gradients)
@@ -270,7 +306,7 @@ class CompiledSVI(SVI):
     def __getstate__(self) -> dict[str, Any]:
         """The state of a copy: everything except graphs, which it makes itself."""
         fresh: dict[str, Any] = {"_programs": {}, "update": None, "_eager": set(), "_fixed": set()}
-        return vars(self) | fresh | {"_made_anew": set()}
+        return vars(self) | fresh | {"_made_anew": set(), "_unwatched": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
@@ -312,7 +348,7 @@ class CompiledSVI(SVI):
             # A value that it reads has changed undetected, or its code is wrong.
             self._programs[kind].remove(program)
             if self.strict and kind in self._made_anew:
-                raise _wrong(error) from error
+                raise wrong(error) from error
             if kind in self._made_anew:
                 raise Untraceable(
                     f"its graph disagrees with it again and again, {error}"
@@ -371,7 +407,7 @@ class CompiledSVI(SVI):
                 program = Program(self, leaves, structure, gradients, run)
         except Disagreement as error:
             if self.strict:
-                raise _wrong(error) from error
+                raise wrong(error) from error
             raise Untraceable(f"its graph disagrees with it, {error}") from error
         except (Untraceable, Unmet):
             raise
@@ -392,25 +428,10 @@ class CompiledSVI(SVI):
         run: RunRecord,
     ) -> Program | None:
         """A graph with changing values as inputs, if tensors can stand in for all of them."""
-        places: dict[Spot, frozenset[int]] = {}
-        values: dict[Spot, Any] = {}
-        if programs:
-            last = programs[-1]
-            for one in last.varying:
-                places[last.spot(one.place, one.key)] = frozenset(one.tensors)
-                values[last.spot(one.place, one.key)] = one.value()
-            for change in changes:
-                which = varying_parts(change.before, change.now)
-                if not which:
-                    return None
-                spot = last.spot(change.place, change.key)
-                places[spot] = places.get(spot, frozenset()) | which
-                values[spot] = change.now
-        else:
-            # Arrays and tensors within the arguments are data, which change.
-            values = {Spot(None, Elements, i): x for i, x in enumerate(leaves)}
-            places = {s: data_parts(x) for s, x in values.items() if not torch.is_tensor(x)}
-            places = {spot: which for spot, which in places.items() if which}
+        found = varying_spots(programs[-1] if programs else None, leaves, changes)
+        if found is None:
+            return None
+        places, values = found
         keys = {(id(spot.holder), spot.key) for spot in places}
         asks = [run, *(program.observed for program in programs)]
         if any(one.executed.asks_types for one in asks) and not all(
@@ -426,16 +447,3 @@ class CompiledSVI(SVI):
         except Exception:  # it cannot be an input, but may be a constant
             self._fixed |= keys
             return None
-
-
-def _shown(value: Any) -> str:
-    """A value as Python writes it, in a message."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"an object of type {type(value).__name__}"
-
-
-def _wrong(error: Disagreement) -> RuntimeError:
-    return RuntimeError(
-        f"The compiled graph disagrees with the eager program on the same random numbers: {error}; "
-        "try backend='graph', or run it by pyro.infer.SVI (pvae.fit: compile=False)."
-    )

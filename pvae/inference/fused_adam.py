@@ -7,6 +7,10 @@ import torch
 from torch.optim import Adam, AdamW, Optimizer
 from torch.optim import optimizer as optim
 
+# Elements of a tensor that justify threads: with fewer, and for each tensor anew, waking them takes
+# as long as the update, or many times as long where other work shares the machine.
+LARGE = 2**18
+
 _WHEN = ("pre", "post")
 _HOOKS = vars(optim)  # of all optimizers
 
@@ -27,7 +31,8 @@ class LeanAdam:
 
     In a small step `torch.optim` spends more time on hooks, on sorting parameters and on counting
     steps per parameter than in its kernel. States and settings remain those of the torch optimizer,
-    and are read from it at every step.
+    and are read from it at every step. Only tensors of 2^18 elements or more are updated by several
+    threads.
 
     Args:
         optimizer: the torch optimizer, for which `fits` holds; its states are complete once it has
@@ -37,7 +42,9 @@ class LeanAdam:
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        self.groups: list[tuple[dict[str, Any], list, list, torch.Tensor]] = []
+        self.counts: list[torch.Tensor] = []  # of steps, for each group
+        # Settings, parameters and their states, and whether these are large.
+        self.groups: list[tuple[dict[str, Any], list, list, bool]] = []
         self.steps: list[tuple[dict[str, Any], torch.Tensor]] = []
         for group in optimizer.param_groups:
             members = [p for p in group["params"] if "step" in optimizer.state[p]]
@@ -48,7 +55,12 @@ class LeanAdam:
                 for state, step in zip(states, steps.unbind(), strict=True):
                     state["step"] = step
                     self.steps.append((state, step))
-                self.groups.append((group, members, states, steps))
+                self.counts.append(steps)
+                for large in (False, True):
+                    chosen = [i for i, p in enumerate(members) if (p.numel() >= LARGE) is large]
+                    if chosen:
+                        of_size = [members[i] for i in chosen], [states[i] for i in chosen]
+                        self.groups.append((group, *of_size, large))
 
     @staticmethod
     def fits(optimizer: Optimizer) -> bool:
@@ -75,25 +87,34 @@ class LeanAdam:
         due = {id(p) for p in self.parameters if p.grad is not None}
         if due != {id(p) for _, members, _, _ in self.groups for p in members}:
             return False
-        for group, members, states, steps in self.groups:
+        for steps in self.counts:
             steps += 1
-            beta1, beta2 = group["betas"]
-            _kernel(self.optimizer, group)(
-                members,
-                [p.grad for p in members],
-                [state["exp_avg"] for state in states],
-                [state["exp_avg_sq"] for state in states],
-                [state["max_exp_avg_sq"] for state in states] if group["amsgrad"] else [],
-                [state["step"] for state in states],
-                lr=group["lr"],
-                beta1=beta1,
-                beta2=beta2,
-                weight_decay=group["weight_decay"],
-                eps=group["eps"],
-                amsgrad=group["amsgrad"],
-                maximize=group["maximize"],
-            )
+        threads = torch.get_num_threads()
+        try:
+            for group, members, states, large in self.groups:
+                torch.set_num_threads(threads if large else 1)
+                self._update(group, members, states)
+        finally:
+            torch.set_num_threads(threads)
         return True
+
+    def _update(self, group: dict[str, Any], members: list, states: list) -> None:
+        beta1, beta2 = group["betas"]
+        _kernel(self.optimizer, group)(
+            members,
+            [p.grad for p in members],
+            [state["exp_avg"] for state in states],
+            [state["exp_avg_sq"] for state in states],
+            [state["max_exp_avg_sq"] for state in states] if group["amsgrad"] else [],
+            [state["step"] for state in states],
+            lr=group["lr"],
+            beta1=beta1,
+            beta2=beta2,
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            amsgrad=group["amsgrad"],
+            maximize=group["maximize"],
+        )
 
 
 class Stepper:

@@ -176,6 +176,11 @@ class Program:
         """Whether to compare the next run with the eager program: the 2nd, 4th, 8th, ..."""
         return self.steps & (self.steps + 1) == 0 and self.steps > 0
 
+    @property
+    def reads_no_values(self) -> bool:
+        """Whether Python neither takes over nor reads a value that changes from step to step."""
+        return not (self.varying or self.graph.guards or self.graph.read)
+
     def take(self, leaves: list) -> bool:
         """Take over arguments that are not tensors, and varying values, if possible."""
         for place, leaf in enumerate(leaves):

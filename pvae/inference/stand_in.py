@@ -12,7 +12,7 @@ from pvae.inference.flattening import flatten, unflatten
 from pvae.inference.guards import Watch
 from pvae.inference.rollback import is_plain
 from pvae.inference.scalars import Scalar
-from pvae.inference.state import Place
+from pvae.inference.state import Change, Elements, Place
 
 _NUMBERS = (float, int, np.float64, np.float32, np.int64)
 
@@ -104,6 +104,32 @@ class StandIn:
         if type(part) is not type(before) or not replaceable(part):
             return False
         return i in self._numbers or _kind(_as_tensor(part)) == _kind(self.tensors[i])
+
+
+def varying_spots(
+    last: Any, leaves: list, changes: Iterable[Change]
+) -> tuple[dict[Spot, frozenset[int]], dict[Spot, Any]] | None:
+    """Where values change, with the parts that do, and the values; ``None`` if tensors cannot.
+
+    Args:
+        last: the last `pvae.inference.program.Program` of the same kind, if there is one.
+        leaves: the arguments, flattened.
+        changes: what has changed since that was made.
+    """
+    if last is None:  # arrays and tensors within the arguments are data, which change
+        values = {Spot(None, Elements, i): x for i, x in enumerate(leaves)}
+        parts = {s: data_parts(x) for s, x in values.items() if not torch.is_tensor(x)}
+        return {spot: which for spot, which in parts.items() if which}, values
+    places = {last.spot(one.place, one.key): frozenset(one.tensors) for one in last.varying}
+    values = {last.spot(one.place, one.key): one.value() for one in last.varying}
+    for change in changes:
+        which = varying_parts(change.before, change.now)
+        if not which:
+            return None
+        spot = last.spot(change.place, change.key)
+        places[spot] = places.get(spot, frozenset()) | which
+        values[spot] = change.now
+    return places, values
 
 
 def varying_parts(before: Any, now: Any) -> frozenset[int] | None:

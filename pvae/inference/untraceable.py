@@ -26,3 +26,11 @@ class Disagreement(Exception):
 def brief(error: BaseException) -> str:
     """Describe an error in one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+
+
+def wrong(error: Disagreement) -> RuntimeError:
+    """The error for users who asked for a graph."""
+    return RuntimeError(
+        f"The compiled graph disagrees with the eager program on the same random numbers: {error}; "
+        "try backend='graph', or run it by pyro.infer.SVI (pvae.fit: compile=False)."
+    )

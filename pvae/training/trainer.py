@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -237,24 +237,34 @@ class Trainer:
         an epoch can resume there.
         """
         vae, position, report = self.vae, self.position, self.report
-        for arguments in self._minibatches():
-            self.optim.batch_size = len(arguments[0])
-            loss = self.svi.step(*arguments)
-            if isinstance(loss, float) and not math.isfinite(loss):
-                self._refuse(loss)
-            position.batch += 1
-            position.step += 1
-            position.loss += loss
-            if vae.weights is not None:
-                vae.weights.follow(self.optim.torch_optimizer)
-            report.step(loss, self.optim.batch_size)
-            position.seconds = time.monotonic() - self.began
-            self.writer.step(position)
-            if self.interrupt.requested:  # before the next minibatch draws random numbers
-                break
+        with self._unwatched():
+            for arguments in self._minibatches():
+                self.optim.batch_size = len(arguments[0])
+                loss = self.svi.step(*arguments)
+                if isinstance(loss, float) and not math.isfinite(loss):
+                    self._refuse(loss)
+                position.batch += 1
+                position.step += 1
+                position.loss += loss
+                if vae.weights is not None:
+                    vae.weights.follow(self.optim.torch_optimizer)
+                report.step(loss, self.optim.batch_size)
+                position.seconds = time.monotonic() - self.began
+                self.writer.step(position)
+                if self.interrupt.requested:  # before the next minibatch draws random numbers
+                    break
         if self.interrupt.requested and position.batch < len(self.train):
             self.stopped = "interrupted"
         return self.stopped is None
+
+    def _unwatched(self) -> AbstractContextManager[None]:
+        """No search for changes of the programs where only steps run between steps.
+
+        Data that are read on demand run code of the user, and draws of weights replace weights.
+        """
+        if not isinstance(self.svi, CompiledSVI) or self.vae.weights is not None:
+            return nullcontext()
+        return self.svi.unwatched() if self.train.in_memory else nullcontext()
 
     def _minibatches(self) -> Iterable[tuple[Tensor, ...]]:
         """The rest of the epoch, as indices if the step looks up the data itself."""

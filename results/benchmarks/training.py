@@ -25,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from functools import partial
 from importlib.metadata import version
 from itertools import pairwise
@@ -39,11 +40,13 @@ import torch.nn.functional as F
 from pyro.infer import SVI, RenyiELBO, Trace_ELBO
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
+from torch.utils.flop_counter import FlopCounterMode
 
 import pvae
 from pvae.plots import save
 from pvae.plots.style import BLUE, WIDTH, Figure, style
 from pvae.training.device import choose_device
+from pvae.training.threads import threads_for
 from results.benchmarks.products import products
 from results.frame import AS_MEASURED
 from results.machine import machine
@@ -230,13 +233,21 @@ def pytorch(vae: pvae.VAE, batches: Tensor, samples: int, compiled: bool) -> Met
 
 
 def ours(vae: pvae.VAE, batches: Tensor, samples: int, compiled: bool) -> Method:
-    """The step of `pvae.fit`: the programs have been checked before, and are not again."""
+    """The steps of an epoch of `pvae.fit`, by as many threads, of programs checked before."""
     optim = pvae.inference.Optimizer(vae.parameters(), torch.optim.Adam)
     optim.batch_size = batches.shape[1]
     inference = pvae.inference.CompiledSVI if compiled else SVI
     loss = pvae.objectives.ImportanceWeighted(samples) if samples else Trace_ELBO()
     svi = inference(vae.model, vae.guide, optim, loss)
-    run = pyro.validation_enabled(False)(repeat(svi.step, batches))
+    with FlopCounterMode(display=False) as counter:
+        loss.loss(vae.model, vae.guide, batches[0])
+    unwatched = svi.unwatched if compiled else nullcontext
+    steps = repeat(svi.step, batches)
+
+    def run(number: int) -> None:
+        with pyro.validation_enabled(False), threads_for(counter.get_total_flops()), unwatched():
+            steps(number)
+
     return Method(run, count(vae.parameters()))
 
 
@@ -578,13 +589,15 @@ def show(workload: str, result: dict[str, Any]) -> None:
 @style()
 def draw(workloads: dict[str, dict[str, Any]]) -> Figure:
     """Bars of the medians, a panel for each workload."""
-    rows = math.ceil(len(workloads) / 2)
-    columns = min(2, len(workloads))
-    figure = Figure(figsize=(WIDTH, 0.3 + 2.4 * rows), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False)
-    for axes in grid.flat[len(workloads) :]:
+    results = sorted(workloads.values(), key=lambda result: -len(result["methods"]))
+    columns = min(2, len(results))
+    # Rows are as high as their panels need for bars of one height.
+    most = [len(result["methods"]) for result in results[::columns]]
+    figure = Figure(figsize=(WIDTH, 0.23 * sum(most) + 0.65 * len(most)), layout="constrained")
+    grid = figure.subplots(len(most), columns, squeeze=False, height_ratios=[n + 1 for n in most])
+    for axes in grid.flat[len(results) :]:
         axes.set_axis_off()
-    for axes, result in zip(grid.flat, workloads.values(), strict=False):
+    for axes, result in zip(grid.flat, results, strict=False):
         medians = {name: row["median"] for name, row in result["methods"].items()}
         names = list(medians)
         colours = [BLUE if name == "pvae, compiled" else BAR for name in names]
@@ -592,7 +605,8 @@ def draw(workloads: dict[str, dict[str, Any]]) -> Figure:
         axes.bar_label(bars, [f"{value:.3g}" for value in medians.values()], padding=3)
         axes.set_title(f"{result['model']}, batch {result['batch']}")
         axes.set_xlabel(result["unit"])
-        axes.set_ylim(len(METHODS) - 0.5, -0.5)  # bars of one height in all panels
+        height = most[results.index(result) // columns]
+        axes.set_ylim(height - 0.5, -0.5)
         axes.margins(x=0.12)
         axes.tick_params(axis="y", length=0)
         for name, label in zip(names, axes.get_yticklabels(), strict=True):
@@ -637,7 +651,8 @@ def main() -> None:
     for workload in options.workloads:
         if workload not in EPOCHS_OF:
             rows = measure(workload, names, device, options.rounds, options.steps)
-            rows["first_step_s"] = first_steps(workload, set(COMPILED) & set(names), device)
+            compiled = [name for name in COMPILED if name in rows["methods"]]
+            rows["first_step_s"] = first_steps(workload, compiled, device)
         elif (Path(os.environ.get("PVAE_DATA", "")) / "MNIST" / "raw").is_dir():
             rows = measure_epochs(EPOCHS_OF[workload], names, device)
         else:

@@ -6,7 +6,7 @@ import torch
 from pyro.infer import JitTrace_ELBO, Trace_ELBO
 
 from pvae.inference import CompiledSVI
-from pvae.inference.arguments import flatten_arguments, kind_of
+from pvae.inference.arguments import flatten_arguments, kind_of, layout_of
 from tests.programs import score_function, vae
 
 
@@ -46,3 +46,13 @@ def test_arguments_are_of_one_kind_by_shape_and_type(other, same):
         for args in [(torch.zeros(2, 3), 1.0), other]
     )
     assert (one == two) is same
+
+
+def test_only_contiguous_tensors_have_a_layout():
+    x = torch.ones(2, 3)
+    assert layout_of((x, x), {}) == layout_of((x + 1, x), {})
+    assert layout_of((x,), {}) != layout_of((x.double(),), {}) != layout_of((x[:1],), {})
+    sparse, learned = x.to_sparse(), torch.nn.Parameter(x)
+    for odd in (x.T, sparse, learned, x.clone().requires_grad_(), 1.0, [x]):
+        assert layout_of((x, odd), {}) is None
+    assert layout_of((x,), {"y": x}) is None

@@ -1,6 +1,7 @@
 import copy
 import functools
 import gc
+from contextlib import nullcontext
 
 import numpy as np
 import pyro
@@ -18,6 +19,7 @@ from torch import nn
 
 import pvae
 from pvae.inference import CompiledSVI, Optimizer
+from pvae.inference.guards import Watch
 from pvae.inference.update import Update
 from pvae.objectives import BetaELBO
 from tests.programs import PROGRAMS, Module, regression, score_function, vae
@@ -287,6 +289,62 @@ def test_a_signature_is_traced_once():
     assert graphs(svi) == 2
     svi.step(x[:3].bool().float())
     assert graphs(svi) == 2
+
+
+def test_unwatched_steps_are_the_same_and_look_for_no_changes(monkeypatch):
+    searches = []
+    same = Watch.same
+    monkeypatch.setattr(Watch, "same", lambda watch: searches.append(watch) or same(watch))
+    found = {}
+    for watched in (True, False):
+        pyro.clear_param_store()
+        pyro.set_rng_seed(0)
+        made, x = pvae.build((5,), 2), torch.ones(5, 5)
+        svi = CompiledSVI(made.model, made.guide, adam(), Trace_ELBO(), backend="graph")
+        searches.clear()
+        with nullcontext() if watched else svi.unwatched():
+            losses = [svi.step(part) for _ in range(20) for part in (x, x[:3])]
+        found[watched] = losses, len(searches)
+    assert found[True][0] == found[False][0]
+    # Both graphs are looked up once, and for their checks at steps 2, 4, 8 and 16.
+    assert found[True][1] >= 36
+    assert found[False][1] <= 12
+    made.eval()  # a change after the loop is found
+    svi.step(x)
+    assert graphs(svi) == 3
+
+
+def test_unwatched_steps_follow_optimizers_and_numbers_that_are_read():
+    model, guide, (x,) = vae()
+    svi = CompiledSVI(model, guide, adam(), Trace_ELBO(), compile=True, backend="graph")
+    with svi.unwatched():
+        svi.step(x)
+        svi.step(x)
+        before = {name: p.clone() for name, p in pyro.get_param_store().items()}
+        svi.optim = adam(lr=0.0)
+        svi.step(x)
+        after = pyro.get_param_store()
+        assert all(torch.equal(after[name], p) for name, p in before.items())
+
+    class Annealed:
+        factor = 1.0
+
+        def model(self, x):
+            loc = pyro.param("annealed", torch.ones(()))
+            pyro.sample("x", dist.Normal(loc * self.factor, 1.0), obs=x)
+
+        def guide(self, x):
+            pass
+
+    made, x = Annealed(), torch.zeros(())
+    svi = CompiledSVI(made.model, made.guide, adam(), Trace_ELBO(), compile=True, backend="graph")
+    first = svi.evaluate_loss(x)
+    made.factor = 2.0
+    svi.evaluate_loss(x)  # from now on the factor is an input
+    with svi.unwatched():
+        for factor in (1.0, 3.0, 5.0):
+            made.factor = factor
+            assert svi.evaluate_loss(x) == pytest.approx(first + 0.5 * (factor**2 - 1))
 
 
 def test_arguments_that_are_no_tensors_are_constants():
