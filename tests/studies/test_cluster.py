@@ -28,8 +28,11 @@ def forking():
         yield
 
 
-def test_killed_workers_of_a_cluster_lose_nothing(tmp_path):
-    """Each run is killed once, while it is under way, until there were enough kills."""
+def test_killed_workers_of_a_cluster_lose_nothing(tmp_path, monkeypatch):
+    """Each run is killed once, while it is under way, until there were enough kills.
+
+    Then a study with a part of the user's own, which no worker has.
+    """
     seeds = -(-KILLS // 2)
     straight = Study(tmp_path / "straight", plan(seeds=seeds))
     with straight._writing():
@@ -59,6 +62,14 @@ def test_killed_workers_of_a_cluster_lose_nothing(tmp_path):
         killer.start()
         with cluster.connected(workers.scheduler_address) as executor:
             study.run(executor, show=False)
+            (tmp_path / "only_here.py").write_text("from pvae.priors import StandardNormal as Mine")
+            monkeypatch.syspath_prepend(tmp_path)
+            vary = {"prior": ["StandardNormal", "only_here.Mine"]}
+            mine = Study(tmp_path / "mine", plan(vary, seeds=1, trusted=("only_here",)))
+            mine.run(executor, show=False)
+    known, unknown = mine.jobs()
+    assert mine.measured(known)
+    assert "only_here" in str(mine.failure(unknown))
     assert len(killed) == KILLS
     assert weights(study) == weights(straight)
     assert len(weights(study)) == 2 * seeds
