@@ -118,16 +118,25 @@ class VAE(Module):
         self.labels = labels
         self.weights: Weights | None = None
         self.conditional = tuple(p for p in PARTS if labels is not None and p in conditional)
-        if connect := option(posterior, "connect"):
-            connect(prior, likelihood)
-        if connect := option(prior, "connect"):
-            connect(posterior)
+        self._connect()
         sizes = {part: self.labels.size if part in self.conditional else 0 for part in PARTS}
         with self.evaluating():
             self.event_shape, self.latent_shape = event_shapes(
                 prior, likelihood, posterior, sizes, self.like
             )
             check_classifier(classifier, labels, self.event_shape, self.like)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name in PARTS and hasattr(self, "event_shape"):  # a part is replaced by hand
+            self._connect()
+
+    def _connect(self) -> None:
+        """Give parts that are made of other parts, or follow them, those of this VAE."""
+        if connect := option(self.posterior, "connect"):
+            connect(self.prior, self.likelihood)
+        if connect := option(self.prior, "connect"):
+            connect(self.posterior)
 
     # The two programs --------------------------------------------------------------------------
 

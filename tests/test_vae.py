@@ -153,6 +153,19 @@ def test_frozen_parts_stay(vae, x):
     assert all(torch.equal(before[k], w) for k, w in vae.likelihood.state_dict().items())
 
 
+def test_a_part_replaced_by_hand_is_connected():
+    vae = pvae.build((5,), 2, pvae.priors.VampPrior, posterior=pvae.posteriors.DiagonalNormal)
+    vae.posterior = new = pvae.posteriors.DiagonalNormal((5,), 2)
+    assert vae.prior._connected()[0] is new
+    vae.prior = pvae.priors.VampPrior(2)
+    assert vae.prior._connected()[0] is new
+
+    vae = pvae.build((5,), 2, posterior=pvae.posteriors.DAIS)
+    vae.prior = prior = pvae.priors.Mixture(2)
+    vae.likelihood = likelihood = pvae.likelihoods.Bernoulli(2, (5,))
+    assert vae.posterior._parts == (prior, likelihood)
+
+
 def test_encode_and_decode_take_any_batch_shape(vae, x):
     for batch in ((), (6,), (2, 3), (4, 6)):
         items = x[0].expand(*batch, 1, 8, 8)
