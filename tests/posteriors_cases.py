@@ -49,6 +49,7 @@ POSTERIORS = {
     ),
     "TopDown": Q.TopDown,
     "TopDown, residual": partial(Q.TopDown, combination="residual"),
+    "TopDown, precision": partial(Q.TopDown, combination="precision"),
     "Smoothing": partial(Q.Smoothing, message=3),
 }
 QUANTIZED = {"VQ", "FSQ"}  # whose z are codes

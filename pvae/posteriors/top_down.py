@@ -12,7 +12,7 @@ from pvae.distributions.top_down import TopDown as TopDownDistribution
 from pvae.interfaces import option
 from pvae.messages import shown
 
-COMBINATIONS = ("precision", "residual")
+COMBINATIONS = ("absolute", "residual", "precision")
 
 
 class TopDown(Conditional):
@@ -23,22 +23,31 @@ class TopDown(Conditional):
         N\bigl(z_l; \hat\mu_l(z_{<l}, x), \mathrm{diag}\, \hat\sigma_l(z_{<l}, x)^2\bigr)
 
     The network goes up: it returns two numbers :math:`a_l, b_l` for each latent of all levels. On
-    the way down they are combined with mean and scale of :math:`p(z_l | z_{<l})`: either weighted
-    by precisions (Sønderby et al. 2016)
+    the way down they meet the state h_l of the path, and mean and scale of
+    :math:`p(z_l | z_{<l})`. By default
+
+    .. math::
+        (\hat\mu_l, \log \hat\sigma_l) = (a_l, b_l) + W_l h_l
+
+    with W = 0 at first (Child 2021, with one linear layer). So q starts as that of a VAE without
+    levels, and the path learns to predict z before q follows it. The other two start from the
+    prior: residuals (Vahdat and Kautz 2020, section 3.2),
+
+    .. math::
+        \hat\mu_l = \mu_l + \sigma_l \Delta_l, \qquad
+        \log \hat\sigma_l = \log \sigma_l + \Delta'_l, \qquad
+        (\Delta_l, \Delta'_l) = (a_l, b_l) + W_l h_l,
+
+    and a weighting by precisions (Sønderby et al. 2016),
 
     .. math::
         \hat\sigma_l^{-2} = \sigma_l^{-2} + e^{-2 b_l}, \qquad
         \hat\mu_l = \hat\sigma_l^2 (\sigma_l^{-2} \mu_l + e^{-2 b_l} a_l),
 
-    as the product of the prior and a normal, so that q is nowhere wider than p, or as residuals
-    (Vahdat and Kautz 2020, section 3.2; Child 2021)
+    the product of the prior and a normal, so that q is nowhere wider than p. The wider that normal,
+    the less a_l moves the product: a level that once holds no nats learns nothing more.
 
-    .. math::
-        \hat\mu_l = \mu_l + \sigma_l \Delta_l, \qquad
-        \log \hat\sigma_l = \log \sigma_l + \Delta'_l, \qquad
-        (\Delta_l, \Delta'_l) = (a_l, b_l) + W_l h_l
-
-    with the state h_l of the path. The weights of the path are the prior's; only they go down, so
+    The weights of the path are the prior's; only they go down, so
     that a step of training makes one pass. `pvae.VAE` calls `connect` to set the prior.
 
     Its KL is the sum over levels of closed forms at a draw of the levels above
@@ -50,7 +59,7 @@ class TopDown(Conditional):
         network: maps event_shape to (2 d,): a module, or a factory that takes the two shapes;
             ``None`` for an `MLP`. A `ResNet` that is given the levels returns maps from where they
             are in the image.
-        combination: ``"precision"`` or ``"residual"``.
+        combination: ``"absolute"``, ``"residual"`` or ``"precision"``, as above.
 
     Shape:
         x of (\*batch, \*event_shape) to a distribution of batch shape batch, event shape (d,).
@@ -74,7 +83,7 @@ class TopDown(Conditional):
         event_shape: Shape,
         latent_dim: int,
         network: NetworkOrFactory | None = None,
-        combination: str = "precision",
+        combination: str = "absolute",
     ) -> None:
         if combination not in COMBINATIONS:
             raise ValueError(
@@ -111,10 +120,12 @@ class TopDown(Conditional):
                 "This TopDown posterior goes down the path of another prior, and cannot be given "
                 "a new one: make a new posterior, and train both."
             )
-        if not self._path and self.combination == "residual":
+        if not self._path and self.combination != "precision":
             like = next(self.parameters())
             self.heads.extend(path.head(i) for i in range(1, len(path.sizes)))
             self.heads.to(like)
+            for weight in self.heads.parameters():
+                nn.init.zeros_(weight)
         self._path = (path,)
 
     def forward(self, x: Tensor) -> dist.TorchDistribution:
@@ -124,16 +135,18 @@ class TopDown(Conditional):
                 "A TopDown posterior goes down a prior's path: connect(prior) first."
             )
         message = torch.stack(self.raw(x), -2)
-        combine = by_precision if self.combination == "precision" else self._residual
+        combine = by_precision if self.combination == "precision" else self._by_state
         return TopDownDistribution(self._path[0], message[..., 0, :], combine, message)
 
-    def _residual(
+    def _by_state(
         self, level: int, state: Tensor | None, loc: Tensor, log_scale: Tensor, message: Tensor
     ) -> Parameters:
         if state is not None:
             message = message + self.heads[level - 1](state).reshape(message.shape)
-        shift, log_ratio = message.unbind(1)
-        return loc + log_scale.exp() * shift, log_scale + log_ratio
+        mean, log_width = message.unbind(1)
+        if self.combination == "absolute":
+            return mean, log_width
+        return loc + log_scale.exp() * mean, log_scale + log_width
 
 
 def by_precision(

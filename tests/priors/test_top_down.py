@@ -23,10 +23,10 @@ from tests.evidence_cases import Affine
 
 QUIET = {"progress": False}
 MAPS = [3, (2, 4, 4), (1, 8, 8)]
-COMBINATIONS = ("precision", "residual")
+COMBINATIONS = ("absolute", "residual", "precision")
 
 
-def hierarchy(levels=(2, 3, 4), combination="precision", seed=0, **network):
+def hierarchy(levels=(2, 3, 4), combination="absolute", seed=0, **network):
     sizes = [torch.tensor(level).prod().item() for level in levels]
     make = partial(ResNet, levels=levels, channels=[4, 4], blocks=1) if network else None
     return pvae.build(
@@ -39,7 +39,7 @@ def hierarchy(levels=(2, 3, 4), combination="precision", seed=0, **network):
     ).double()
 
 
-def maps(combination="precision"):
+def maps(combination="absolute"):
     return hierarchy(MAPS, combination, maps=True)
 
 
@@ -80,7 +80,7 @@ class Linear:
             likelihood=partial(
                 pvae.likelihoods.Gaussian, scale=noise.item(), network=lambda *_: decoder
             ),
-            posterior=partial(Posterior, network=lambda *_: encoder),
+            posterior=partial(Posterior, network=lambda *_: encoder, combination="precision"),
         ).double()
         step = self.vae.prior.path.steps[0]
         with torch.no_grad():
@@ -203,6 +203,52 @@ def test_a_step_makes_one_pass(combination, monkeypatch):
         objective.loss_and_grads(vae.model, vae.guide, data())
         assert len(passes) == 1
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in vae.parameters())
+
+
+@pytest.mark.parametrize("combination", COMBINATIONS)
+def test_messages_are_combined_with_the_prior(combination):
+    vae, x = hierarchy((2, 3), combination), data()
+    with torch.no_grad():
+        for head in vae.posterior.heads:
+            head.weight.normal_()
+        q = vae.encode(x)
+        z = q.sample()
+        a, b = vae.posterior.raw(x)
+        state, loc, log_scale = vae.prior.path.steps[0](None, z[:, :2])
+        loc, scale = torch.cat([0 * loc[:, :2], loc], 1), torch.cat([0 * b[:, :2], log_scale], 1)
+        scale = scale.exp()
+        if combination != "precision":
+            shift, stretch = vae.posterior.heads[0](state).chunk(2, 1)
+            a, b = (
+                torch.cat([a[:, :2], a[:, 2:] + shift], 1),
+                torch.cat([b[:, :2], b[:, 2:] + stretch], 1),
+            )
+        if combination == "absolute":
+            expected = Normal(a, b.exp())
+        elif combination == "residual":
+            expected = Normal(loc + scale * a, scale * b.exp())
+        else:
+            precision = scale**-2 + (-2 * b).exp()
+            mean = (loc / scale**2 + a * (-2 * b).exp()) / precision
+            expected = Normal(mean, precision**-0.5)
+    torch.testing.assert_close(q.log_prob(z), expected.log_prob(z).sum(-1))
+
+
+def test_no_level_collapses_for_good():
+    """In so short a training without warm-up a weighting by precisions ends below 1e-6 nats."""
+    vae = pvae.build(
+        (1, 8, 8),
+        14,
+        prior=partial(TopDown, levels=[2, 4, 8], hidden=32),
+        posterior=Posterior,
+        network=partial(MLP, hidden=[64]),
+    )
+    digits = pvae.data.load("digits")
+    optimizer = partial(torch.optim.Adam, lr=5e-3)
+    options = {"epochs": 30, "batch_size": 256, "warmup": 0, "patience": None, "compile": False}
+    pvae.fit(vae, digits, optimizer=optimizer, **options, **QUIET)
+    kl = ev.kl_by_level(vae, digits.batch(vae, "test"), **QUIET).kl.mean(0)
+    assert kl.min() > 0.01
 
 
 def test_nothing_is_remembered_of_other_weights_and_values():
