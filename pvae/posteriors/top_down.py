@@ -29,8 +29,8 @@ class TopDown(Conditional):
     .. math::
         (\hat\mu_l, \log \hat\sigma_l) = (a_l, b_l) + W_l h_l
 
-    with W = 0 at first (Child 2021, with one linear layer). So q starts as that of a VAE without
-    levels, and the path learns to predict z before q follows it. The other two start from the
+    with W = 0 at first (Child 2021, with deeper layers for W). So q starts as that of a VAE without
+    levels, and the path learns to predict z before q follows it. The other two are relative to the
     prior: residuals (Vahdat and Kautz 2020, section 3.2),
 
     .. math::
@@ -47,8 +47,8 @@ class TopDown(Conditional):
     the product of the prior and a normal, so that q is nowhere wider than p. The wider that normal,
     the less a_l moves the product: a level that once holds no nats learns nothing more.
 
-    The weights of the path are the prior's; only they go down, so
-    that a step of training makes one pass. `pvae.VAE` calls `connect` to set the prior.
+    The weights of the path are the prior's; only they go down, so that a step of training makes one
+    pass. `pvae.VAE` calls `connect` to set the prior.
 
     Its KL is the sum over levels of closed forms at a draw of the levels above
     (see `pvae.distributions.level_kl`).
