@@ -1,7 +1,5 @@
 """The ELBO with a weight on the total correlation of its latents."""
 
-import math
-
 import torch
 from pyro.poutine import Trace
 from torch import Tensor
@@ -14,6 +12,9 @@ from pvae.objectives.objective import (
     latents,
     log_likelihood,
     name_of,
+    shares,
+    weighs_each,
+    weights,
 )
 
 SAMPLINGS = ("weighted", "stratified")
@@ -35,7 +36,7 @@ class BetaTC(Objective):
     - ``weighted``: :math:`q(z) \approx \frac{1}{N B} \sum_j q(z|x_j)`, which is biased but
       keeps the ranking.
     - ``stratified``: the datum that z was drawn for counts as one in N, the others stand for the
-      rest.
+      rest; it needs data of equal weights.
 
     beta = 1 is the ELBO, estimated as `Trace_ELBO` does. Any prior is allowed; the last
     part is the remainder, :math:`\sum_j \log q(z_j) - \log p(z)`.
@@ -47,8 +48,8 @@ class BetaTC(Objective):
 
     Raises:
         ValueError: if data_size is below 1, beta is negative, or the sampling unknown; and from a
-            step, if the posterior is not independent over the latents or the minibatch is larger
-            than the data.
+            step, if the posterior is not independent over the latents, the minibatch is larger
+            than the data, or the data have weights that ``stratified`` does not take.
 
     Example:
         >>> import pvae, torch
@@ -96,19 +97,24 @@ class BetaTC(Objective):
         z = q["value"].reshape(n, *(1,) * len(batch), *event)
         # log q(z_i|x_j) of each latent: drawn for row i, under the posterior of column j
         table = single.log_prob(z).reshape(n, n, -1)
-        log_weights = self._log_weights(table)
-        log_q_z = (table.sum(-1) + log_weights).logsumexp(1).sum()
-        log_q_each = (table + log_weights.unsqueeze(-1)).logsumexp(1).sum()
+        log_weights, weight = self._log_weights(table, q), weights(q)
+        log_q_z = weight @ (table.sum(-1) + log_weights).logsumexp(1)
+        log_q_each = weight @ (table + log_weights.unsqueeze(-1)).logsumexp(1).sum(-1)
         log_q, log_p = q["log_prob"].sum(), p["log_prob"].sum()
         return log_q - log_q_z, log_q_z - log_q_each, log_q_each - log_p
 
-    def _log_weights(self, table: Tensor) -> Tensor:
+    def _log_weights(self, table: Tensor, q: dict) -> Tensor:
         """The log-weights of the posteriors of the data in q(z), shape (n, n)."""
         n, total = table.shape[0], self.data_size
         if n > total:
             raise ValueError(f"data_size is {total}: it must be at least the {n} of a minibatch.")
         if self.sampling == "weighted" or n == 1:
-            return table.new_full((n, n), -math.log(n * total))
+            return (shares(q) / total).log().expand(n, n)
+        if weighs_each(q):
+            raise ValueError(
+                "BetaTC with sampling='stratified' needs data of equal weights, and these have a "
+                "scale or a mask of their own: choose sampling='weighted'."
+            )
         own = torch.eye(n, dtype=table.dtype, device=table.device)
         last = own.roll(1, dims=1)  # stands for all that are not in the minibatch
         rest = 1 - own - last

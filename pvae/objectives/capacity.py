@@ -8,7 +8,13 @@ from torch import Tensor
 
 from pvae.checks import check_number
 from pvae.objectives.counting import Counting
-from pvae.objectives.objective import Objective, kl, latents, log_likelihood
+from pvae.objectives.objective import (
+    Objective,
+    divergence,
+    latents,
+    log_likelihood,
+    weighted,
+)
 
 
 class CapacityELBO(Counting, Objective):
@@ -62,6 +68,7 @@ class CapacityELBO(Counting, Objective):
 
     def _loss(self, model_trace: Trace, guide_trace: Trace) -> Tensor:
         sites = latents(model_trace, guide_trace)
-        divergence = reduce(add, (kl(q, p) for q, p in sites))
-        target = self.capacity * self._rise(divergence.device, self.warmup_steps)
-        return self.gamma * (divergence - target).abs().sum() - log_likelihood(model_trace)
+        total = reduce(add, (divergence(q, p) for q, p in sites))
+        target = self.capacity * self._rise(total.device, self.warmup_steps)
+        distance = weighted(sites[0][0], (total - target).abs()).sum()
+        return self.gamma * distance - log_likelihood(model_trace)

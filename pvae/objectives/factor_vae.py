@@ -9,7 +9,15 @@ from torch.nn.functional import softplus
 
 from pvae.checks import check_number
 from pvae.objectives.discriminating import DiscriminatingLatents
-from pvae.objectives.objective import kl, latents, log_likelihood, with_gradient_of
+from pvae.objectives.objective import (
+    kl,
+    latents,
+    log_likelihood,
+    shares,
+    weighs_each,
+    weights,
+    with_gradient_of,
+)
 
 
 class FactorVAE(DiscriminatingLatents):
@@ -69,13 +77,24 @@ class FactorVAE(DiscriminatingLatents):
     def _loss(self, model_trace: Trace, guide_trace: Trace) -> Tensor:
         sites = latents(model_trace, guide_trace)
         z = self._latents([q for q, _ in sites])
-        correlation = self._fixed(z).sum()
+        # The latents of a datum are one row, with the scale and the mask of the first of them.
+        first = sites[0][0]
+        weight = weights(first)
+        correlation = weight @ self._fixed(z).squeeze(-1)
         divergence = sum(kl(q, p).sum() for q, p in sites)
         loss = divergence + self.gamma * correlation - log_likelihood(model_trace)
-        return with_gradient_of(loss, loss + self._discriminator_loss(z.detach()))
+        z = z.detach()
+        ours, theirs = self.discriminator(z), self.discriminator(shuffled(z, first))
+        entropy = weight @ softplus(-ours).squeeze(-1) + weight.sum() * softplus(theirs).mean()
+        return with_gradient_of(loss, loss + entropy / 2)
 
-    def _discriminator_loss(self, z: Tensor) -> Tensor:
-        """The cross-entropy of z against permuted z, in nats summed over the minibatch."""
-        shuffled = z.gather(0, torch.rand_like(z).argsort(0))
-        ours, theirs = self.discriminator(z), self.discriminator(shuffled)
-        return (softplus(-ours) + softplus(theirs)).sum() / 2
+
+def shuffled(z: Tensor, site: dict) -> Tensor:
+    """Each latent permuted over the minibatch, or drawn from it if data have own weights."""
+    if weighs_each(site):
+        ends = shares(site).cumsum(0)
+        chosen = torch.searchsorted(ends, torch.rand_like(z) * ends[-1], right=True)
+        chosen = chosen.clamp_max(len(z) - 1)
+    else:
+        chosen = torch.rand_like(z).argsort(0)
+    return z.gather(0, chosen)

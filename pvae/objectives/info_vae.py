@@ -11,13 +11,15 @@ from torch import Tensor
 
 from pvae.checks import check_number
 from pvae.messages import shown
-from pvae.objectives.mmd import KERNELS, mmd, squared_distances
+from pvae.objectives.mmd import KERNELS, mean_of_pairs, mmd, squared_distances
 from pvae.objectives.objective import (
     Objective,
     kl,
     latents,
     log_likelihood,
     rows,
+    shares,
+    weights,
 )
 
 
@@ -83,15 +85,15 @@ class InfoVAE(Objective):
         if self.alpha != 1:
             loss = loss + (1 - self.alpha) * sum(kl(q, p).sum() for q, p in sites)
         z = rows([q for q, _ in sites])
-        n = z.shape[0]
-        if n > 1:
-            drawn, others = (rows([p for _, p in sites], key) for key in ("drawn", "others"))
-            width = squared_distances(others, others).sum().detach() / (n * (n - 1))
-            # A few draws of a discrete prior may all be equal.
-            width = width.clamp_min(torch.finfo(width.dtype).eps)
-            weight = (self.alpha + self.lambda_ - 1) * n
-            loss = loss + weight * mmd(z, drawn, self.kernel, width)
-        return loss
+        drawn, others = (rows([p for _, p in sites], key) for key in ("drawn", "others"))
+        # The latents of a datum are one row, with the scale and the mask of the first of them.
+        first = sites[0][0]
+        share = shares(first)
+        width = mean_of_pairs(squared_distances(others, others), share).detach()
+        # A few draws of a discrete prior may all be equal.
+        width = width.clamp_min(torch.finfo(width.dtype).eps)
+        weight = (self.alpha + self.lambda_ - 1) * weights(first).sum()
+        return loss + weight * mmd(z, drawn, self.kernel, width, share)
 
 
 class _DrawPrior(Messenger):

@@ -10,14 +10,15 @@ KERNELS = ("imq", "rbf")
 SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
-def mmd(x: Tensor, y: Tensor, kernel: str, width: Tensor | float) -> Tensor:
+def mmd(x: Tensor, y: Tensor, kernel: str, width: Tensor | float, shares: Tensor) -> Tensor:
     r"""Estimate the squared maximum mean discrepancy without bias (Gretton et al. 2012).
 
     .. math::
-        \frac{1}{n(n-1)} \sum_{i \ne j} k(x_i, x_j) + \frac{1}{n(n-1)} \sum_{i \ne j} k(y_i, y_j)
-        - \frac{2}{n^2} \sum_{i, j} k(x_i, y_j)
+        \frac{1}{s} \sum_{i \ne j} w_i w_j\, \bigl(k(x_i, x_j) + k(y_i, y_j)\bigr)
+        - 2 \sum_{i, j} w_i w_j\, k(x_i, y_j), \quad s = \sum_{i \ne j} w_i w_j,
 
-    It is zero on average where both are of one distribution, and so may be negative.
+    for points of shares w_i, which sum to 1. It is zero on average where both are of one
+    distribution, and so may be negative; and zero if one point has the whole share.
 
     ======  =====================================================================================
     kernel  k(x, y) with c the width
@@ -27,24 +28,31 @@ def mmd(x: Tensor, y: Tensor, kernel: str, width: Tensor | float) -> Tensor:
     ======  =====================================================================================
 
     Args:
-        x: shape (n, d), n at least 2.
+        x: shape (n, d).
         y: the same shape.
         kernel: ``"rbf"`` or ``"imq"``.
         width: c, in the units of squared distances.
+        shares: w of the points of x, and of those of y, shape (n,).
 
     Example:
         >>> import torch
         >>> from pvae.objectives.mmd import mmd
         >>> x = torch.tensor([[0.0], [1.0]])
-        >>> bool(mmd(x, x + 9, "rbf", 2.0) > 1)
+        >>> bool(mmd(x, x + 9, "rbf", 2.0, shares=torch.tensor([0.5, 0.5])) > 1)
         True
     """
-    n = x.shape[0]
-    others = 1 - torch.eye(n, dtype=x.dtype, device=x.device)
     of_x, of_y, across = (
         _kernel(squared_distances(a, b), kernel, width) for a, b in ((x, x), (y, y), (x, y))
     )
-    return ((of_x + of_y) * others).sum() / (n * (n - 1)) - 2 * across.mean()
+    within = mean_of_pairs(of_x + of_y, shares)
+    return torch.where((shares < 1).all(), within - 2 * shares @ across @ shares, 0)
+
+
+def mean_of_pairs(table: Tensor, shares: Tensor) -> Tensor:
+    """The mean over pairs of different points of a table of shape (n, n)."""
+    others = 1 - torch.eye(len(shares), dtype=table.dtype, device=table.device)
+    pairs = shares.outer(shares) * others
+    return (pairs * table).sum() / pairs.sum().clamp_min(torch.finfo(table.dtype).tiny)
 
 
 def squared_distances(x: Tensor, y: Tensor) -> Tensor:

@@ -131,20 +131,42 @@ def log_likelihood(model_trace: Trace) -> Tensor:
 
 
 def kl(q: dict, p: dict) -> Tensor:
-    """KL(q(z|x) || p(z)) of a latent site for each datum.
+    """`divergence` with the scale and the mask of the site."""
+    return weighted(q, divergence(q, p))
+
+
+def divergence(q: dict, p: dict) -> Tensor:
+    """KL(q(z|x) || p(z)) of a latent site for each datum, before it is weighted.
 
     It is in closed form where torch has one for the pair, else log q(z|x) − log p(z) at the draw.
     """
     try:
-        divergence = kl_divergence(q["fn"], p["fn"])
+        return kl_divergence(q["fn"], p["fn"])
     except NotImplementedError:
-        return q["log_prob"] - p["log_prob"]
-    return weighted(q, divergence)
+        return q["unscaled_log_prob"] - p["unscaled_log_prob"]
 
 
 def weighted(site: dict, values: Tensor) -> Tensor:
     """Values of each datum with the scale and the mask of its site."""
     return scale_and_mask(values, scale=site["scale"], mask=site["mask"])
+
+
+def weights(site: dict) -> Tensor:
+    """The weight of each datum by the scale and the mask of a site, shape (n,)."""
+    return weighted(site, torch.ones_like(site["log_prob"])).reshape(-1)
+
+
+def shares(site: dict) -> Tensor:
+    """The share of each datum in the weight of all, shape (n,); equal if none has a weight."""
+    each = weights(site)
+    each = torch.where(each.sum() > 0, each, torch.ones_like(each))
+    return each / each.sum()
+
+
+def weighs_each(site: dict) -> bool:
+    """Whether a site has a scale or a mask for each datum, and not one for all."""
+    both = site["scale"], site["mask"]
+    return any(torch.is_tensor(value) and value.numel() > 1 for value in both)
 
 
 @contextmanager

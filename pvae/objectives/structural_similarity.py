@@ -2,6 +2,7 @@
 
 from functools import reduce
 from operator import add
+from typing import Any
 
 from pyro.distributions import TorchDistribution
 from pyro.poutine import Trace
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from pvae.checks import check_number, check_size
 from pvae.objectives.ms_ssim import ms_ssim
-from pvae.objectives.objective import Objective, kl, latents, log_likelihood
+from pvae.objectives.objective import Objective, kl, latents, log_likelihood, weights
 from pvae.objectives.reconstruction import bounds, data_site, decoded, has_counts
 
 
@@ -81,11 +82,11 @@ class StructuralSimilarity(Objective):
         loss = self.beta * reduce(add, (kl(q, p).sum() for q, p in sites))
         if self.likelihood:
             loss = loss - self.likelihood * log_likelihood(model_trace)
-        return loss + self.weight * (1 - self._similarity(model_trace)).sum()
-
-    def _similarity(self, model_trace: Trace) -> Tensor:
-        """The similarity of each datum and its reconstruction, shape (n,)."""
         site = data_site(model_trace, "StructuralSimilarity")
+        return loss + self.weight * weights(site) @ (1 - self._similarity(site))
+
+    def _similarity(self, site: Any) -> Tensor:
+        """The similarity of each datum and its reconstruction, shape (n,)."""
         p, shape = site["fn"], tuple(site["fn"].event_shape)
         if len(shape) != 3 or has_counts(p):
             what = "counts" if has_counts(p) else f"data of shape {shape}"

@@ -21,7 +21,7 @@ from pvae.networks.conv import SMALLEST, Conv
 from pvae.networks.mlp import MLP
 from pvae.networks.shapes import make_network
 from pvae.objectives.discriminating import Discriminating
-from pvae.objectives.objective import kl, latents, with_gradient_of
+from pvae.objectives.objective import kl, latents, weights, with_gradient_of
 from pvae.objectives.reconstruction import bounds, data_site, decoded, has_counts
 
 
@@ -141,8 +141,9 @@ class VAEGAN(Discriminating):
         n, seen = len(x), torch.cat([x, *made])
         self._register(seen)
         features, logits = self._fixed(seen)
-        distance = (features[n : 2 * n] - features[:n]).square().sum() / 2
-        adversary = softplus(-logits[n:]).sum()
+        weight = weights(site)
+        distance = weight @ (features[n : 2 * n] - features[:n]).square().flatten(1).sum(-1) / 2
+        adversary = weight.repeat(2) @ softplus(-logits[n:]).squeeze(-1)
         divergence = self.beta * reduce(add, (kl(q, p).sum() for q, p in sites))
         loss = divergence + distance + adversary
         if not torch.is_grad_enabled():
@@ -150,7 +151,8 @@ class VAEGAN(Discriminating):
         decoder = self.gamma * distance + adversary
         encoder = divergence + _through_latents(divergence + distance, [p for _, p in sites])
         _, logits = self.discriminator(seen.detach())
-        discriminator = softplus(-logits[:n]).sum() + softplus(logits[n:]).sum()
+        logits = logits.squeeze(-1)
+        discriminator = weight @ softplus(-logits[:n]) + weight.repeat(2) @ softplus(logits[n:])
         return with_gradient_of(loss, encoder + decoder + discriminator)
 
     def _seen(self, p: TorchDistribution, x: Tensor) -> Tensor:

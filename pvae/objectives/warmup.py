@@ -35,7 +35,8 @@ class Warmup(Counting, Wrapper):
         E_{q(z|x)}[\log p(x|z)] - \min(1, t / w)\, KL(q(z|x) \,\|\, p(z)),
 
     an importance-weighted bound has weights :math:`p(x|z) (p(z) / q(z|x))^{\min(1, t / w)}`, and
-    an objective with its own weight on the KL gets the product of both weights.
+    an objective with its own weight on the KL gets the product of both weights. A penalty on the
+    aggregate posterior, as that of `pvae.objectives.InfoVAE`, rises with the KL.
 
     `pvae.fit` applies it by default.
 

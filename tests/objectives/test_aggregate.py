@@ -12,6 +12,7 @@ from pyro.infer import SVI, TraceMeanField_ELBO
 import pvae
 from pvae.inference import CompiledSVI
 from pvae.objectives import WAE, FactorVAE, InfoVAE
+from pvae.objectives.factor_vae import shuffled
 from pvae.objectives.mmd import SCALES, mmd
 from tests.objectives_linear import gradients
 
@@ -57,7 +58,14 @@ def test_mmd_by_hand(kernel):
         )
 
     by_hand = (total(x, x, True) + total(y, y, True)) / 20 - 2 * total(x, y, False) / 25
-    assert mmd(x, y, kernel, 1.7).item() == pytest.approx(by_hand, rel=1e-10)
+    equal = torch.full((5,), 0.2, dtype=torch.float64)
+    assert mmd(x, y, kernel, 1.7, equal).item() == pytest.approx(by_hand, rel=1e-10)
+    # Points without a share are as if they were not there.
+    more = [torch.cat([each, torch.randn(2, 3, dtype=torch.float64)]) for each in (x, y)]
+    some = torch.cat([equal, torch.zeros(2, dtype=torch.float64)])
+    assert mmd(*more, kernel, 1.7, some).item() == pytest.approx(by_hand, rel=1e-10)
+    one = torch.tensor([0.0, 1, 0, 0, 0], dtype=torch.float64)
+    assert mmd(x, y, kernel, 1.7, one) == 0
 
 
 class Fixed:
@@ -114,7 +122,8 @@ def test_info_vae_by_hand(vae, x, kernel):
     z = q.rsample()
     drawn, others = (torch.randn(N, D, dtype=torch.float64) for _ in range(2))
     pairs = [(others[i] - others[j]).square().sum() for i in range(N) for j in range(N) if i != j]
-    discrepancy = mmd(z, drawn, kernel, sum(pairs).item() / len(pairs))
+    share = torch.full((N,), 1 / N, dtype=torch.float64)
+    discrepancy = mmd(z, drawn, kernel, sum(pairs).item() / len(pairs), share)
     log_likelihood = vae.likelihood(z).log_prob(x).sum()
     kl = torch.distributions.kl_divergence(q, vae.prior()).sum()
     by_hand = -log_likelihood + 0.6 * kl + N * (0.4 + 5 - 1) * discrepancy
@@ -203,6 +212,20 @@ def test_the_discriminator_learns_the_total_correlation(inference):
     z = torch.tensor([[1.0, 1.0], [0.0, 0.0], [0.7, -0.7]])
     ratio = q.log_prob(z) - dist.Normal(0.0, 1.0).log_prob(z).sum(-1)
     torch.testing.assert_close(objective.discriminator(z).squeeze(-1), ratio, atol=0.35, rtol=0)
+
+
+def test_latents_are_shuffled_by_the_weights_of_their_data():
+    z, weight = torch.arange(8.0).reshape(4, 2), torch.tensor([1.0, 0.0, 3.0, 0.0])
+    for scale, mask in ((weight, None), (torch.ones(4), weight > 0)):
+        site = {"scale": scale, "mask": mask, "log_prob": torch.zeros(4)}
+        drawn = torch.cat([shuffled(z, site) for _ in range(500)])
+        expected = torch.where(weight > 0, scale, 0) / torch.where(weight > 0, scale, 0).sum()
+        for j in range(2):
+            found = torch.stack([(drawn[:, j] == value).double().mean() for value in z[:, j]])
+            torch.testing.assert_close(found, expected.double(), atol=0.05, rtol=0)
+            assert (found[expected == 0] == 0).all()
+    permuted = shuffled(z, {"scale": 0.5, "mask": None, "log_prob": torch.zeros(4)})
+    assert (permuted.sort(0).values == z).all()
 
 
 def test_two_discriminators_in_one_process(vae, x):

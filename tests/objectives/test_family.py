@@ -10,7 +10,9 @@ from pyro.infer import ELBO, SVI
 import pvae
 from pvae import Labels, factories
 from pvae.inference import CompiledSVI
+from pvae.objectives import BetaTC, ImportanceWeighted, RenyiELBO
 from tests.objectives_cases import OBJECTIVES, event_of, objective_for
+from tests.objectives_linear import seeded_loss, weighted_programs
 
 
 @pytest.fixture(params=OBJECTIVES)
@@ -89,6 +91,39 @@ def test_any_names_of_sites(objective, event):
         torch.manual_seed(1)
         losses.append(objective.loss(*programs, x))
     assert losses[0] == losses[1]
+
+
+def test_scale_and_mask_are_those_of_all_terms(objective, event):
+    """A scale multiplies the loss; data that are masked are as if they were not there."""
+    vae, x = small(event).double(), torch.randn(5, *event, dtype=torch.float64)
+    loss = partial(seeded_loss, objective)
+    programs, scaled, kept = weighted_programs(vae)
+    objective.loss(*programs, x)  # finds the plates, by a separate draw
+    if not isinstance(objective, (ImportanceWeighted, RenyiELBO)):  # whose weights have powers
+        assert loss(scaled, x) == pytest.approx(0.5 * loss(programs, x), rel=1e-9)
+    if isinstance(objective, BetaTC) and objective.sampling == "stratified":
+        with pytest.raises(ValueError, match="needs data of equal weights"):
+            loss(kept, x)
+        return
+    other = x[[0, 1, 2, 4, 3]]  # which changes no range of the data
+    assert loss(kept, other) == pytest.approx(loss(kept, x), rel=1e-9)
+    every = [pyro.poutine.mask(each, torch.ones(5, dtype=torch.bool)) for each in programs]
+    assert loss(every, x) == pytest.approx(loss(programs, x), rel=1e-9)
+
+
+# That draw once, so that the data that are kept get the same draws as without the others.
+DRAWING_ONCE = ["capacity, constant", "free bits", "beta-TC", "FactorVAE", "structural similarity"]
+
+
+@pytest.mark.parametrize("name", DRAWING_ONCE)
+def test_masked_data_are_left_out(name):
+    event = event_of(OBJECTIVES[name], (3,))
+    vae, x = small(event).double(), torch.randn(5, *event, dtype=torch.float64)
+    objective = objective_for(OBJECTIVES[name], event)
+    programs, _, kept = weighted_programs(vae)
+    objective.loss(*programs, x)  # finds the plates, by a separate draw
+    expected = seeded_loss(objective, programs, x[:3])
+    assert seeded_loss(objective, kept, x) == pytest.approx(expected, rel=1e-9)
 
 
 def test_minibatch_of_one(objective, event):
