@@ -72,8 +72,9 @@ def train(
     --likelihood Gaussian --likelihood.scale learned, or --network my_module.MyNetwork.
 
     Args:
-        data: name of a data set (digits, shapes, tree, mnist, fashion-mnist, kmnist, emnist,
-            omniglot, cifar10, svhn, celeba), folder of images, or .npy, .npz, .pt or .csv file.
+        data: name of a data set (digits, shapes, tree, seasonal, mnist, fashion-mnist, kmnist,
+            emnist, omniglot, cifar10, svhn, celeba), folder of images, or .npy, .npz, .pt or .csv
+            file.
         labels: .npy, .npz or .pt file of labels for data from a file.
         size: height and width to resize images to.
         crop: crop images to the proportions of size, rather than stretch them.

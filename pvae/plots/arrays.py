@@ -5,6 +5,8 @@ from typing import TypeAlias
 import numpy as np
 import torch
 
+from pvae.distributions.padded import padding
+
 Array: TypeAlias = np.ndarray | torch.Tensor
 
 
@@ -58,22 +60,28 @@ def as_points(name: str, values: Array) -> np.ndarray:
 def as_events(name: str, values: Array, batch: tuple[str, ...]) -> np.ndarray:
     """The array as finite events that can be plotted, with the named batch dimensions before them.
 
+    Sequences may be padded: their last steps may be NaN.
+
     Raises:
         TypeError: if its elements are not real numbers.
         ValueError: if it is empty, not finite, or its events are neither images ``(1, H, W)`` or
-            ``(3, H, W)`` nor vectors ``(D,)``.
+            ``(3, H, W)`` nor sequences ``(T, D)`` nor vectors ``(D,)``.
     """
-    values = as_reals(name, values)
+    values = as_numpy(name, values)
     event = values.shape[len(batch) :]
     is_image = len(event) == 3 and event[0] in (1, 3)
-    is_vector = len(event) == 1
-    if not (is_image or is_vector):
+    is_sequence, is_vector = len(event) == 2, len(event) == 1
+    if not (is_image or is_sequence or is_vector):
         ways = ", ".join(batch)
         raise ValueError(
-            f"{name} must have shape ({ways}, 1, H, W) or ({ways}, 3, H, W) for images or "
-            f"({ways}, D) for vectors, but its shape is {values.shape}."
+            f"{name} must have shape ({ways}, 1, H, W) or ({ways}, 3, H, W) for images, "
+            f"({ways}, T, D) for sequences or ({ways}, D) for vectors, but its shape is "
+            f"{values.shape}."
         )
-    return values
+    if is_sequence and values.dtype.kind == "f":
+        pads = padding(torch.tensor(values), 2).numpy()
+        return np.where(pads, np.nan, as_reals(name, np.where(pads, 0, values)))
+    return as_reals(name, values)
 
 
 def as_posteriors(mean: Array, scale: Array | None) -> tuple[np.ndarray, np.ndarray | None]:

@@ -27,8 +27,8 @@ def samples(
     """Events in a grid that is as square as their number and shape allow.
 
     Args:
-        x: shape ``(n, *event)``, with images ``(1, H, W)`` or ``(3, H, W)``, or vectors ``(D,)``,
-            which are shown as small line plots.
+        x: shape ``(n, *event)``, with images ``(1, H, W)`` or ``(3, H, W)``, or sequences ``(T,
+            D)`` or vectors ``(D,)``, which are shown as small line plots.
         labels: a label of each event, such as the name of its class; written beside rows whose
             events all have the same.
         value_range: the values shown as black and white, by default 0 and 1; of line plots the
@@ -90,8 +90,8 @@ def reconstructions(
     """Inputs in one row, their reconstructions in the row below; many take several such pairs.
 
     Args:
-        x: the inputs, shape ``(n, *event)``, with images ``(1, H, W)`` or ``(3, H, W)``, or vectors
-            ``(D,)``, which are shown as small line plots.
+        x: the inputs, shape ``(n, *event)``, with images ``(1, H, W)`` or ``(3, H, W)``, or
+            sequences ``(T, D)`` or vectors ``(D,)``, which are shown as small line plots.
         x_mean: the mean of p(x|z) for each, of the same shape.
         value_range: the values shown as black and white, by default 0 and 1; of line plots the
             bottom and the top, by default the least and the greatest value. Values beyond it are
@@ -135,8 +135,8 @@ def interpolations(
     """Decoded points on paths between latent points, a row for each path.
 
     Args:
-        x: shape ``(rows, steps, *event)``, with images ``(1, H, W)`` or ``(3, H, W)``, or vectors
-            ``(D,)``, which are shown as small line plots.
+        x: shape ``(rows, steps, *event)``, with images ``(1, H, W)`` or ``(3, H, W)``, or sequences
+            ``(T, D)`` or vectors ``(D,)``, which are shown as small line plots.
         value_range: the values shown as black and white, by default 0 and 1; of line plots the
             bottom and the top, by default the least and the greatest value. Values beyond it are
             clipped to it.

@@ -37,8 +37,9 @@ def imputations(
     differ where the observed elements do not determine x.
 
     Args:
-        x: the data, shape ``(n, *event)``, with images ``(1, H, W)`` or ``(3, H, W)``, or vectors
-            ``(D,)``, which are shown as small line plots; anything where they are missing.
+        x: the data, shape ``(n, *event)``, with images ``(1, H, W)`` or ``(3, H, W)``, or sequences
+            ``(T, D)`` or vectors ``(D,)``, which are shown as small line plots; anything where they
+            are missing.
         mask: which elements are observed, of booleans or 0 and 1, of a shape that broadcasts to
             that of x.
         imputed: E[x|x observed], of the shape of x.
@@ -91,8 +92,9 @@ def imputations(
         tiles = [np.broadcast_to(row, (len(x), 3, *x.shape[2:])) for row in tiles]
         tiles[hole] = np.where(observed.all(1, keepdims=True), tiles[hole], colour)
     else:
-        tiles[hole] = _bridged(x, observed)
-        _cover(axes, observed, cells[hole], grid)
+        is_sequence = x.ndim == 3
+        tiles[hole] = np.where(observed, x, np.nan) if is_sequence else _bridged(x, observed)
+        _cover(axes, np.any(observed, -1) if is_sequence else observed, cells[hole], grid)
     plot_tiles(axes, np.concatenate(tiles), grid, value_range, cells=np.concatenate(cells))
     bands = grid.rows // len(names)
     axes.set_yticks(grid.tops + grid.cell[0] / 2, names * bands)

@@ -61,7 +61,7 @@ def redraws(
 
     Args:
         x: shape ``(levels - 1, draws, *event)``, with images ``(1, H, W)`` or ``(3, H, W)``, or
-            vectors ``(D,)``, which are shown as small line plots.
+            sequences ``(T, D)`` or vectors ``(D,)``, which are shown as small line plots.
         value_range: the values shown as black and white, by default 0 and 1; of line plots the
             bottom and the top, by default the least and the greatest value. Values beyond it are
             clipped to it.

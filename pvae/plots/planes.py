@@ -63,9 +63,9 @@ def manifold(
     upwards: ``images[0, 0]`` is the tile at the bottom left, ``images[0, -1]`` at the bottom right.
 
     Args:
-        images: shape ``(k, k, *event)``, where ``images[i, j]`` is decoded at
-            ``z = (coordinates[j], coordinates[i])``; images ``(1, H, W)`` or ``(3, H, W)``, or
-            vectors ``(D,)``, which are shown as small line plots.
+        images: shape ``(k, k, *event)``, where ``images[i, j]`` is decoded at ``z =
+            (coordinates[j], coordinates[i])``; images ``(1, H, W)`` or ``(3, H, W)``, or sequences
+            ``(T, D)`` or vectors ``(D,)``, which are shown as small line plots.
         coordinates: ``percentiles(k)``, shape ``(k,)``.
         value_range: the values shown as black and white, by default 0 and 1; of line plots the
             bottom and the top, by default the least and the greatest value. Values beyond it are
@@ -117,9 +117,9 @@ def latent_plane(
 
     Args:
         mean: the mean of q(z|x) for each datum, shape ``(n, 2)``.
-        images: shape ``(k, k, *event)``, where ``images[i, j]`` is decoded at
-            ``z = (coordinates[j], coordinates[i])``; images ``(1, H, W)`` or ``(3, H, W)``, or
-            vectors ``(D,)``, which are shown as small line plots.
+        images: shape ``(k, k, *event)``, where ``images[i, j]`` is decoded at ``z =
+            (coordinates[j], coordinates[i])``; images ``(1, H, W)`` or ``(3, H, W)``, or sequences
+            ``(T, D)`` or vectors ``(D,)``, which are shown as small line plots.
         coordinates: ``percentiles(k)``, shape ``(k,)``.
         labels: the class of each datum, integers of shape ``(n,)``.
         scale: the standard deviations of q(z|x), shape ``(n, 2)``: the ellipse one standard

@@ -71,6 +71,7 @@ _STYLE = {
     "legend.frameon": False,
     "legend.handletextpad": 0.4,
     "legend.columnspacing": 1.4,
+    "figure.constrained_layout.w_pad": 0.08,  # inches: names beside rows keep off the edge
     "pdf.fonttype": 42,  # text stays text
     "svg.hashsalt": "pvae",  # equal figures give equal files
 }

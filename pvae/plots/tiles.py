@@ -9,12 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
 
 from pvae.messages import shown
-from pvae.plots.style import BLUE, SAVE_DPI, WIDTH, Canvas, canvas
+from pvae.plots.classes import colours
+from pvae.plots.style import SAVE_DPI, WIDTH, Canvas, canvas
 
-# Height and width of the line plot of a vector, in what would be pixels of an image.
-_VECTOR_CELL = (40, 60)
+# Height and width of a line plot, in what would be pixels of an image.
+_LINES_CELL = (40, 60)
 
-# Vectors of at most so many elements have a dot for each.
+# Lines of at most so many elements have a dot for each.
 _DOTTED = 16
 
 _MARGIN = 0.1  # inches above and below rows with names
@@ -49,7 +50,7 @@ class Grid:
         band: int | None = None,
     ) -> "Grid":
         """The grid for events of this shape, by default with gaps that suit their size."""
-        height, width = event[1:] if len(event) == 3 else _VECTOR_CELL
+        height, width = event[1:] if len(event) == 3 else _LINES_CELL
         if gap is None:
             gap = max(1, round(min(height, width) / 14))
         return cls(rows, columns, (height, width), gap, band)
@@ -96,9 +97,12 @@ def plot_tiles(
 ) -> None:
     """Plot every tile in its cell of the grid, and nothing else: no frame, no ticks.
 
+    Vectors are lines from element to element, and sequences have a line, of a colour of its own,
+    for each value over the steps.
+
     Args:
         axes: where to plot.
-        tiles: shape ``(n, *event)``.
+        tiles: shape ``(n, *event)``; NaN is left out of lines.
         grid: where the tiles lie.
         value_range: the values shown as black and white, by default 0 and 1; of line plots the
             bottom and the top, by default the least and the greatest value.
@@ -131,14 +135,16 @@ def plot_tiles(
             interpolation="nearest" if fits else "antialiased",
         )
         return
-    frames, lines = _line_plots(scaled, corners, grid)
+    series = scaled[:, None] if tiles.ndim == 2 else scaled.swapaxes(1, 2)
+    frames, lines = _line_plots(series, corners, grid)
     frames, lines = (part * to_data + (left, top) for part in (frames, lines))
     axes.add_collection(
         PolyCollection(frames, facecolors="#F6F6F6", edgecolors="#DDDDDD", linewidths=0.5)
     )
-    axes.add_collection(LineCollection(lines, colors=BLUE, linewidths=0.9))
-    if tiles.shape[-1] <= _DOTTED:
-        axes.plot(*lines.reshape(-1, 2).T, ".", color=BLUE, markersize=2.5)
+    for line, colour in zip(lines.swapaxes(0, 1), colours(series.shape[1]), strict=True):
+        axes.add_collection(LineCollection(line, colors=colour, linewidths=0.9))
+        if series.shape[-1] <= _DOTTED:
+            axes.plot(*line.reshape(-1, 2).T, ".", color=colour, markersize=2.5)
 
 
 def plot_rows(
@@ -198,7 +204,7 @@ def value_limits(value_range: tuple[float, float] | None, tiles: np.ndarray) -> 
         return low, high
     if tiles.ndim == 4:
         return 0.0, 1.0
-    low, high = tiles.min(), tiles.max()
+    low, high = np.nanmin(tiles), np.nanmax(tiles)
     return (low, high) if low < high else (low - 0.5, high + 0.5)
 
 
@@ -214,12 +220,12 @@ def _mosaic(tiles: np.ndarray, corners: np.ndarray, grid: Grid) -> np.ndarray:
 
 
 def _line_plots(
-    tiles: np.ndarray, corners: np.ndarray, grid: Grid
+    series: np.ndarray, corners: np.ndarray, grid: Grid
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The frames ``(n, 4, 2)`` and the lines ``(n, D, 2)`` of all tiles, in the grid's pixels."""
+    """Frames ``(n, 4, 2)`` and lines ``(n, k, T, 2)``, in the grid's pixels, of ``(n, k, T)``."""
     height, width = grid.cell
     frames = np.array([[0, 0], [width, 0], [width, height], [0, height]])
-    across = (np.arange(tiles.shape[-1]) + 0.5) / tiles.shape[-1]
-    down = 0.92 - 0.84 * tiles  # a margin, so that no line runs along its frame
-    lines = np.stack([np.broadcast_to(across, tiles.shape), down], -1) * (width, height)
-    return corners[:, None] + frames, corners[:, None] + lines
+    across = (np.arange(series.shape[-1]) + 0.5) / series.shape[-1]
+    down = 0.92 - 0.84 * series  # a margin, so that no line runs along its frame
+    lines = np.stack([np.broadcast_to(across, series.shape), down], -1) * (width, height)
+    return corners[:, None] + frames, corners[:, None, None] + lines

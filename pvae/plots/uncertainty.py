@@ -26,8 +26,8 @@ def uncertainty_maps(
     two rows is scaled to its own greatest value, which stands beside it.
 
     Args:
-        x: the inputs, shape ``(n, *event)``, with images ``(1, H, W)`` or ``(3, H, W)``, or vectors
-            ``(D,)``, which are shown as small line plots.
+        x: the inputs, shape ``(n, *event)``, with images ``(1, H, W)`` or ``(3, H, W)``, or
+            sequences ``(T, D)`` or vectors ``(D,)``, which are shown as small line plots.
         mean: their mean reconstructions, of the same shape.
         epistemic: standard deviations by the weights, of the same shape.
         aleatoric: standard deviations by latents and noise, of the same shape.
@@ -77,8 +77,8 @@ def samples_by_weights(
     """Samples under different draws of the weights, a row for each draw, a column for each z.
 
     Args:
-        x: shape ``(draws, n, *event)``, with images ``(1, H, W)`` or ``(3, H, W)``, or vectors
-            ``(D,)``, which are shown as small line plots.
+        x: shape ``(draws, n, *event)``, with images ``(1, H, W)`` or ``(3, H, W)``, or sequences
+            ``(T, D)`` or vectors ``(D,)``, which are shown as small line plots.
         value_range: the values shown as black and white, by default 0 and 1; of line plots the
             bottom and the top, by default the least and the greatest value.
         figure: the figure or subfigure to plot into, by default a new one.

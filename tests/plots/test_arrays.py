@@ -50,15 +50,24 @@ def test_points():
         as_points("mean", torch.ones(3))
 
 
-@pytest.mark.parametrize("event", [(1, 4, 5), (3, 4, 5), (6,)])
+@pytest.mark.parametrize("event", [(1, 4, 5), (3, 4, 5), (4, 5), (6,)])
 def test_events(event):
     assert as_events("x", torch.ones(2, 3, *event), ("rows", "steps")).shape == (2, 3, *event)
 
 
-@pytest.mark.parametrize("event", [(), (2, 4, 5), (4, 5), (1, 1, 4, 5)])
+@pytest.mark.parametrize("event", [(), (2, 4, 5), (1, 1, 4, 5)])
 def test_events_that_cannot_be_drawn(event):
     with pytest.raises(ValueError, match=r"x must have shape \(n, 1, H, W\)"):
         as_events("x", torch.ones(2, *event), ("n",))
+
+
+def test_sequences_may_be_padded():
+    x = torch.ones(2, 4, 3)
+    x[1, 2:] = torch.nan
+    assert np.array_equal(as_events("x", x, ("n",)), x.double().numpy(), equal_nan=True)
+    for bad in (x.flip(1), x.index_fill(2, torch.tensor(0), torch.nan)):
+        with pytest.raises(ValueError, match="x holds NaN"):
+            as_events("x", bad, ("n",))
 
 
 def test_posteriors():

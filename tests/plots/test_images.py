@@ -4,7 +4,7 @@ import torch
 
 from pvae import plots
 
-EVENTS = [(1, 8, 8), (3, 8, 8), (5,)]
+EVENTS = [(1, 8, 8), (3, 8, 8), (5,), (6, 3)]
 
 
 def constants(*batch):
@@ -115,7 +115,7 @@ def test_shapes_must_agree():
     [
         (plots.samples, (3, 2, 8, 8), r"\(n, 1, H, W\)"),
         (plots.samples, (3,), r"\(n, D\)"),
-        (plots.interpolations, (3, 1, 8, 8), r"\(rows, steps, 1, H, W\)"),
+        (plots.interpolations, (3, 1, 2, 8, 8), r"\(rows, steps, 1, H, W\)"),
     ],
 )
 def test_shapes_that_cannot_be_drawn(draw, shape, expected):

@@ -85,7 +85,20 @@ def test_line_plots_are_covered_where_missing(render):
     np.testing.assert_allclose(heights, [0, 1 / 3, 2 / 3, 1], atol=1e-9)
 
 
-@pytest.mark.parametrize("event", [(1, 8, 8), (3, 8, 16), (5,), (100,)])
+def test_sequences_are_covered_at_steps_without_any_value(render):
+    x = torch.rand(1, 4, 2)
+    mask = torch.tensor([[[1, 1], [0, 1], [0, 0], [0, 0]]])
+    figure = imputations(torch.where(mask == 1, x, torch.nan), mask, x)
+    (axes,) = figure.axes
+    colour = render(figure)
+    for step, covered in enumerate([False, False, True, True]):
+        found = colour(axes, 15 * step + 3, 1.5)
+        assert (found == pytest.approx(to_rgb(_MISSING), abs=0.01)) is covered
+    lines = [c.get_segments() for c in axes.collections if hasattr(c, "get_segments")]
+    assert [len(line[0]) for line in lines] == [1, 2]  # points that are drawn
+
+
+@pytest.mark.parametrize("event", [(1, 8, 8), (3, 8, 16), (5,), (100,), (6, 3)])
 def test_all_events_into_a_subfigure(event, render):
     figure = Figure(layout="constrained")
     left, _ = figure.subfigures(1, 2)
@@ -105,7 +118,7 @@ def test_errors():
         ((x, mask, x), {"original": x[:2]}, r"that of \$x\$ is"),
         ((x * torch.nan, mask, x), {}, "x holds NaN"),
         ((x, mask, x * torch.nan), {}, "imputed holds NaN"),
-        ((x[:, :, 0], mask[0], x[:, :, 0]), {}, r"x must have shape \(n, 1, H, W\)"),
+        ((x[None], mask, x[None]), {}, r"x must have shape \(n, 1, H, W\)"),
         ((x, mask, x), {"value_range": (1, 0)}, "value_range must be two finite, increasing"),
         ((x, mask, x), {"value_range": (0, 1, 2)}, "value_range must be two finite, increasing"),
     ):

@@ -137,7 +137,7 @@ def test_images_must_be_a_square():
     with pytest.raises(ValueError, match="as many rows as columns"):
         plots.manifold(IMAGES[:3], Z)
     with pytest.raises(ValueError, match=r"images must have shape \(k, k, 1, H, W\)"):
-        plots.manifold(IMAGES[0], Z)
+        plots.manifold(IMAGES[:, :, None], Z)
 
 
 def test_only_two_latents():

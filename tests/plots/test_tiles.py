@@ -109,6 +109,21 @@ def test_line_plots(extent, render):
     assert boxes[2].max(0)[1] < boxes[0].min(0)[1]
 
 
+def test_sequences_have_a_line_for_each_value_and_none_where_they_are_padded(render):
+    tiles = np.arange(24.0).reshape(2, 4, 3)
+    tiles[1, 2:] = np.nan
+    axes = drawn(tiles, Grid.of(1, 2, (4, 3)))
+    render(axes.figure)
+    _, *lines = axes.collections
+    assert len({tuple(line.get_colors()[0]) for line in lines}) == len(lines) == 3
+    low, high = 0, 17  # of what is not padded
+    for value, line in enumerate(lines):
+        first, second = line.get_segments()
+        assert (len(first), np.isfinite(second[:, 1]).sum()) == (4, 2)
+        heights = (0.92 - first[:, 1] / 40) / 0.84
+        np.testing.assert_allclose(heights, (tiles[0, :, value] - low) / (high - low), atol=1e-9)
+
+
 @pytest.mark.parametrize("dim", [1, 2, 500])
 def test_constant_vectors_of_any_length(dim, render):
     render(drawn(np.full((2, dim), 7.0), Grid.of(1, 2, (dim,))).figure)
