@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pvae.checks import check_size
+from pvae.distributions.padded import padding
 from pvae.networks.shapes import channel_dim
 
 
@@ -179,6 +180,8 @@ class Labels(nn.Module):
 def join(context: Tensor, labels: Tensor, event_dim: int) -> Tensor:
     r"""Append labels to a context: to a vector as more elements, to anything else as more channels.
 
+    Steps of a sequence that are padded with NaN stay so.
+
     Args:
         context: shape (\*batch, \*event), whose channels are appended to, see `channel_dim`.
         labels: shape (\*batch, size); both batches are broadcast.
@@ -189,6 +192,8 @@ def join(context: Tensor, labels: Tensor, event_dim: int) -> Tensor:
     dim = channel_dim(event)
     labels = labels[(..., *(None,) * (event_dim - 1))].movedim(-event_dim, dim - event_dim)
     labels = labels.expand(*batch, *event[:dim], labels.shape[dim - event_dim], *event[dim + 1 :])
+    if event_dim == 2:
+        labels = labels.masked_fill(padding(context, 2), torch.nan)
     return torch.cat([context.expand(*batch, *event), labels], dim=dim - event_dim)
 
 

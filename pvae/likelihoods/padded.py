@@ -25,6 +25,10 @@ class Padded(nn.Module):
     NaN, counts for nothing. Encoders of sequences, `pvae.networks.GRU`, do not read it; others are
     given zeros there. Means and draws have all steps.
 
+    z knows no length: the latents of padded steps are drawn and scored as all others, and what a
+    posterior has learned of them badly it pays for in the KL. Only `pvae.posteriors.Smoothing` with
+    a `pvae.priors.StateSpace` draws them from the prior, at no cost.
+
     Args:
         latent_dim: the number of latents d.
         event_shape: event shape of x, (T, D) for up to T steps of D values.

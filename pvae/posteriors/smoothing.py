@@ -9,6 +9,9 @@ from pvae.annotations import NetworkOrFactory, Shape
 from pvae.checks import check_size, check_states
 from pvae.conditional import Conditional
 from pvae.distributions.normal_chain import SMALLEST_VARIANCE, NormalChain
+from pvae.distributions.padded import padding
+from pvae.interfaces import option
+from pvae.priors.state_space import StateSpace
 
 
 class Smoothing(Conditional):
@@ -25,6 +28,11 @@ class Smoothing(Conditional):
     h_t a function of x_t, ..., x_T: use it with a `pvae.networks.GRU` of the same state_dim, which
     reads x from its end. The state z_0 before the first is learned. See `pvae.priors.StateSpace`
     for an example; it works with any prior over real numbers.
+
+    *Lengths.* Nothing is known of states after the end of a sequence that NaN pads. With a
+    likelihood `pvae.likelihoods.Padded` and the prior `pvae.priors.StateSpace` they follow the
+    prior's transition, as under the exact posterior, so that they add nothing to the KL. `pvae.VAE`
+    calls `connect` to set the prior, whose weights are shared, not owned.
 
     Args:
         event_shape: event shape of x, (T, D) for T steps of D values.
@@ -64,6 +72,13 @@ class Smoothing(Conditional):
         self.loc = nn.Linear(size, state_dim)
         self.variance = nn.Linear(size, state_dim)
         self.start = nn.Parameter(torch.zeros(state_dim))
+        # A tuple hides the prior from torch, and so from parameters and state_dict.
+        self._prior: tuple[StateSpace, ...] = ()
+
+    def connect(self, prior: nn.Module, likelihood: nn.Module) -> None:
+        """Set the prior that states after the end of a padded sequence follow."""
+        ends = option(likelihood, "padded") and len(self.context_shape) == 2
+        self._prior = (prior,) if ends and isinstance(prior, StateSpace) else ()
 
     def transition(self, z: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         r"""Return mean and scale of a state, each of shape (\*batch, L).
@@ -78,8 +93,19 @@ class Smoothing(Conditional):
 
     def forward(self, x: Tensor) -> dist.TorchDistribution:
         """Return q(z|x)."""
-        each = [raw.unflatten(-1, (self.steps, -1)) for raw in self.raw(x)]
-        first, *others = torch.cat(each, -1).unbind(-2)
-        loc, scale = self.transition(self.start, first)
-        context = torch.stack(others, -2) if others else None
-        return NormalChain(self.transition, loc, scale, self.steps, context)
+        h = torch.cat([raw.unflatten(-1, (self.steps, -1)) for raw in self.raw(x)], -1)
+        loc, scale = self.transition(self.start, h[..., 0, :])
+        if self.steps == 1:
+            return NormalChain(self.transition, loc, scale, 1)
+        if not self._prior:
+            return NormalChain(self.transition, loc, scale, self.steps, h[..., 1:, :])
+        context = torch.cat([h, padding(x, 2).to(h)], -1)
+        return NormalChain(self._to_the_end, loc, scale, self.steps, context[..., 1:, :])
+
+    def _to_the_end(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """The transition, or that of the prior at steps that pad, as the last number tells."""
+        own = self.transition(z, context[..., :-1])
+        prior = self._prior[0].transition(z, None)
+        pads = context[..., -1:] > 0
+        loc, scale = (torch.where(pads, p, q) for p, q in zip(prior, own, strict=True))
+        return loc, scale

@@ -1,5 +1,6 @@
 """State spaces and their smoothing posteriors, against the exact linear-Gaussian ones."""
 
+import copy
 import re
 from functools import partial
 
@@ -7,9 +8,10 @@ import pyro
 import pytest
 import torch
 from torch import nn
-from torch.distributions import MultivariateNormal
+from torch.distributions import MultivariateNormal, Normal
 
 import pvae
+from pvae.cli import gallery
 from pvae.data import seasonal
 from pvae.distributions import NormalChain
 from pvae.inference import CompiledSVI, Optimizer
@@ -17,6 +19,7 @@ from pvae.likelihoods import Gaussian, Padded
 from pvae.networks import GRU, MLP
 from pvae.posteriors import Smoothing
 from pvae.priors import StateSpace
+from pvae.training import Run
 
 T, D, L, NOISE = 6, 3, 2, 0.5
 SHAPE = (T, D)
@@ -141,6 +144,43 @@ def test_every_query_and_estimator_works(tmp_path):
     assert found.x.shape == few.shape
 
 
+def padded_series(n=7):
+    """Series of 1 to T steps, padded with NaN."""
+    x, _, _ = seasonal(n=n, steps=T)
+    lengths = 1 + torch.arange(n) % T
+    return torch.where((torch.arange(T) < lengths[:, None])[..., None], x, torch.nan), lengths
+
+
+def test_steps_that_pad_add_nothing_to_the_divergence():
+    """The latents that no datum tells of follow the prior, as under the exact posterior."""
+    torch.manual_seed(0)
+    x, lengths = padded_series()
+    vae = pvae.build(SHAPE, T * L, likelihood=Padded, **PARTS)
+    with torch.no_grad():
+        q, p = vae.encode(x), vae.p_z()
+        z = q.rsample()
+        found = q.log_prob(z) - p.log_prob(z)
+        # By hand, of the steps before the end.
+        steps = z.unflatten(-1, (T, L))
+        own = vae.posterior.transition(steps[:, :-1], q.context[..., :-1])
+        before = vae.prior.transition(steps[:, :-1], None)
+        each = [Normal(*pair).log_prob(steps[:, 1:]).sum(-1) for pair in (own, before)]
+        later = (each[0] - each[1]) * (1 + torch.arange(T - 1) < lengths[:, None])
+        first = Normal(q.loc, q.scale).log_prob(steps[:, 0]) - Normal(0, 1).log_prob(steps[:, 0])
+    torch.testing.assert_close(found, first.sum(-1) + later.sum(-1))
+    copied = copy.deepcopy(vae)
+    assert copied.posterior._prior[0] is copied.prior
+    assert not [name for name in vae.posterior.state_dict() if "prior" in name]
+
+
+def test_padded_sequences_with_labels():
+    x, _ = padded_series(8)
+    parts = PARTS | {"likelihood": Padded, "conditional": True, "classes": 4}
+    vae = pvae.build(SHAPE, T * L, **parts)
+    torch.manual_seed(0)
+    assert vae.encode(x, torch.arange(8) % 4).sample().isfinite().all()
+
+
 def test_labels_are_seen_at_every_step():
     vae = pvae.build(SHAPE, T * L, likelihood=Gaussian, conditional=True, classes=4, **PARTS)
     x = vae.sample(4, y=torch.arange(4), seed=0)
@@ -170,6 +210,8 @@ def test_sequences_of_several_lengths(tmp_path):
     found = pvae.evaluation.log_likelihood(vae, padded[:5], num_samples=50, progress=False)
     assert found.log_prob.isfinite().all()
     assert vae.reconstruct(padded).isfinite().all()
+    drawn = {path.stem for path in gallery.plot(Run(tmp_path / "run"), vae, data)}
+    assert drawn >= {"reconstructions", "samples", "interpolations"}
     mask = torch.ones(SHAPE, dtype=torch.bool)
     found = pvae.evaluation.impute(vae, padded[:5], mask, num_samples=50, progress=False)
     torch.testing.assert_close(
@@ -232,11 +274,14 @@ def test_bad_input(make, sentence):
     assert len(str(raised.value)) <= 300
 
 
-def test_compiled_steps_are_those_of_svi():
+@pytest.mark.parametrize("likelihood", [Gaussian, Padded])
+def test_compiled_steps_are_those_of_svi(likelihood):
     x, _, _ = seasonal(n=7, steps=3)
+    if likelihood is Padded:
+        x[:4, 1:] = torch.nan
     losses = []
     for inference in (pyro.infer.SVI, partial(CompiledSVI, compile=True, backend="graph")):
-        vae = pvae.build(x.shape[1:], 3 * L, likelihood=Gaussian, **PARTS)
+        vae = pvae.build(x.shape[1:], 3 * L, likelihood=likelihood, **PARTS)
         optim = Optimizer(vae.parameters(), partial(torch.optim.Adam, lr=1e-2))
         svi = inference(vae.model, vae.guide, optim, pyro.infer.Trace_ELBO())
         pyro.set_rng_seed(0)
