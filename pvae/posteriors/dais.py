@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pvae.annotations import NetworkOrFactory, Shape
-from pvae.posteriors.evolving import Evolving, LogDensity, log_standard
+from pvae.posteriors.evolving import Evolving, LogDensity, Slopes, log_standard, slope
 
 
 class DAIS(Evolving):
@@ -26,8 +26,8 @@ class DAIS(Evolving):
 
     with v'_k the momentum after the k-th step. It is annealed importance sampling without its
     decisions to accept, so that the bound can be differentiated; it becomes tight as K grows.
-    Step sizes, one for each latent, the betas and g are learned. A draw takes 2 K gradients of the
-    likelihood.
+    Step sizes, one for each latent, the betas and g are learned. A draw takes K + 1 gradients of
+    the likelihood.
 
     Args:
         event_shape: event shape of x.
@@ -58,7 +58,7 @@ class DAIS(Evolving):
         latent_dim: int,
         network: NetworkOrFactory | None = None,
         steps: int = 5,
-        step_size: float = 0.05,
+        step_size: float = 0.1,
     ) -> None:
         super().__init__(event_shape, latent_dim, network, steps, step_size)
         self.raw_betas = nn.Parameter(torch.zeros(self.steps))
@@ -69,15 +69,15 @@ class DAIS(Evolving):
         betas = self.raw_betas.softmax(0).cumsum(0)
         kept = self.raw_kept.sigmoid()
         v, score = torch.randn_like(z), torch.zeros_like(z[..., 0])
-        for step in range(self.steps):
-            beta = betas[step]
+
+        def slopes(z: Tensor) -> Slopes:
+            return slope(log_q, z), slope(log_joint, z)
+
+        at_z = slopes(z)
+        for step, beta in enumerate(betas):
             before = log_standard(v)
-            z, v, _ = self.leapfrog(z, v, partial(_between, log_q, log_joint, beta))
+            z, v, at_z = self.leapfrog(z, v, at_z, slopes, partial(torch.lerp, weight=beta))
             score = score + before - log_standard(v)
             if step + 1 < self.steps:
                 v = kept * v + (1 - kept.square()).sqrt() * torch.randn_like(z)
         return z, score
-
-
-def _between(log_q: LogDensity, log_joint: LogDensity, beta: Tensor, z: Tensor) -> Tensor:
-    return (1 - beta) * log_q(z) + beta * log_joint(z)

@@ -15,6 +15,8 @@ from pvae.distributions.evolved import Evolved
 from pvae.interfaces import option
 
 LogDensity = Callable[[Tensor], Tensor]
+Slopes = tuple[Tensor, ...]
+Force = Callable[..., Tensor]
 
 
 class Evolving(Conditional):
@@ -110,24 +112,25 @@ class Evolving(Conditional):
         return Evolved(base, lambda z: self.evolve(z, base.log_prob, log_joint))
 
     def leapfrog(
-        self, z: Tensor, v: Tensor, log_density: LogDensity, at_z: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """One step of position and momentum along the gradient of a log-density.
+        self, z: Tensor, v: Tensor, at_z: Slopes, slopes: Callable[[Tensor], Slopes], force: Force
+    ) -> tuple[Tensor, Tensor, Slopes]:
+        """One step of position and momentum.
 
         Args:
             z: the position.
             v: the momentum.
-            log_density: its argument is a position.
-            at_z: its gradient at z, if that is known.
+            at_z: the gradients at z, which the step before has computed.
+            slopes: maps a position to the gradients there.
+            force: maps them to that of the log-density that is followed.
 
         Returns:
-            The new position and momentum, and the gradient at the new position.
+            The new position and momentum, and the gradients at the new position.
         """
         size = self.log_step_size.exp()
-        v = v + size / 2 * (slope(log_density, z) if at_z is None else at_z)
+        v = v + size / 2 * force(*at_z)
         z = z + size * v
-        at_z = slope(log_density, z)
-        return z, v + size / 2 * at_z, at_z
+        at_z = slopes(z)
+        return z, v + size / 2 * force(*at_z), at_z
 
 
 def unscaled(x: Tensor, likelihood: nn.Module) -> Tensor:

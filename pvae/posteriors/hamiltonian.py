@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from pvae.annotations import NetworkOrFactory, Shape
-from pvae.posteriors.evolving import Evolving, LogDensity, log_standard
+from pvae.posteriors.evolving import Evolving, LogDensity, Slopes, log_standard, slope
 
 
 class Hamiltonian(Evolving):
@@ -57,7 +57,7 @@ class Hamiltonian(Evolving):
         latent_dim: int,
         network: NetworkOrFactory | None = None,
         steps: int = 3,
-        step_size: float = 0.05,
+        step_size: float = 0.1,
     ) -> None:
         super().__init__(event_shape, latent_dim, network, steps, step_size)
         self.raw_temperature = nn.Parameter(torch.tensor(2.0))  # of b_0 = 0.88
@@ -67,9 +67,13 @@ class Hamiltonian(Evolving):
         noise = torch.randn_like(z)
         hot = self.raw_temperature.sigmoid().rsqrt()  # 1 / sqrt(b_0)
         v, root = noise * hot, hot
-        at_z: Tensor | None = None
+
+        def slopes(z: Tensor) -> Slopes:
+            return (slope(log_joint, z),)
+
+        at_z = slopes(z)
         for step in range(1, self.steps + 1):
-            z, v, at_z = self.leapfrog(z, v, log_joint, at_z)
+            z, v, at_z = self.leapfrog(z, v, at_z, slopes, lambda joint: joint)
             cooler = (step / self.steps) ** 2 * (1 - hot) + hot  # 1 / sqrt(b_k)
             v, root = v * cooler / root, cooler
         return z, log_standard(noise) - log_standard(v)

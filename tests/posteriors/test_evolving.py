@@ -90,8 +90,12 @@ def test_steps_conserve_energy_and_volume(known):
     def log_joint(z):
         return vae.p_z().log_prob(z) + vae.decode(z).log_prob(x[0])
 
+    def slopes(z):
+        return (pvae.posteriors.evolving.slope(log_joint, z),)
+
     def step(both):
-        return torch.cat(posterior.leapfrog(both[:2], both[2:], log_joint)[:2])
+        z, v = both.chunk(2)
+        return torch.cat(posterior.leapfrog(z, v, slopes(z), slopes, lambda joint: joint)[:2])
 
     both = torch.randn(4, dtype=torch.float64)
     jacobian = torch.autograd.functional.jacobian(step, both)
@@ -102,6 +106,15 @@ def test_steps_conserve_energy_and_volume(known):
         return float(log_joint(both[:2]).detach() - both[2:].square().sum().detach() / 2)
 
     assert energy(moved) == pytest.approx(energy(both), abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_draw_takes_a_gradient_for_each_step_and_one(known, kind):
+    linear, x = known
+    vae, calls = follow(linear, kind), []
+    vae.likelihood.register_forward_hook(lambda *_: calls.append(None))
+    vae.encode(x).rsample()
+    assert len(calls) == vae.posterior.steps + 1
 
 
 def test_data_are_as_the_likelihood_has_them():
