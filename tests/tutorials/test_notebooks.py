@@ -206,6 +206,8 @@ CLAIMS: dict[str, list[str]] = {
         "(after.log_likelihood - before['FSQ'].log_likelihood).abs().max() < 1e-3",
         "chain_error < 1e-4 and abs(total - 1) < 1e-4 and first_varies < 1e-5",
         "(ball.distance(centres['hyperbolic'], 0 * centres['hyperbolic'])).isfinite().all()",
+        "states_error < 1e-3 and ending_error < 1e-5",
+        "densities['independent'] < densities['state space'] < densities['exact'] + 1",
     ],
 }
 
