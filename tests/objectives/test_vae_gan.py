@@ -95,13 +95,17 @@ def test_around_it_a_warm_up_and_noise(vae, x):
     assert loss == pytest.approx((0.5 * kl + distance + fooled).item())
 
 
-def test_compiled_with_its_discriminator(x):
-    found = []
+CONV = partial(pvae.networks.Conv, channels=[4], hidden=8)
+
+
+@pytest.mark.parametrize(("event", "network"), [((3,), NETWORK), ((1, 8, 8), CONV)])
+def test_compiled_with_its_discriminator(event, network):
+    x, found = torch.randn(5, *event, dtype=torch.float64), []
     for inference in (pyro.infer.SVI, partial(CompiledSVI, compile=True, backend="graph")):
         pyro.clear_param_store()
         pyro.set_rng_seed(0)
-        vae, objective = pvae.build((3,), 2, likelihood=pvae.likelihoods.Gaussian), make(seed=1)
-        vae = vae.double()
+        vae = pvae.build(event, 2, likelihood=pvae.likelihoods.Gaussian, network=network).double()
+        objective = VAEGAN(event, features=4, network=network, seed=1).to(torch.float64)
         objective.loss(vae.model, vae.guide, x)
         learned = [*vae.parameters(), *objective.parameters()]
         optim = Optimizer(learned, partial(torch.optim.Adam, lr=1e-2))
