@@ -1,5 +1,8 @@
 """A conditional distribution whose parameters a network computes from its context."""
 
+import math
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -8,6 +11,7 @@ from pvae.checks import check_shape
 from pvae.interfaces import option
 from pvae.networks.mlp import MLP
 from pvae.networks.shapes import batched, channel_dim, make_network, more_channels
+from pvae.rows import by_rows
 
 
 class Conditional(nn.Module):
@@ -67,5 +71,9 @@ class Conditional(nn.Module):
 
     def raw(self, context: Tensor) -> tuple[Tensor, ...]:
         """Return the raw parameters, each of shape (\\*batch, \\*event_shape), for a context."""
-        out = batched(self.network, context, len(self.context_shape))
+        # In training a network may look at all rows together, as batch normalization does.
+        size = max(math.prod(self.context_shape), math.prod(self.raw_shape))
+        whole = self.network.training
+        network = self.network if whole else partial(by_rows, self.network, size)
+        out = batched(network, context, len(self.context_shape))
         return out.chunk(self.outputs, dim=self.channel_dim - len(self.event_shape))

@@ -1,15 +1,17 @@
 """Checks of the data and latents that are passed to a VAE, before its networks run."""
 
+import math
 from typing import Any, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pvae.data.domains import BYTE_LEVELS, Domain, within
+from pvae.data.domains import BYTE_LEVELS, Domain, all_within, within
 from pvae.distributions.padded import padding
 from pvae.interfaces import Model, option
 from pvae.messages import kind_of
+from pvae.rows import has_values, slices
 
 _VALUES: dict[Domain, str] = {
     "binary": "binary values, 0 and 1",
@@ -44,9 +46,13 @@ def as_data(
     check_event(vae, x, name)
     x = x.to(vae.device if move else x.device, vae.dtype)
     domain = option(vae.likelihood, "domain")
-    if not values or domain not in get_args(Domain) or _is_traced(x):
+    if not values or domain not in get_args(Domain) or not has_values(x):
         return x
     levels = option(vae.likelihood, "levels") or BYTE_LEVELS
+    rows = x.detach().reshape(-1, *vae.event_shape)
+    parts = (rows[part] for part in slices(len(rows), math.prod(vae.event_shape)))
+    if all(all_within(part, domain, levels) for part in parts):
+        return x
     inside = within(x.detach(), domain, levels)
     if option(vae.likelihood, "padded"):
         inside = inside | padding(x.detach(), len(vae.event_shape))
@@ -136,11 +142,3 @@ def check_observed(vae: Model, x: Any) -> None:
 def _batch(vae: Model) -> str:
     shape = ", ".join(["*batch", *map(str, vae.event_shape)])
     return f"a batch of shape ({shape}), as data.batch(vae, 'test') returns"
-
-
-def _is_traced(x: Tensor) -> bool:
-    """Whether x has no values, as in a graph that is being traced."""
-    plain = type(x) in (Tensor, torch.nn.Parameter)
-    traced = torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0
-    mapped = torch._C._functorch.peek_interpreter_stack() is not None
-    return not plain or traced or mapped or x.device.type == "meta" or torch.jit.is_tracing()

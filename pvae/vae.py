@@ -20,6 +20,7 @@ from pvae.labels import Labels, join
 from pvae.marginal import Marginal
 from pvae.module import Module
 from pvae.moments import mean
+from pvae.rows import by_rows
 from pvae.seeds import seeded
 from pvae.weights.draws import classify_over, reconstruct_over, sample_over, uncertain
 from pvae.weights.weights import Weights, sampled
@@ -321,8 +322,14 @@ class VAE(Module):
         with self.evaluating(), seeded(seed, self.device):
             y = unknown_labels.each(self, y, n)
             prior = self.p_z(y)
-            p = self.decode(prior.sample((n,) if prior.batch_shape == () else ()), y)
-            return p.sample() if draw else mean(p)
+            z = prior.sample((n,) if prior.batch_shape == () else ())
+
+            def decode(z: Tensor, c: Tensor | None) -> Tensor:
+                p = self.likelihood_given(z, c)
+                return p.sample() if draw else mean(p)
+
+            c = self._labels_of("likelihood", y, z.shape[:1])
+            return by_rows(decode, self.event_shape.numel(), z, c)
 
     def interpolate(
         self,

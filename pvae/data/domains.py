@@ -160,6 +160,31 @@ def within(x: Tensor, domain: Domain, levels: int = BYTE_LEVELS) -> Tensor:
     return whole & (x < levels) if domain == "bytes" else whole
 
 
+def all_within(x: Tensor, domain: Domain, levels: int = BYTE_LEVELS) -> bool:
+    """Return whether all values lie in a domain, by arithmetic that is faster than comparisons.
+
+    Args:
+        x: floating-point values of any shape.
+        domain: the domain.
+        levels: the number of levels of bytes.
+
+    Example:
+        >>> import torch
+        >>> from pvae.data.domains import all_within
+        >>> all_within(torch.tensor([0.0, 0.5, 1.0]), "binary")
+        False
+    """
+    if domain in ("open unit interval", "positive reals"):
+        return bool(within(x, domain, levels).all())
+    nearest = x
+    if domain != "reals":
+        ends = {"bytes": levels - 1, "counts": None}
+        nearest = x.clamp(0, ends.get(domain, 1))
+        if domain != "unit interval":
+            nearest = nearest.round_()
+    return bool((x - nearest).abs_().sum() == 0)  # NaN for NaN and infinite values
+
+
 def check(domain_from: Domain, value_range: tuple[float, float], domain_to: Domain) -> None:
     """Raise if `convert` cannot convert such data, without the data themselves.
 

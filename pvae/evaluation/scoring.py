@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, fx
 from torch.distributions import Bernoulli, Independent
 from torch.fx.experimental.proxy_tensor import make_fx
-from torch.nn.functional import softplus
 
 from pvae.inference.backends import best_backend, compile_graph
 from pvae.inference.tracing import trace
@@ -35,18 +34,21 @@ _WAITING = 4
 
 _WIDTH = 16  # Bernoulli variables per SIMD vector,
 _FACTORS = 64  # and in one product, of factors in (1, 2]
+_HALVINGS = 6  # as many factors
 
 
 def _log_prob(p: dist.TorchDistribution, x: Tensor) -> Tensor:
-    """The log-density, of Bernoulli variables of logits l as x l - log(1 + exp(l)), summed.
-
-    Operator by operator, that takes less than half the time of torch's cross-entropy.
-    """
+    """The log-density by products as below, in operators that write where they read."""
     if not _is_bernoulli(p):
         return p.log_prob(x)
-    logits = p.base_dist.logits
-    terms = x * logits - softplus(logits)
-    return terms.flatten(terms.dim() - p.event_dim).sum(-1)
+    logits, x = torch.broadcast_tensors(p.base_dist.logits, x)
+    logits, x = (t.flatten(t.dim() - p.event_dim) for t in (logits, x))
+    factors = _factors(logits)
+    for _ in range(_HALVINGS):
+        half = factors.shape[-1] // 2
+        factors[..., :half] *= factors[..., factors.shape[-1] - half :]
+        factors = factors[..., : factors.shape[-1] - half]
+    return (x * logits).sub_(logits.relu()).sum(-1) - factors.log().sum(-1)
 
 
 def _log_prob_by_products(p: dist.TorchDistribution, x: Tensor) -> Tensor:
@@ -72,7 +74,8 @@ def _is_bernoulli(p: dist.TorchDistribution) -> bool:
 
 
 def _factors(logits: Tensor) -> Tensor:
-    return 1 + torch.exp2(-logits.abs() / math.log(2))  # exp2 is cheaper than exp
+    # exp2 is cheaper than exp.
+    return torch.exp2(logits.abs() * (-1 / math.log(2))).add_(1)
 
 
 class Scorer:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pvae.data.domains import detect
+from pvae.data.domains import all_within, detect, within
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,21 @@ from pvae.data.domains import detect
 )
 def test_detects_each_domain(x, expected):
     assert detect(x) == expected
+
+
+@pytest.mark.parametrize(
+    "domain",
+    ["binary", "unit interval", "open unit interval", "bytes", "counts", "positive reals", "reals"],
+)
+def test_all_values_are_within_if_each_is(domain):
+    special = [-1.0, -1e-30, -0.0, 1e-40, 0.5, 1.0, 1.0000001, 2.0, 16.0, 17.0, 1e30]
+    for value in (*special, torch.nan, torch.inf, -torch.inf):
+        x = (
+            torch.tensor([1.0, value, 1.0])
+            if domain != "open unit interval"
+            else torch.tensor([value])
+        )
+        assert all_within(x, domain, 17) == bool(within(x, domain, 17).all()), value
 
 
 def test_nan_and_infinity_are_counted_and_placed(fails):
