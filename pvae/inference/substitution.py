@@ -107,7 +107,12 @@ class _Substitution(fx.Transformer):
 
 def substitute(module: fx.GraphModule) -> fx.GraphModule:
     """Return the graph with the functions that have a form for float32 on a CPU replaced by it."""
-    return _Substitution(module).transform()
+    replaced = _Substitution(module).transform()
+    for node in replaced.graph.nodes:
+        if node.op == "call_method":  # torch's cache takes graphs of functions only
+            node.op, node.target = "call_function", getattr(_aten, node.target)
+    replaced.recompile()
+    return replaced
 
 
 def has_long_forms(module: fx.GraphModule) -> bool:
