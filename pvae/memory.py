@@ -3,6 +3,7 @@
 Linux grants more memory than it has, and kills a process that uses it, so sizes are checked first.
 """
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ import pyro
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
 
 try:
     import resource
@@ -21,6 +23,7 @@ except ImportError:  # not on Windows
 
 _MOST_OPERATIONS = 20_000  # of torch; building a model takes fewer
 _LITTLE = 2**29
+_SMALL = 10**7
 
 
 def available() -> int:
@@ -61,10 +64,30 @@ def check(what: str, size: int) -> None:
         )
 
 
+def is_small(arguments: object) -> bool:
+    """Whether a model with these arguments fits into any memory, by the product of their sizes.
+
+    No tensor has more elements than that, but for factors that are constants of the code.
+
+    Args:
+        arguments: names and numbers, in dictionaries and lists of any depth.
+
+    Example:
+        >>> from pvae import memory
+        >>> memory.is_small({"event_shape": (1, 28, 28), "latent_dim": 20})
+        True
+        >>> memory.is_small({"network": {"hidden": [10**9]}})
+        False
+    """
+    sizes = (abs(n) for n in pytree.tree_leaves(arguments) if isinstance(n, int | float))
+    return math.prod(n for n in sizes if n > 1) <= _SMALL
+
+
 def check_model(make: Callable[[], nn.Module]) -> dict[str, Tensor] | None:
     """Raise if the weights of a model, or the tensors computed in its constructor, do not fit.
 
-    The model is made without memory, on the device ``meta``.
+    The model is made without memory, on the device ``meta``. For that torch imports its compiler,
+    which takes seconds: what `is_small` need not be checked.
 
     Returns:
         Its state on that device, with names and shapes; ``None`` if a part cannot be made

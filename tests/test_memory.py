@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from functools import partial
 
 import pytest
@@ -52,3 +54,28 @@ def test_what_cannot_be_measured_is_left_to_be_made():
         return nn.Linear(1, 1)
 
     assert memory.check_model(make) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "small"),
+    [
+        ({}, True),
+        ({"event_shape": [1, 28, 28], "network": {"init_args": {"hidden": [400]}}}, True),
+        ({"event_shape": [1, 28, 28], "latent_dim": 20, "beta": 0.1, "compile": True}, True),
+        ({"prior": {"init_args": {"components": 10**8}}}, False),
+        ({"event_shape": [1, 10**4, 10**4]}, False),
+        ({"network": {"init_args": {"hidden": [10**4, 10**4]}}}, False),
+        ({"latent_dim": float("inf")}, False),
+    ],
+)
+def test_sizes_that_multiply_to_little_are_small(arguments, small):
+    assert memory.is_small(arguments) is small
+
+
+def test_a_small_model_of_a_run_is_built_without_the_compiler():
+    script = (
+        "import sys; from pvae.training.rebuild import build_from;"
+        "build_from({'event_shape': [1, 8, 8], 'latent_dim': 2}).sample(3);"
+        "assert 'torch._dynamo' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)

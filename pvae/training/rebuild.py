@@ -31,6 +31,7 @@ def build_from(config: Mapping[str, Any], weights: Mapping[str, torch.Tensor] | 
     """
     arguments = select(config, build)
     arguments = {k: v for k, v in arguments.items() if k not in OPTIONAL or v is not None}
+    small = memory.is_small(arguments)
     for name in arguments.keys() & {"prior", "likelihood", "posterior", "network", *OPTIONAL}:
         if arguments[name] is None:
             raise ValueError(
@@ -39,11 +40,15 @@ def build_from(config: Mapping[str, Any], weights: Mapping[str, torch.Tensor] | 
             )
         arguments[name] = factories.restore(name, arguments[name], torch.nn.Module)
     try:
-        state = memory.check_model(lambda: build(**arguments))
-        if weights is not None and state is not None:
+        state = None if small else memory.check_model(lambda: build(**arguments))
+        vae = None
+        if state is None:  # small, or of a part that cannot be made without memory
+            vae = build(**arguments)
+            state = vae.state_dict()
+        if weights is not None:
             own, found = ({n: tuple(w.shape) for n, w in s.items()} for s in (state, weights))
             _check_same(own, found, "The file of weights")
-        return build(**arguments)
+        return build(**arguments) if vae is None else vae
     except ValueError:
         raise
     except Exception as error:  # parts may raise anything for wrong arguments
