@@ -129,7 +129,7 @@ class VAE(Module):
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if name in PARTS and hasattr(self, "event_shape"):  # a part is replaced by hand
+        if name in PARTS and "event_shape" in vars(self):  # a part is replaced by hand
             self._connect()
 
     def _connect(self) -> None:
