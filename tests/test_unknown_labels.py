@@ -13,6 +13,7 @@ from pyro.infer import Predictive
 import pvae
 from pvae import evaluation
 from pvae.cli.main import main
+from pvae.objectives import SemiSupervised
 from pvae.training import trainer
 from pvae.training.labelled import with_share
 from tests.evidence_cases import LabelledLinearGaussian
@@ -148,6 +149,21 @@ def test_the_order_is_unchanged_where_labels_are_many_or_none():
     order = torch.randperm(40)
     for known in (torch.zeros(40) > 0, torch.ones(40) > 0, torch.arange(40) < 20):
         assert torch.equal(with_share(order, known, seed=0), order)
+
+
+@pytest.mark.parametrize("batch", [20, 200])
+def test_every_minibatch_of_training_has_the_classification_term(digits, batch):
+    """Its weight would depend on the size of minibatches if some held no labelled data."""
+    seen = []
+
+    class Recording(SemiSupervised):
+        def loss_and_grads(self, model, guide, x, y):
+            seen.append(y)
+            return super().loss_and_grads(model, guide, x, y)
+
+    options = {"objective": Recording(), "batch_size": batch, "compile": False, "progress": False}
+    pvae.fit(small(), digits, epochs=1, **options)
+    assert [int((y >= 0).sum()) for y in seen[-600 // batch :]] == [batch // 4] * (600 // batch)
 
 
 def test_few_labels_are_enough_to_classify(digits):

@@ -40,8 +40,18 @@ class SemiSupervised(Wrapper):
     .. math::
         \alpha\, n \, E_{\text{labelled data}}[-\log q(y|x)] .
 
-    `pvae.fit` wraps any objective of a VAE with a classifier by it, with the default alpha. The
-    paper has 0.1; on digits with 50 labels 10 leaves a third to a half of the errors of that
+    Over an epoch this is :math:`\alpha N` times the mean over the labelled data, whatever the
+    size of the batches: the weight of the paper, which has alpha = 0.1. It takes labelled data in
+    every batch, as `pvae.fit` provides. In random batches most would hold none if labels are few,
+    and then the term would be missing there: 100 labels of 50,000 are in 23 % of batches of 128.
+
+    The classifier learns from what the bounds of the classes differ by, and draws of the KL add
+    noise to each. Where q(z|x, y) has a KL in closed form, `TraceMeanField_ELBO` is the better
+    objective to wrap: on latents of MNIST with 100 labels (M1+M2) one choice of labels had 8.4 %
+    errors by it, and 18.9 % by the default, with batches of other sizes.
+
+    `pvae.fit` wraps any objective of a VAE with a classifier by it, with the default alpha. On
+    digits with 50 labels 10 leaves a third to a half of the errors of 0.1
     (`results/semi_supervised.py`). The sum over classes is exact: all classes are one more
     dimension of the same two programs, as for `pyro.infer.TraceEnum_ELBO`, to which this is equal
     for alpha = 0 and the ELBO. If no label is known, it is the bound of a mixture model, which
