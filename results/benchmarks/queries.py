@@ -104,11 +104,12 @@ def main() -> None:
     """Measure, print, and write the JSON next to this file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7, help="turns of each query")
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     options = parser.parse_args()
     torch.manual_seed(0)
     models = {}
-    for name, make in MODELS.items():
-        models[name] = measure(make(), options.rounds)
+    for name in options.models:
+        models[name] = measure(MODELS[name](), options.rounds)
         for query, row in models[name].items():
             print(f"{name:24}{query:8}", row, flush=True)
     result = {"images": IMAGES, "samples": SAMPLES, "models": models, "machine": machine()}
