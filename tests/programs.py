@@ -163,7 +163,7 @@ def module():
 
 def vae(likelihood="Bernoulli", network="MLP", **arguments):
     shape = (1, 8, 8)
-    nets = {"MLP": {"hidden": [16]}, "Conv": {"channels": [4, 8]}}
+    nets = {"MLP": {"hidden": [16]}, "Conv": {"channels": [4]}}
     made = pvae.build(
         shape,
         3,

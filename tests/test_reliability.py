@@ -9,7 +9,7 @@ from results.reliability.folders import Folders
 from results.reliability.kills import Kills
 from tests.processes import forked
 
-FEW = ((Kills, "FactorVAE", 4), (Folders, "rich", 6), (Data, None, 8), (Calls, None, 18))
+FEW = ((Kills, "FactorVAE", 4), (Folders, "rich", 6), (Data, None, 8), (Calls, None, 9))
 
 
 def attack(path):

@@ -86,8 +86,8 @@ def posterior_samples(
         >>> import pvae
         >>> vae = pvae.build((1, 8, 8), latent_dim=2)
         >>> x = torch.ones(1, 1, 8, 8)
-        >>> pvae.evaluation.posterior_samples(vae, x, num_samples=10, warmup_steps=10).z.shape
-        torch.Size([1, 20, 2])
+        >>> pvae.evaluation.posterior_samples(vae, x, num_samples=4, warmup_steps=2).z.shape
+        torch.Size([1, 8, 2])
     """
     if check_size("num_samples", num_samples) < 4:
         raise ValueError(f"num_samples is {num_samples}: half a chain has at least 2 draws, so 4.")

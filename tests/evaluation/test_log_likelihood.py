@@ -165,13 +165,12 @@ def test_compiled_scores_are_the_eager_ones(request, likelihood, event_shape, la
 @pytest.mark.parametrize(
     "prior", [pvae.priors.StandardNormal, partial(pvae.priors.Nested, hidden=[8])]
 )
-def test_portions_are_scored_in_parallel(monkeypatch, request, three_threads, prior):
+@pytest.mark.usefixtures("plain_graphs", "three_threads")
+def test_portions_are_scored_in_parallel(monkeypatch, request, prior):
     vae = pvae.build((7,), 2, prior=prior, network=partial(pvae.networks.MLP, hidden=[16]))
     x = vae.sample(6, seed=1, draw=True)
     arguments = {"num_samples": 500, "memory": 0.05, **QUIET}
     eager = log_likelihood(vae, x, **arguments)
-    if prior is not pvae.priors.StandardNormal:
-        request.getfixturevalue("plain_graphs")
     # Chunks of five data or of four, and a smaller one, which is scored as it is.
     monkeypatch.setattr(MODULE, "_PORTIONS", 10)
     scorers, scored = request.getfixturevalue("compiled"), []

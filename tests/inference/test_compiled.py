@@ -24,11 +24,6 @@ from pvae.inference.update import Update
 from pvae.objectives import BetaELBO
 from tests.programs import PROGRAMS, Module, regression, score_function, vae
 
-INDUCTOR = [  # whose graphs differ most
-    "mixture, enumerated in the model",
-    "VAE, convolutional and Gaussian",
-]
-
 
 @pytest.fixture
 def double():
@@ -104,9 +99,8 @@ def test_the_plain_graph_agrees_with_pyro(name):
     check_agreement(name, "graph")
 
 
-@pytest.mark.parametrize("name", INDUCTOR)
-def test_inductor_agrees_with_pyro(name):
-    check_agreement(name, "inductor")
+def test_inductor_agrees_with_pyro():
+    check_agreement("VAE, convolutional and Gaussian", "inductor")
 
 
 @pytest.mark.usefixtures("double")
@@ -117,7 +111,7 @@ def test_inductor_agrees_in_double_precision_and_compiles_a_graph_once():
     for _ in range(2):
         pyro.clear_param_store()
         pyro.set_rng_seed(0)
-        check_agreement("score function", "inductor")
+        check_agreement("mixture, enumerated in the model", "inductor")
     assert counters["inductor"]["fxgraph_cache_hit"] > found or torch.__version__ < "2.7"
 
 
@@ -131,7 +125,7 @@ def test_hundreds_of_steps_are_those_of_pyro():
         model, guide, args = regression(AutoNormal)
         svi = cls(model, guide, adam(), Trace_ELBO())
         pyro.set_rng_seed(2)
-        trained.append([svi.step(*args) for _ in range(200)])
+        trained.append([svi.step(*args) for _ in range(130)])
     assert trained[0] == pytest.approx(trained[1], rel=1e-6)
     assert trained[0][0] > 2 * trained[0][-1]
 
@@ -141,8 +135,8 @@ def test_hundreds_of_steps_are_those_of_pyro():
 
 def test_parameters_stay_in_the_store():
     model, guide, args = regression(AutoMultivariateNormal)
-    svi = CompiledSVI(model, guide, adam(0.05), Trace_ELBO(), compile=True, backend="graph")
-    for _ in range(300):
+    svi = CompiledSVI(model, guide, adam(0.1), Trace_ELBO(), compile=True, backend="graph")
+    for _ in range(120):
         svi.step(*args)
     store = pyro.get_param_store()
     assert store
@@ -230,10 +224,10 @@ def test_memory_does_not_grow():
         gc.collect()
         return sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects())
 
-    for _ in range(10):
+    for _ in range(5):
         svi.step(*args)
     before = tensors()
-    for _ in range(600):  # with six checks
+    for _ in range(260):  # with six checks
         svi.step(*args)
     assert tensors() <= before + 3
 

@@ -593,6 +593,8 @@ def test_lines_in_a_log_file(digits, capsys, monkeypatch):
 def test_compiled_training_is_training_and_resumed_as_it_was(digits, tmp_path, monkeypatch, begun):
     """Resumed bit for bit; and what was chosen is kept, whatever the clock says then."""
     monkeypatch.setattr(trainer, "choose_mode", lambda *_: "graph")
+    # What Inductor makes of a graph has tests of its own.
+    monkeypatch.setattr(torch._inductor, "compile", lambda module, *_, **options: module.forward)
     network = partial(pvae.networks.MLP, hidden=[8])
     eager, whole, parts = (build(network=network) for _ in range(3))
     objective = BetaELBO(warmup_steps=8)
