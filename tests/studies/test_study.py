@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -25,6 +26,7 @@ from pvae.studies.worker import WORKERS, WorkerDied, _log
 from tests.storage.test_configuration import LAUGHS
 from tests.studies.futures import done
 
+OURS = sorted((Path(__file__).parents[2] / "results" / "studies").glob("*.yaml"))
 HUGE = ("latent_dim", "epochs", "batch_size", "warmup")
 SMALL = {"epochs": 2, "network": {"class_path": "MLP", "init_args": {"hidden": [8]}}}
 QUICK = Measures(metrics=("neg_elbo", "log_prob", "active_units"), num_samples=30, items=30)
@@ -441,6 +443,22 @@ def test_a_study_is_continued_with_the_modules_that_are_trusted(tmp_path, monkey
         pass
     main(["compare", "--study", str(study.path), "--trust", "my_parts"])
     assert given["trust"] == ["my_parts"]
+
+
+@pytest.mark.parametrize("file", OURS, ids=lambda file: file.stem)
+def test_our_own_studies_are_read(file, tmp_path, monkeypatch):
+    planned = []
+
+    def run(study, *args, **options):
+        planned.append(study.plan)
+        raise RuntimeError("it is not run here")
+
+    monkeypatch.setattr(Study, "run", run)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        main(["compare", "--config", str(file), "--study", "study"])
+    assert len(planned[0].cells) >= 3
+    assert len(planned[0].seeds) == 3
 
 
 @pytest.fixture(autouse=True, scope="module")
