@@ -28,9 +28,8 @@ from pvae.inference.rollback import undone
 from pvae.inference.run import RunRecord, observed, watch_of
 from pvae.inference.stand_in import are_tensors, varying_spots
 from pvae.inference.state import Change
-from pvae.inference.untraceable import Disagreement, Unmet, Untraceable, brief, wrong
+from pvae.inference.untraceable import Disagreement, Unmet, Untraceable, brief, shown, wrong
 from pvae.inference.update import update_of
-from pvae.messages import shown
 
 MOST_KINDS = 8  # maximum number of kinds of arguments with graphs
 MOST_PROGRAMS = 8  # maximum number of graphs of one kind; more mean that a value always changes

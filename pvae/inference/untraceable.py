@@ -28,6 +28,12 @@ def brief(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
+def shown(value: object) -> str:
+    """A value as Python writes it, in a message."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"an object of type {type(value).__name__}"
+
+
 def wrong(error: Disagreement) -> RuntimeError:
     """The error for users who asked for a graph."""
     return RuntimeError(

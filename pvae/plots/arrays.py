@@ -5,8 +5,6 @@ from typing import TypeAlias
 import numpy as np
 import torch
 
-from pvae.distributions.padded import padding
-
 Array: TypeAlias = np.ndarray | torch.Tensor
 
 
@@ -79,9 +77,15 @@ def as_events(name: str, values: Array, batch: tuple[str, ...]) -> np.ndarray:
             f"{values.shape}."
         )
     if is_sequence and values.dtype.kind == "f":
-        pads = padding(torch.tensor(values), 2).numpy()
+        pads = _padding(values)
         return np.where(pads, np.nan, as_reals(name, np.where(pads, 0, values)))
     return as_reals(name, values)
+
+
+def _padding(sequences: np.ndarray) -> np.ndarray:
+    """Which steps of sequences pad them: those at the end whose values are all NaN."""
+    empty = np.isnan(sequences).all(-1, keepdims=True)
+    return np.logical_and.accumulate(empty[..., ::-1, :], axis=-2)[..., ::-1, :]
 
 
 def as_posteriors(mean: Array, scale: Array | None) -> tuple[np.ndarray, np.ndarray | None]:

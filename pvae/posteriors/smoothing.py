@@ -11,7 +11,6 @@ from pvae.conditional import Conditional
 from pvae.distributions.normal_chain import SMALLEST_VARIANCE, NormalChain
 from pvae.distributions.padded import padding
 from pvae.interfaces import option
-from pvae.priors.state_space import StateSpace
 
 
 class Smoothing(Conditional):
@@ -73,12 +72,12 @@ class Smoothing(Conditional):
         self.variance = nn.Linear(size, state_dim)
         self.start = nn.Parameter(torch.zeros(state_dim))
         # A tuple hides the prior from torch, and so from parameters and state_dict.
-        self._prior: tuple[StateSpace, ...] = ()
+        self._prior: tuple[nn.Module, ...] = ()
 
     def connect(self, prior: nn.Module, likelihood: nn.Module) -> None:
         """Set the prior that states after the end of a padded sequence follow."""
         ends = option(likelihood, "padded") and len(self.context_shape) == 2
-        self._prior = (prior,) if ends and isinstance(prior, StateSpace) else ()
+        self._prior = (prior,) if ends and option(prior, "transition") else ()
 
     def transition(self, z: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         r"""Return mean and scale of a state, each of shape (\*batch, L).
@@ -105,7 +104,7 @@ class Smoothing(Conditional):
     def _to_the_end(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """The transition, or that of the prior at steps that pad, as the last number tells."""
         own = self.transition(z, context[..., :-1])
-        prior = self._prior[0].transition(z, None)
+        prior = option(self._prior[0], "transition")(z, None)
         pads = context[..., -1:] > 0
         loc, scale = (torch.where(pads, p, q) for p, q in zip(prior, own, strict=True))
         return loc, scale
