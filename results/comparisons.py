@@ -1,16 +1,14 @@
-"""Priors, posteriors, likelihoods and bounds on MNIST, each kind with all else held fixed.
+"""Posteriors and likelihoods on MNIST, each kind with all else held fixed.
 
-    PVAE_DATA=DIR python -m results.comparisons priors posteriors likelihoods bounds
+    PVAE_DATA=DIR python -m results.comparisons posteriors likelihoods
 
 DIR holds MNIST, or it is downloaded there. The comparisons:
 
 ===========  =========================================  ==================================
 comparison   model                                      training
 ===========  =========================================  ==================================
-priors       784-400-20 ReLU, Bernoulli                 30,000 images, 12 epochs, batch 100
-posteriors   the same                                   the same
+posteriors   784-400-20 ReLU, Bernoulli                 30,000 images, 12 epochs, batch 100
 likelihoods  196-400-20, 20-400-100-196 ReLU, of bytes  12,000 images, 10 epochs, batch 100
-bounds       784-200-200-50 tanh, Bernoulli             10,000 images, 15 epochs, batch 50
 ===========  =========================================  ==================================
 
 Adam runs at 1e-3, nothing is held out, and the weights are those of the last epoch. The test −ELBO
@@ -33,16 +31,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from pyro.infer import Trace_ELBO
 
 import pvae
-from pvae import likelihoods, networks, objectives, plots, posteriors, priors
+from pvae import likelihoods, networks, objectives, plots, posteriors
 from pvae.data.batches import batches_for
 from pvae.plots.style import BLUE, FAINT, WIDTH, Figure, style
 from pvae.seeds import seeded
 from results.frame import first_images, fit, read, save
 from results.machine import machine
 
+LATENTS, BATCH = 20, 100
 IMPORTANCE_SAMPLES = 200
 IMPORTANCE_IMAGES = 1000
 BOUND = f"neg_bound_{IMPORTANCE_SAMPLES}"
@@ -56,17 +54,15 @@ METRICS = {
 class Comparison(NamedTuple):
     """Models that differ in one part, and the budget that each is given.
 
-    A cell is what `pvae.build` is given beyond ``common``; or else an objective.
+    A cell is what `pvae.build` is given beyond ``common``.
     """
 
     cells: Mapping[str, Mapping[str, Any]]
     common: Mapping[str, Any]
     model: str
-    latent_dim: int = 20
     size: int = 28
     images: int = 30_000
     epochs: int = 12
-    batch_size: int = 100
     metrics: Sequence[str] = ("neg_elbo", BOUND)
 
     def budget(self) -> dict[str, Any]:
@@ -78,25 +74,14 @@ class Comparison(NamedTuple):
             "pixels": [self.size, self.size],
             "training_images": self.images,
             "epochs": self.epochs,
-            "batch_size": self.batch_size,
+            "batch_size": BATCH,
             "optimizer": "Adam, 1e-3",
             "test_images": min(self.images, 10_000),
             **(importance if BOUND in self.metrics else {}),
         }
 
 
-RELU = {"network": partial(networks.MLP, hidden=[400])}
 COMPARISONS = {
-    "priors": Comparison(
-        {
-            "standard normal": {},
-            "100 Gaussians": {"prior": partial(priors.Mixture, components=100)},
-            "VampPrior, 500 inputs": {"prior": partial(priors.VampPrior, components=500)},
-            "flow, 4 affine couplings": {"prior": priors.Flow},
-        },
-        RELU,
-        "784-400-20 ReLU, Bernoulli",
-    ),
     "posteriors": Comparison(
         {
             "diagonal normal": {},
@@ -105,7 +90,7 @@ COMPARISONS = {
             "2 IAF steps": {"posterior": posteriors.InverseAutoregressiveFlow},
             "2 spline steps": {"posterior": posteriors.SplineFlow},
         },
-        RELU,
+        {"network": partial(networks.MLP, hidden=[400])},
         "784-400-20 ReLU, Bernoulli",
     ),
     "likelihoods": Comparison(
@@ -129,21 +114,6 @@ COMPARISONS = {
         epochs=10,
         metrics=("bits_per_dim",),
     ),
-    "bounds": Comparison(
-        {
-            "ELBO": {},
-            **{
-                f"IWAE, {k} samples": {"objective": partial(objectives.ImportanceWeighted, k)}
-                for k in (5, 50)
-            },
-        },
-        {"network": partial(networks.MLP, hidden=[200, 200], activation="tanh")},
-        "784-200-200-50 tanh, Bernoulli",
-        latent_dim=50,
-        images=10_000,
-        epochs=15,
-        batch_size=50,
-    ),
 }
 
 
@@ -159,21 +129,19 @@ def load(comparison: Comparison) -> pvae.data.Dataset:
 def measure(comparison: Comparison, name: str, seed: int, data: pvae.data.Dataset) -> dict:
     """Train one model from one seed, and evaluate it."""
     parts = {**comparison.common, **comparison.cells[name]}
-    objective = parts.pop("objective", Trace_ELBO)()
-    vae = pvae.build(data.event_shape, comparison.latent_dim, **parts, seed=seed)
+    vae = pvae.build(data.event_shape, LATENTS, **parts, seed=seed)
     began = time.monotonic()
     history = fit(
         vae,
         data,
         epochs=comparison.epochs,
-        batch_size=comparison.batch_size,
-        objective=objective,
+        batch_size=BATCH,
         compile=True,
         seed=seed,
     )
     trained = time.monotonic()
     figures = {"train_loss": history["loss"][-1]}
-    figures |= pvae.evaluation.evaluate(vae, data, batch_size=100)
+    figures |= pvae.evaluation.evaluate(vae, data, batch_size=BATCH)
     if BOUND in comparison.metrics:
         figures[BOUND] = neg_bound(vae, data)
     return {

@@ -58,7 +58,8 @@ def as_points(name: str, values: Array) -> np.ndarray:
 def as_events(name: str, values: Array, batch: tuple[str, ...]) -> np.ndarray:
     """The array as finite events that can be plotted, with the named batch dimensions before them.
 
-    Sequences may be padded: their last steps may be NaN.
+    Sequences may be padded: their last steps may be NaN. Events (T, T) are refused, since they are
+    nearly always images without their channel.
 
     Raises:
         TypeError: if its elements are not real numbers.
@@ -68,7 +69,8 @@ def as_events(name: str, values: Array, batch: tuple[str, ...]) -> np.ndarray:
     values = as_numpy(name, values)
     event = values.shape[len(batch) :]
     is_image = len(event) == 3 and event[0] in (1, 3)
-    is_sequence, is_vector = len(event) == 2, len(event) == 1
+    is_sequence = len(event) == 2 and event[0] != event[1]
+    is_vector = len(event) == 1
     if not (is_image or is_sequence or is_vector):
         ways = ", ".join(batch)
         raise ValueError(

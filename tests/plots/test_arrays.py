@@ -61,6 +61,11 @@ def test_events_that_cannot_be_drawn(event):
         as_events("x", torch.ones(2, *event), ("n",))
 
 
+def test_images_without_a_channel_are_no_sequences():
+    with pytest.raises(ValueError, match=r"\(n, 1, H, W\).* but its shape is \(2, 8, 8\)"):
+        as_events("x", np.ones((2, 8, 8)), ("n",))
+
+
 def test_sequences_may_be_padded():
     x = torch.ones(2, 4, 3)
     x[1, 2:] = torch.nan
