@@ -22,8 +22,8 @@ if torch.__version__ < "2.7":
     # Before, its cache of graphs asks for a context that only torch.compile enters.
     _OPTIONS["fx_graph_cache"] = False
 
-# The code that calls kernels and products is in C++, too: in Python it takes a twentieth of a step of
-# a small network.
+# The code that calls kernels and products is in C++, too: in Python it takes a twentieth of a step
+# of a small network.
 _ON_CPU = {"cpp_wrapper": True}
 
 # Inductor repeats a value that is used twice in both places, up to this many operations. By default
