@@ -17,7 +17,7 @@ scripts
     The same on drawings of letters, of which no letter of the test is in the train part, as in
     Omniglot: a folder of pictures, in it one for each letter. They are 60 letters of each of 8
     scripts of the font DejaVu Sans, 20 drawings of each letter, with random size, slant, rotation
-    and shift; a tenth of the letters is held out for the test. 15 s.
+    and shift; a tenth of the letters is held out for the test. 45 s.
 
 colour
     Bits per dimension of 32 × 32 colour patches of the two photographs of scikit-learn, under a
@@ -248,7 +248,7 @@ PARTS: dict[
     str, tuple[Callable[[], pvae.data.Dataset], float, Callable[..., Measured], list[str]]
 ] = {
     "mnist": (lambda: pvae.data.load("mnist", validation=0), 25.0, grey, list(MODELS)),
-    "scripts": (scripts, 15.0, grey, list(MODELS)),
+    "scripts": (scripts, 45.0, grey, list(MODELS)),
     "colour": (patches, 20.0, colour, list(COLOUR)),
 }
 
