@@ -72,11 +72,6 @@ class NormalChain(TorchDistribution):
             states.append(loc + scale * torch.randn_like(loc))
         return torch.cat(states, -1)
 
-    def sample(self, sample_shape: Sequence[int] = Size()) -> Tensor:
-        """Draw one state after the other."""
-        with torch.no_grad():
-            return self.rsample(sample_shape)
-
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log-density, the sum over the states."""
         if self._validate_args:

@@ -142,11 +142,6 @@ class TopDown(TorchDistribution):
         self._latest = self._descend(self._extended_shape(Size(sample_shape))[:-1], _draw)
         return self._latest.value
 
-    def sample(self, sample_shape: Sequence[int] = Size()) -> Tensor:
-        """Draw one level after the other."""
-        with torch.no_grad():
-            return self.rsample(sample_shape)
-
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log-density, the sum over the levels."""
         if self._validate_args:

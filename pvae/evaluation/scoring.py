@@ -41,8 +41,7 @@ def _log_prob(p: dist.TorchDistribution, x: Tensor) -> Tensor:
     """The log-density by products as below, in operators that write where they read."""
     if not _is_bernoulli(p):
         return p.log_prob(x)
-    logits, x = torch.broadcast_tensors(p.base_dist.logits, x)
-    logits, x = (t.flatten(t.dim() - p.event_dim) for t in (logits, x))
+    logits, x = _vectors(p, x)
     factors = _factors(logits)
     for _ in range(_HALVINGS):
         half = factors.shape[-1] // 2
@@ -59,8 +58,7 @@ def _log_prob_by_products(p: dist.TorchDistribution, x: Tensor) -> Tensor:
     """
     if not _is_bernoulli(p):
         return p.log_prob(x)
-    logits, x = torch.broadcast_tensors(p.base_dist.logits, x)
-    logits, x = (t.flatten(t.dim() - p.event_dim) for t in (logits, x))
+    logits, x = _vectors(p, x)
     whole = logits.shape[-1] // _WIDTH * _WIDTH
     logs = _factors(logits[..., whole:]).log().sum(-1)
     if whole:
@@ -71,6 +69,12 @@ def _log_prob_by_products(p: dist.TorchDistribution, x: Tensor) -> Tensor:
 
 def _is_bernoulli(p: dist.TorchDistribution) -> bool:
     return isinstance(p, Independent) and isinstance(p.base_dist, Bernoulli)
+
+
+def _vectors(p: dist.TorchDistribution, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The logits and the values of Bernoulli variables, of one shape, as vectors."""
+    logits, x = torch.broadcast_tensors(p.base_dist.logits, x)
+    return logits.flatten(logits.dim() - p.event_dim), x.flatten(x.dim() - p.event_dim)
 
 
 def _factors(logits: Tensor) -> Tensor:

@@ -213,7 +213,8 @@ class CompiledSVI(SVI):
         if self.optim is not self.update.optim:  # it was replaced
             self.update = update_of(self.optim)
             self._programs.clear()
-            (self._unwatched or {}).clear()
+            if self._unwatched:
+                self._unwatched.clear()
         valid = self._unwatched
         layout = None if valid is None else layout_of(args, kwargs)
         key = layout and (layout, gradients, self.update.batch_size)

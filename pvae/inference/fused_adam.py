@@ -61,6 +61,7 @@ class LeanAdam:
                     if chosen:
                         of_size = [members[i] for i in chosen], [states[i] for i in chosen]
                         self.groups.append((group, *of_size, large))
+        self.updated = {id(p) for _, members, _, _ in self.groups for p in members}
 
     @staticmethod
     def fits(optimizer: Optimizer) -> bool:
@@ -84,8 +85,7 @@ class LeanAdam:
         """
         if not all(state.get("step") is step for state, step in self.steps):
             return False
-        due = {id(p) for p in self.parameters if p.grad is not None}
-        if due != {id(p) for _, members, _, _ in self.groups for p in members}:
+        if {id(p) for p in self.parameters if p.grad is not None} != self.updated:
             return False
         for steps in self.counts:
             steps += 1
