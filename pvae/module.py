@@ -1,5 +1,6 @@
 """Base class of modules with one device and dtype, registered with Pyro's parameter store."""
 
+import io
 import itertools
 import pickle
 from collections.abc import Iterator
@@ -84,7 +85,18 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
 
 def _is_picklable(value: object) -> bool:
     try:
-        pickle.dumps(value)
+        _Trial(io.BytesIO()).dump(value)
     except (pickle.PicklingError, TypeError, AttributeError):
         return False
     return True
+
+
+class _Trial(pickle.Pickler):
+    """Pickles all but modules of this class, which can be pickled.
+
+    A method of a VAE as an argument of that VAE would otherwise be tried without end.
+    """
+
+    def persistent_id(self, value: object) -> bool | None:
+        """Stand for a module."""
+        return True if isinstance(value, Module) else None

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "pvae"
 # Each line may import what the lines above it hold, and what its own line holds.
 ORDER = """
-annotations interfaces messages module seeds checks memory progress_bar moments rows
+annotations interfaces messages module openmp seeds checks memory progress_bar moments rows
 storage distributions networks
 labels conditional data factories
 likelihoods posteriors classifiers objectives

@@ -376,6 +376,15 @@ COPIES = {
 }
 
 
+def test_a_vae_is_pickled_whose_arguments_hold_a_method_of_it():
+    vae = pvae.build((1, 8, 8), 2, network=partial(MLP, hidden=[8]))
+    vae.arguments = {**vae.arguments, "weights": vae.sample, "seed": lambda: 0}
+    twin = pickle.loads(pickle.dumps(vae))
+    assert twin.arguments["weights"].__self__ is twin
+    assert "seed" not in twin.arguments
+    assert torch.equal(twin.sample(2, seed=0), vae.sample(2, seed=0))
+
+
 @pytest.mark.parametrize("kind", ["plain", "labelled", "VampPrior", "Nested", "by a lambda"])
 @pytest.mark.parametrize("way", COPIES)
 def test_copies_are_the_same_vae(way, kind):

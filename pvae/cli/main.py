@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from jsonargparse import ArgumentParser, Namespace
 
+from pvae import openmp
 from pvae.annotations import KINDS
 
 PATH = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             stream.reconfigure(errors="pvae.plain")
     try:
         try:
-            with _safe_path():
+            with _environment():
                 _run(argv)
         finally:
             if sys.stdout is not None:  # None if it was closed
@@ -260,20 +261,22 @@ def _named(argv: Sequence[str]) -> list[str]:
 
 
 @contextmanager
-def _safe_path() -> Iterator[None]:
-    """Keep Python processes that libraries start from importing from the current folder.
+def _environment() -> Iterator[None]:
+    """Set environment variables for a command and the processes that libraries start.
 
-    Python 3.10 ignores this.
+    Python in such processes does not import from the current folder (3.10 ignores this).
     """
-    before = os.environ.get("PYTHONSAFEPATH")
-    os.environ["PYTHONSAFEPATH"] = "1"
+    given = {"PYTHONSAFEPATH": "1"} | openmp.environment()
+    before = {name: os.environ.get(name) for name in given}
+    os.environ.update(given)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ["PYTHONSAFEPATH"]
-        else:
-            os.environ["PYTHONSAFEPATH"] = before
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from typing import IO, Any
 
 import torch
 
+from pvae import openmp
 from pvae.messages import one_line
 from pvae.studies.jobs import Job, run_job, token_of
 
@@ -236,6 +237,7 @@ class Workers:
 def _environment(number: int) -> dict[str, str]:
     """Variables of a worker: no threads before the fork, and one GPU if there are several."""
     found = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    found |= openmp.environment()  # for runs with several threads
     gpus = torch.cuda.device_count()
     if gpus > 1 and "CUDA_VISIBLE_DEVICES" not in os.environ:
         found["CUDA_VISIBLE_DEVICES"] = str(number % gpus)

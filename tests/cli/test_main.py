@@ -72,6 +72,24 @@ for command in ([], *([name] for name in sys.argv[1:])):
         assert f" {name} " in text.splitlines()[0]
 
 
+@pytest.mark.parametrize(
+    ("given", "set_to"),
+    [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, None)],
+)
+def test_threads_that_wait_soon_sleep_unless_the_user_says_otherwise(given, set_to, monkeypatch):
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    found = []
+    seen = lambda argv: found.append(os.environ.get("GOMP_SPINCOUNT"))  # noqa: E731
+    monkeypatch.setattr("pvae.cli.main._run", seen)
+    before = dict(os.environ)
+    main([])
+    assert found == [set_to]
+    assert dict(os.environ) == before
+
+
 def test_import_costs_no_more_than_pyro():
     code = """
 import sys, pvae
