@@ -153,17 +153,23 @@ def test_the_order_is_unchanged_where_labels_are_many_or_none():
 
 @pytest.mark.parametrize("batch", [20, 200])
 def test_every_minibatch_of_training_has_the_classification_term(digits, batch):
-    """Its weight would depend on the size of minibatches if some held no labelled data."""
-    seen = []
+    """Its weight would depend on the size of minibatches if some held no labelled data.
+
+    The bounds of these data, which are repeated, count less.
+    """
+    seen, shares = [], []
 
     class Recording(SemiSupervised):
         def loss_and_grads(self, model, guide, x, y):
             seen.append(y)
+            shares.append(self.share)
             return super().loss_and_grads(model, guide, x, y)
 
     options = {"objective": Recording(), "batch_size": batch, "compile": False, "progress": False}
     pvae.fit(small(), digits, epochs=1, **options)
     assert [int((y >= 0).sum()) for y in seen[-600 // batch :]] == [batch // 4] * (600 // batch)
+    known = (digits.train.y >= 0).double().mean().item()
+    assert shares[-600 // batch :] == [known] * (600 // batch)
 
 
 def test_few_labels_are_enough_to_classify(digits):

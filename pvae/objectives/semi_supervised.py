@@ -1,6 +1,7 @@
 """The objective for data whose labels are partly or all unknown."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pyro.distributions as dist
@@ -44,6 +45,8 @@ class SemiSupervised(Wrapper):
     size of the batches: the weight of the paper, which has alpha = 0.1. It takes labelled data in
     every batch, as `pvae.fit` provides. In random batches most would hold none if labels are few,
     and then the term would be missing there: 100 labels of 50,000 are in 23 % of batches of 128.
+    `pvae.fit` repeats labelled data for it, and lets their bounds count as much less, so that every
+    datum's bound still counts once over an epoch.
 
     The classifier learns from what the bounds of the classes differ by, and draws of the KL add
     noise to each. Where q(z|x, y) has a KL in closed form, try `TraceMeanField_ELBO`: on latents of
@@ -89,14 +92,38 @@ class SemiSupervised(Wrapper):
                 "need: choose Trace_ELBO, TraceMeanField_ELBO, BetaELBO or ImportanceWeighted."
             )
         self.alpha = alpha
+        self.share: float | None = None
 
     def _programs(self, model: Callable, guide: Callable, args: tuple) -> tuple[Callable, Callable]:
         *_, inner = nested(self.objective)
         if inner.max_plate_nesting == float("inf"):  # classes are to the left of all plates
             with quiet():
                 inner._guess_max_plate_nesting(model, guide, args, {})
-        in_guide = _InGuide(inner)
+        in_guide = _InGuide(inner, self.share)
         return _InModel(in_guide, self.alpha)(model), in_guide(guide)
+
+
+@contextmanager
+def counted_once(objective: ELBO, share: float | None) -> Iterator[None]:
+    r"""Let every datum count once in a sum over batches in which labelled ones are repeated.
+
+    While entered, the bounds of a batch in which labelled data have the share b are multiplied by
+    s / b for these and by (1 - s) / (1 - b) for the others: in place of labelled data that count as
+    often as they are repeated, the decoder sees the data as they are. The classification term, a
+    mean over the labelled data, stays.
+
+    Args:
+        objective: the objective; one that does not wrap `SemiSupervised` is not changed.
+        share: the share s of all data that have labels; ``None`` if none is repeated.
+    """
+    summing = [each for each in nested(objective) if isinstance(each, SemiSupervised)]
+    for each in summing:
+        each.share = share
+    try:
+        yield
+    finally:
+        for each in summing:
+            each.share = None
 
 
 def weighs(objective: ELBO) -> str | None:
@@ -115,10 +142,13 @@ class _InGuide(Messenger):
 
     Args:
         objective: the innermost objective.
+        share: the share of the data that has labels, if batches hold another.
     """
 
-    def __init__(self, objective: Any) -> None:
+    def __init__(self, objective: Any, share: float | None) -> None:
         super().__init__()
+        self.share = share
+        self.of_known: Tensor | float = 1.0
         # A plate of particles will be added to the left of all others.
         self.particles = objective.num_particles > 1 and objective.vectorize_particles
         self.scales = weighs(objective) == "scale"
@@ -139,6 +169,12 @@ class _InGuide(Messenger):
             classes = q.logits.shape[-1]
             between = (1,) * (self.particles + max(-f.dim for f in msg["cond_indep_stack"]))
             self.weight = q.probs.movedim(-1, 0).reshape(classes, *between[:-1], -1)
+            if self.share is not None:
+                unknown = msg["infer"]["unknown"].to(q.logits)
+                rate = unknown.mean().clamp(1 / len(unknown), 1 - 1 / len(unknown))
+                self.of_known = self.share / (1 - rate)
+                of_unknown = (1 - self.share) / rate
+                self.weight = self.weight * torch.where(unknown > 0, of_unknown, self.of_known)
             self.classifier = msg["infer"]["classifier"]
             msg["fn"] = _Enumerated(logits=q.logits)
             msg["value"] = torch.arange(classes, device=q.logits.device).reshape(-1, *between)
@@ -168,7 +204,8 @@ class _InModel(Messenger):
             known = msg["mask"]
             p = _Classified(logits=msg["fn"].logits)
             share = known.to(p.logits).mean().clamp(min=1 / len(known))
-            p.log_factor = self.alpha / share * self.guide.classifier.log_prob(msg["value"])
+            weight = self.alpha / (share * self.guide.of_known)
+            p.log_factor = weight * self.guide.classifier.log_prob(msg["value"])
             msg["fn"] = p
 
 

@@ -6,6 +6,18 @@ from torch import Tensor
 EVERY = 4  # of so many data one is labelled
 
 
+def repeated_share(known: Tensor | None) -> float | None:
+    """The share of data that have labels if `with_share` repeats these, else ``None``.
+
+    Args:
+        known: which of the data have labels, shape ``(n,)``; ``None`` if there is no classifier.
+    """
+    if known is None:
+        return None
+    total = int(known.sum())
+    return total / len(known) if 0 < total * EVERY < len(known) else None
+
+
 def with_share(order: Tensor, known: Tensor, seed: int) -> Tensor:
     """Return an order of the same length in which every fourth datum is labelled.
 
@@ -26,9 +38,9 @@ def with_share(order: Tensor, known: Tensor, seed: int) -> Tensor:
         >>> known[order].split(8)[0].sum(), len(order)
         (tensor(2), 16)
     """
-    total = int(known.sum())
-    if not 0 < total * EVERY < len(order):
+    if repeated_share(known) is None:
         return order
+    total = int(known.sum())
     first = torch.arange(len(order)) % EVERY == 0
     labelled, others = order[known[order]], order[~known[order]]
     generator = torch.Generator().manual_seed(seed)

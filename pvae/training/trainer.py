@@ -21,6 +21,7 @@ from pvae.inference.backends import best_backend
 from pvae.inference.compiled import CompiledSVI
 from pvae.interfaces import option
 from pvae.objectives.counting import risen_after
+from pvae.objectives.semi_supervised import counted_once
 from pvae.objectives.warmup import Warmup
 from pvae.seeds import seeded
 from pvae.training.arguments import check_sampler
@@ -31,7 +32,7 @@ from pvae.training.history import History
 from pvae.training.indexed import Drawn
 from pvae.training.initialization import begin_at_data
 from pvae.training.interrupt import Interrupt
-from pvae.training.labelled import with_share
+from pvae.training.labelled import repeated_share, with_share
 from pvae.training.mode import Mode, choose_mode
 from pvae.training.optimization import make_optimizer, make_schedule, step
 from pvae.training.progress import Report, binarized_note, bound_note, kept_note, planned_notes, say
@@ -141,6 +142,8 @@ class Trainer:
         self.train = batches_for(
             vae, data, data.train, self.size, _trains_on_labels(vae, data.train)
         )
+        labels = None if vae.classifier is None else self.train.labels
+        self.known = None if labels is None else labels.cpu() >= 0
         self.validation = monitored = None
         if data.validation:
             self.validation = batches_for(vae, data, data.validation)
@@ -237,7 +240,7 @@ class Trainer:
         an epoch can resume there.
         """
         vae, position, report = self.vae, self.position, self.report
-        with self._unwatched():
+        with counted_once(self.objective, repeated_share(self.known)), self._unwatched():
             for arguments in self._minibatches():
                 self.optim.batch_size = len(arguments[0])
                 loss = self.svi.step(*arguments)
@@ -270,8 +273,8 @@ class Trainer:
         """The rest of the epoch, as indices if the step looks up the data itself."""
         n, batch = len(self.data.train), self.position.batch
         order, seed = _shuffle(n, self.settings.seed, self.position.epoch)
-        if self.vae.classifier is not None and self.train.labels is not None:
-            order = with_share(order, self.train.labels.cpu() >= 0, seed)
+        if self.known is not None:
+            order = with_share(order, self.known, seed)
         if self.drawn:
             return ((rows,) for rows in self.train.rows(order, batch))
         return self.train.arguments(order, batch, seed)

@@ -22,6 +22,7 @@ from pvae.objectives import (
     SemiSupervised,
     Warmup,
 )
+from pvae.objectives.semi_supervised import counted_once
 from tests.evidence_cases import LabelledLinearGaussian
 
 NETWORK = partial(pvae.networks.MLP, hidden=[6])
@@ -82,11 +83,18 @@ def test_it_is_the_enumeration_of_pyro(seen, known):
         torch.testing.assert_close(found[name], gradient, msg=name)
 
 
-def test_it_is_a_loop_over_classes_by_hand():
-    """Equations 6, 7 and 9, with closed-form KLs, and the likelihood at given noise."""
+@pytest.mark.parametrize("share", [None, 0.01])
+def test_it_is_a_loop_over_classes_by_hand(share):
+    """Equations 6, 7 and 9, with closed-form KLs, and the likelihood at given noise.
+
+    Half of the data are labelled; where those of all are a share of 0.01, bounds count that much.
+    """
     vae, x = small(EVERY_PART)
     y = torch.tensor(LABELS["some"])
-    loss, found = step(SemiSupervised(0.3, TraceMeanField_ELBO()), vae, x, y)
+    objective = SemiSupervised(0.3, TraceMeanField_ELBO())
+    of_known, of_unknown = (1.0, 1.0) if share is None else (share / 0.5, (1 - share) / 0.5)
+    with counted_once(Denoising(0.0, objective=objective), share):
+        loss, found = step(objective, vae, x, y)
     vae.zero_grad()
     pyro.set_rng_seed(1)
     noise = torch.randn(3, 4, 2, dtype=torch.float64)
@@ -100,13 +108,29 @@ def test_it_is_a_loop_over_classes_by_hand():
             kl = torch.distributions.kl_divergence(q, p)
             bounds.append(vae.decode(z, k).log_prob(x[i]) - kl + vae.labels.prior().logits[k])
         if label >= 0:
-            total = total - bounds[label] - 0.3 * 4 / 2 * q_y[i, label]
+            total = total - of_known * bounds[label] - 0.3 * 4 / 2 * q_y[i, label]
         else:
-            total = total - (q_y[i].exp() * (torch.stack(bounds) - q_y[i])).sum()
+            total = total - of_unknown * (q_y[i].exp() * (torch.stack(bounds) - q_y[i])).sum()
     total.backward()
     assert loss == pytest.approx(total.item(), rel=1e-12)
     for name, p in vae.named_parameters():
         torch.testing.assert_close(found[name], p.grad, msg=name)
+
+
+@pytest.mark.parametrize("name", ["ELBO", "importance weighted", "PIWAE"])
+def test_batches_with_labels_repeated_add_up_to_the_data(name):
+    """Exact where the posteriors are, so that there is no noise of draws."""
+    case = LabelledLinearGaussian()
+    x, y = case.sample(12)
+    y[1:] = -1
+    exact = -case.joint(x)[1:].logsumexp(-1).sum() - case.joint(x)[0, y[0]]
+    objective, total = SemiSupervised(0, WEIGHED[name]()), 0.0
+    with counted_once(objective, 1 / 12):
+        for first in range(1, 12):  # each with the labelled datum, and other 3 of the 11 others
+            batch = [0, *(1 + (first + i) % 11 for i in range(3))]
+            total += objective.loss(case.vae.model, case.vae.guide, x[batch], y[batch])
+    assert total * 12 / 44 == pytest.approx(exact.item())
+    assert objective.share is None
 
 
 @pytest.mark.parametrize("name", [name for name in WEIGHED if name not in ANALYTIC])
