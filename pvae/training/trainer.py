@@ -142,8 +142,8 @@ class Trainer:
         self.train = batches_for(
             vae, data, data.train, self.size, _trains_on_labels(vae, data.train)
         )
-        labels = None if vae.classifier is None else self.train.labels
-        self.known = None if labels is None else labels.cpu() >= 0
+        known = None if vae.classifier is None else self.train.labels
+        self.known = None if known is None else known.cpu() >= 0
         self.validation = monitored = None
         if data.validation:
             self.validation = batches_for(vae, data, data.validation)
