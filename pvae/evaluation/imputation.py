@@ -339,16 +339,17 @@ def _propose(
     # The density of a prior that is a VAE is an estimate, which is not valid within a mixture.
     share = 0.0 if isinstance(prior, Marginal) else DEFENSIVE
     components, n = q.batch_shape
-    drawn = q.sample((k,))
+    drawn = q.sample((-(-k // components),))  # as many of each component
     log_own = q.log_prob(drawn)  # first, since scoring other points clears a flow's cache
-    which = torch.randint(components, (k, 1, n), device=drawn.device)
-    z = drawn.take_along_dim(which.unsqueeze(-1), 1).squeeze(1)
+    # Which are left out, if k is not divisible, is random for each datum.
+    which = torch.rand(drawn[..., 0].shape, device=drawn.device).flatten(0, 1).argsort(0)[:k]
+    z = drawn.flatten(0, 1).take_along_dim(which.unsqueeze(-1), 0)
     defensive = torch.rand(k, n, device=z.device) < share
     mixed = torch.where(defensive.unsqueeze(-1), prior.expand((n,)).sample((k,)), z)
     try:
         log_q = q.log_prob(mixed.unsqueeze(1)).logsumexp(1) - math.log(components)
     except NotImplementedError:
-        return z, log_own.take_along_dim(which, 1).squeeze(1)
+        return z, log_own.flatten(0, 1).take_along_dim(which, 0)
     if not share:
         return mixed, log_q
     log_prior = prior.log_prob(mixed) + math.log(share)

@@ -2,10 +2,10 @@ from functools import partial
 
 import pytest
 import torch
-from torch.distributions import MultivariateNormal
+from torch.distributions import MultivariateNormal, Normal
 
 import pvae
-from pvae.evaluation.imputation import denoise, impute
+from pvae.evaluation.imputation import _propose, denoise, impute
 from tests.evidence_cases import Affine, Discrete, LinearGaussian
 from tests.likelihoods_cases import LIKELIHOODS
 from tests.posteriors_cases import POSTERIORS, QUANTIZED, prior_for
@@ -122,6 +122,30 @@ def test_two_modes_are_both_found():
     assert found.draws[:, 0, 1].abs().sub(1.5).abs().max() < 1
 
 
+@pytest.mark.parametrize("k", [2, 60, 100])
+def test_a_proposal_is_drawn_no_more_often_than_needed(k):
+    taken = []
+
+    class Counted(Normal):
+        def sample(self, sample_shape=()):
+            found = super().sample(sample_shape)
+            taken.append(found)
+            return found
+
+    loc = torch.arange(30.0).reshape(30, 1, 1).expand(30, 4, 2)
+    q = torch.distributions.Independent(Counted(loc, torch.tensor(1e-3)), 1)
+    prior = pvae.priors.StandardNormal(2)()
+    z, log_density = _propose(prior, q, k)
+    assert z.shape == (k, 4, 2)
+    assert log_density.shape == (k, 4)
+    assert len(taken[0].flatten(0, 1)) < k + 30
+    # Each component is drawn as often as any other, or once less, but for draws of the prior.
+    ours = (z - z.round()).abs().amax(-1) < 0.01
+    assert 0.5 < ours.float().mean() <= 1
+    for of_datum, kept in zip(z.unbind(1), ours.unbind(1), strict=True):
+        assert of_datum[kept][:, 0].round().long().bincount(minlength=30).max() <= -(-k // 30)
+
+
 def test_noise_is_removed_by_the_posterior_mean():
     case = LinearGaussian(scale=1.3, shift=0.2)
     x = case.sample(20)
@@ -179,7 +203,7 @@ def test_every_posterior_estimates_the_same(name):
         with pytest.raises(ValueError, match=r"Delta is a point mass|is a single code"):
             denoise(vae, x, **quiet)
         return
-    found = impute(vae, x, mask, num_samples=2000, **quiet)
+    found = impute(vae, x, mask, num_samples=4000, **quiet)
     with torch.no_grad():
         z = vae.p_z().expand((1,)).sample((20_000,))
         terms = vae.decode(z).base_dist.log_prob(x)[..., mask == 1].sum(-1)
