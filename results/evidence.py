@@ -2,7 +2,7 @@
 
     PVAE_DATA=DIR python -m results.evidence [estimators sandwich diagnostics]
 
-DIR holds MNIST, or it is downloaded there. The model is that of the comparisons: 784-400-20 ReLU,
+DIR holds MNIST, or it is downloaded there. The model is 784-400-20 ReLU,
 Bernoulli, standard normal prior, diagonal normal posterior; 30,000 images, dynamically binarized,
 12 epochs at batch 100, Adam at 1e-3, seed 0, the weights of the last epoch.
 

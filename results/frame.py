@@ -36,11 +36,9 @@ def fit(
     return pvae.fit(vae, data, objective=objective, **arguments)
 
 
-def first_images(data: pvae.data.Dataset, train: int, test: int | None = None) -> pvae.data.Dataset:
-    """Data cut to the first images of each part."""
-    parts = {"train": train} if test is None else {"train": train, "test": test}
-    cut = {p: (part := getattr(data, p)).subset(range(min(n, len(part)))) for p, n in parts.items()}
-    return replace(data, **cut)
+def first_images(data: pvae.data.Dataset, n: int) -> pvae.data.Dataset:
+    """Data whose train part is cut to its first images."""
+    return replace(data, train=data.train.subset(range(min(n, len(data.train)))))
 
 
 def test_images(vae: pvae.VAE, data: pvae.data.Dataset, n: int) -> Tensor:
