@@ -158,7 +158,7 @@ def pixels(seed: int) -> Iterator[tuple[str, dict[str, Any]]]:
     )
     with torch.no_grad():  # at first the decoder sees y more than z, as otherwise it ignores y
         vae.likelihood.network.layers[1].weight[:, :50] *= 0.01
-    seconds = train(vae, data, PIXELS_EPOCHS, seed, exact(), warmup=0, batch_size=125)
+    seconds = train(vae, data, PIXELS_EPOCHS, seed, exact(), **on_mnist(PIXELS_EPOCHS))
     yield "M2", of_classifier(vae, data.batch(vae, "test"), data.test.y) | {"seconds": seconds}
 
 
@@ -177,18 +177,18 @@ def mnist(seed: int) -> Iterator[tuple[str, dict[str, Any]]]:
         classifier=Softmax,
         seed=seed,
     )
-    seconds = train(
-        m2,
-        means,
-        M2_EPOCHS,
-        seed,
-        exact(),
-        warmup=0,
-        batch_size=125,
-        optimizer=partial(torch.optim.Adam, lr=3e-3),
-        scheduler=partial(CosineAnnealingLR, T_max=M2_EPOCHS),
-    )
+    seconds = train(m2, means, M2_EPOCHS, seed, exact(), **on_mnist(M2_EPOCHS))
     yield "M1+M2", of_classifier(m2, means.test.x, data.test.y) | {"seconds": seconds}
+
+
+def on_mnist(epochs: int) -> dict[str, Any]:
+    """How an M2 is trained there: 3e-3 is three times Adam's default, and falls to 0."""
+    return {
+        "warmup": 0,
+        "batch_size": 125,
+        "optimizer": partial(torch.optim.Adam, lr=3e-3),
+        "scheduler": partial(CosineAnnealingLR, T_max=epochs),
+    }
 
 
 def exact() -> SemiSupervised:
