@@ -52,7 +52,7 @@ from results.frame import options_of, read, rounded, save
 from results.machine import machine
 
 SEEDS = range(5)
-DIGITS_EPOCHS, M1_EPOCHS, M2_EPOCHS, PIXELS_EPOCHS = 100, 15, 48, 8
+DIGITS_EPOCHS, M1_EPOCHS, M2_EPOCHS, PIXELS_EPOCHS = 100, 15, 48, 12
 FILE = "semi_supervised.json"
 EVIDENCE = 539  # test images classified by the evidence of each class, with
 DRAWS = 20
