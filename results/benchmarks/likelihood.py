@@ -13,7 +13,9 @@ same weights, and the estimates must agree. The peak of memory is that of the pr
 # Threads that spin while they wait keep all cores busy, and virtual cores then slow down.
 import os
 
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+from pvae import openmp
+
+os.environ.update(openmp.environment())
 
 import argparse
 import importlib.util

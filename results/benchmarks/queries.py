@@ -10,7 +10,9 @@ a score compiles in it. The images are random, since time does not depend on the
 # Threads that spin while they wait keep all cores busy, and virtual cores then slow down.
 import os
 
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+from pvae import openmp
+
+os.environ.update(openmp.environment())
 
 import argparse
 import json

@@ -12,7 +12,9 @@ data included, are timed where DIR holds it; NumPyro and pythae where they are i
 # spin for a short while only, in all of the methods. OpenMP reads this when torch is imported.
 import os
 
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+from pvae import openmp
+
+os.environ.update(openmp.environment())
 
 import argparse
 import copy
@@ -643,7 +645,7 @@ def main() -> None:
     result = {
         "rounds": options.rounds,
         "steps": options.steps,
-        "spin_count": os.environ["GOMP_SPINCOUNT"],
+        "spin_count": os.environ.get("GOMP_SPINCOUNT"),
         "workloads": {},
         "device": str(device),
         "machine": machine() | versions,

@@ -82,8 +82,9 @@ def test_threads_that_wait_soon_sleep_unless_the_user_says_otherwise(given, set_
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     found = []
-    seen = lambda argv: found.append(os.environ.get("GOMP_SPINCOUNT"))  # noqa: E731
-    monkeypatch.setattr("pvae.cli.main._run", seen)
+    monkeypatch.setattr(
+        "pvae.cli.main._run", lambda argv: found.append(os.environ.get("GOMP_SPINCOUNT"))
+    )
     before = dict(os.environ)
     main([])
     assert found == [set_to]
