@@ -1,5 +1,6 @@
 """What pictures of the cells of a study share: names, values and sizes."""
 
+import re
 import textwrap
 from collections.abc import Sequence
 
@@ -58,5 +59,15 @@ def width_of(names: Sequence[str]) -> float:
 
 
 def wrapped(title: str, width: float) -> str:
-    """A title broken into lines of so many inches."""
-    return textwrap.fill(title, max(20, int(_IN_AN_INCH * width)))
+    """A title in lines of so many inches: broken after a colon, or into lines about as long."""
+    most = max(20, int(_IN_AN_INCH * width))
+    halves = re.split("(?<=:) ", title, maxsplit=1)
+    if len(title) > most and len(halves) == 2 and max(map(len, halves)) <= most:
+        return "\n".join(halves)
+    lines = textwrap.wrap(title, most)
+    for shorter in range(most - 1, max(map(len, title.split()), default=0), -1):
+        even = textwrap.wrap(title, shorter)
+        if len(even) > len(lines):
+            break
+        lines = even
+    return "\n".join(lines)

@@ -80,6 +80,7 @@ def _shown(
 ) -> tuple[list[CellResult], str]:
     """The cells that a picture shows, in their order, and its title."""
     title = cells[0].group if len({cell.group for cell in cells}) == 1 else cells[0].data
+    title = title.replace("$", r"\$")  # which would begin mathematics
     if metric is None or len(cells) <= most:
         return [*cells[:most]], title
     sign = 1 if METRICS[metric].lower_is_better else -1
@@ -113,7 +114,10 @@ def _differences(
     found = [c for c in results.comparisons if c.metric == metric and c.cell in names]
     if not found:
         return None
-    reference = shorten(found[0].reference, _REFERENCE).replace("$", r"\$")
+    short = dict(zip([cell.name for cell in cells], _short(cells), strict=True))
+    reference = shorten(short.get(found[0].reference, found[0].reference), _REFERENCE).replace(
+        "$", r"\$"
+    )
     better = "lower" if METRICS[metric].lower_is_better else "higher"
     return plots.differences(
         [c.cell for c in found],

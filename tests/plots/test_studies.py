@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from pvae.plots.cell_curves import learning_curves
+from pvae.plots.cells import wrapped
 from pvae.plots.studies import differences, forest
 
 NAMES = ["StandardNormal", "VampPrior(components=500)", "Flow"]
@@ -166,6 +167,28 @@ def test_names_that_are_equal_when_shortened_are_numbered():
 def test_names_are_no_mathematics(render):
     render(forest([r"$x_$", "a$"], [1, 2], [0, 1], [2, 3]))
     render(learning_curves(["$x_$"], [[([1], [3.0])]]))
+
+
+@pytest.mark.parametrize(
+    ("title", "expected"),
+    [
+        (
+            "mnist, 1,000 of 10,000 items (1, 28, 28): binary values, dynamic binarization",
+            "mnist, 1,000 of 10,000 items (1, 28, 28):\nbinary values, dynamic binarization",
+        ),
+        (
+            "the samples of a normal prior and those of a mixture of hundred of them, side by side",
+            "the samples of a normal prior and those of\n"
+            "a mixture of hundred of them, side by side",
+        ),
+        ("one: two", "one: two"),
+        (f"{60 * 'a'} {60 * 'b'}", f"{60 * 'a'}\n{60 * 'b'}"),
+        ("", ""),
+    ],
+)
+def test_titles_break_where_one_reads_on(title, expected):
+    """Not before their last word, which would stand alone."""
+    assert wrapped(title, 5) == expected
 
 
 def test_too_many_cells_are_refused():

@@ -64,3 +64,22 @@ def test_of_many_cells_the_best_are_shown(folder):
     assert title.endswith("; the 60 best of 70 cells")
     means = [cell.estimates["neg_elbo"].mean for cell in found]
     assert max(means) <= min(c.estimates["neg_elbo"].mean for c in cells if c not in found)
+
+
+def test_a_reference_goes_by_its_short_name_also_where_it_is_not_shown():
+    from pvae.studies.pictures import _differences
+
+    names = ["Flow(layers=8), ImportanceWeighted(num_samples=5)", "Flow(layers=8), Trace_ELBO", "b"]
+    found = results({n: seeds(30 - i, items=2) for i, n in enumerate(names)}, baseline=names[0])
+    for cells, said in ((found.cells, "Flow, ImportanceWeighted"), (found.cells[1:], "Flow(lay")):
+        figure = _differences(found, cells, "neg_elbo", "")
+        assert f"minus that of {said}" in figure.axes[0].get_xlabel()
+
+
+def test_the_name_of_data_is_no_mathematics():
+    from pvae.studies.pictures import _forest, _shown
+
+    found = results({"a": seeds(30, items=2, values="of $x$"), "b": seeds(29, items=2)})
+    cells, title = _shown(found.cells[:1], "neg_elbo")
+    figure = _forest(cells, "neg_elbo", title)
+    assert r"of \$x\$" in figure.get_suptitle()
