@@ -20,6 +20,7 @@ from pvae.training.fit import fit
 
 # They belong to each run, which the study gives its own.
 RESERVED = {"run", "resume", "progress", "pause", "seed", "vae", "classes", "label_dim"}
+_ANY = inspect.Parameter.VAR_KEYWORD
 FIRST = {"data": "digits", "latent_dim": 10, "objective": "Trace_ELBO"}
 
 
@@ -91,29 +92,59 @@ def _essence(value: Any) -> Any:
     if not isinstance(value, Mapping) or "class_path" not in value:
         return value
     path = value["class_path"]
-    usual = _usual(path) if path.partition(".")[0] in ("pvae", "torch", "pyro") else {}
+    usual = {p.name: _essence(p.default) for p in _arguments(path)}
     given = {name: _essence(each) for name, each in (value.get("init_args") or {}).items()}
     beyond = {k: v for k, v in given.items() if k not in usual or v != usual[k]}
     return {"class_path": path, "init_args": beyond}
 
 
 @cache
-def _usual(path: str) -> dict[str, Any]:
-    """The defaults of the arguments of a class."""
-    cls = pydoc.locate(path)
-    if not callable(cls):
-        return {}
-    parameters = inspect.signature(cls).parameters.values()
-    return {p.name: _essence(p.default) for p in parameters}
+def _arguments(path: str) -> tuple[inspect.Parameter, ...]:
+    """The arguments of a class, none if it is of a package that is not imported here."""
+    known = path.partition(".")[0] in ("pvae", "torch", "pyro")
+    cls = pydoc.locate(path) if known else None
+    return tuple(inspect.signature(cls).parameters.values()) if callable(cls) else ()
+
+
+def changed(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration with changes, of which those of a part's argument are within that part."""
+    found = {**base, **{name: value for name, value in changes.items() if "." not in name}}
+    for path in [path for path in changes if "." in path]:
+        name, _, argument = path.partition(".")
+        part = found[name] or {}
+        given = {**(part.get("init_args") or {}), argument: changes[path]}
+        found[name] = {**part, "init_args": given}
+    return found
+
+
+def check_arguments(config: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
+    """Raise if parts lack arguments that change, as far as their classes are known here.
+
+    Raises:
+        ValueError: with the nearest one.
+    """
+    for name, _, argument in [path.partition(".") for path in changes if "." in path]:
+        path = config[name].get("class_path")
+        if path is None:
+            raise ValueError(f"There is no {name} whose {argument} could be set: give one.")
+        known = {p.name for p in _arguments(path)}
+        if known and argument not in known and not any(p.kind is _ANY for p in _arguments(path)):
+            raise ValueError(
+                f"The {name} {path.rpartition('.')[2]} has no argument {shown(argument)}: "
+                f"{choices(argument, sorted(known))}"
+            )
 
 
 def check_name(name: str) -> None:
-    """Raise if there is no such argument of a run.
+    """Raise if there is no such argument of a run, or no such part of which one is meant.
 
     Raises:
         ValueError: with the nearest one.
     """
     known = _parameters()
+    part, dot, argument = str(name).partition(".")
+    if dot and part in KINDS and argument.isidentifier():
+        return
     if name == "seed":
         raise ValueError("seed is not varied by itself: give the number of seeds, seeds=3.")
     if name not in known:

@@ -37,6 +37,7 @@ def make_axes(vary: Mapping[str, Any]) -> Axes:
     - ``{"prior": [StandardNormal, Flow]}``: an argument and its values;
     - ``{"prior": {"plain": StandardNormal, "vamp": partial(VampPrior, components=500)}}``: the same
       with names of your own;
+    - ``{"optimizer.lr": [1e-4, 1e-3]}``: an argument of a part, whichever that is in a cell;
     - ``{"latent_dim, epochs": [[2, 100], [10, 50]]}``: arguments that vary together;
     - ``{"variants": {"wide": {"latent_dim": 50, "batch_size": 64}, "plain": {}}}``: named sets of
       arguments.

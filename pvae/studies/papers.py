@@ -9,7 +9,7 @@ from typing import Any
 from pvae.checks import check_number
 from pvae.messages import brief, choices, shown
 from pvae.storage import configuration
-from pvae.studies.arguments import defaults, described
+from pvae.studies.arguments import changed, defaults, described
 from pvae.studies.measures import Measures
 from pvae.studies.metrics import METRICS, check_metrics
 from pvae.studies.results import CellResult, collect
@@ -123,7 +123,7 @@ class Table:
             changes = {key: described(key, value) for key, value in row.changes.items()}
             cells[name] = _scaled(changes, self.scaled, budget)
         return Plan(
-            defaults() | _scaled(base, self.scaled, budget),
+            changed(defaults(), _scaled(base, self.scaled, budget)),
             (cells,),
             tuple(range(self.seeds if seeds is None else seeds)),
             Measures(

@@ -119,7 +119,11 @@ class Plan:
         if not numbers or len(set(numbers)) < len(numbers):
             raise ValueError(f"seeds is {shown(seeds)}: give a number, or seeds that differ.")
         check_runs(axes, len(numbers), many)
-        plan = cls(arguments.defaults() | given, axes, numbers, **others)
+        whole = arguments.changed(arguments.defaults(), given)
+        arguments.check_arguments(whole, given)
+        plan = cls(whole, axes, numbers, **others)
+        for cell in plan.cells:
+            arguments.check_arguments(plan.config(cell), cell.changes)
         names = [cell.name for cell in plan.cells]
         if plan.baseline is not None and plan.baseline not in names:
             raise ValueError(
@@ -134,7 +138,7 @@ class Plan:
 
     def config(self, cell: Cell) -> dict[str, Any]:
         """The arguments of the runs of a cell."""
-        return {**self.base, **cell.changes}
+        return arguments.changed(self.base, cell.changes)
 
     def describe(self) -> dict[str, Any]:
         """The plan as a YAML file holds it."""

@@ -7,6 +7,7 @@ from pyro.infer import Trace_ELBO
 import pvae
 from pvae.cli.commands import COMMANDS
 from pvae.cli.main import make_parser
+from pvae.studies import Plan
 from pvae.studies.arguments import defaults, described, essence
 from pvae.studies.cells import make_axes, make_cells
 
@@ -66,6 +67,43 @@ def test_a_grid_of_values_names_and_pairs():
         "latent_dim": 10,
         "epochs": 50,
     }
+
+
+def test_an_argument_of_a_part_varies_within_it():
+    plan = Plan.make(
+        {"prior": partial(pvae.priors.VampPrior, components=9), "optimizer.lr": 0.1},
+        {"prior.components": [5, 7], "epochs, optimizer.lr": [[3, 0.2], [4, 0.3]]},
+        1,
+    )
+    cell = plan.cells[-1]
+    assert cell.name == "prior.components=7, epochs=4, optimizer.lr=0.3"
+    config = plan.config(cell)
+    assert config["prior"]["init_args"] == {"components": 7}
+    assert config["optimizer"] == {"class_path": "torch.optim.Adam", "init_args": {"lr": 0.3}}
+    assert plan.base["prior"]["init_args"] == {"components": 9}
+    assert plan.base["optimizer"]["init_args"] == {"lr": 0.1}
+    both = Plan.make({}, {"optimizer": ["Adam", "SGD"], "optimizer.lr": [0.1, 0.2]}, 1)
+    assert [both.config(cell)["optimizer"]["init_args"]["lr"] for cell in both.cells] == (
+        [0.1, 0.2, 0.1, 0.2]
+    )
+    passed_on = {"objective": "BetaELBO", "objective.num_particles": 2}
+    assert Plan.make(passed_on, {"latent_dim": [2, 3]}, 1)
+
+
+@pytest.mark.parametrize(
+    ("vary", "said"),
+    [
+        ({"optimizer.lrr": [0.1, 0.2]}, "optimizer Adam has no argument 'lrr': did you mean lr"),
+        ({"network.hiden": [[8], [16]]}, "network MLP has no argument 'hiden': did you mean hid"),
+        ({"scheduler.gamma": [0.1, 0.2]}, "no scheduler whose gamma"),
+        ({"prior.": [0.1, 0.2]}, "no argument of a run: did you mean prior"),
+        ({"epochs.a": [0.1, 0.2]}, "no argument of a run: did you mean epochs"),
+    ],
+)
+def test_an_argument_that_no_part_has_is_refused(vary, said):
+    with pytest.raises(ValueError, match=said) as raised:
+        Plan.make({}, vary, 1)
+    assert len(str(raised.value)) <= 300
 
 
 def test_variants_are_named_sets_of_arguments():
