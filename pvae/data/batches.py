@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -20,8 +21,7 @@ from pvae.interfaces import Model
 from pvae.seeds import choice
 
 _SEED = 0  # of static draws, which are the same each time
-_AHEAD = 8  # batches that are converted together,
-_MOST = 2**22  # unless they hold more numbers than this
+_TOGETHER = 2**19  # most numbers of the batches that are converted together; they fit the caches
 AT_ONCE = 500  # items per batch outside of training
 _CHUNK = 1024  # items per static draw, which needs them as floats
 
@@ -105,9 +105,6 @@ class Batches:
             items = _draw_once(part.x, draw)
             domain_from, value_range = "binary", (0.0, 1.0)
         self._items = items.to(self.device) if isinstance(items, Tensor) else items
-        # Several batches are converted together, which saves the overhead of small operations.
-        numbers = batch_size * math.prod(part.event_shape)
-        self._ahead = max(1, min(_AHEAD, _MOST // numbers)) if isinstance(items, Tensor) else 1
         self._convert = partial(
             convert,
             domain_from=domain_from,
@@ -118,6 +115,21 @@ class Batches:
 
     def __len__(self) -> int:
         return -(-len(self._items) // self.batch_size)
+
+    @property
+    def _ahead(self) -> int:
+        """How many batches are converted together, which saves the overhead of small operations."""
+        numbers = self.batch_size * math.prod(self.part.event_shape)
+        return max(1, _TOGETHER // numbers) if self.in_memory else 1
+
+    def at_least(self, n: int) -> Batches:
+        """Return minibatches of the same items, of n or more each if there are so many.
+
+        For means over items: a few large minibatches take less time than many small ones.
+        """
+        larger = copy.copy(self)
+        larger.batch_size = max(self.batch_size, min(n, len(self._items)))
+        return larger
 
     def epoch(
         self, order: Tensor | None = None, start: int = 0, seed: int | None = None

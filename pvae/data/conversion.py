@@ -99,18 +99,18 @@ def _levels_below(high: int, like: Tensor, generator: torch.Generator | None) ->
     if device.type != "cpu":
         return torch.randint(high, shape, dtype=torch.uint8, device=device, generator=generator)
     count = shape.numel()
-    words = torch.empty(-(-count // 8), dtype=torch.int64)
-    levels = words.random_(-(2**63), None, generator=generator).numpy().view(np.uint8)
+    draws = torch.empty(-(-count // 8), dtype=torch.int64)
+    words = draws.random_(-(2**63), None, generator=generator).numpy()
+    levels = words.view(np.uint8)
     fair = 256 - 256 % high  # the largest multiple of high: bytes below it are uniform modulo high
     if fair < 256:
         # The few other bytes are found eight at a time, and redrawn.
-        rows = levels.reshape(-1, 8)
-        few = np.flatnonzero((levels >= fair).view(np.uint64))
-        some = rows[few]
+        few = np.flatnonzero((levels >= fair).view(np.uint64) != 0)
+        some = words[few].view(np.uint8)
         unfair = some >= fair
         redrawn = torch.randint(high, (int(unfair.sum()),), dtype=torch.uint8, generator=generator)
         some[unfair] = redrawn.numpy()
-        rows[few] = some
+        words[few] = some.view(np.int64)
     if high < fair:
         levels %= high
     return torch.from_numpy(levels[:count]).view(shape)

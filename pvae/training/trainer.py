@@ -12,7 +12,7 @@ import torch
 from pyro.infer import SVI
 from torch import Tensor
 
-from pvae.data.batches import Batches, batches_for
+from pvae.data.batches import AT_ONCE, Batches, batches_for
 from pvae.data.dataset import Dataset
 from pvae.data.part import Part
 from pvae.evaluation.elbo import elbo
@@ -316,7 +316,7 @@ class Trainer:
             "loss": position.loss / len(self.data.train),
         }
         items = len(self.validation.part) if self.validation else MOST_EVALUATED
-        figures = summarize(vae, self.train, items=items)
+        figures = summarize(vae, self.train.at_least(AT_ONCE), items=items)
         row |= {f"train/{name}": value for name, value in figures.items()}
         if self.validation:
             figures = summarize(vae, self.validation) | self.monitor.figures(vae)

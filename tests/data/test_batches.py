@@ -52,6 +52,16 @@ def test_an_epoch_follows_the_order(dataset):
     assert torch.equal(drawn, dataset.train.x[order].float())
 
 
+@pytest.mark.parametrize("batch_size", [1, 8, 50])
+def test_larger_batches_of_the_same_items(dataset, batch_size):
+    drawn = batches(dataset, batch_size=batch_size)
+    larger = drawn.at_least(20)
+    assert [len(x) for x in larger.epoch()] == ([50] if batch_size == 50 else [20, 20, 10])
+    assert torch.equal(torch.cat(list(larger.epoch())), dataset.train.x.float())
+    assert drawn.batch_size == batch_size
+    assert drawn.at_least(1000).batch_size == 50
+
+
 @pytest.mark.parametrize("start", [0, 3, 6, 7])
 def test_a_late_start_gives_the_tail_of_the_epoch(dataset, start):
     order = torch.randperm(50)
@@ -144,6 +154,7 @@ def test_files_are_binarized_once_by_their_index(streamed, workers, monkeypatch)
 @pytest.mark.parametrize("domain", ["binary", "reals"])
 def test_an_interrupted_epoch_can_be_resumed(streamed, kind, domain, monkeypatch):
     monkeypatch.setattr(pvae.data.batches, "worker_count", lambda items: 1)
+    monkeypatch.setattr(pvae.data.batches, "_TOGETHER", 8 * 2 * 30)  # 8 batches of 2 of 30 values
     order = torch.randperm(23)
     drawn = batches(streamed[kind], domain, 2)
     state = torch.get_rng_state()

@@ -12,6 +12,7 @@ from pyro.infer import RenyiELBO, Trace_ELBO, TraceGraph_ELBO, TraceMeanField_EL
 from torch.optim import lr_scheduler
 
 import pvae
+from pvae.evaluation import summary
 from pvae.objectives import BetaELBO
 from pvae.storage import tensors
 from pvae.training import Run, progress, trainer, writer
@@ -68,6 +69,15 @@ def test_history_holds_what_evaluation_says(digits):
     assert last["loss"] == pytest.approx(last["train/neg_elbo"], rel=0.1)
     assert history["epoch"] == [1, 2, 3]
     assert len(pvae.plots.loss_curves(history).axes) == 3
+
+
+def test_small_minibatches_are_evaluated_in_large_ones(digits, monkeypatch):
+    sizes, elbo = [], summary.elbo
+    monkeypatch.setattr(summary, "elbo", lambda vae, x: sizes.append(len(x)) or elbo(vae, x))
+    vae = pvae.build(digits.event_shape, latent_dim=2)
+    pvae.fit(vae, digits, epochs=1, batch_size=50, compile=False, progress=False)
+    held = len(digits.validation)
+    assert sizes == [held, held]  # of the train part as many as are held out
 
 
 def test_the_best_epoch_is_kept(digits):
