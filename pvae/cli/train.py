@@ -55,6 +55,7 @@ def train(
     batch_size: int = 128,
     clip_norm: float | None = None,
     skip_norm: float | None = None,
+    spectral_limit: float | None = None,
     warmup: int | Literal["auto"] = "auto",
     monitor: Literal["objective", "neg_elbo", "log_likelihood", "bits_per_dim"] = "objective",
     keep: Literal["best", "last"] = "best",
@@ -107,6 +108,7 @@ def train(
         batch_size: data per gradient step.
         clip_norm: maximum norm of the gradient of the mean loss.
         skip_norm: norm of that gradient above which a step is skipped.
+        spectral_limit: largest spectral norm of a linear layer or convolution.
         warmup: gradient steps over which the weight of the KL rises from 0; 0 for none, auto for a
             fraction of the planned steps.
         monitor: validation metric by which the best epoch is chosen.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from pvae.inference.fused_adam import Stepper
 
 FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
+Projection = Callable[[], None]
 
 
 class Optimizer(PyroOptim):
@@ -29,6 +30,8 @@ class Optimizer(PyroOptim):
         skip_norm: norm of that gradient, before clipping, above which a step is skipped: nothing
             is updated, the moments of the optimizer neither (Child 2021); ``None`` to
             skip none.
+        project: called after each step that is taken, to move parameters back to where they may be;
+            ``None`` if they may be anywhere.
 
     Attributes:
         torch_optimizer: the torch optimizer, for learning-rate schedules.
@@ -57,6 +60,7 @@ class Optimizer(PyroOptim):
         factory: Callable[..., torch.optim.Optimizer],
         clip_norm: float | None = None,
         skip_norm: float | None = None,
+        project: Projection | None = None,
     ) -> None:
         super().__init__(factory, {})
         # SVI hands over an unordered set at every step; this order is the same in every process,
@@ -68,6 +72,7 @@ class Optimizer(PyroOptim):
             if norm is not None and not norm > 0:
                 raise ValueError(f"{name} is {norm}: it must be positive.")
         self.clip_norm, self.skip_norm = clip_norm, skip_norm
+        self.project = project
         self.skipped = 0
         self.batch_size = 1
         self.moved = 0
@@ -94,6 +99,8 @@ class Optimizer(PyroOptim):
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
         self._stepper.step()
+        if self.project is not None:
+            self.project()
 
     def get_state(self) -> dict:
         """Return the state of the torch optimizer."""

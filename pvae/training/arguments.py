@@ -90,14 +90,14 @@ def check_sampler(vae: VAE, optimizer: object, keep: str, patience: Any) -> None
 
 
 def check_numbers(**numbers: Any) -> None:
-    """Raise if epochs, batch_size, clip_norm, skip_norm or seed is not a valid number.
+    """Raise if epochs, batch_size, a norm or its limit, or seed is not a valid number.
 
     Raises:
         ValueError: if one is out of range or not a number.
     """
     check_size("epochs", numbers["epochs"])
     check_size("batch_size", numbers["batch_size"])
-    for name in ("clip_norm", "skip_norm"):
+    for name in ("clip_norm", "skip_norm", "spectral_limit"):
         norm = numbers[name]
         if norm is not None and not (is_real(norm) and norm > 0):
             raise ValueError(f"{name} is {shown(norm)}: it must be a positive number, or None.")

@@ -30,7 +30,7 @@ def build_configured(config: Mapping[str, Any]) -> tuple[VAE, Dataset]:
     if config["data"] is None:
         raise ValueError("This run was started on data given by value: continue it from Python.")
     data = load(**select(config, load))
-    numbers = ("epochs", "batch_size", "clip_norm", "skip_norm", "seed")
+    numbers = ("epochs", "batch_size", "clip_norm", "skip_norm", "spectral_limit", "seed")
     check_numbers(**{name: config[name] for name in numbers})
     pyro.set_rng_seed(config["seed"])
     sizes: dict[str, Any] = {"event_shape": data.event_shape}

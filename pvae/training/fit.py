@@ -29,6 +29,7 @@ def fit(
     scheduler: Callable[..., LRScheduler] | None = None,
     clip_norm: float | None = None,
     skip_norm: float | None = None,
+    spectral_limit: float | None = None,
     warmup: int | Literal["auto"] = "auto",
     monitor: Figure = "objective",
     keep: Keep = "best",
@@ -78,6 +79,9 @@ def fit(
         clip_norm: maximum norm of the gradient; ``None`` for no clipping.
         skip_norm: norm of the gradient, before clipping, above which a step is skipped, as deep
             hierarchies may need (Child 2021); ``None`` to skip none.
+        spectral_limit: the largest spectral norm of a layer, to which its weights are scaled after
+            each step (Gouk et al. 2021), against networks whose depth amplifies small differences,
+            as hierarchies may (Vahdat and Kautz 2020); ``None`` for no limit.
         warmup: gradient steps over which the weight of the KL rises from 0; 0 for none. ``"auto"``
             is 10 % of the planned steps if the objective has a KL that can be warmed up (see
             `pvae.objectives.warmup.can_warm_up`) and no schedule of its own, else 0.
@@ -136,6 +140,7 @@ def fit(
         scheduler=scheduler,
         clip_norm=clip_norm,
         skip_norm=skip_norm,
+        spectral_limit=spectral_limit,
         warmup=warmup,
         monitor=monitor,
         keep=keep,

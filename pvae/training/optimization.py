@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from pvae.inference.optimizer import Optimizer, check_closure
+from pvae.inference.optimizer import Optimizer, Projection, check_closure
 from pvae.messages import kind_of
 
 EXAMPLES = {
@@ -36,6 +36,7 @@ def make_optimizer(
     factory: Callable[..., torch.optim.Optimizer],
     clip: float | None,
     skip: float | None,
+    project: Projection | None = None,
 ) -> Optimizer:
     """Make the optimizer of a run, after a trial of its steps on a stand-in.
 
@@ -45,7 +46,7 @@ def make_optimizer(
     """
     _rehearse("optimizer", lambda: _stand_in(learned, factory).step())
     try:
-        return Optimizer(learned, factory, clip, skip)
+        return Optimizer(learned, factory, clip, skip, project)
     except (TypeError, RuntimeError, AttributeError) as error:
         raise ValueError(_failed("optimizer", error)) from error
 

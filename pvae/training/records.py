@@ -25,7 +25,10 @@ BEFORE = {  # of versions without these options
     "keep": "best",
     "snapshots": False,
 }
-SINCE = {"skip_norm": None}  # options of later versions, off in all runs without them
+SINCE = {
+    "skip_norm": None,
+    "spectral_limit": None,
+}  # options of later versions, off in all runs without them
 MLP_PATH = "pvae.networks.MLP"
 
 _INFO = {
@@ -81,6 +84,7 @@ _CONFIG = {
     "batch_size?": Count,
     "clip_norm?": Finite | None,
     "skip_norm?": Finite | None,
+    "spectral_limit?": Finite | None,
     "warmup?": Count,
     "patience?": Count | None,
     "compile?": bool | str,

@@ -38,6 +38,7 @@ class Settings:
     scheduler: Callable[..., LRScheduler] | None
     clip_norm: float | None
     skip_norm: float | None
+    spectral_limit: float | None
     warmup: Any
     monitor: Any
     keep: Any
@@ -48,7 +49,7 @@ class Settings:
     snapshots: bool
 
     def __post_init__(self) -> None:
-        numbers = ("epochs", "batch_size", "clip_norm", "skip_norm", "seed")
+        numbers = ("epochs", "batch_size", "clip_norm", "skip_norm", "spectral_limit", "seed")
         check_numbers(**{name: getattr(self, name) for name in numbers})
         check_auto("warmup", self.warmup, 0)
         check_auto("patience", self.patience, 1)
@@ -137,6 +138,7 @@ class Settings:
             "batch_size": int(self.batch_size),
             "clip_norm": None if self.clip_norm is None else float(self.clip_norm),
             "skip_norm": None if self.skip_norm is None else float(self.skip_norm),
+            "spectral_limit": self.spectral_limit and float(self.spectral_limit),
             "warmup": self.warmup,
             "monitor": self.monitor,
             "keep": self.keep,

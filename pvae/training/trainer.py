@@ -41,6 +41,7 @@ from pvae.training.runs import Run
 from pvae.training.selection import Monitor
 from pvae.training.settings import Settings
 from pvae.training.snapshots import snapshot_steps
+from pvae.training.spectral import limited
 from pvae.training.threads import threads_for
 from pvae.training.unused_latents import unused_latents
 from pvae.training.writer import FolderWriter, Writer
@@ -153,10 +154,9 @@ class Trainer:
         if parameters := option(objective, "parameters"):  # such as a discriminator's
             objective.to(device=self.device, dtype=vae.dtype)
             learned += parameters()
-        norms = settings.clip_norm, settings.skip_norm
+        norms = settings.clip_norm, settings.skip_norm, limited(vae, settings.spectral_limit)
         self.optim = make_optimizer(learned, settings.optimizer, *norms)
-        sampler = self.optim.torch_optimizer
-        check_sampler(vae, sampler, settings.keep, settings.patience)
+        check_sampler(vae, self.optim.torch_optimizer, settings.keep, settings.patience)
         self.schedule = make_schedule(
             self.optim, settings.optimizer, settings.scheduler, settings.epochs
         )

@@ -109,6 +109,7 @@ def refused(digits, arguments, tmp_path):
         ({"clip_norm": "x"}, ValueError, "clip_norm is 'x'"),
         ({"clip_norm": float("nan")}, ValueError, "clip_norm is nan"),
         ({"skip_norm": 0}, ValueError, "skip_norm is 0"),
+        ({"spectral_limit": -1.0}, ValueError, "spectral_limit is -1.0"),
         ({"seed": 1.5}, ValueError, "seed is 1.5"),
         ({"seed": "a" * 500}, ValueError, "seed is the string '"),
         ({"compile": None}, ValueError, "compile is None"),
