@@ -1,5 +1,6 @@
 """A limit on the spectral norms of layers."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -32,7 +33,7 @@ def limited(vae: nn.Module, limit: float | None) -> Projection | None:
     return None if limit is None else partial(_shrink, weights, limit)
 
 
-def _shrink(weights: list[Tensor], limit: float) -> None:
+def _shrink(weights: Sequence[Tensor], limit: float) -> None:
     with torch.no_grad():
         for weight in weights:
             weight.mul_((limit / spectral_bound(weight)).clamp(max=1))
