@@ -50,14 +50,15 @@ class PriorOptions:
         initialize: ``initialize(x)`` initializes it from data, as the posterior sees them, shape
             ``(n, *event_shape)``; called by `pvae.fit` if any of its parameters are trained.
         path: the top-down path of a hierarchy, which a `pvae.posteriors.TopDown` goes down too.
-        transition: ``transition(z, None)`` of states in time returns mean and scale of the state
-            after z, which a `pvae.posteriors.Smoothing` follows after the end of a sequence.
+        transition: ``transition()`` of states in time returns the map from a state to mean and raw
+            variance of the next, as `pvae.priors.StateSpace` does, which a
+            `pvae.posteriors.Smoothing` follows after the end of a sequence.
     """
 
     connect: "Callable[[nn.Module], None] | None" = None
     initialize: "Callable[[Tensor], None] | None" = None
     path: "nn.Module | None" = None
-    transition: "Callable[[Tensor, None], tuple[Tensor, Tensor]] | None" = None
+    transition: "Callable[[], Callable[[Tensor], Tensor]] | None" = None
 
 
 # Likelihoods --------------------------------------------------------------------------------------

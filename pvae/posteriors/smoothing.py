@@ -3,12 +3,12 @@
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import softplus
+from torch.nn.functional import linear
 
 from pvae.annotations import NetworkOrFactory, Shape
 from pvae.checks import check_size, check_states
 from pvae.conditional import Conditional
-from pvae.distributions.normal_chain import SMALLEST_VARIANCE, NormalChain
+from pvae.distributions.normal_chain import NormalChain, mean_and_scale
 from pvae.distributions.padded import padding
 from pvae.interfaces import option
 
@@ -79,32 +79,24 @@ class Smoothing(Conditional):
         ends = option(likelihood, "padded") and len(self.context_shape) == 2
         self._prior = (prior,) if ends and option(prior, "transition") else ()
 
-    def transition(self, z: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        r"""Return mean and scale of a state, each of shape (\*batch, L).
-
-        Args:
-            z: the state before it, shape (\*batch, L).
-            h: what the network returns for its step, shape (\*batch, message L).
-        """
-        combined = 0.5 * (self.before(z).tanh() + h)
-        variance = SMALLEST_VARIANCE + softplus(self.variance(combined))
-        return self.loc(combined), variance.sqrt()
-
     def forward(self, x: Tensor) -> dist.TorchDistribution:
         """Return q(z|x)."""
         h = torch.cat([raw.unflatten(-1, (self.steps, -1)) for raw in self.raw(x)], -1)
-        loc, scale = self.transition(self.start, h[..., 0, :])
-        if self.steps == 1:
-            return NormalChain(self.transition, loc, scale, 1)
-        if not self._prior:
-            return NormalChain(self.transition, loc, scale, self.steps, h[..., 1:, :])
-        context = torch.cat([h, padding(x, 2).to(h)], -1)
-        return NormalChain(self._to_the_end, loc, scale, self.steps, context[..., 1:, :])
+        # W and V are one matrix, and what h_t adds is computed for all steps at once.
+        weight = 0.5 * torch.cat([self.loc.weight, self.variance.weight])
+        seen = linear(h, weight, torch.cat([self.loc.bias, self.variance.bias]))
 
-    def _to_the_end(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        """The transition, or that of the prior at steps that pad, as the last number tells."""
-        own = self.transition(z, context[..., :-1])
-        prior = option(self._prior[0], "transition")(z, None)
-        pads = context[..., -1:] > 0
-        loc, scale = (torch.where(pads, p, q) for p, q in zip(prior, own, strict=True))
-        return loc, scale
+        def own(z: Tensor, seen: Tensor) -> Tensor:
+            return seen + linear(self.before(z).tanh(), weight)
+
+        def transition(z: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+            return mean_and_scale(own(z, seen))
+
+        def to_the_end(z: Tensor, seen: Tensor, pads: Tensor) -> tuple[Tensor, Tensor]:
+            return mean_and_scale(torch.where(pads, prior(z), own(z, seen)))
+
+        first, later = transition(self.start, seen[..., 0, :]), seen[..., 1:, :]
+        if self.steps == 1 or not self._prior:
+            return NormalChain(transition, *first, self.steps, later)
+        prior = option(self._prior[0], "transition")()
+        return NormalChain(to_the_end, *first, self.steps, later, padding(x, 2)[..., 1:, :])

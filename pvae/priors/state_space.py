@@ -1,12 +1,15 @@
 """The state-space prior."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import softplus
+from torch.nn.functional import linear
 
 from pvae.checks import check_size, check_states
-from pvae.distributions.normal_chain import SMALLEST_VARIANCE, NormalChain
+from pvae.distributions.normal_chain import NormalChain, mean_and_scale
 
 
 class StateSpace(nn.Module):
@@ -70,12 +73,31 @@ class StateSpace(nn.Module):
             nn.init.zeros_(self.linear.bias)
         self.register_buffer("start", torch.zeros(state_dim), persistent=False)
 
-    def transition(self, z: Tensor, context: None) -> tuple[Tensor, Tensor]:
-        r"""Return mean and scale of the state after z, each of the shape of z, (\*batch, L)."""
-        g, h = self.gate(z).sigmoid(), self.proposal(z)
-        loc = (1 - g) * self.linear(z) + g * h
-        return loc, (SMALLEST_VARIANCE + softplus(self.variance(h.relu()))).sqrt()
+    def transition(self) -> Callable[[Tensor], Tensor]:
+        r"""Return the map from states z, (\*batch, L), to the next ones' mean and raw variance.
+
+        Its values have the shape (\*batch, 2 L). Layers that see the same input are joined here,
+        once for all steps of a draw.
+        """
+        first: list[Any] = [self.gate[0], self.proposal[0], self.linear]
+        second: list[Any] = [self.gate[-1], self.proposal[-1]]
+        weight = torch.cat([layer.weight for layer in first])
+        bias = torch.cat([layer.bias for layer in first])
+        weight_2 = torch.block_diag(*(layer.weight for layer in second))
+        bias_2 = torch.cat([layer.bias for layer in second])
+        state_dim = len(self.start)
+
+        def transition(z: Tensor) -> Tensor:
+            hidden, straight = linear(z, weight, bias).tensor_split([-state_dim], -1)
+            g, h = linear(hidden.relu(), weight_2, bias_2).chunk(2, -1)
+            return torch.cat([straight.lerp(h, g.sigmoid()), self.variance(h.relu())], -1)
+
+        return transition
 
     def forward(self) -> dist.TorchDistribution:
         """Return p(z), of event shape (latent_dim,)."""
-        return NormalChain(self.transition, self.start, torch.ones_like(self.start), self.steps)
+        scale = torch.ones_like(self.start)
+        if self.steps == 1:
+            return NormalChain(None, self.start, scale, 1)
+        raw = self.transition()
+        return NormalChain(lambda z: mean_and_scale(raw(z)), self.start, scale, self.steps)

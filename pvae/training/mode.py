@@ -21,7 +21,8 @@ Mode = Literal["eager"] | Backend
 FEWEST_STEPS = 300  # below which compilation never pays off, and nothing is measured
 MEASURED_STEPS = 5
 # As measured on a common processor:
-TRACE_SECONDS = 1.0  # cost of a graph, for each signature of a step
+TRACE_SECONDS = 0.8  # cost of a graph, for each signature of a step
+OPERATOR_SECONDS = 1e-3  # and for each operator of an eager step, of which sequences have many
 COMPILE_SECONDS = 0.07  # additional cost of a compiler, for each operator of an eager step
 PYTHON_SECONDS = 1e-3  # saved by a graph in each step, but at most
 PYTHON_SHARE = 0.4  # this fraction of the step
@@ -47,7 +48,7 @@ def choose_mode(vae: VAE, objective: ELBO, train: Batches, steps: int) -> Mode:
     step, operators = _measure(vae, objective, train)
     python = min(PYTHON_SECONDS, PYTHON_SHARE * step)
     signatures = 2 if len(train.part) % train.batch_size else 1
-    if steps * python < signatures * TRACE_SECONDS:
+    if steps * python < signatures * (TRACE_SECONDS + OPERATOR_SECONDS * operators):
         return "eager"
     if steps * COMPILED_SHARE * (step - python) < signatures * COMPILE_SECONDS * operators:
         return "graph"

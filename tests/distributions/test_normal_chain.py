@@ -17,11 +17,11 @@ def linear(dtype=torch.float64, context=True, seed=0):
         return torch.randn(*shape, generator=g, dtype=dtype)
 
     A, loc, scale = draw(SIZE, SIZE), draw(SIZE), draw(SIZE).exp()
-    noise, c = draw(SIZE).exp(), draw(STEPS - 1, SIZE) if context else None
+    noise, c = draw(SIZE).exp(), [draw(STEPS - 1, SIZE)] if context else []
 
-    def transition(z, c):
-        mean = z @ A.T
-        return (mean if c is None else mean + c), noise.expand_as(mean)
+    def transition(z, c=0):
+        mean = z @ A.T + c
+        return mean, noise.expand_as(mean)
 
     # z = M e + m for independent noise e of all steps
     powers = [torch.linalg.matrix_power(A, k) for k in range(STEPS)]
@@ -31,10 +31,10 @@ def linear(dtype=torch.float64, context=True, seed=0):
         for s in range(t + 1):
             M[t, :, s] = powers[t - s] * (scale if s == 0 else noise)
         if t:
-            mean.append(A @ mean[-1] + (0 if c is None else c[t - 1]))
+            mean.append(A @ mean[-1] + (c[0][t - 1] if context else 0))
     M = M.reshape(STEPS * SIZE, STEPS * SIZE)
     joint = MultivariateNormal(torch.cat(mean), M @ M.T)
-    return NormalChain(transition, loc, scale, STEPS, c), joint
+    return NormalChain(transition, loc, scale, STEPS, *c), joint
 
 
 @pytest.mark.parametrize("context", [True, False])
@@ -52,13 +52,13 @@ def test_a_linear_chain_is_a_joint_normal(context):
 
 def test_gradients_of_draws_are_those_of_the_map_from_noise():
     chain, _ = linear()
-    chain.loc.requires_grad_(), chain.context.requires_grad_()
+    chain.loc.requires_grad_(), chain.context[0].requires_grad_()
 
     def draw(loc, context):
         torch.manual_seed(1)
         return NormalChain(chain.transition, loc, chain.scale, STEPS, context).rsample((2,))
 
-    assert torch.autograd.gradcheck(draw, (chain.loc, chain.context))
+    assert torch.autograd.gradcheck(draw, (chain.loc, *chain.context))
 
 
 def test_batches_and_single_states():
@@ -67,6 +67,6 @@ def test_batches_and_single_states():
     z = batch.sample((2,))
     assert z.shape == (2, 3, STEPS * SIZE)
     torch.testing.assert_close(batch.log_prob(z[0, 0]), chain.log_prob(z[0, 0]).expand(3))
-    one = NormalChain(chain.transition, torch.zeros(2), torch.ones(2), 1)
+    one = NormalChain(None, torch.zeros(2), torch.ones(2), 1)
     assert one.log_prob(torch.zeros(2)) == pytest.approx(-math.log(2 * math.pi))
     assert one.sample((4,)).shape == (4, 2)

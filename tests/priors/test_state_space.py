@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 from torch.distributions import MultivariateNormal, Normal
+from torch.nn.functional import softplus
 
 import pvae
 from pvae.cli import gallery
@@ -151,6 +152,57 @@ def padded_series(n=7):
     return torch.where((torch.arange(T) < lengths[:, None])[..., None], x, torch.nan), lengths
 
 
+def gated(prior, z):
+    """The transition of the prior, as its equations have it."""
+    g, h = prior.gate(z).sigmoid(), prior.proposal(z)
+    variance = 1e-6 + softplus(prior.variance(h.relu()))
+    return (1 - g) * prior.linear(z) + g * h, variance.sqrt()
+
+
+def combiner(posterior, z, h):
+    """That of the posterior."""
+    c = 0.5 * (posterior.before(z).tanh() + h)
+    return posterior.loc(c), (1e-6 + softplus(posterior.variance(c))).sqrt()
+
+
+def test_draws_and_densities_are_those_of_the_equations():
+    """Joined layers and what is computed for all steps at once change no number or gradient."""
+    torch.manual_seed(0)
+    x, lengths = padded_series()
+    vae = pvae.build(SHAPE, T * L, likelihood=Padded, **PARTS).double()
+    x = x.double()
+
+    def by_hand():
+        h = torch.cat([raw.unflatten(-1, (T, -1)) for raw in vae.posterior.raw(x)], -1)
+        z = vae.posterior.start.expand(len(x), L)
+        states, log_q, log_p = [], 0, 0
+        for t in range(T):
+            p = gated(vae.prior, z) if t else (torch.zeros_like(z), torch.ones_like(z))
+            q = combiner(vae.posterior, z, h[:, t])
+            if t:
+                pads = (t >= lengths)[:, None]
+                q = [torch.where(pads, a, b) for a, b in zip(p, q, strict=True)]
+            z = q[0] + q[1] * torch.randn_like(q[0])
+            log_q = log_q + Normal(*q).log_prob(z).sum(-1)
+            log_p = log_p + Normal(*p).log_prob(z).sum(-1)
+            states.append(z)
+        return torch.cat(states, -1), log_q, log_p
+
+    def by_parts():
+        q = vae.encode(x)
+        z = q.rsample()
+        return z, q.log_prob(z), vae.p_z().log_prob(z)
+
+    found = []
+    for call in (by_hand, by_parts):
+        torch.manual_seed(1)
+        z, log_q, log_p = call()
+        loss = (z.sin().sum(-1) + 2 * log_q - log_p).sum()
+        parameters = [*vae.prior.parameters(), *vae.posterior.parameters()]
+        found.append([z, log_q, log_p, *torch.autograd.grad(loss, parameters)])
+    torch.testing.assert_close(found[1], found[0], rtol=1e-9, atol=1e-11)
+
+
 def test_steps_that_pad_add_nothing_to_the_divergence():
     """The latents that no datum tells of follow the prior, as under the exact posterior."""
     torch.manual_seed(0)
@@ -162,8 +214,9 @@ def test_steps_that_pad_add_nothing_to_the_divergence():
         found = q.log_prob(z) - p.log_prob(z)
         # By hand, of the steps before the end.
         steps = z.unflatten(-1, (T, L))
-        own = vae.posterior.transition(steps[:, :-1], q.context[..., :-1])
-        before = vae.prior.transition(steps[:, :-1], None)
+        h = torch.cat([raw.unflatten(-1, (T, -1)) for raw in vae.posterior.raw(x)], -1)
+        own = combiner(vae.posterior, steps[:, :-1], h[:, 1:])
+        before = gated(vae.prior, steps[:, :-1])
         each = [Normal(*pair).log_prob(steps[:, 1:]).sum(-1) for pair in (own, before)]
         later = (each[0] - each[1]) * (1 + torch.arange(T - 1) < lengths[:, None])
         first = Normal(q.loc, q.scale).log_prob(steps[:, 0]) - Normal(0, 1).log_prob(steps[:, 0])

@@ -34,6 +34,7 @@ def train():
         (100, 170, 1000, "eager"),  # a graph saves one second
         (100, 170, 3000, best_backend(torch.device("cpu"))),
         (100, 510, 3000, "graph"),  # a compiler saves one minute, and takes more
+        (100, 20_000, 10_000, "eager"),  # a graph of a long sequence takes 40 seconds to make
     ],
 )
 def test_the_faster_mode_is_chosen(monkeypatch, vae, train, milliseconds, operators, steps, chosen):
