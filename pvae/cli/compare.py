@@ -36,9 +36,11 @@ def compare(
         seeds: number of seeds, or the seeds.
         baseline: name of the cell that others are compared with; by default the best.
         metrics: neg_elbo, reconstruction, kl, log_prob and active_units by default; also
-            bits_per_dim, inference_gap, approximation_gap, amortization_gap, mutual_information,
-            total_correlation, knn_accuracy, linear_probe_accuracy, adjusted_rand_index, precision,
-            recall, frechet_distance.
+            bits_per_dim, unreliable_share, effective_sample_size, inference_gap, approximation_gap,
+            amortization_gap, mutual_information, total_correlation, code_usage, code_perplexity,
+            classification_error, knn_accuracy, linear_probe_accuracy, adjusted_rand_index,
+            normalized_mutual_information, clustering_accuracy, precision, recall, density,
+            coverage, frechet_distance.
         num_samples: importance samples for log_prob.
         items: items of the test part that are measured; 0 for all.
         ais_items: of these, items on which annealed importance sampling checks log_prob.

@@ -17,12 +17,14 @@ from pvae.data.domains import DEQUANTIZED
 from pvae.data.part import Part
 from pvae.evaluation.ais import ais
 from pvae.evaluation.batching import split
+from pvae.evaluation.code_usage import code_usage
 from pvae.evaluation.decomposition import active_units, kl_decomposition
 from pvae.evaluation.elbo import ELBO, elbo
 from pvae.evaluation.inference_gap import inference_gap
+from pvae.evaluation.k_hat import UNRELIABLE
 from pvae.evaluation.log_likelihood import log_likelihood
-from pvae.evaluation.representations import representation
-from pvae.evaluation.sample_quality import sample_quality
+from pvae.evaluation.representations import Representation, representation
+from pvae.evaluation.sample_quality import SampleQuality, sample_quality
 from pvae.interfaces import option
 from pvae.messages import choices, one_line, shown
 from pvae.seeds import choice, seeded
@@ -52,17 +54,26 @@ METRICS: dict[str, Metric] = {
     "kl": Metric("KL", "nats", None, 2),
     "log_prob": Metric("log p(x)", "nats", False, 2),
     "bits_per_dim": Metric("bits per dimension", "bits", True, 3),
+    "unreliable_share": Metric("k-hat above 0.7", "", None, 3),
+    "effective_sample_size": Metric("effective samples", "", None, 0),
     "active_units": Metric("active units", "", None, 1),
     "inference_gap": Metric("inference gap", "nats", True, 2),
     "approximation_gap": Metric("approximation gap", "nats", True, 2),
     "amortization_gap": Metric("amortization gap", "nats", True, 2),
     "mutual_information": Metric("I(x; z)", "nats", None, 2),
     "total_correlation": Metric("total correlation", "nats", None, 2),
+    "code_usage": Metric("codes that occur, share", "", None, 3),
+    "code_perplexity": Metric("code perplexity", "", None, 1),
+    "classification_error": Metric("classification error", "", True, 3),
     "knn_accuracy": Metric("k-NN accuracy", "", False, 3),
     "linear_probe_accuracy": Metric("linear probe accuracy", "", False, 3),
     "adjusted_rand_index": Metric("adjusted Rand index", "", False, 3),
+    "normalized_mutual_information": Metric("normalized mutual information", "", False, 3),
+    "clustering_accuracy": Metric("clustering accuracy", "", False, 3),
     "precision": Metric("precision", "", False, 3),
     "recall": Metric("recall", "", False, 3),
+    "density": Metric("density", "", False, 3),
+    "coverage": Metric("coverage", "", False, 3),
     "frechet_distance": Metric("Fréchet distance", "", True, 2),
 }
 """The metrics by name, those of `pvae.evaluation`."""
@@ -112,7 +123,7 @@ def measure(vae: VAE, data: Dataset, measures: Measures) -> Measured:
     found["neg_elbo"], found["reconstruction"] = -bound.elbo, bound.log_likelihood
     found["kl"] = bound.kl
     missing: dict[str, str] = {}
-    if of_evidence := wanted & {"log_prob", "bits_per_dim"}:
+    if of_evidence := wanted & {"log_prob", "bits_per_dim", *RELIABILITY}:
         with _applying(missing, of_evidence):
             found |= _evidence(vae, x, y, measures)
     if "bits_per_dim" in wanted - missing.keys():
@@ -121,6 +132,9 @@ def measure(vae: VAE, data: Dataset, measures: Measures) -> Measured:
     if "active_units" in wanted:
         with _applying(missing, {"active_units"}):
             numbers["active_units"] = float(active_units(vae, x, y).count)
+    if "classification_error" in wanted:
+        with _applying(missing, {"classification_error"}):
+            found["classification_error"] = _misclassified(vae, data, part, n, measures.seed)
     part_name = next(name for name, each in data.parts.items() if each is part)
     for names, compute in TOGETHER.items():
         if asked := wanted & {*names}:
@@ -163,6 +177,8 @@ def _evidence(vae: VAE, x: Tensor, y: Tensor | None, measures: Measures) -> dict
         "log_prob": estimate.log_prob,
         "pareto_k": estimate.pareto_k,
         "standard_error": estimate.standard_error,
+        "unreliable_share": ~(estimate.pareto_k <= UNRELIABLE),
+        "effective_sample_size": estimate.effective_sample_size,
     }
     if measures.ais_items:
         first = slice(0, measures.ais_items)
@@ -190,6 +206,17 @@ def _bits_per_dim(vae: VAE, data: Dataset, nats: Tensor) -> Tensor:
     return nats / math.log(2)
 
 
+def _misclassified(vae: VAE, data: Dataset, part: Part, n: int, seed: int) -> Tensor:
+    """1 for each item whose most probable class by q(y|x) is another than its own, else 0."""
+    x, y = batches_for(vae, data, part, labels=True).choose(n, seed)
+    if (y < 0).any():
+        raise ValueError("classification_error needs the labels of all test data; leave it out.")
+    with vae.evaluating():
+        return torch.cat(
+            [vae.classify(xs).probs.argmax(-1) != ys for xs, ys in split(AT_ONCE, x, y)]
+        )
+
+
 def _gaps(vae: VAE, data: Dataset, part: str, x: Tensor, y: Tensor | None) -> Sequence[Tensor]:
     few = slice(0, REFINED_TWICE)
     found = inference_gap(vae, x, y, steps=STEPS, progress=False)
@@ -210,17 +237,18 @@ def _shared(vae: VAE, data: Dataset, part: str, x: Tensor, y: Tensor | None) -> 
     return float(found.mutual_information), float(found.total_correlation)
 
 
+def _codes(vae: VAE, data: Dataset, part: str, x: Tensor, y: Tensor | None) -> Sequence[float]:
+    return code_usage(vae, x, y, progress=False)[1:]
+
+
 def _represented(
     vae: VAE, data: Dataset, part: str, x: Tensor, y: Tensor | None
 ) -> Sequence[float]:
-    return representation(vae, data, part)[:3]
+    return representation(vae, data, part)
 
 
-def _sampled(
-    vae: VAE, data: Dataset, part: str, x: Tensor, y: Tensor | None
-) -> tuple[float, float, float]:
-    found = sample_quality(vae, data, part, n=len(x))
-    return found.precision, found.recall, found.frechet_distance
+def _sampled(vae: VAE, data: Dataset, part: str, x: Tensor, y: Tensor | None) -> Sequence[float]:
+    return sample_quality(vae, data, part, n=len(x))
 
 
 # Of an estimate of log p(x): k-hat of its weights, and its standard error. Of the gaps also by how
@@ -229,19 +257,26 @@ ERRORS = {
     "log_prob": ("pareto_k", "standard_error"),
     "gaps": ("gap_pareto_k", "gap_standard_error", "gap_late_gain"),
 }
+RELIABILITY = ("unreliable_share", "effective_sample_size")  # of the same estimate
 STEPS = 400  # of refinement
 REFINED_TWICE = 100  # items that are refined by half of the steps as well
 # What one computation gives, each a value an item or a number.
 TOGETHER: dict[tuple[str, ...], Callable[..., Sequence[Tensor | float]]] = {
     ("inference_gap", "approximation_gap", "amortization_gap", *ERRORS["gaps"]): _gaps,
     ("mutual_information", "total_correlation"): _shared,
-    ("knn_accuracy", "linear_probe_accuracy", "adjusted_rand_index"): _represented,
-    ("precision", "recall", "frechet_distance"): _sampled,
+    ("code_usage", "code_perplexity"): _codes,
+    Representation._fields: _represented,
+    SampleQuality._fields: _sampled,
 }
 
 
 def values_of(vae: VAE, data: Dataset) -> str:
-    """The values that a likelihood has a density or mass of, in words."""
+    """The values that a VAE has a density or mass of, in words, and what it is given."""
+    given = ", given labels" if vae.labels is not None and vae.classifier is None else ""
+    return _values_of(vae, data) + given
+
+
+def _values_of(vae: VAE, data: Dataset) -> str:
     domain = str(vae.likelihood.domain)
     if option(vae.likelihood, "relaxed"):
         return "grey values under a reconstruction loss, which is no density"

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from pvae.evaluation.k_hat import UNRELIABLE
+from pvae.evaluation.representations import Representation
+from pvae.evaluation.sample_quality import SampleQuality
 from pvae.studies.jobs import whole_epochs
 from pvae.studies.measures import Measures
 from pvae.studies.metrics import ERRORS, METRICS, Measured
@@ -27,14 +29,7 @@ MOST_LISTED = 20  # names in a note
 # Metrics that are too low if the estimate of log p(x) from refined posteriors is.
 GAPS = ("inference_gap", "approximation_gap")
 # Those without an estimate of how far off they may be; the −ELBO is unbiased and needs none.
-UNDOUBTED = (
-    "knn_accuracy",
-    "linear_probe_accuracy",
-    "adjusted_rand_index",
-    "precision",
-    "recall",
-    "frechet_distance",
-)
+UNDOUBTED = (*Representation._fields, *SampleQuality._fields)
 COSTS = ("parameters", "epochs", "steps", "train_seconds")
 
 

@@ -1,10 +1,13 @@
 import math
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 import pvae
+from pvae.cli.compare import compare
 from pvae.studies.measures import Measures
 from pvae.studies.metrics import ERRORS, METRICS, TOGETHER, check_metrics, fingerprint_of, measure
 
@@ -20,8 +23,10 @@ def trained():
 
 def test_every_metric_is_measured(trained):
     vae, data = trained
-    names = tuple(name for name in METRICS if name != "bits_per_dim")
-    found = measure(vae, data, Measures(names, num_samples=50, items=40))
+    found = measure(vae, data, Measures(tuple(METRICS), num_samples=50, items=40))
+    others = {"bits_per_dim", "classification_error", "code_usage", "code_perplexity"}
+    assert set(found.missing) == others
+    names = [name for name in METRICS if name not in others]
     for name in names:
         if name in found.items:
             assert found.items[name].shape == (40,)
@@ -31,6 +36,34 @@ def test_every_metric_is_measured(trained):
     assert np.allclose(gaps[0], gaps[1] + gaps[2], atol=1e-3)
     assert abs(found.items[ERRORS["gaps"][2]].mean()) < 0.1  # it is converged by half of the steps
     assert 0 <= found.numbers["linear_probe_accuracy"] <= 1
+    share = np.mean(~(found.items["pareto_k"] <= 0.7))
+    assert found.items["unreliable_share"].mean() == share
+    assert (found.items["effective_sample_size"] >= 1).all()
+
+
+def test_metrics_of_codes_and_of_labels():
+    data = pvae.data.load("digits")
+    coded = pvae.build(
+        data.event_shape, 6, prior=pvae.priors.UniformCodes, posterior=pvae.posteriors.VQ
+    )
+    found = measure(coded, data, Measures(("code_usage", "code_perplexity"), items=40))
+    assert 0 < found.numbers["code_usage"] <= 1 <= found.numbers["code_perplexity"]
+    for classifier in (None, pvae.classifiers.Softmax):
+        labelled = pvae.build(
+            data.event_shape, 2, conditional=True, classes=10, classifier=classifier, seed=0
+        )
+        wanted = Measures(("neg_elbo", "classification_error"), items=40)
+        found = measure(labelled, data, wanted)
+        # p(x|y) and p(x) do not compare.
+        assert found.values.endswith("binarization" if classifier else "given labels")
+        assert ("no classifier" in str(found.missing)) == (classifier is None)
+    assert 0.5 < found.items["classification_error"].mean() <= 1  # it is not trained
+    unknown = replace(data, test=replace(data.test, y=torch.full((180,), -1)))
+    assert "labels of all" in measure(labelled, unknown, wanted).missing["classification_error"]
+
+
+def test_help_names_every_metric():
+    assert set(METRICS) <= set(re.findall(r"\w+", compare.__doc__))
 
 
 def test_the_same_draws_whatever_else_is_measured(trained):
