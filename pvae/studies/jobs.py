@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import math
+import sys
 import tempfile
 import time
 import traceback
@@ -140,6 +141,7 @@ def _train(job: Job, folder: Path) -> bool:
         return False  # a run that Ctrl-C has cut off is not measured
     run = Run(folder, trust=job.trusted)
     began = time.monotonic()
+    print(f"measuring {', '.join(job.measures.metrics)}", file=sys.stderr, flush=True)
     with seeded(job.seed, vae.device):
         measured = measure(vae, data, job.measures)
     last = history.rows[-1] if history.rows else {}

@@ -21,7 +21,8 @@ class Progress:
     """Shows a study while it runs; a context manager.
 
     In a terminal or notebook lines are rewritten in place; elsewhere, as in a log file, a line is
-    printed for each run that ends, and at most every ten seconds one for each that is under way.
+    printed for each run that ends, and at most every ten seconds one for each that is under way
+    and has something new to say.
 
     Args:
         folder: the study folder.
@@ -35,6 +36,7 @@ class Progress:
         self.done = total - left
         self.bars: list[tqdm] = []
         self.printed = time.monotonic()
+        self.said: list[str] = []  # what was printed last of runs that are under way
 
     def __enter__(self) -> "Progress":
         if self.show:
@@ -67,8 +69,10 @@ class Progress:
             if line := self._line(job):
                 lines.append(line)
         if not self.live:
-            if lines and time.monotonic() - self.printed > SECONDS_BETWEEN_LINES:
-                for line in lines[:SHOWN]:
+            new = [line for line in lines[:SHOWN] if line not in self.said]
+            if new and time.monotonic() - self.printed > SECONDS_BETWEEN_LINES:
+                self.said = lines[:SHOWN]
+                for line in new:
                     self._print(line)
             return
         while len(self.bars) - 1 < min(len(lines), SHOWN):

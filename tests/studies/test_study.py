@@ -19,10 +19,10 @@ from pvae.cli.main import main
 from pvae.storage import configuration, files
 from pvae.storage.lock import lock
 from pvae.studies import Measures, Plan, Study, collect, compare
-from pvae.studies.jobs import read_measures, run_job, write_measures
+from pvae.studies.jobs import pack, read_measures, run_job, unpack, write_measures
 from pvae.studies.metrics import Measured
 from pvae.studies.study import MOST_VALUES
-from pvae.studies.worker import WORKERS, WorkerDied, _log
+from pvae.studies.worker import WORKERS, WorkerDied, _environment, _log
 from tests.storage.test_configuration import LAUGHS
 from tests.studies.futures import done
 
@@ -54,6 +54,8 @@ def weights(study):
 
 def test_each_run_is_a_run_folder(finished):
     job = finished.jobs()[0]
+    log = (finished.path / job.place).with_suffix(".log").read_text()
+    assert log.splitlines()[-1] == "measuring neg_elbo, log_prob, active_units"
     vae = pvae.load(finished.path / job.place)
     assert vae.latent_shape == (2,)
     measured = finished.measured(job)
@@ -186,6 +188,27 @@ def test_a_run_elsewhere_comes_back_with_its_files(finished, tmp_path):
     assert len(weights(study)) == 2
 
 
+def test_files_that_arrive_otherwise_than_sent_are_refused(finished, tmp_path):
+    sent = pack(finished.path / finished.jobs()[0].place)
+    data, sha = sent["items.npz"]
+    with pytest.raises(ValueError, match=r"items\.npz did not arrive as it was sent"):
+        unpack({**sent, "items.npz": (data[:-1], sha)}, tmp_path / "run")
+    with pytest.raises(ValueError, match="outside of the run folder"):
+        unpack({"../items.npz": (data, sha)}, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    unpack(sent, tmp_path / "run")
+    assert pack(tmp_path / "run") == sent
+
+
+def test_of_several_gpus_each_worker_has_one(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    given = [_environment(number)["CUDA_VISIBLE_DEVICES"] for number in range(3)]
+    assert given == ["0", "1", "0"]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert "CUDA_VISIBLE_DEVICES" not in _environment(0)
+
+
 def test_a_second_process_is_refused(finished):
     with lock(finished.path), pytest.raises(BlockingIOError, match="Another process runs"):
         Study(finished.path).run(show=False)
@@ -219,6 +242,7 @@ def test_another_study_in_the_folder_is_refused(finished, tmp_path):
         ({"metrics": ["elbo"]}, "no metric"),
         ({"items": -1}, "items is -1"),
         ({"seconds": -1.0}, "seconds"),
+        ({"jobs": 0}, "jobs is 0"),
         ({"base": {"priro": "Flow"}}, "did you mean prior"),
         ({"vary": None}, "base without vary"),
         ({"vary": None, "base": None}, "seeds without vary"),
