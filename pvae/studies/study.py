@@ -297,8 +297,9 @@ class Study:
             BlockingIOError: if another process runs the study.
             KeyboardInterrupt: on Ctrl-C; runs continue later where they were.
         """
+        check_size("jobs", jobs)
         with self._writing():
-            pool = executor or concurrent.futures.ThreadPoolExecutor(check_size("jobs", jobs))
+            pool = executor or concurrent.futures.ThreadPoolExecutor(jobs)
             try:
                 meant = [job for job in self.jobs() if cells is None or job.cell in cells]
                 for job in meant:  # what made a run fail may have changed
