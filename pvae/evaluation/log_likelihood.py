@@ -14,6 +14,7 @@ from pvae.evaluation.batching import (
     MEMORY,
     as_batch,
     check_memory,
+    check_seconds,
     check_vae,
     floats_per_row,
     per_datum,
@@ -38,8 +39,10 @@ _CACHED = 16.0
 # Least number of portions for each thread: some threads are idle during the last ones.
 _PORTIONS = 160
 
-# Most floats computed for a chunk of data if time is limited, which is looked at between chunks.
-_BETWEEN_LOOKS = 5e8
+# If time is limited, it is looked at between chunks of data, so often, and at least so many times.
+_SECONDS_BETWEEN_LOOKS = 0.5
+_LOOKS = 20
+_PER_SECOND = 1e9  # floats that operators compute, about
 
 _COPIES = 6  # most copies of the weights at a time, while errors are estimated
 
@@ -212,11 +215,10 @@ def _estimate(
 ) -> LogLikelihood:
     check_vae(vae)
     check_size("num_weights", num_weights)
+    if seconds is not None:
+        check_seconds(seconds)
     with over_weights(vae, num_weights, seed) as draws:
-        weigh, at_once = weigher(vae, x, num_samples, memory, len(draws))
-        if seconds is not None:
-            most = _BETWEEN_LOOKS / (len(draws) * num_samples * floats_per_row(vae))
-            at_once = max(1, min(at_once, int(most)))
+        weigh, at_once = weigher(vae, x, num_samples, memory, len(draws), seconds)
 
         def estimate(x: Tensor, y: Tensor | None) -> LogLikelihood:
             found = []
@@ -250,7 +252,12 @@ def _joined(log_prob: Tensor, error: Tensor, effective: Tensor, k: Tensor) -> Lo
 
 
 def weigher(
-    vae: VAE, x: Tensor, num_samples: int, memory: float, draws: int = 1
+    vae: VAE,
+    x: Tensor,
+    num_samples: int,
+    memory: float,
+    draws: int = 1,
+    seconds: float | None = None,
 ) -> tuple[Callable[[dist.TorchDistribution, Tensor, Tensor | None], Tensor], int]:
     """Return a function from a proposal, x and y to log-weights, and the size of its chunks.
 
@@ -260,6 +267,8 @@ def weigher(
         num_samples: draws for each datum.
         memory: the limit in MiB; on a CPU at most the size of its caches.
         draws: of the weights, for each of which all is computed.
+        seconds: the time limit, if there is one. Chunks are small beside it, and nothing is
+            compiled that would not pay off within it.
     """
     check_size("num_samples", num_samples)
     x = as_batch(vae, x)
@@ -267,7 +276,9 @@ def weigher(
     if vae.device.type == "cpu":
         memory = min(memory, _CACHED * torch.get_num_threads())
     floats = floats_per_row(vae)
-    score = Scorer(vae, float(len(x)) * num_samples * draws * floats)
+    of_datum = float(num_samples) * draws * floats
+    time_left = math.inf if seconds is None else seconds
+    score = Scorer(vae, min(len(x) * of_datum, time_left * _PER_SECOND))
     rows = rows_within(vae, memory, floats)
     portion = max(1, rows // score.abreast)
     data = min(
@@ -275,6 +286,9 @@ def weigher(
         math.ceil(_PORTIONS * score.abreast * portion / num_samples),
         max(1, rows * floats // (_COPIES * num_samples)),
     )
+    if seconds is not None:
+        look = min(_SECONDS_BETWEEN_LOOKS, seconds / _LOOKS)
+        data = max(1, min(data, int(look * _PER_SECOND / of_datum)))
 
     def weigh(proposal: dist.TorchDistribution, x: Tensor, y: Tensor | None) -> Tensor:
         return log_weights(score, proposal, x, y, num_samples, portion)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import pvae
-from pvae.evaluation import elbo, log_likelihood, monte_carlo, scoring
+from pvae.evaluation import batching, elbo, log_likelihood, monte_carlo, scoring
 from pvae.evaluation.importance import effective_sample_size, log_mean, standard_error
 from tests.evidence_cases import Discrete, LinearGaussian
 
@@ -218,6 +218,32 @@ def test_what_goes_wrong_in_a_thread_stops_the_rest(vae, x, monkeypatch):
         log_likelihood(vae, x, num_samples=5000, memory=0.1, **QUIET)
     assert len(calls) < 30
     assert torch.get_num_threads() == 3
+
+
+def test_a_short_time_limit_is_used_up_in_small_chunks(monkeypatch):
+    vae = pvae.build((1, 28, 28), 20, network=partial(pvae.networks.MLP, hidden=[400]))
+    x = torch.zeros(1000, 1, 28, 28)
+    now, planned = [0.0], []
+
+    class Timed(scoring.Scorer):
+        """Weighs at the supposed speed, in a time of its own."""
+
+        def __init__(self, vae, floats):
+            planned.append(floats)
+            self.seconds = batching.floats_per_row(vae) / MODULE._PER_SECOND  # of a draw
+            super().__init__(vae, floats)
+
+        def __call__(self, draw, density, times, x, y=None):
+            draws = len(draw()[0])
+            now[0] += times * draws * len(x) * self.seconds
+            return x.new_zeros(times, draws, len(x))
+
+    monkeypatch.setattr(MODULE, "Scorer", Timed)
+    monkeypatch.setattr(batching.time, "monotonic", lambda: now[0])
+    found = MODULE.log_likelihood(vae, x, num_samples=5000, seconds=2.0, progress=False)
+    assert planned[0] < scoring.REPAID  # compilation takes longer than the time that is left
+    assert 2.0 < now[0] < 2.2
+    assert 1 < len(found.log_prob) < 1000
 
 
 def test_weights_are_held_within_the_memory(monkeypatch):
