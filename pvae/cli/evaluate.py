@@ -90,7 +90,10 @@ def score(
     run: str,
     data: str | None = None,
     part: PartName | None = None,
-    correction: Literal["typicality", "background", "complexity"] | None = None,
+    correction: Literal[
+        "typicality", "background", "complexity", "expected", "waic", "disagreement"
+    ]
+    | None = None,
     background: str | None = None,
     anomalous: int | str | list[int | str] | None = None,
     num_samples: int = 100,
@@ -106,7 +109,8 @@ def score(
         part: part of the data; by default test, or if there is none, validation or train.
         correction: of the score -log p(x): typicality, its distance from the mean of the train
             part; background, its difference from another run's; complexity, from the code length
-            of a general compressor.
+            of a general compressor; expected, waic or disagreement, from log p(x) under several
+            draws of uncertain weights.
         background: run folder of that other run, over the same values.
         anomalous: label of the anomalies, by number or class name, or a list of labels such as
             [0,3]: plots the ROC curve of these against the others in the run's figures.

@@ -21,7 +21,13 @@ from pvae.evaluation import (
 from pvae.evaluation import evaluate as evaluate_part
 from pvae.evaluation.batching import OutOfTime, is_stopped
 from pvae.evaluation.evidence import annealed, best, importance, is_reliable
-from pvae.evaluation.results import LOWER_BOUND, estimate, interval, unreliable_items
+from pvae.evaluation.results import (
+    LOWER_BOUND,
+    estimate,
+    interval,
+    unreliable_items,
+    within,
+)
 from pvae.evaluation.summary import bits_per_dim
 from pvae.interfaces import option
 from pvae.messages import shorten
@@ -248,20 +254,22 @@ def _best_lines(record: dict[str, Any]) -> list[str]:
 def _importance_value(figures: dict[str, Any]) -> str:
     share = figures["pareto_k_above_0.7"] or 0.0
     mean = estimate(figures["log_likelihood"], figures["standard_error"], share)
-    return mean + _of_items(figures)
+    return mean + _other_errors(figures)
 
 
 def _ais_value(figures: dict[str, Any]) -> str:
     error = figures["standard_error"]
-    bound = f", {LOWER_BOUND}" if error is None else _within(error, " (chains)")
-    return f"{figures['log_likelihood']:.3f}{bound}{_of_items(figures)}"
+    bound = f", {LOWER_BOUND}" if error is None else within(error, " (chains)")
+    return f"{figures['log_likelihood']:.3f}{bound}{_other_errors(figures)}"
 
 
 def _importance_lines(figures: dict[str, Any]) -> list[str]:
-    n, samples = figures["items"], figures["num_samples"]
+    n, samples = figures["items"], f"{figures['num_samples']:,}"
+    if several := figures.get("num_weights"):
+        samples += f" × {several}"
     share = figures["pareto_k_above_0.7"]
     lines = [
-        _line(f"log p(x), {n:,} items, {samples:,} importance samples", _importance_value(figures)),
+        _line(f"log p(x), {n:,} items, {samples} importance samples", _importance_value(figures)),
         _line("  effective sample size, median", f"{figures['effective_sample_size']:,.1f}"),
     ]
     if share is not None:
@@ -300,19 +308,15 @@ def _ais_lines(figures: dict[str, Any], seconds: float) -> list[str]:
     return lines
 
 
-def _of_items(figures: dict[str, Any]) -> str:
-    """The standard error over items, apart from that of a bound, which is unknown."""
-    error = figures["standard_error_of_data"]
-    apart = ";" if figures["standard_error"] is None and error is not None else ""
-    return apart + _within(error, " (items)")
+def _other_errors(figures: dict[str, Any]) -> str:
+    """The errors by weights and items, apart from that of a bound, which is unknown."""
+    error = within(figures.get("standard_error_of_weights"), " (weights)")
+    error += within(figures["standard_error_of_data"], " (items)")
+    return (";" if figures["standard_error"] is None and error else "") + error
 
 
 def _line(name: str, value: str) -> str:
     return f"{name:<62} {value}"
-
-
-def _within(error: float | None, of: str = "") -> str:
-    return "" if error is None else f" ± {error:.3f}{of}"
 
 
 # Anomaly scores -----------------------------------------------------------------------------------

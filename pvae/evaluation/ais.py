@@ -57,6 +57,11 @@ class AIS(NamedTuple):
     acceptance: Tensor
     over_weights: Tensor
 
+    @property
+    def weight_error(self) -> Tensor:
+        """The standard error of ``log_prob`` by the draws of the weights; NaN for one draw."""
+        return standard_error(self.over_weights.T)
+
     def __repr__(self) -> str:
         few = bool((self.effective_sample_size <= FEW_CHAINS).any())
         return described(self, *([f"log p(x), {LOWER_BOUND}: few chains make it"] if few else []))

@@ -10,6 +10,7 @@ from torch import Tensor
 from pvae.checks import check_size
 from pvae.evaluation.batching import MEMORY, check_vae
 from pvae.evaluation.code_length import png
+from pvae.evaluation.importance import standard_error
 from pvae.evaluation.k_hat import unreliable_share
 from pvae.evaluation.log_likelihood import log_likelihood
 from pvae.evaluation.results import described
@@ -31,11 +32,20 @@ class AnomalyScore(NamedTuple):
         log_prob: the estimate of log p(x) that it is based on, in nats, shape (n,).
         pareto_k: k-hat of that estimate, shape (n,). Above 0.7 it is a lower bound whose error is
             unknown; NaN for fewer than 25 samples (see `log_likelihood`).
+        standard_error: of ``log_prob``, by the draws of z, shape (n,).
+        over_weights: log p(x|w) for each draw w of uncertain weights, shape (n, draws).
     """
 
     score: Tensor
     log_prob: Tensor
     pareto_k: Tensor
+    standard_error: Tensor
+    over_weights: Tensor
+
+    @property
+    def weight_error(self) -> Tensor:
+        """The standard error of ``log_prob`` by the draws of the weights; NaN for one draw."""
+        return standard_error(self.over_weights.T)
 
     @property
     def unreliable_share(self) -> float:
@@ -162,19 +172,20 @@ def anomaly_score(
         "progress": progress,
     }
     found = log_likelihood(vae, x, y, **options)
-    log_prob, k = found.log_prob, found.pareto_k
+    log_prob = found.log_prob
+    score = -log_prob
     if correction in OVER_WEIGHTS:
-        return AnomalyScore(_over_weights(found.over_weights, correction), log_prob, k)
-    if correction == "typicality":
+        score = _over_weights(found.over_weights, correction)
+    elif correction == "typicality":
         given: Any = reference if isinstance(reference, tuple) else (reference,)
         expected = log_likelihood(vae, *given, **options).log_prob.mean()
-        return AnomalyScore((log_prob - expected).abs(), log_prob, k)
-    if background is not None:
+        score = (log_prob - expected).abs()
+    elif background is not None:
         general = log_likelihood(background, x, y, **options).log_prob.to(log_prob)
-        return AnomalyScore(general - log_prob, log_prob, k)
-    if correction == "complexity":
-        return AnomalyScore(-(log_prob + complexity(x, levels).to(log_prob)), log_prob, k)
-    return AnomalyScore(-log_prob, log_prob, k)
+        score = general - log_prob
+    elif correction == "complexity":
+        score = -(log_prob + complexity(x, levels).to(log_prob))
+    return AnomalyScore(score, log_prob, found.pareto_k, found.standard_error, found.over_weights)
 
 
 def _over_weights(log_prob: Tensor, correction: str | None) -> Tensor:

@@ -11,8 +11,9 @@ from torch import Tensor
 from pvae.evaluation.ais import AIS, Bidirectional, Path, ais, bidirectional
 from pvae.evaluation.batching import OutOfTime, is_stopped, stop_after
 from pvae.evaluation.decomposition import active_units
+from pvae.evaluation.importance import error_by_weights
 from pvae.evaluation.level_kl import kl_by_level, levels_of
-from pvae.evaluation.log_likelihood import log_likelihood
+from pvae.evaluation.log_likelihood import LogLikelihood, log_likelihood
 from pvae.evaluation.results import FEW_CHAINS, TOLERATED
 from pvae.evaluation.trajectory import Trajectories
 from pvae.interfaces import option
@@ -72,6 +73,8 @@ def importance(
         ``items`` of these data and ``asked`` of those requested; ``standard_error``, of that mean
         by the importance samples; ``standard_error_of_data``, by the choice of the data; the median
         ``effective_sample_size``; ``pareto_k_above_0.7``, a fraction; ``active_units``.
+        If weights are uncertain also ``standard_error_of_weights``, of that mean by their draws, of
+        which there are ``num_weights``.
         An error is ``None`` if it is unknown: for one sample or datum, or if k-hat is above 0.7 for
         more than 5 % of the data. Of a hierarchy also ``level_kl``, the mean KL of each level from
         the top down, in nats.
@@ -80,7 +83,7 @@ def importance(
     found = log_likelihood(vae, x, y, num_samples=num_samples, seconds=seconds, **common)
     share = found.unreliable_share
     figures = {
-        **_mean(found.log_prob),
+        **_mean(found),
         "standard_error": found.mean_error if share <= TOLERATED else None,
         "asked": len(x),
         "num_samples": num_samples,
@@ -274,7 +277,7 @@ class _Annealer:
         n, effective = len(found.log_prob), found.effective_sample_size.median().item()
         error = _known(found.standard_error.double().norm().item() / n)
         return {
-            **_mean(found.log_prob),
+            **_mean(found),
             "standard_error": None if effective <= FEW_CHAINS else error,
             "asked": len(self.x),
             "num_chains": PLANS[self.plan][1],
@@ -357,8 +360,14 @@ def _importance(
         return None
 
 
-def _mean(log_prob: Tensor) -> dict[str, Any]:
+def _mean(found: LogLikelihood | AIS) -> dict[str, Any]:
+    log_prob, error = found.log_prob, error_by_weights(found.over_weights)
+    of_weights = {
+        "num_weights": found.over_weights.shape[1],
+        "standard_error_of_weights": error,
+    }
     return {
+        **({} if error is None else of_weights),
         "log_prob": log_prob,
         "items": len(log_prob),
         "log_likelihood": log_prob.double().mean().item(),

@@ -99,6 +99,24 @@ def standard_error(log_w: Tensor) -> Tensor:
     return ((relative - 1).square().sum(0) / (k - 1) / k).sqrt()
 
 
+def error_by_weights(over_weights: Tensor) -> float | None:
+    """Return the standard error of the mean of log p(x) by the choice of the draws of the weights.
+
+    Every draw of the weights is of all data, so that this error does not fall with their number.
+
+    Args:
+        over_weights: log p(x|w) for each draw w, shape (n, draws).
+
+    Returns:
+        The error by the delta method; ``None`` for one draw.
+    """
+    draws = over_weights.shape[1]
+    if draws == 1:
+        return None
+    relative = over_weights.double().softmax(1).mean(0) * draws
+    return relative.std().item() / math.sqrt(draws)
+
+
 def effective_sample_size(log_w: Tensor) -> Tensor:
     """The equivalent number of equal weights: (sum w)² / sum w² (Kong 1992)."""
     return 1 / log_w.softmax(0).square().sum(0)

@@ -22,13 +22,14 @@ from pvae.evaluation.batching import (
 )
 from pvae.evaluation.importance import (
     effective_sample_size,
+    error_by_weights,
     log_mean,
     log_weights,
     proposal_of,
     standard_error,
 )
 from pvae.evaluation.k_hat import UNRELIABLE, pareto_tail, unreliable_share
-from pvae.evaluation.results import described, estimate, unreliable_items
+from pvae.evaluation.results import described, estimate, unreliable_items, within
 from pvae.evaluation.scoring import Scorer
 from pvae.vae import VAE
 from pvae.weights.draws import NUM_WEIGHTS, over_weights
@@ -95,6 +96,7 @@ class LogLikelihood(NamedTuple):
     def __repr__(self) -> str:
         share, n = self.unreliable_share, len(self.log_prob)
         mean = estimate(self.log_prob.double().mean().item(), self.mean_error, share)
+        mean += within(error_by_weights(self.over_weights), " (weights)")
         words = f"log p(x) of {n:,} data, mean {mean}"
         return described(
             self,

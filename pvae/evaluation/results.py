@@ -55,6 +55,11 @@ def estimate(mean: float, error: float | None, unreliable: float) -> str:
     return f"{mean:.3f} ± {error:.3f} (samples)"
 
 
+def within(error: float | None, of: str = "") -> str:
+    """Describe a further standard error and what it is of; nothing if it is ``None``."""
+    return "" if error is None else f" ± {error:.3f}{of}"
+
+
 def unreliable_items(unreliable: float, n: int) -> str:
     """Describe how many of n data have a k-hat above 0.7, and the consequence for the error.
 

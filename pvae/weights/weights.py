@@ -16,6 +16,7 @@ from pyro.infer.autoguide import (
     AutoGuideList,
     AutoLaplaceApproximation,
     AutoNormal,
+    AutoNormalizingFlow,
     init_to_value,
 )
 from torch import Tensor, nn
@@ -69,7 +70,8 @@ class Weights(nn.Module):
 
     Raises:
         TypeError: if the posterior is not an autoguide, or the prior no prior over weights.
-        ValueError: if a part is unknown or has no parameters, or a number is out of range.
+        ValueError: if a part is unknown or has no parameters, the posterior has no medians, or a
+            number is out of range.
 
     Example:
         >>> from functools import partial
@@ -246,6 +248,11 @@ class Weights(nn.Module):
             raise TypeError(
                 f"The posterior of the weights is {kind_of(self.posterior)}: give a class of "
                 "pyro.infer.autoguide, such as AutoNormal, or a functools.partial of one."
+            )
+        if issubclass(cls, AutoNormalizingFlow):
+            raise ValueError(
+                f"The posterior {cls.__name__} has no medians, which a VAE holds outside of "
+                "training: give another of pyro.infer.autoguide, such as AutoNormal."
             )
         given = own_less(self.posterior)
         options = dict(given.keywords) if isinstance(given, partial) else {}

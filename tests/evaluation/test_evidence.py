@@ -38,7 +38,7 @@ class Clock:
 
     def ais(self, vae, x, y, num_chains, num_steps, **options):
         self.work(2, len(x), num_chains, num_steps)
-        return AIS(*torch.ones(5, len(x)))
+        return AIS(*torch.ones(4, len(x)), torch.ones(len(x), 1))
 
     def bidirectional(self, vae, n, y, num_chains, num_steps, seed, **options):
         self.work(3, n, num_chains, num_steps)

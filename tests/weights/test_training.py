@@ -126,6 +126,14 @@ def test_the_command_line_has_weights(tmp_path, monkeypatch, capsys):
     assert {"uncertainty.png", "weights.png"} <= {p.name for p in Run("r").figures.iterdir()}
     vae = pvae.load("r")
     assert vae.weights.prior.scales == {"": 2.0}
+    few = ["--num_samples", "4"]
+    main(["evaluate", "r", "--estimator", "importance", "--items", "3", *few])
+    said = capsys.readouterr().out
+    assert "log p(x), 3 items, 4 × 10 importance samples" in said
+    assert "(samples)" in said
+    assert "(weights)" in said
+    main(["score", "r", "--part", "validation", "--correction", "disagreement", *few])
+    assert "corrected by disagreement" in capsys.readouterr().out
     main(["train", "--resume", "r", "--epochs", "2"])
     with pytest.raises(SystemExit):
         main(["train", "--weights.posterior.help"])

@@ -12,6 +12,7 @@ import torch
 from pyro.infer import SVI, Trace_ELBO
 from pyro.infer.autoguide import (
     AutoDelta,
+    AutoIAFNormal,
     AutoLaplaceApproximation,
     AutoLowRankMultivariateNormal,
     AutoMultivariateNormal,
@@ -24,6 +25,7 @@ from torch.distributions.transforms import identity_transform
 
 import pvae
 from pvae.evaluation import anomaly_score, log_likelihood
+from pvae.evaluation.importance import error_by_weights
 from pvae.inference import CompiledSVI, Optimizer
 from pvae.training.hessian import approximate
 from pvae.weights import (
@@ -247,6 +249,9 @@ def test_an_ensemble_averages_its_members():
     relative = exact.softmax(0) * 3
     torch.testing.assert_close(found.weight_error, relative.std(0) / 3**0.5)
     assert (found.standard_error < 1e-6).all()
+    of_mean = relative.mean(1).std().item() / 3**0.5
+    assert error_by_weights(found.over_weights) == pytest.approx(of_mean)
+    assert f"± {of_mean:.3f} (weights)" in repr(found)
     scores = {
         "expected": -exact.mean(0),
         "waic": exact.var(0) - exact.mean(0),
@@ -254,7 +259,12 @@ def test_an_ensemble_averages_its_members():
     }
     for correction, expected in scores.items():
         options = {"num_samples": 2, "correction": correction, "progress": False}
-        torch.testing.assert_close(anomaly_score(vae, x, **options).score, expected)
+        scored = anomaly_score(vae, x, **options)
+        torch.testing.assert_close(scored.score, expected)
+        torch.testing.assert_close(scored.weight_error, found.weight_error)
+        torch.testing.assert_close(scored.standard_error, found.standard_error)
+    annealed = pvae.evaluation.ais(vae, x[:2], num_chains=8, num_steps=50, progress=False)
+    torch.testing.assert_close(annealed.weight_error, found.weight_error[:2], atol=0.2, rtol=0.5)
     # Its own parameters are those of the first member, before and after.
     first = shifted(case, shifts[0])
     assert torch.equal(vae.encode(x).mean, first.encode(x).mean)
@@ -446,6 +456,11 @@ def test_compiled_steps_are_those_of_svi():
 ERRORS = {
     "unknown part": (partial(Weights, parts=["decoder"]), ValueError, "'decoder' is unknown"),
     "no parameters": (partial(Weights, parts=["prior"]), ValueError, "'prior' has no parameters"),
+    "no medians": (
+        partial(Weights, posterior=AutoIAFNormal),
+        ValueError,
+        "AutoIAFNormal has no me",
+    ),
     "no parts": (partial(Weights, parts=[]), ValueError, "parts is empty"),
     "no autoguide": (partial(Weights, posterior=Normal), TypeError, "class of pyro.infer.autogui"),
     "no prior": (partial(Weights, prior=nn.Identity), TypeError, "class of pvae.weights"),
