@@ -14,6 +14,7 @@ PACKAGES = ("pvae", "torch", "pyro")
 """Packages that are always trusted, except names that begin with an underscore."""
 
 _PLAIN = {"data", "labels", "root", "key", "run", "resume", "device", "binarization"}
+_PLAIN |= {"study", "baseline", "cluster"}
 _trusted: ContextVar[tuple[str, ...]] = ContextVar("trusted", default=())
 
 
@@ -86,8 +87,10 @@ def check_configuration(config: Mapping[str, Any]) -> None:
     for name, value in config.items():
         if name in ("config", "trust") and value is not None:
             raise ValueError(f"A configuration cannot set {name}: give it on the command line.")
-        if name not in _PLAIN:
-            _check_all(str(name), value)
+        of_study = name == "vary" and isinstance(value, Mapping)
+        for argument, inner in _varied(value) if of_study else [(name, value)]:
+            if argument not in _PLAIN:
+                _check_all(str(argument), inner)
 
 
 def outside(config: Mapping[str, Any]) -> list[str]:
@@ -95,6 +98,20 @@ def outside(config: Mapping[str, Any]) -> list[str]:
     paths = {path for name, value in config.items() for path in _paths(value) if name not in _PLAIN}
     modules = {path.rpartition(".")[0] for path in paths if "." in path}
     return sorted(m for m in modules if m.partition(".")[0] not in PACKAGES)
+
+
+def _varied(vary: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Arguments and their values in what varies in a study, as `pvae.studies.cells` reads it."""
+    for key, values in vary.items():
+        names = [name.strip() for name in str(key).split(",")]
+        each = [*values.values()] if isinstance(values, Mapping) else values
+        for value in each if isinstance(each, list | tuple) else [each]:
+            if key == "variants" and isinstance(value, Mapping):
+                yield from value.items()
+            elif isinstance(value, list | tuple) and len(value) == len(names):
+                yield from zip(names, value, strict=True)
+            else:
+                yield str(key), value
 
 
 def _check_all(name: str, value: Any) -> None:

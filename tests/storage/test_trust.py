@@ -64,6 +64,13 @@ def test_what_cannot_be_trusted(names, error):
         {"trust": "evil"},
         {"config": "other.yaml"},
         {"network": __file__},
+        {"vary": {"network": ["MLP", "evil.Net"]}},
+        {"vary": {"network": {"a": "MLP", "b": "evil.Net"}}},
+        {"vary": {"network": {"class_path": "evil.Net"}}},
+        {"vary": {"data, network": [["a.npz", "evil.Net"]]}},
+        {"vary": {"data, network": {"a": ["a.npz", "MLP"], "b": ["evil.Net"]}}},
+        {"vary": {"variants": {"a": {"data": "a.npz", "network": {"class_path": "evil.Net"}}}}},
+        {"vary": "evil.Net"},
     ],
 )
 def test_configurations_that_name_code_are_refused(config):
@@ -80,3 +87,13 @@ def test_configurations_of_our_parts_and_of_trusted_ones():
     assert trust.outside(config | {"objective": {"class_path": "pyro.infer.ELBO"}}) == ["mine"]
     with trust.trusting("mine"):
         trust.check_configuration(config)
+
+
+def test_data_of_a_study_are_no_code():
+    vary = {
+        "data": ["a.npz", "b.npz"],
+        "labels": {"a": "a.npy", "b": "b.npy"},
+        "data, latent_dim": [["a.npz", 3]],
+        "variants": {"a": {"data": "a.npz"}, "b": {}},
+    }
+    trust.check_configuration({"study": "of.priors", "vary": vary})
