@@ -186,11 +186,10 @@ def make_parser(
         """Check a configuration before the parser imports the classes that it names."""
 
         def __call__(self, parser: Any, cfg: Any, values: Any, option_string: Any = None) -> None:
-            import yaml
-
             config = configuration.read(values)
             trust.check_configuration(config)
-            self.apply_config(parser, cfg, self.dest, yaml.safe_dump(config))
+            # In the order of the file, which is that of the cells of a study.
+            self.apply_config(parser, cfg, self.dest, configuration.as_yaml(config).decode())
 
     parser = ArgumentParser(
         prog="pvae",
