@@ -115,7 +115,7 @@ def _show_the_end(axes: Axes, epoch: np.ndarray, curves: np.ndarray) -> None:
         axes.text(
             0.98,
             0.98,
-            f"off scale: {beyond}",
+            f"off scale: {beyond}".replace("-", "−"),  # as on the axis
             transform=axes.transAxes,
             ha="right",
             va="top",

@@ -123,6 +123,8 @@ def test_first_epochs_that_dwarf_all_others_are_off_scale():
     axes = learning_curves(["a"], [[(range(1, 21), values)]]).axes[0]
     assert axes.get_ylim()[1] < 200
     assert axes.texts[0].get_text() == "off scale: up to 1e+06"
+    axes = learning_curves(["a"], [[(range(1, 21), -np.array(values))]]).axes[0]
+    assert axes.texts[0].get_text() == "off scale: down to −1e+06"
 
 
 def test_names_beside_curves_do_not_overlap():
