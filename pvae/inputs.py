@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pvae.data.domains import BYTE_LEVELS, Domain, all_within, within
-from pvae.distributions.padded import padding
+from pvae.distributions.padded import check_lengths, padding
 from pvae.interfaces import Model, option
 from pvae.messages import kind_of
 from pvae.rows import has_values, slices
@@ -40,7 +40,8 @@ def as_data(
 
     Raises:
         TypeError: if it is none of these.
-        ValueError: if it has another event shape, or values outside the likelihood's domain.
+        ValueError: if it has another event shape, values outside the likelihood's domain, or a
+            sequence of length 0.
     """
     x = as_tensor(name, x, _batch(vae))
     check_event(vae, x, name)
@@ -55,7 +56,9 @@ def as_data(
         return x
     inside = within(x.detach(), domain, levels)
     if option(vae.likelihood, "padded"):
-        inside = inside | padding(x.detach(), len(vae.event_shape))
+        pads = padding(x.detach(), len(vae.event_shape))
+        check_lengths(pads.reshape(-1, vae.event_shape[0]))
+        inside = inside | pads
     if not bool(inside.all()):
         wrong = x.detach()[~inside][0].item()
         over = f"bytes, levels from 0 to {levels - 1}" if domain == "bytes" else _VALUES[domain]

@@ -57,8 +57,14 @@ def timed(call: Callable[[], Any]) -> tuple[Any, float]:
 # Results ------------------------------------------------------------------------------------------
 
 
-def options_of(doc: str, parts: Iterable[str], folder: Path) -> argparse.Namespace:
-    """Read which parts to run, by default all, and the folder for JSON and figures."""
+def options_of(
+    doc: str, parts: Iterable[str], folder: Path, missing: Mapping[str, str] | None = None
+) -> argparse.Namespace:
+    """Read which parts to run, by default all, and the folder for JSON and figures.
+
+    Parts that cannot run, as their data are missing, are given with a sentence that says why: they
+    are left out by default, and end the script with that sentence and status 2 if asked for.
+    """
     names = ", ".join(parts)
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("parts", nargs="*", help=f"of {names}; by default all")
@@ -66,7 +72,11 @@ def options_of(doc: str, parts: Iterable[str], folder: Path) -> argparse.Namespa
     options = parser.parse_args()
     if not set(options.parts) <= set(parts):
         parser.error(f"the parts are {names}, not {' '.join(options.parts)}.")
-    options.parts = options.parts or list(parts)
+    missing = missing or {}
+    for part in options.parts:
+        if part in missing:
+            parser.error(missing[part])
+    options.parts = options.parts or [part for part in parts if part not in missing]
     return options
 
 
@@ -94,10 +104,13 @@ def run(
 
 
 def run_parts(
-    doc: str, parts: Mapping[str, Callable[[Path], Iterable]], name: str
+    doc: str,
+    parts: Mapping[str, Callable[[Path], Iterable]],
+    name: str,
+    missing: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Run the parts asked for, each given the folder of figures; return all results, as written."""
-    options = options_of(doc, parts, Path(__file__).parent)
+    options = options_of(doc, parts, Path(__file__).parent, missing)
     file = options.out / name
     results = read(file) | {"machine": machine()}
     for part in options.parts:

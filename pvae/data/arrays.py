@@ -12,7 +12,7 @@ from pvae.data.dataset import Dataset
 from pvae.data.domains import detect
 from pvae.data.labels import Labels, encode
 from pvae.data.part import Part
-from pvae.distributions.padded import padding
+from pvae.distributions.padded import check_lengths, padding
 
 _CHANNELS = (1, 3, 4)
 _REAL = {torch.bool, torch.float16, torch.bfloat16, torch.float32, torch.float64} | {
@@ -144,15 +144,17 @@ def from_arrays(
 
 def _unpadded(items: Tensor) -> Tensor:
     """The items, with any value of theirs where NaN pads sequences (T, D)."""
-    if items.dim() != 3 or not items.is_floating_point():
+    if not items.is_floating_point():
+        return items
+    if items.dim() == 4 and items.shape[1] == 1 and bool(padding(items, 2).any()):
+        raise ValueError(
+            "The data end in NaN, as padded sequences do, and have the shape of images: give "
+            f"event_shape={tuple(items.shape[2:])} for sequences, or replace the NaN of images."
+        )
+    if items.dim() != 3:
         return items
     pads = padding(items, 2)
-    empty = pads.all(1).flatten().nonzero()
-    if len(empty):
-        raise ValueError(
-            f"Sequence {int(empty[0])} has length 0, every value being NaN: give it a step at "
-            "least, or leave it out."
-        )
+    check_lengths(pads.squeeze(-1))
     return torch.where(pads, items[0, 0, 0], items)
 
 

@@ -32,6 +32,23 @@ def padding(x: Tensor, event_dim: int) -> Tensor:
     return steps[(..., *(None,) * (event_dim - 1))]
 
 
+def check_lengths(pads: Tensor) -> None:
+    r"""Raise for a sequence of which all steps pad.
+
+    Args:
+        pads: which steps pad, shape (n, T), see `padding`.
+
+    Raises:
+        ValueError: if one has length 0.
+    """
+    empty = pads.all(1).nonzero()
+    if len(empty):
+        raise ValueError(
+            f"Sequence {int(empty[0])} has length 0, every value being NaN: give it a step at "
+            "least, or leave it out."
+        )
+
+
 class _WithPadding(constraints.Constraint):
     """Sequences of which all steps but the padding lie in the support of an element."""
 

@@ -300,6 +300,11 @@ def test_sequences_of_several_lengths(tmp_path):
             "Sequence 0 has length 0",
         ),
         (
+            lambda: pvae.build(SHAPE, 12, likelihood=Padded, **PARTS).encode(X * torch.nan),
+            "Sequence 0 has length 0",
+        ),
+        (lambda: pvae.data.load(X), "give event_shape=(6, 3) for sequences"),
+        (
             lambda: pvae.data.load(torch.tensor([[[1.0], [torch.nan], [2.0]]]), event_shape=(3, 1)),
             "1 NaN or infinite value(s), the first at index (0, 1, 0)",
         ),
