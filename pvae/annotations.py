@@ -19,6 +19,7 @@ class Kind(abc.ABCMeta):
 
     base: str
     package: str
+    own: str | None = None  # a package of ours that adds to one of another library
     itself = False  # whether the base is a class to choose
 
     def __subclasscheck__(cls, other: type) -> bool:
@@ -30,8 +31,10 @@ class Kind(abc.ABCMeta):
         """The classes that an option accepts by short name: those of the kind in its package."""
         if "torch" not in sys.modules:
             return []
-        package = importlib.import_module(cls.package)
-        offered = (getattr(package, name) for name in dir(package) if not name.startswith("_"))
+        packages = [importlib.import_module(name) for name in (cls.package, cls.own) if name]
+        offered = (
+            getattr(p, name) for p in packages for name in dir(p) if not name.startswith("_")
+        )
         kinds = [c for c in offered if isinstance(c, type) and issubclass(c, cls)]
         return [c for c in kinds if cls.itself or f"{c.__module__}.{c.__qualname__}" != cls.base]
 
@@ -91,6 +94,7 @@ else:
         """A torch optimizer."""
 
         base, package = "torch.optim.optimizer.Optimizer", "torch.optim"
+        own = "pvae.weights"
 
     class Scheduler(Named):
         """A learning-rate schedule of torch."""

@@ -120,9 +120,11 @@ class Labels(nn.Module):
                 y = y.unsqueeze(0)
             good = y.shape[-1:] == (self.size,) and bool(torch.isfinite(y).all())
         else:
-            good = not y.is_complex() and bool(
-                ((y >= 0) & (y < self.size) & (y == y.round())).all()
-            )
+            good = not y.is_complex()
+            if good:
+                wrong = (y < 0) | (y >= self.size) | (y != y.round())  # NaN is the last
+                good = not bool(wrong.any())
+                y = y if good else y[wrong]
         if not good:
             raise ValueError(f"The labels y must be {wanted}; these are not: {_shortly(y)}.")
         return y if self.classes is None else y.long()

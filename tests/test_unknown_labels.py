@@ -12,6 +12,7 @@ from pyro.infer import Predictive
 
 import pvae
 from pvae import evaluation
+from pvae.cli import reports
 from pvae.cli.main import main
 from pvae.objectives import SemiSupervised
 from pvae.training import trainer
@@ -79,6 +80,18 @@ def test_estimators_sum_over_classes(exact, x):
     torch.testing.assert_close(annealed.log_prob, log_p, atol=2, rtol=0)
     drawn = evaluation.monte_carlo(vae, x, num_samples=5000, progress=False)
     torch.testing.assert_close(drawn.log_prob, log_p, atol=1.0, rtol=0)
+
+
+def test_chains_move_in_a_prior_that_sees_classes():
+    """p(z) is then a mixture over them."""
+    vae = small((5,), classes=3, conditional=["prior"], class_prior="learned").double()
+    torch.manual_seed(0)
+    for weight in vae.prior.parameters():
+        weight.data += 0.5 * torch.randn_like(weight)
+    x = torch.rand(4, 5).round().double()
+    log_p = evaluation.monte_carlo(vae, x, num_samples=20_000, progress=False).log_prob
+    found = evaluation.ais(vae, x, num_chains=256, num_steps=10, progress=False).log_prob
+    torch.testing.assert_close(found, log_p, rtol=0, atol=0.15)
 
 
 def test_estimators_take_known_labels(exact, x):
@@ -274,7 +287,7 @@ def test_a_vae_without_classifier():
 @pytest.mark.parametrize(
     ("labels", "sentence"),
     [
-        ([0, 1, 2, 3] * 10, "whole numbers from 0 to 2; these are not"),
+        ([0, 1, 2, 3] * 10, r"whole numbers from 0 to 2; these are not: shape \(10,\), 3, 3"),
         ([0, 1, -1, -1] * 10, "No datum of array is labelled as class 2"),
         ([0, 1, -2, 2] * 10, "whole numbers from 0 to 2; these are not"),
     ],
@@ -283,6 +296,16 @@ def test_bad_labels(labels, sentence):
     data = pvae.data.load(torch.rand(40, 5).round(), labels=labels, validation=0, test=0)
     with pytest.raises(ValueError, match=sentence):
         pvae.fit(small((5,), classes=3), data, progress=False)
+
+
+def test_clusters_have_no_error():
+    data = pvae.data.load("digits", labelled=0)
+    assert reports.classes(small(), data, "test") is None
+
+
+def test_elements_depend_on_each_other_by_the_class(exact, x):
+    with pytest.raises(ValueError, match="Imputation needs the labels y"):
+        evaluation.impute(exact.vae, x, torch.tensor([1, 1, 1, 0, 0]), progress=False)
 
 
 @pytest.mark.parametrize(

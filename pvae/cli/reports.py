@@ -101,9 +101,14 @@ def _columns(record: dict[str, Any]) -> list[str]:
 
 
 def classes(vae: VAE, dataset: Dataset, part: str, seed: int = 0) -> Classification | None:
-    """The error and calibration of the classifier; ``None`` without one, or without labels."""
-    y = dataset.part(part).y
-    if vae.classifier is None or y is None or not bool((y >= 0).any()):
+    """The error and calibration of the classifier; ``None`` without one, or without labels.
+
+    If no label is known to train on, classes are clusters, which have no names to be wrong about.
+    """
+    y, trained = dataset.part(part).y, dataset.train.y
+    if vae.classifier is None or y is None or trained is None:
+        return None
+    if not bool((y >= 0).any()) or not bool((trained >= 0).any()):
         return None
     batches = batches_for(vae, dataset, dataset.part(part))
     with vae.evaluating(), seeded(seed, vae.device):

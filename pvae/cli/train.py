@@ -102,7 +102,7 @@ def train(
         weights: distribution over the weights of some parts, Weights; its prior and posterior are
             options of their own, as in --weights.posterior AutoNormal.
         objective: the loss, any Pyro ELBO.
-        optimizer: any torch optimizer.
+        optimizer: any torch optimizer; SGHMC samples uncertain weights.
         scheduler: learning-rate schedule of torch, stepped each epoch.
         epochs: passes over the train part.
         batch_size: data per gradient step.

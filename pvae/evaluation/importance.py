@@ -24,7 +24,8 @@ def proposal_of(vae: VAE, x: Tensor, y: Tensor | None = None) -> dist.TorchDistr
     if isinstance(q, QuantizedDelta):
         raise ValueError(
             f"The posterior {type(vae.posterior).__name__} is a single code, whose -log p(x, z) is "
-            "the length of a code of x, not an estimate of its evidence: use evaluate."
+            "the length of a code of x, not an estimate of its evidence: it is the -ELBO that "
+            "evaluate gives."
         )
     if isinstance(q, dist.Delta):
         raise ValueError(

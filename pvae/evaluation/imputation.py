@@ -389,6 +389,11 @@ def _resample(z: Tensor, log_weight: Tensor, draws: int) -> Tensor:
 
 def _check_parts(vae: VAE, x: Tensor, y: Tensor | None, method: str) -> None:
     """Raise if imputation does not apply to these parts."""
+    if y is None and vae.classifier is not None and "likelihood" in vae.conditional:
+        raise ValueError(
+            "Imputation needs the labels y of data: without them elements of x depend on each "
+            "other by the class; vae.classify(x).probs.argmax(-1) chooses some."
+        )
     with vae.evaluating(), seeded(0, vae.device):
         prior = vae.p_z(y)
         proposal_of(vae, x, y)

@@ -1,12 +1,13 @@
 """Latents as unconstrained real vectors with a differentiable density, for HMC."""
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pyro.distributions as dist
 import torch
 from pyro.distributions import constraints
 from torch import Tensor
 from torch.distributions import biject_to
+from torch.distributions.mixture_same_family import MixtureSameFamilyConstraint
 
 from pvae.distributions import HypersphericalUniform
 from pvae.interfaces import Model
@@ -17,8 +18,8 @@ from pvae.vae import VAE
 class Smooth:
     """Latents that a bijection maps to real vectors u; the identity for real latents."""
 
-    def __init__(self, p: dist.TorchDistribution) -> None:
-        self.z = biject_to(p.support)
+    def __init__(self, p: dist.TorchDistribution, support: constraints.Constraint) -> None:
+        self.z = biject_to(support)
         self.p = dist.TransformedDistribution(p, [self.z.inv])
         (self.dim,) = self.p.event_shape
 
@@ -97,7 +98,7 @@ def latents(vae: VAE, y: Tensor | None = None) -> Latents:
     except NotImplementedError as error:
         raise ValueError(
             f"The prior {type(vae.prior).__name__} is not over real numbers, and this "
-            "method needs gradients: use log_likelihood for discrete latents."
+            "method needs gradients: use log_likelihood for discrete latents, evaluate for codes."
         ) from error
 
 
@@ -105,4 +106,7 @@ def latents_of(p: dist.TorchDistribution) -> Latents:
     """The latents of a prior."""
     if isinstance(p, Marginal):
         return Hierarchy(p.vae)
-    return Sphere(p) if p.support is constraints.sphere else Smooth(p)
+    support: Any = p.support
+    if isinstance(support, MixtureSameFamilyConstraint):  # such as a sum over classes
+        support = support.base_constraint
+    return Sphere(p) if support is constraints.sphere else Smooth(p, support)

@@ -136,5 +136,8 @@ def test_the_command_line_has_weights(tmp_path, monkeypatch, capsys):
     assert "corrected by disagreement" in capsys.readouterr().out
     main(["train", "--resume", "r", "--epochs", "2"])
     with pytest.raises(SystemExit):
+        main(["train", "--optimizer", "SGHMC", "--print_config"])
+    assert "pvae.weights.SGHMC" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
         main(["train", "--weights.posterior.help"])
     assert "AutoLowRankMultivariateNormal" in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import math
 import pickle
 from functools import partial
 
@@ -38,6 +39,9 @@ from pvae.weights import (
     ensemble,
     over_weights,
 )
+from tests.composition import LATENT, LIKELIHOODS, Cell
+from tests.composition import POSTERIORS as POSTERIORS_OF_Z
+from tests.composition import PRIORS as PRIORS_OF_Z
 from tests.evidence_cases import LabelledLinearGaussian, LinearGaussian
 from tests.objectives_cases import OBJECTIVES, event_of, objective_for
 
@@ -406,6 +410,44 @@ def test_every_objective_is_one_given_the_weights(name):
     pyro.set_rng_seed(0)
     given = objective.loss(vae.model, vae.guide, x)
     assert found == pytest.approx(given + divergence.item(), rel=1e-5)
+
+
+def compatible(kind, name):
+    """The first compatible cell of a part."""
+    cells = (Cell(*pair) for pair in itertools.product(PRIORS_OF_Z, POSTERIORS_OF_Z))
+    return next(c for c in cells if c.compatible and getattr(c, kind) == name)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        *(compatible("prior", name) for name in PRIORS_OF_Z),
+        *(compatible("posterior", name) for name in POSTERIORS_OF_Z),
+        *(Cell(likelihood=name) for name in LIKELIHOODS),
+    ],
+    ids=lambda cell: "-".join(cell[:3]),
+)
+def test_the_weights_of_every_part_may_be_uncertain(cell):
+    pyro.set_rng_seed(0)
+    make = partial(
+        pvae.build,
+        cell.event,
+        LATENT,
+        prior=PRIORS_OF_Z[cell.prior],
+        posterior=POSTERIORS_OF_Z[cell.posterior],
+        likelihood=LIKELIHOODS[cell.likelihood],
+        network=NETWORK,
+    )
+    plain = make()
+    parts = [p for p in ("prior", "likelihood", "posterior") if [*getattr(plain, p).parameters()]]
+    vae = make(weights=partial(Weights, parts=parts))
+    vae.weights.observe(50)
+    x = vae.sample(4, draw=True)
+    objective = WithWeights(Trace_ELBO(), vae.weights)
+    optim = Optimizer(vae.parameters(), torch.optim.Adam)
+    assert math.isfinite(SVI(vae.model, vae.guide, optim, objective).step(x))
+    vae.weights.center(vae)
+    assert vae.reconstruct(x).shape == x.shape
 
 
 def test_particles_share_a_draw_of_the_weights():

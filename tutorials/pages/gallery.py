@@ -14,6 +14,7 @@ HEADINGS = {
     "objective": ("Objectives", "what is minimized"),
     "weights": ("Uncertain weights", "q(w) for the weights of any parts"),
     "weights.prior": ("Priors over weights", "p(w)"),
+    "optimizer": ("Samplers of weights", "optimizers that draw"),
 }
 
 
@@ -26,7 +27,7 @@ def pages() -> dict[str, str]:
         text += f"\n## {heading}: {what}\n\n::::{{grid}} 1 1 2 2\n:gutter: 3\n\n"
         for part in sorted(KINDS[kind].__subclasses__(), key=lambda c: c.__name__):
             if part.__module__.startswith("pvae."):
-                text += _card(KINDS[kind].package, part)
+                text += _card(KINDS[kind].own or KINDS[kind].package, part)
         text += "::::\n"
     return {"fragments/gallery.md": text}
 
