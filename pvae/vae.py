@@ -281,6 +281,8 @@ class VAE(Module):
     def reconstruct(self, x: Tensor, y: object = None, draw: bool = False) -> Tensor:
         r"""Return the reconstruction of x, E[x|z] at z = E[z|x].
 
+        `pvae.evaluation.predictive` has its variance, by uncertain weights, latents and noise.
+
         Args:
             x: shape (\*batch, \*event_shape).
             y: its labels, if the VAE has any; by default the most probable ones of a classifier.
