@@ -459,7 +459,7 @@ def test_data_that_do_not_fit_are_refused_in_one_line(command, run, capsys, tmp_
         (["evaluate", "RUN", "--num_samples", "2.5"], "it must be a whole number."),
         (["evaluate", "RUN", "--num_samples", "true"], "it must be a whole number."),
         (["score", "RUN", "--data", "nowhere.npy"], "nowhere.npy"),
-        (["score", "RUN", "--correction", "luck"], "typicality, background or complexity"),
+        (["score", "RUN", "--correction", "luck"], "typicality, background, complexity"),
         (["score", "RUN", "--correction", "background"], "--background RUN"),
         (["score", "RUN", "--background", "RUN"], "--correction background"),
         (["score", "RUN", "--anomalous", "[cat]"], "There is no label 'cat'"),
