@@ -54,7 +54,7 @@ from results.machine import machine
 SEEDS = range(5)
 DIGITS_EPOCHS, M1_EPOCHS = 100, 15
 PIXELS = [(1_000, 40), (5_000, 12), (50_000, 10)]  # images and epochs of M2 in each stage
-LATENTS = [(50_000, 48)]
+LATENTS = [(1_000, 40), (5_000, 12), (50_000, 48)]
 FILE = "semi_supervised.json"
 EVIDENCE = 539  # test images classified by the evidence of each class, with
 DRAWS = 20
@@ -160,7 +160,7 @@ def pixels(seed: int) -> Iterator[tuple[str, dict[str, Any]]]:
     )
     with torch.no_grad():  # at first the decoder sees y more than z, as otherwise it ignores y
         vae.likelihood.network.layers[1].weight[:, :50] *= 0.01
-    seconds = train_growing(vae, data, PIXELS, seed, alpha=10.0)
+    seconds = train_growing(vae, data, PIXELS, seed)
     yield "M2", of_classifier(vae, data.batch(vae, "test"), data.test.y) | {"seconds": seconds}
 
 
@@ -179,13 +179,11 @@ def mnist(seed: int) -> Iterator[tuple[str, dict[str, Any]]]:
         classifier=Softmax,
         seed=seed,
     )
-    seconds = train_growing(m2, means, LATENTS, seed, alpha=1.0)
+    seconds = train_growing(m2, means, LATENTS, seed)
     yield "M1+M2", of_classifier(m2, means.test.x, data.test.y) | {"seconds": seconds}
 
 
-def train_growing(
-    vae: pvae.VAE, data: Dataset, stages: list[tuple[int, int]], seed: int, alpha: float
-) -> float:
+def train_growing(vae: pvae.VAE, data: Dataset, stages: list[tuple[int, int]], seed: int) -> float:
     """Train an M2 on a growing part of the data that holds all labels; return the seconds.
 
     Labels are 10 % of 1,000 images and 0.2 % of 50,000: where they are many, they decide what y
@@ -198,9 +196,8 @@ def train_growing(
         data: all data.
         stages: how many data, and the epochs on them; in the last stage all.
         seed: of the minibatches and draws.
-        alpha: the weight of the classification term.
     """
-    objective = SemiSupervised(alpha, TraceMeanField_ELBO())
+    objective = SemiSupervised(10.0, TraceMeanField_ELBO())
     y = data.train.y
     by_label = torch.argsort((y < 0).byte(), stable=True)  # known labels first
     seconds = 0.0
