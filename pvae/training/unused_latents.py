@@ -1,5 +1,6 @@
 """A note on the latents that a trained VAE does not use."""
 
+from pyro.distributions import Delta
 from torch import Tensor
 from torch.distributions import kl_divergence
 
@@ -12,7 +13,7 @@ from pvae.vae import VAE
 MOST_LOOKED_AT = 1000  # items
 MOST_SHOWN = 10  # latents
 UNUSED = 0.01  # nats of KL per latent
-REMEDIES = ("more epochs", "a longer warmup", "FreeBits", "BetaELBO with a beta below 1")
+REMEDIES = ("a longer warmup", "FreeBits", "BetaELBO with a beta below 1")  # against a large KL
 
 
 def unused_latents(vae: VAE, batches: Batches) -> str | None:
@@ -49,9 +50,21 @@ def unused_latents(vae: VAE, batches: Batches) -> str | None:
     if count:
         said += f"; of the others the mean hardly varies or the KL is below {UNUSED} nats"
     few = count <= len(active) // 2
-    *remedies, last = (*REMEDIES, "fewer latents") if few else REMEDIES
+    remedies = ["more epochs"]
+    if not _is_point(vae, arguments):
+        # FreeBits has no weights of data, which unknown labels need.
+        remedies += [each for each in REMEDIES if each != "FreeBits" or vae.classifier is None]
+    if few:
+        remedies.append("fewer latents")
     aim = "to use more" if few else "if the data need more"
-    return f"{said}; {aim}, try {', '.join(remedies)} or {last}."
+    joined = " or ".join(filter(None, (", ".join(remedies[:-1]), remedies[-1])))
+    return f"{said}; {aim}, try {joined}."
+
+
+def _is_point(vae: VAE, arguments: tuple[Tensor, ...]) -> bool:
+    """Whether the posterior is a point, such as a code, which has no KL to weigh."""
+    with vae.evaluating():
+        return isinstance(vae.encode(*(each[:1] for each in arguments)), Delta)
 
 
 def _kl_by_latent(vae: VAE, arguments: tuple[Tensor, ...]) -> Tensor | None:

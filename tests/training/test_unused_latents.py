@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import pvae
+from pvae import posteriors, priors
 from pvae.data import Batches
 from pvae.training.unused_latents import unused_latents
 
@@ -31,6 +32,25 @@ def test_a_vae_that_uses_none_says_so(digits):
     for remedy in ("warmup", "FreeBits", "beta"):
         assert remedy in sentence
     assert len(sentence) < 300
+
+
+@pytest.mark.parametrize(
+    ("latents", "parts", "remedies"),
+    [
+        (3, {"posterior": posteriors.Delta}, "more epochs or fewer latents."),
+        (4, {"posterior": posteriors.VQ, "prior": priors.UniformCodes}, "more epochs or fewer"),
+        (
+            3,
+            {"conditional": True, "classes": 10, "classifier": pvae.classifiers.Softmax},
+            "more epochs, a longer warmup, BetaELBO with a beta below 1 or fewer latents.",
+        ),
+    ],
+)
+def test_only_remedies_that_apply(digits, latents, parts, remedies):
+    vae = pvae.build((1, 8, 8), latents, network=NETWORK, **parts)
+    torch.nn.init.zeros_(vae.posterior.network.layers[-2].weight)
+    torch.nn.init.zeros_(vae.posterior.network.layers[-2].bias)
+    assert f"try {remedies}" in said(vae, digits)
 
 
 def test_some_are_not_used(digits):
