@@ -336,6 +336,31 @@ def test_the_variance_of_x_is_that_of_weights_latents_and_noise():
     assert found.mean.shape == x.shape
 
 
+def test_the_variance_of_samples_is_that_of_weights_latents_and_noise():
+    case = LinearGaussian()
+    shifts = torch.tensor([-0.5, 0.0, 1.0], dtype=torch.float64)
+    vae = ensemble([shifted(case, shift) for shift in shifts])
+    found = pvae.evaluation.predictive(vae, num_samples=20_000)
+    size = (1, len(case.bias))
+    expected = (case.bias + shifts.mean()).expand(size)
+    torch.testing.assert_close(found.mean, expected, rtol=0, atol=0.05)
+    between = shifts.var(correction=0).expand(size)
+    torch.testing.assert_close(found.weights, between)  # z has the same draws for all weights
+    latents = (case.weight @ case.weight.T).diagonal().expand(size)
+    torch.testing.assert_close(found.latents, latents, rtol=0.05, atol=0.0)
+    torch.testing.assert_close(found.noise, torch.full(size, case.noise**2).double())
+
+
+@pytest.mark.parametrize("y", [None, 1])
+def test_the_variance_of_samples_with_labels(y):
+    vae = pvae.build(
+        (5,), 2, conditional=True, classes=3, classifier=pvae.classifiers.Softmax, weights=Weights
+    )
+    found = pvae.evaluation.predictive(vae, y=y, num_samples=7, num_weights=2)
+    assert all(each.shape == (1, 5) for each in found)
+    assert all((each >= 0).all() for each in found)
+
+
 def test_the_predictive_density_of_an_uncertain_bias():
     case = LinearGaussian(observed=3)
     data, x = case.sample(15), case.sample(6, seed=1)
