@@ -50,8 +50,8 @@ def compare(
             --scheduler with such an address is the same.
         steps: gradient steps of each run, in place of epochs, rounded to whole epochs.
         seconds: training time of each run; epochs are then the most it may take.
-        race: true to stop cells early that are clearly behind.
-        many: true if more than 10,000 runs are meant.
+        race: stop cells early that are clearly behind.
+        many: whether more than 10,000 runs are meant.
     """
     from pvae import studies
     from pvae.messages import shorten

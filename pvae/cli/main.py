@@ -110,6 +110,7 @@ def _parse(
         argv = [*_with_cluster(argv)]
         _check_names(argv)
     used = {name for name in commands if name in argv}
+    argv = [*_switched_on(argv, [commands[name] for name in used | {"train"}])]
     parsed = _parsed(make_parser(commands, used), argv)
     arguments = parsed[parsed.command].as_dict()
     empty = [option for option, value in arguments.items() if value == ""]
@@ -157,6 +158,19 @@ def _check_names(argv: list[str]) -> None:
                 configuration.check_names(value or following)
             except ValueError as error:
                 raise ValueError(f"{option} is not a set of variants: {error}.") from error
+
+
+def _switched_on(argv: list[str], commands: list[Callable[..., None]]) -> Iterator[str]:
+    """Arguments with --race, or another option of true or false that has no value, as --race=true.
+
+    Args:
+        argv: the arguments.
+        commands: those whose options may be among them.
+    """
+    parameters = [p for each in commands for p in inspect.signature(each).parameters.values()]
+    switches = {f"--{p.name}" for p in parameters if isinstance(p.default, bool)}
+    for argument, following in zip(argv, [*argv[1:], "--"], strict=False):
+        yield f"{argument}=true" if argument in switches and following[:1] == "-" else argument
 
 
 def _with_cluster(argv: list[str]) -> Iterator[str]:

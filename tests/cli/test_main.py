@@ -231,7 +231,7 @@ def test_commands_on_a_run(run, tmp_path, capsys, monkeypatch):
     main(["sample", str(run), "--n", "9", "--out", str(tmp_path / "s.npy")])
     assert np.load(tmp_path / "s.npy").shape == (9, 1, 8, 8)
     main(["sample", str(run), "--out", str(tmp_path / "s.pdf")])
-    main(["reconstruct", str(run), "--n", "5", "--out", str(tmp_path / "r.npy"), "--draw", "true"])
+    main(["reconstruct", str(run), "--n", "5", "--out", str(tmp_path / "r.npy"), "--draw"])
     assert np.load(tmp_path / "r.npy").shape == (5, 1, 8, 8)
     main(["interpolate", str(run), "--n", "2", "--steps", "4", "--out", str(tmp_path / "i.npy")])
     assert np.load(tmp_path / "i.npy").shape == (2, 4, 1, 8, 8)
@@ -241,7 +241,7 @@ def test_commands_on_a_run(run, tmp_path, capsys, monkeypatch):
     assert latents["mean"].shape == latents["stddev"].shape == (n, 2)
     assert latents["label"].shape == (n,)
     pictures = {path: path.read_bytes() for path in (run / "figures").glob("*.png")}
-    main(["plot", str(run), "--ellipses", "true"])
+    main(["plot", str(run), "--ellipses"])
     changed = {path.name for path, content in pictures.items() if path.read_bytes() != content}
     assert changed == {"latents.png", "plane.png"}
     assert (tmp_path / "s.pdf").read_bytes().startswith(b"%PDF")
@@ -290,7 +290,7 @@ def test_a_folder_of_images_of_many_sizes(tmp_path, capsys, monkeypatch):
         pixels = rng.integers(0, 256, shape) if i % 2 else np.full(shape, 40 + i)
         suffix = (".png", ".jpg", ".bmp")[i % 3]
         Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i}{suffix}")
-    arguments = ["--data", str(tmp_path / "images"), "--size", "[12,10]", "--crop", "true"]
+    arguments = ["--data", str(tmp_path / "images"), "--size", "[12,10]", "--crop"]
     arguments += ["--likelihood", "Gaussian", "--network", "Conv", "--network.channels", "[4]"]
     arguments += ["--latent_dim", "2", "--epochs", "2", "--batch_size", "50"]
     main(["train", *arguments, "--run", str(tmp_path / "run")])
