@@ -475,6 +475,7 @@ def test_data_that_do_not_fit_are_refused_in_one_line(command, run, capsys, tmp_
         (["encode", "RUN", "--part", "half"], "half"),
         (["encode", "RUN", "--out", "x.csv"], "x.npz"),
         (["train", "--run", "RUN"], "exists already"),
+        (["train", "--labelled", "50"], "give --conditional and --classifier Softmax"),
         (["train", "--run", ""], "--run is empty"),
         (["train", "--resume", ""], "--resume is empty"),
         (["train", "--resume", "RUN", "--run", "other"], "leave --run and --config out"),
