@@ -155,8 +155,8 @@ def _pairs_of(cell: Cell) -> frozenset[tuple[int, str, int, str]]:
     )
 
 
-def build(cell: Cell) -> pvae.VAE:
-    """The VAE of a cell, of unknown labels if its objective is for these."""
+def build(cell: Cell, **options: Any) -> pvae.VAE:
+    """The VAE of a cell, of unknown labels if its objective is for these; more as for `build`."""
     unknown = {"conditional": True, "classes": 3, "classifier": pvae.classifiers.Softmax}
     return pvae.build(
         cell.event,
@@ -166,6 +166,7 @@ def build(cell: Cell) -> pvae.VAE:
         likelihood=LIKELIHOODS[cell.likelihood],
         network=NETWORK,
         **(unknown if cell.objective == "SemiSupervised" else {}),
+        **options,
     )
 
 

@@ -80,21 +80,17 @@ def predictive(
     """
     check_size("num_samples", num_samples)
     check_size("num_weights", num_weights)
-    if x is None:
-        with (
-            over_weights(vae, num_weights, seed) as draws,
-            vae.evaluating(),
-            seeded(seed, vae.device),
-        ):
-            labels = unknown_labels.each(vae, y, num_samples)
-
-            def from_prior(vae: VAE) -> Tensor:
-                prior = vae.p_z(labels)
-                return prior.sample(torch.Size([] if prior.batch_shape else [num_samples]))
-
-            found = _by_source(draws, from_prior, labels)
-            return Predictive(*(each.unsqueeze(0) for each in found))
     with over_weights(vae, num_weights, seed) as draws:
+        if x is None:
+            with vae.evaluating(), seeded(seed, vae.device):
+                labels = unknown_labels.each(vae, y, num_samples)
+
+                def from_prior(vae: VAE) -> Tensor:
+                    prior = vae.p_z(labels)
+                    return prior.sample(torch.Size([] if prior.batch_shape else [num_samples]))
+
+                found = _by_source(draws, from_prior, labels)
+            return Predictive(*(each.unsqueeze(0) for each in found))
 
         def estimate(x: Tensor, y: Tensor | None) -> Predictive:
             def from_posterior(vae: VAE) -> Tensor:

@@ -39,7 +39,7 @@ from pvae.weights import (
     ensemble,
     over_weights,
 )
-from tests.composition import LATENT, LIKELIHOODS, Cell
+from tests.composition import LIKELIHOODS, Cell, build
 from tests.composition import POSTERIORS as POSTERIORS_OF_Z
 from tests.composition import PRIORS as PRIORS_OF_Z
 from tests.evidence_cases import LabelledLinearGaussian, LinearGaussian
@@ -454,18 +454,9 @@ def compatible(kind, name):
 )
 def test_the_weights_of_every_part_may_be_uncertain(cell):
     pyro.set_rng_seed(0)
-    make = partial(
-        pvae.build,
-        cell.event,
-        LATENT,
-        prior=PRIORS_OF_Z[cell.prior],
-        posterior=POSTERIORS_OF_Z[cell.posterior],
-        likelihood=LIKELIHOODS[cell.likelihood],
-        network=NETWORK,
-    )
-    plain = make()
+    plain = build(cell)
     parts = [p for p in ("prior", "likelihood", "posterior") if [*getattr(plain, p).parameters()]]
-    vae = make(weights=partial(Weights, parts=parts))
+    vae = build(cell, weights=partial(Weights, parts=parts))
     vae.weights.observe(50)
     x = vae.sample(4, draw=True)
     objective = WithWeights(Trace_ELBO(), vae.weights)
