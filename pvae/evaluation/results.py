@@ -12,14 +12,22 @@ FEW_CHAINS = 3.0  # effective number of chains up to which their spread is not a
 def described(result: Any, *sentences: str) -> str:
     """Describe a named tuple: a line with the sentences, then one for each field.
 
+    ``over_weights`` is left out if there is only one draw of the weights, since it then repeats
+    ``log_prob``.
+
     Args:
         result: the named tuple; its fields are tensors, numbers or None.
         *sentences: the sentences of the first line.
     """
     name = type(result).__name__
-    width = max(map(len, result._fields))
+    fields = {
+        field: value
+        for field, value in zip(result._fields, result, strict=True)
+        if field != "over_weights" or value.shape[-1] > 1
+    }
+    width = max(map(len, fields))
     lines = [f"{name}: {'; '.join(sentences)}" if sentences else name]
-    for field, value in zip(result._fields, result, strict=True):
+    for field, value in fields.items():
         lines.append(f"  {field:<{width}}  {_in_words(value)}")
     return "\n".join(lines)
 

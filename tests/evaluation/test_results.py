@@ -41,6 +41,13 @@ def test_numbers_in_words():
     assert described(found, "one", "two").startswith("ELBO: one; two\n")
 
 
+@pytest.mark.parametrize("kind", [kind for kind in RESULTS if "over_weights" in kind._fields])
+def test_a_vae_without_uncertain_weights_shows_none(kind):
+    values = {field: torch.ones(2) for field in kind._fields}
+    assert "over_weights" not in repr(kind(**values | {"over_weights": torch.ones(2, 1)}))
+    assert "over_weights  " in repr(kind(**values | {"over_weights": torch.ones(2, 3)}))
+
+
 def test_an_error_is_given_only_where_it_is_known():
     assert estimate(-2.0, 0.1, 0.0) == "-2.000 ± 0.100 (samples)"
     assert estimate(-2.0, 0.1, 0.03) == "-2.000 ± 0.100 (samples)"
