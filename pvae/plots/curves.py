@@ -1,7 +1,8 @@
 """Loss curves: the loss and its two parts at each epoch."""
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,7 +18,7 @@ _PANELS = (
     ("kl", 1, r"$\mathrm{KL}(q(z|x)\,\|\,p(z))$"),
 )
 _COLOURS = {"train": ORANGE, "validation": BLUE}
-_BEST: dict[str, Any] = {"color": INK, "marker": "o", "markersize": 7, "markerfacecolor": "none"}
+_KEPT: dict[str, Any] = {"color": INK, "marker": "o", "markersize": 7, "markerfacecolor": "none"}
 
 # With more epochs than these, the first ones are legible only on a logarithmic axis.
 _MOST_LINEAR = 50
@@ -31,6 +32,20 @@ _LEGEND = 5.5
 _BEGINNING = 0.15
 _DWARFS = 3
 _NEARLY = 0.25
+_FEWEST = 3  # epochs after the beginning, without which nothing is off scale
+
+
+@runtime_checkable
+class _Chosen(Protocol):
+    """What else the history of `pvae.fit` knows: the epoch that was kept, and why."""
+
+    @property
+    def kept_epoch(self) -> int | None:
+        """The epoch whose weights were kept."""
+
+    @property
+    def why_kept(self) -> str:
+        """What this epoch has, in words, such as "lowest validation −ELBO, 90.12 nats"."""
 
 
 @style()
@@ -40,14 +55,16 @@ def loss_curves(
     """The negative ELBO and its two parts over the epochs, in nats per datum.
 
     −ELBO = −E[log p(x|z)] + KL(q(z|x) ‖ p(z)), each in its panel, for training and validation data.
-    The epoch of the least validation loss is marked in all three. More than 50 epochs are on a
-    logarithmic axis. If the first epochs dwarf all others, they are off scale, and a note gives
-    their values.
+    The epoch that training kept is marked in all three, and the legend says why it was chosen; of
+    columns alone, which do not say it, the epoch of the lowest validation −ELBO is marked. More
+    than 50 epochs are on a logarithmic axis. If the first epochs dwarf all others, they are off
+    scale, and a note gives their values.
 
     Args:
-        history: for each column a sequence, one element an epoch, None or NaN where missing:
-            ``epoch``, increasing, and any of ``neg_elbo``, ``log_likelihood`` and ``kl``, each
-            after ``train/`` or ``validation/``. Other columns are ignored.
+        history: as `pvae.fit` returns it, or another mapping from the name of each column to a
+            sequence, one element an epoch, None or NaN where missing: ``epoch``, increasing, and
+            any of ``neg_elbo``, ``log_likelihood`` and ``kl``, each after ``train/`` or
+            ``validation/``. Other columns are ignored.
         figure: the figure or subfigure to plot into, by default a new one.
 
     Returns:
@@ -72,12 +89,9 @@ def loss_curves(
     panels = [panel for panel in _PANELS if any(f"{s}/{panel[0]}" in columns for s in _COLOURS)]
     splits = [s for s in _COLOURS if any(f"{s}/{name}" in columns for name, *_ in panels)]
     handles = [Line2D([], [], color=_COLOURS[split], label=split) for split in splits]
-    best = None
-    if "validation/neg_elbo" in columns:
-        best = int(np.nanargmin(columns["validation/neg_elbo"]))
-        least = _number(columns["validation/neg_elbo"][best])
-        label = f"least validation −ELBO: {least} at epoch {epoch[best]:,.0f}"
-        handles.append(Line2D([], [], **_BEST, ls=":", lw=1, label=label))
+    kept, label = _kept(history, epoch, columns)
+    if kept is not None:
+        handles.append(Line2D([], [], **_KEPT, ls=":", lw=1, label=label))
 
     figure = canvas(figure, WIDTH, 2.9)
     width, height = inches(figure)
@@ -85,7 +99,7 @@ def loss_curves(
     grid = figure.subplots(*shape, squeeze=False)
     for axes, (name, sign, title) in zip(grid.flat, panels, strict=True):
         curves = {s: sign * columns[f"{s}/{name}"] for s in splits if f"{s}/{name}" in columns}
-        _plot_curves(axes, epoch, curves, best)
+        _plot_curves(axes, epoch, curves, kept)
         axes.set_title(title)
     for axes in grid[-1]:
         axes.set_xlabel("epoch")
@@ -97,20 +111,36 @@ def loss_curves(
 
 
 def _plot_curves(
-    axes: Axes, epoch: np.ndarray, curves: dict[str, np.ndarray], best: int | None
+    axes: Axes, epoch: np.ndarray, curves: dict[str, np.ndarray], kept: int | None
 ) -> None:
-    """Plot the curve of each split, and mark the best epoch."""
+    """Plot the curve of each split, and mark the epoch kept, on the last of them."""
     scale_epochs(axes, epoch)
     for split, curve in curves.items():
         present = ~np.isnan(curve)
         marker = "o" if present.sum() <= _MOST_DOTTED else None
         axes.plot(epoch[present], curve[present], color=_COLOURS[split], marker=marker, ms=3)
-    if best is not None:
-        axes.axvline(epoch[best], color=INK, ls=":", lw=1, zorder=1)
-        if "validation" in curves:
-            axes.plot(epoch[best], curves["validation"][best], **_BEST)
+    if kept is not None:
+        axes.axvline(epoch[kept], color=INK, ls=":", lw=1, zorder=1)
+        axes.plot(epoch[kept], curve[kept], **_KEPT)
     _scale_values(axes, epoch, np.stack(list(curves.values())))
     axes.grid(axis="y")
+
+
+def _kept(
+    history: Mapping, epoch: np.ndarray, columns: dict[str, np.ndarray]
+) -> tuple[int | None, str]:
+    """The index of the epoch to be marked, ``None`` for none, and what the legend says of it."""
+    if isinstance(history, _Chosen) and history.kept_epoch is not None:
+        # A minus sign as on the axes.
+        why = re.sub(r"-(?=\d)", "−", history.why_kept)
+        return int(
+            np.flatnonzero(epoch == history.kept_epoch)[0]
+        ), f"kept: epoch {history.kept_epoch:,}, {why}"
+    if "validation/neg_elbo" not in columns:
+        return None, ""
+    best = int(np.nanargmin(columns["validation/neg_elbo"]))
+    lowest = _number(columns["validation/neg_elbo"][best])
+    return best, f"lowest validation −ELBO: {lowest} at epoch {epoch[best]:,.0f}"
 
 
 def _read(
@@ -173,7 +203,8 @@ def _scale_values(axes: Axes, epoch: np.ndarray, curves: np.ndarray) -> None:
     low, high = least, most
     place = axes.xaxis.get_transform().transform(epoch)
     rest = curves[:, place - place[0] > _BEGINNING * (place[-1] - place[0])]
-    if not np.isnan(rest).all() and np.nanmin(rest) < np.nanmax(rest):
+    enough = (~np.isnan(rest)).any(0).sum() >= _FEWEST
+    if enough and np.nanmin(rest) < np.nanmax(rest):
         margin = _DWARFS * (np.nanmax(rest) - np.nanmin(rest))
         low, high = np.nanmax(rest) - margin, np.nanmin(rest) + margin
         nearly = _NEARLY * margin  # what lies so little beyond is shown

@@ -6,6 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 HIGHER = ("log_likelihood",)  # metrics for which higher is better; for all others, lower
+METRICS = {  # the metrics that may choose the best epoch, and their names
+    "objective": "objective",
+    "neg_elbo": "−ELBO",
+    "log_likelihood": "log-likelihood",
+    "bits_per_dim": "bits per dimension",
+}
 
 
 class History(Mapping):
@@ -73,6 +79,25 @@ class History(Mapping):
         if not self.rows or self.keep == "best":
             return self.best_epoch
         return self.rows[-1]["epoch"]
+
+    @property
+    def best_in_words(self) -> str | None:
+        """What the best epoch has, such as "lowest validation −ELBO, 90.12 nats".
+
+        ``None`` without a validation metric to choose it by.
+        """
+        if self.monitor not in self:
+            return None
+        metric = self.monitor.removeprefix("validation/")
+        best = self.rows[self["epoch"].index(self.best_epoch)][self.monitor]
+        unit = "" if metric == "bits_per_dim" else " nats"
+        order = "highest" if metric in HIGHER else "lowest"
+        return f"{order} validation {METRICS[metric]}, {best:.2f}{unit}"
+
+    @property
+    def why_kept(self) -> str:
+        """Why the weights of `kept_epoch` were kept, in words: what it has, or that it is last."""
+        return (self.best_in_words if self.keep == "best" else None) or "the last"
 
     def __repr__(self) -> str:
         return f"History({len(self.rows)} epochs, best {self.best_epoch}, {self.stopped})"

@@ -14,17 +14,11 @@ from pvae.interfaces import option
 from pvae.objectives.counting import nested
 from pvae.progress_bar import bar, in_notebook
 from pvae.training.checkpoint import Position
-from pvae.training.history import HIGHER, History
+from pvae.training.history import History
 from pvae.vae import VAE
 
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BETWEEN_FIGURES = 0.1
-NAMES = {
-    "objective": "objective",
-    "neg_elbo": "−ELBO",
-    "log_likelihood": "log-likelihood",
-    "bits_per_dim": "bits per dimension",
-}
 
 
 def planned_notes(
@@ -93,18 +87,14 @@ def kept_note(history: History, held_out: bool) -> str:
         held_out: whether there is a validation part.
     """
     kept, last = history.kept_epoch, history.rows[-1]["epoch"]
-    if history.monitor not in history:
+    said = history.best_in_words
+    if said is None:
         reason = (
             "the losses of epochs with different discriminators cannot be compared"
             if held_out
             else "there is no validation part to choose by"
         )
         return f"Kept: epoch {kept}, the last, since {reason}."
-    figure = history.monitor.removeprefix("validation/")
-    order = "highest" if figure in HIGHER else "lowest"
-    unit = "" if figure == "bits_per_dim" else " nats"
-    best = history.rows[history["epoch"].index(history.best_epoch)][history.monitor]
-    said = f"{order} validation {NAMES[figure]}, {best:.2f}{unit}"
     early = ", where training stopped early" if history.stopped == "early" else ""
     if history.keep == "last":
         return f"Kept: epoch {kept}, the last{early}; epoch {history.best_epoch} had the {said}."

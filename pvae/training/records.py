@@ -17,6 +17,7 @@ from pvae.inference.backends import Backend
 from pvae.messages import brief
 from pvae.storage import configuration, files, schema, tensors
 from pvae.storage.schema import Count, Finite, Number
+from pvae.training.history import METRICS
 
 FORMAT = 1
 BEFORE = {  # of versions without these options
@@ -49,6 +50,7 @@ _INFO = {
         "fingerprint": str,
     },
     "mode?": {"eager", *get_args(Backend)},
+    "monitor?": {f"validation/{name}" for name in METRICS},
     "labels?": {"classes?": Count | None, "label_dim?": Count | None},
     "checksums?": {"*": [str]},
 }

@@ -272,9 +272,11 @@ class Run:
         known = self.checksums.get("metrics.jsonl", ())
         rows = records.read_rows(path, known, begun=self.info["epochs"] > 0)
         stopped = self.info.get("stopped") or "interrupted"
-        monitor = f"validation/{self.config['monitor']}"
-        if rows and monitor not in rows[-1]:  # an objective that is the −ELBO
-            monitor = "validation/neg_elbo"
+        monitor = self.info.get("monitor")
+        if monitor is None:  # as in a run of an earlier version
+            monitor = f"validation/{self.config['monitor']}"
+            if rows and monitor not in rows[-1]:  # an objective that is the −ELBO
+                monitor = "validation/neg_elbo"
         return History(rows, stopped, monitor, self.config["keep"])
 
     def state(self) -> dict[str, Any]:

@@ -213,7 +213,7 @@ class Trainer:
         self.report = Report(settings.epochs, len(self.train), self.position, progress)
         sizes = {name: vae.arguments.get(name) for name in ("classes", "label_dim")}
         with (
-            self.writer.writing(mode=self.mode, labels=sizes),
+            self.writer.writing(mode=self.mode, labels=sizes, monitor=self.monitor.name()),
             threads_for(self.work),
             Interrupt() as self.interrupt,
             self.report,

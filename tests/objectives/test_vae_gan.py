@@ -143,6 +143,7 @@ def test_the_last_epoch_is_kept_and_a_run_resumed_bit_for_bit(tmp_path):
     fit(parts, data, epochs=1, run=run, warmup=20)
     second, _ = fit(parts, data, run=run, resume=True)
     assert Run(run).history.kept_epoch == 2
+    assert Run(run).history.monitor == history.monitor == "validation/objective"
     assert all(map(torch.equal, first.parameters(), second.parameters()))
     assert all(map(torch.equal, whole.state_dict().values(), parts.state_dict().values()))
     _, chosen = fit(vae, data, monitor="neg_elbo", patience=1)

@@ -3,6 +3,7 @@ import pytest
 
 from pvae import plots
 from pvae.plots.style import BLUE, ORANGE
+from pvae.training import History
 
 
 def history(n, first=None):
@@ -46,15 +47,44 @@ def test_three_panels_of_two_curves():
     assert texts(figure)[:2] == ["train", "validation"]
 
 
+def ringed(axes):
+    return [line.get_xydata()[0].tolist() for line in axes.lines if line.get_markersize() == 7]
+
+
 def test_best_epoch_is_marked_in_all_panels():
     h = history(12)
     best = int(np.argmin(h["validation/neg_elbo"]))
     figure = plots.loss_curves(h)
-    least = f"{h['validation/neg_elbo'][best]:,.2f}"
-    assert texts(figure)[2] == f"least validation −ELBO: {least} at epoch {best + 1}"
+    lowest = f"{h['validation/neg_elbo'][best]:,.2f}"
+    assert texts(figure)[2] == f"lowest validation −ELBO: {lowest} at epoch {best + 1}"
     for axes in figure.axes:
-        rings = [line.get_xydata()[0] for line in axes.lines if line.get_markersize() == 7]
-        np.testing.assert_array_equal(rings, curve(axes, BLUE)[[best]])
+        assert ringed(axes) == curve(axes, BLUE)[[best]].tolist()
+
+
+@pytest.mark.parametrize(
+    ("monitor", "keep", "kept", "said"),
+    [
+        ("objective", "best", 5, "lowest validation objective, −7.25 nats"),
+        ("neg_elbo", "best", 10, "lowest validation −ELBO, 99.56 nats"),
+        ("log_likelihood", "best", 10, "highest validation log-likelihood, −75.56 nats"),
+        ("objective", "last", 12, "the last"),
+    ],
+)
+def test_the_epoch_that_training_kept_is_marked_and_why(monitor, keep, kept, said):
+    columns = history(12)
+    columns["validation/objective"] = [abs(epoch - 5) - 7.25 for epoch in columns["epoch"]]
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    figure = plots.loss_curves(History(rows, monitor=f"validation/{monitor}", keep=keep))
+    assert texts(figure)[2] == f"kept: epoch {kept}, {said}"
+    for axes in figure.axes:
+        assert ringed(axes) == curve(axes, BLUE)[[kept - 1]].tolist()
+
+
+def test_without_validation_the_last_epoch_is_marked_as_kept():
+    rows = [{"epoch": epoch, "train/kl": 3.0 + epoch} for epoch in (1, 2, 3)]
+    figure = plots.loss_curves(History(rows))
+    assert texts(figure) == ["train", "kept: epoch 3, the last"]
+    assert ringed(figure.axes[0]) == [[3.0, 6.0]]
 
 
 @pytest.mark.parametrize(
@@ -114,6 +144,17 @@ def test_all_is_shown_where_nothing_dwarfs(n):
     assert low < min(h["train/kl"]) <= max(h["train/kl"]) < high
 
 
+@pytest.mark.parametrize("n", [2, 3])
+def test_few_epochs_are_never_off_scale(n):
+    """What remains would be no curve."""
+    values = [0.04, 0.053, 0.054][:n]
+    other = [0.04, 0.055, 0.055][:n]
+    h = {"epoch": range(1, n + 1), "train/kl": values, "validation/kl": other}
+    figure = plots.loss_curves(h)
+    assert not notes(figure)
+    assert figure.axes[0].get_ylim()[0] < 0.04
+
+
 def test_late_values_never_leave_the_picture():
     values = [10.0] * 90 + [1000.0] + [10.0] * 9
     figure = plots.loss_curves({"epoch": range(1, 101), "train/neg_elbo": values})
@@ -145,7 +186,7 @@ def test_only_what_there_is():
 def test_negative_losses(render):
     figure = plots.loss_curves({"epoch": [1, 2, 3], "validation/neg_elbo": [-1.0, -3.0, -2.0]})
     render(figure)
-    assert texts(figure)[-1] == "least validation −ELBO: −3.00 at epoch 2"
+    assert texts(figure)[-1] == "lowest validation −ELBO: −3.00 at epoch 2"
 
 
 def test_panels_are_stacked_where_there_is_no_room_for_a_row(render):
