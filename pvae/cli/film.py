@@ -158,9 +158,8 @@ class Moments:
         """Reconstructions of the same inputs over prior samples from the same noise."""
         (above,), (below,) = figure.subfigures(2, 1, squeeze=False, height_ratios=[2, 5])
         self.reconstructions(i, above)
-        drawn = gallery.samples(self.vae, self.data, DRAWN)
-        names = gallery.named(self.vae, DRAWN)
-        plots.samples(drawn, **names, value_range=self.limits, figure=below)
+        drawn = gallery.drawn(self.vae, self.data, DRAWN)
+        plots.samples(**drawn, value_range=self.limits, figure=below)
         below.supylabel("prior samples", fontsize="small")
 
 

@@ -19,7 +19,7 @@ from pvae.evaluation.level_kl import kl_by_level, levels_of
 from pvae.evaluation.predictive import predictive
 from pvae.evaluation.summary import part_of
 from pvae.labels import Labels
-from pvae.plots.images import columns
+from pvae.plots.images import square
 from pvae.plots.style import Canvas
 from pvae.seeds import seeded
 from pvae.training.runs import Run
@@ -30,6 +30,8 @@ TILES = 20  # tiles along each side of the manifold
 POINTS = 5000  # maximum number of posterior means in a scatter plot
 ITEMS = 500  # data whose KL is averaged for each level
 DRAWS = 12  # of the lower levels with the upper ones held
+OF_A_CLASS = 8  # samples in a row
+MOST_CLASSES = 16  # with rows of their own
 
 
 def plot(
@@ -60,7 +62,7 @@ def plot(
             "reconstructions": plots.reconstructions(
                 x.cpu(), vae.reconstruct(x, y).cpu(), value_range=limits
             ),
-            "samples": plots.samples(samples(vae, data, 64), **named(vae, 64), value_range=limits),
+            "samples": plots.samples(**drawn(vae, data, 64), value_range=limits),
             "interpolations": plots.interpolations(
                 interpolate(vae, data, 6).cpu(), value_range=limits
             ),
@@ -125,29 +127,37 @@ def samples(vae: VAE, data: Dataset, n: int, seed: int = 0, draw: bool = False) 
     """Sample from a VAE; from a conditional one, given the labels of the first data."""
     y, given = None, choose(data).y
     if vae.labels is not None and vae.labels.classes is not None:
-        y = classes_in_rows(vae, vae.labels.classes, n)
+        y = torch.arange(n) % vae.labels.classes
     elif vae.labels is not None and given is not None:
         y = given[torch.arange(n) % len(given)]
     return vae.sample(n, y, seed=seed, draw=draw).cpu()
 
 
-def classes_in_rows(vae: VAE, classes: int, n: int) -> Tensor:
-    """Labels of n samples: each row of their picture is of the next class."""
-    return torch.arange(n) // columns(n, vae.event_shape) % classes
+def drawn(vae: VAE, data: Dataset, n: int) -> dict[str, Any]:
+    """About n samples, as arguments of `plots.samples`: of a VAE with classes, rows of each."""
+    if vae.labels is None or vae.labels.classes is None:
+        return {"x": samples(vae, data, n)}
+    classes = vae.labels.classes
+    shown = min(classes, MOST_CLASSES)
+    rows = max(1, n // (OF_A_CLASS * classes))  # of each class
+    y = torch.arange(shown).repeat_interleave(rows * OF_A_CLASS)
+    return {
+        "x": vae.sample(len(y), y, seed=0).cpu(),
+        "labels": class_names(vae.labels, y),
+        "columns": OF_A_CLASS,
+        "title": f"the first {shown} of {classes:,} classes" if shown < classes else "",
+    }
+
+
+def columns_by_class(vae: VAE, classes: int, n: int) -> int:
+    """How many of n samples are in a row of their picture, so that each row is of one class."""
+    return max(1, min(square(n, vae.event_shape), n // classes))
 
 
 def class_names(labels: Labels, y: Tensor) -> list[str]:
     """The names of classes, or their numbers where they have none."""
     names = labels.names or ()
     return [names[i] if i < len(names) else str(i) for i in y.tolist()]
-
-
-def named(vae: VAE, n: int) -> dict[str, Any]:
-    """The labels argument of a plot of n `samples`: their classes, if there are any."""
-    if vae.labels is None or vae.labels.classes is None:
-        return {}
-    y = classes_in_rows(vae, vae.labels.classes, n)
-    return {"labels": class_names(vae.labels, y)}
 
 
 def interpolate(vae: VAE, data: Dataset, n: int, part: str | None = None, **path: Any) -> Tensor:

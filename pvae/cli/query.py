@@ -52,12 +52,14 @@ def sample(
     x = vae.sample(n, y, seed=seed, draw=draw).cpu()
     known = opened.info["data"]
     limits = picture_range(vae.likelihood, known["domain"], known["value_range"])
-    names = None
+    rows: dict[str, Any] = {}
     if vae.labels is not None and vae.labels.classes is not None:
-        names = gallery.class_names(vae.labels, vae.labels.each(y, n))
+        rows["labels"] = gallery.class_names(vae.labels, vae.labels.each(y, n))
+        if label is None:
+            rows["columns"] = gallery.columns_by_class(vae, vae.labels.classes, n)
 
     def picture() -> Any:
-        return plots.samples(x, labels=names, value_range=limits)
+        return plots.samples(x, **rows, value_range=limits)
 
     write_values(path, x, picture)
 

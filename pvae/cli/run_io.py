@@ -64,6 +64,8 @@ def open_run(
 
 def choose_label(vae: "pvae.VAE", label: list[float] | str | None, n: int) -> Any:
     """Return the labels of n samples, from the option of the command line."""
+    import torch
+
     from pvae.cli import gallery
     from pvae.messages import shorten
 
@@ -75,7 +77,8 @@ def choose_label(vae: "pvae.VAE", label: list[float] | str | None, n: int) -> An
             )
         return None
     if label is None and vae.labels.classes is not None:
-        return gallery.classes_in_rows(vae, vae.labels.classes, n)
+        columns = gallery.columns_by_class(vae, vae.labels.classes, n)
+        return torch.arange(n) // columns % vae.labels.classes
     if label is None:
         raise ValueError("The labels of this run are numbers: give --label to choose one.")
     names, classes = vae.labels.names or (), vae.labels.classes

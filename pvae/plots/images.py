@@ -5,6 +5,7 @@ from math import ceil, sqrt
 
 import numpy as np
 
+from pvae.checks import check_size
 from pvae.plots.arrays import Array, as_events
 from pvae.plots.style import WIDTH, Canvas, canvas, style
 from pvae.plots.tiles import Grid, plot_rows, plot_tiles
@@ -12,6 +13,7 @@ from pvae.plots.tiles import Grid, plot_rows, plot_tiles
 # Inches kept free for the labels of the rows.
 _ROW_LABELS = 0.45
 _COLUMN_LABELS = 0.2
+_TITLE = 0.25
 _MARGIN = 0.1
 _LETTER = 0.08
 
@@ -21,16 +23,20 @@ def samples(
     x: Array,
     *,
     labels: Sequence[str] | None = None,
+    columns: int | None = None,
+    title: str = "",
     value_range: tuple[float, float] | None = None,
     figure: Canvas | None = None,
 ) -> Canvas:
-    """Events in a grid that is as square as their number and shape allow.
+    """Events in a grid, by default as square as their number and shape allow.
 
     Args:
         x: shape ``(n, *event)``, with images ``(1, H, W)`` or ``(3, H, W)``, or sequences ``(T,
             D)`` or vectors ``(D,)``, which are shown as small line plots.
         labels: a label of each event, such as the name of its class; written beside rows whose
             events all have the same.
+        columns: the number of events in a row, by default that of a square grid.
+        title: of the picture.
         value_range: the values shown as black and white, by default 0 and 1; of line plots the
             bottom and the top, by default the least and the greatest value. Values beyond it are
             clipped to it.
@@ -42,7 +48,8 @@ def samples(
     Raises:
         TypeError: if ``x`` does not hold real numbers.
         ValueError: if ``x`` is empty, not finite or of another shape, there is not a label for
-            each event, or ``value_range`` is not two finite, increasing numbers.
+            each event, columns is below 1, or ``value_range`` is not two finite, increasing
+            numbers.
 
     Example:
         >>> import torch
@@ -50,33 +57,39 @@ def samples(
         >>> figure = plots.samples(torch.rand(64, 1, 28, 28))
     """
     x = as_events("x", x, ("n",))
-    grid = _square(len(x), x.shape[1:])
-    if labels is None:
-        figure = canvas(figure, *grid.inches(most=6))
-        plot_tiles(figure.subplots(), x, grid, value_range)
-        return figure
-    if len(labels) != len(x):
-        raise ValueError(f"There are {len(labels)} labels for {len(x)} events: give one for each.")
-    rows = [labels[i : i + grid.columns] for i in range(0, len(x), grid.columns)]
-    names = [str(row[0]) if len({str(label) for label in row}) == 1 else "" for row in rows]
-    beside = _LETTER * max(map(len, names)) + _MARGIN
+    event = x.shape[1:]
+    columns = square(len(x), event) if columns is None else check_size("columns", columns)
+    grid = Grid.of(ceil(len(x) / columns), columns, event)
+    names = []
+    if labels is not None:
+        if len(labels) != len(x):
+            raise ValueError(
+                f"There are {len(labels)} labels for {len(x)} events: give one for each."
+            )
+        rows = [labels[i : i + columns] for i in range(0, len(x), columns)]
+        names = [str(row[0]) if len({str(label) for label in row}) == 1 else "" for row in rows]
+    beside = _LETTER * max(map(len, names)) + _MARGIN if names else 0
     width, height = grid.inches(most=6)
-    figure = canvas(figure, width + beside, height)
+    figure = canvas(figure, width + beside, height + (_TITLE if title else 0))
     axes = figure.subplots()
     plot_tiles(axes, x, grid, value_range)
-    axes.set_yticks(grid.tops + grid.cell[0] / 2, names)
-    axes.tick_params(length=0)
+    if title:
+        figure.suptitle(title)
+    if names:
+        axes.set_yticks(grid.tops + grid.cell[0] / 2, names)
+        axes.tick_params(length=0)
     return figure
 
 
-def columns(n: int, event: Sequence[int]) -> int:
-    """How many events `samples` puts in a row.
+def square(n: int, event: Sequence[int]) -> int:
+    """How many of n events are in a row of the grid that is nearest to a square.
 
     Args:
         n: how many there are.
         event: the shape of each.
     """
-    return _square(n, tuple(event)).columns
+    height, width = Grid.of(1, 1, event).cell
+    return min(n, max(1, ceil(sqrt(n * height / width))))
 
 
 @style()
@@ -168,13 +181,6 @@ def interpolations(
         axes.set_xticks(grid.lefts[[0, -1]] + grid.cell[1] / 2, ["start", "end"])
         axes.tick_params(length=0)
     return figure
-
-
-def _square(n: int, event: tuple[int, ...]) -> Grid:
-    """The grid of n tiles that is nearest to a square."""
-    height, width = Grid.of(1, 1, event).cell
-    columns = min(n, max(1, ceil(sqrt(n * height / width))))
-    return Grid.of(ceil(n / columns), columns, event)
 
 
 def _pairs(n: int, event: tuple[int, ...]) -> Grid:

@@ -86,7 +86,9 @@ def test_frames_have_the_same_inputs_the_same_noise_and_the_same_axes(more, monk
     moments = film.Moments(*more)
     seen = {"samples": [], "reconstructions": []}
     for name, found in seen.items():
-        monkeypatch.setattr(plots, name, lambda *x, found=found, **_: found.append(x))
+        monkeypatch.setattr(
+            plots, name, lambda x, *more, found=found, **_: found.append((x, *more))
+        )
     limits = set()
     for draw in film._frames(moments)[0][:2] * 2:
         figure = Figure()

@@ -12,6 +12,7 @@ import torch
 import pvae
 from pvae.cli import gallery, reports
 from pvae.cli.main import main
+from pvae.cli.run_io import choose_label
 from pvae.data import Dataset, Part, image_folder
 from pvae.evaluation import (
     Bidirectional,
@@ -552,6 +553,26 @@ def test_samples_are_named_by_their_class(tissues, capsys, monkeypatch):
     assert seen["labels"] == ["unclear"] * 4
     figure = draw(torch.rand(4, 1, 8, 8), labels=["a", "a", "b", "c"])
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["a", ""]
+
+
+@pytest.mark.parametrize(
+    ("classes", "shown", "rows", "title"),
+    [(2, 2, 4, ""), (10, 10, 1, ""), (40, 16, 1, "the first 16 of 40 classes")],
+)
+def test_samples_have_rows_of_every_class(classes, shown, rows, title):
+    vae = pvae.build((1, 8, 8), 2, conditional=True, classes=classes)
+    found = gallery.drawn(vae, None, 64)
+    figure = pvae.plots.samples(**found)
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names == [str(k) for k in range(shown) for _ in range(rows)]
+    assert figure.get_suptitle() == title
+    y = torch.arange(shown).repeat_interleave(8 * rows)
+    assert torch.equal(found["x"], vae.sample(len(y), y, seed=0))
+    # The command draws as many as it is asked for, whole rows of each class.
+    y = choose_label(vae, None, 64)
+    rows = y.split(gallery.columns_by_class(vae, classes, 64))
+    assert all((row == row[0]).all() for row in rows)
+    assert {*y.tolist()} == {*range(classes)}
 
 
 def test_labels_are_required_only_if_a_part_sees_them(tissues, capsys, tmp_path):

@@ -30,6 +30,20 @@ def test_samples_are_laid_out_row_by_row(render):
     assert colour(axes, *place(2, 3)).tolist() == [1, 1, 1]
 
 
+def test_samples_in_rows_of_a_length_under_a_title(render):
+    x = constants(10)
+    figure = plots.samples(x, columns=3, labels=[*"aaabbbabbc"], title="the first 2 of 3 classes")
+    (axes,) = figure.axes
+    colour = render(figure)
+    for k in range(10):
+        expected = [float(x[k, 0, 0, 0])] * 3
+        assert colour(axes, *place(*divmod(k, 3))) == pytest.approx(expected, abs=0.01)
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b", "", "c"]
+    assert figure.get_suptitle() == "the first 2 of 3 classes"
+    with pytest.raises(ValueError, match="columns is 0"):
+        plots.samples(x, columns=0)
+
+
 @pytest.mark.parametrize("event", [(1, 8, 8), (3, 8, 64), (1, 64, 8), (9,)])
 @pytest.mark.parametrize("n", [1, 2, 7, 64, 100])
 def test_samples_are_near_a_square(n, event):
