@@ -1,19 +1,24 @@
 """The optimizer and the learning-rate schedule of a run, each tried before it is used."""
 
+import inspect
 import math
+import re
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from pvae.inference.optimizer import Optimizer, Projection, check_closure
-from pvae.messages import kind_of
+from pvae.messages import kind_of, shown
 
 EXAMPLES = {
     "optimizer": "functools.partial(torch.optim.Adam, lr=1e-3)",
     "scheduler": "functools.partial(torch.optim.lr_scheduler.StepLR, step_size=10)",
 }
+# Names in the annotation of an argument that is a number.
+NUMERIC = {"int", "float", "Tensor", "torch.Tensor", "None", "Union", "Optional"}
 
 
 def check_factory(name: str, factory: object) -> None:
@@ -29,6 +34,20 @@ def check_factory(name: str, factory: object) -> None:
             f"{name} is {kind_of(factory)}: it must be a torch class, or a functools.partial of "
             f"one, such as {EXAMPLES[name]}."
         )
+    if isinstance(factory, partial):
+        _check_texts(name, factory)
+
+
+def _check_texts(name: str, factory: partial) -> None:
+    """Raise if an argument is a text where torch takes numbers, and would fail on comparing it."""
+    texts = {k: v for k, v in factory.keywords.items() if isinstance(v, str)}
+    parameters = inspect.signature(factory.func).parameters if texts else {}
+    for argument in texts.keys() & parameters.keys():
+        types = re.findall(r"[\w.]+", inspect.formatannotation(parameters[argument].annotation))
+        if NUMERIC.issuperset(types):
+            raise TypeError(
+                f"{argument} of the {name} is {shown(texts[argument])}: it must be a number."
+            )
 
 
 def make_optimizer(

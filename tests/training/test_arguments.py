@@ -53,7 +53,11 @@ def refused(digits, arguments, tmp_path):
         ({"optimizer": torch.optim.Optimizer}, TypeError, "The optimizer cannot be used"),
         ({"optimizer": partial(torch.optim.Adam, rate=1)}, TypeError, "The optimizer .*'rate'"),
         ({"optimizer": partial(torch.optim.Adam, lr=-1.0)}, ValueError, "The optimizer .* -1.0"),
-        ({"optimizer": partial(torch.optim.Adam, lr="x")}, TypeError, "The optimizer cannot"),
+        (
+            {"optimizer": partial(torch.optim.Adam, lr="x")},
+            TypeError,
+            "lr of the optimizer is .x.: it must be a number",
+        ),
         ({"optimizer": torch.optim.SparseAdam}, ValueError, "The optimizer .*dense gradients"),
         ({"optimizer": torch.optim.LBFGS}, ValueError, "LBFGS evaluates the loss several times"),
         ({"scheduler": "StepLR"}, TypeError, "scheduler is the string 'StepLR'"),
