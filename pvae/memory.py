@@ -26,6 +26,10 @@ _LITTLE = 2**29
 _SMALL = 10**7
 
 
+class MemoryShort(ValueError):
+    """Something does not fit into the memory that is free now."""
+
+
 def available() -> int:
     """Bytes that can be allocated now, as reported by the system."""
     limits = [2**63]
@@ -50,7 +54,7 @@ def check(what: str, size: int) -> None:
         size: in bytes.
 
     Raises:
-        ValueError: if it takes more memory than there is.
+        MemoryShort: if it takes more memory than there is.
 
     Example:
         >>> from pvae import memory
@@ -58,10 +62,16 @@ def check(what: str, size: int) -> None:
     """
     free = available()
     if size > free:
-        raise ValueError(
+        raise MemoryShort(
             f"{what} would take {_amount(size)} of memory, and {_amount(free)} are free: choose "
             "smaller sizes."
         )
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether an error of Python, or of torch on a CPU or GPU, says that memory ran out."""
+    said = "can't allocate memory" in str(error) or "out of memory" in str(error)
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and said)
 
 
 def is_small(arguments: object) -> bool:
@@ -94,7 +104,7 @@ def check_model(make: Callable[[], nn.Module]) -> dict[str, Tensor] | None:
         there, so that nothing was checked.
 
     Raises:
-        ValueError: if it takes more memory than there is, or has too many layers.
+        MemoryShort: if it takes more memory than there is, or has too many layers.
     """
     meter = _Meter()
     try:
@@ -107,7 +117,7 @@ def check_model(make: Callable[[], nn.Module]) -> dict[str, Tensor] | None:
         ):
             state = make().state_dict()
     except (_TooMany, MemoryError):
-        raise ValueError(
+        raise MemoryShort(
             "The model has more layers or components than can be built: choose fewer."
         ) from None
     except Exception:  # building the real model raises the error

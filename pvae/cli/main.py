@@ -87,9 +87,10 @@ def _run(argv: list[str]) -> None:
     except MemoryError as error:
         _fail(f"The memory is not enough ({brief(error)}): ask for less at a time.")
     except (ValueError, TypeError, RuntimeError, FloatingPointError) as error:
+        from pvae import memory
         from pvae.cli.parser_errors import as_options
 
-        if "can't allocate memory" in str(error) or "out of memory" in str(error):
+        if memory.ran_out(error):
             _fail("The memory is not enough: ask for less at a time, or for smaller networks.")
         _fail(as_options(one_line(error), argv, commands))
     except Exception as error:

@@ -230,7 +230,8 @@ def as_options(sentence: str, argv: Sequence[str], commands: Commands) -> str:
         'use --device cpu or null'
     """
     command = next((a for a in argv if a in commands), "train")
-    options = {name: f"--{name}" for name in inspect.signature(commands[command]).parameters}
+    own = [commands["train"], commands["compare"]] if command == "compare" else [commands[command]]
+    options = {n: f"--{n}" for each in own for n in inspect.signature(each).parameters}
     for argument in argv:
         given = argument.partition("=")[0]
         # What varies names the cells of a study, which stay as they are.
@@ -252,7 +253,13 @@ def as_options(sentence: str, argv: Sequence[str], commands: Commands) -> str:
         return f"{written} {_yaml(value)}" if value else written
 
     sentence = re.sub(_PARTIAL, partial, sentence)
-    sentence = re.sub(rf"(?<![\w.-])(?<!\w\()(\w+)=(?!=)({_VALUE})?", option, sentence)
+    # Not within quotes: the name of a cell, such as 'latent_dim=2', stays as it is.
+    quoted = r"(?<![\w=])'[^']*=[^']*'"
+    sentence = re.sub(
+        rf"{quoted}|(?<![\w.-])(?<!\w\()(\w+)=(?!=)({_VALUE})?",
+        lambda found: option(found) if found[1] else found[0],
+        sentence,
+    )
     first = re.match(r"(\w+) (?:is|does|must|needs) ", sentence)
     if first and first[1] in options:
         sentence = f"{options[first[1]]}{sentence[len(first[1]) :]}"

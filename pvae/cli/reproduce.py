@@ -31,9 +31,12 @@ def reproduce(
     from pvae.storage import files
     from pvae.studies import Study, papers
     from pvae.studies.cluster import connected
+    from pvae.studies.trial import check_cells
 
     published = papers.Table.read(table)
     wanted = [rows] if isinstance(rows, str) else rows
+    if wanted == []:
+        raise ValueError("rows is empty: name at least one row, or leave it out for all.")
     for name in wanted or ():
         if name not in published.rows:
             raise ValueError(
@@ -44,6 +47,8 @@ def reproduce(
     folder = study or f"studies/{published.name}" + (f"-{budget:g}" if budget < 1 else "")
     opened = Study(folder, plan)
     with connected(cluster) as executor:
+        if executor is None:
+            check_cells(opened, wanted)
         opened.run(executor, jobs, cells=wanted)
     text = papers.markdown(published, papers.compared(published, opened, budget))
     files.write(opened.path / "reproduced.md", text.encode())

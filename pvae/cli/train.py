@@ -134,11 +134,6 @@ def train(
     from pvae.training.configured import build_configured, fit_configured
 
     vae, dataset = build_configured(config)
-    if labelled is not None and vae.classifier is None:
-        raise ValueError(
-            "Few labels have a use only if a classifier sums over those that are unknown: give "
-            "--conditional and --classifier Softmax, or leave --labelled out."
-        )
     folder = resume or run or files.free(Path("runs") / dataset.name)
     history = fit_configured(vae, dataset, config, folder, resume is not None)
     needed = "".join(f" --trust {module}" for module in trust.outside(config))

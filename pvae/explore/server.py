@@ -13,6 +13,7 @@ import webbrowser
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
+from pvae import memory
 from pvae.explore.document import document, policy
 from pvae.explore.explorer import Explorer
 from pvae.messages import brief, one_line, shorten
@@ -273,7 +274,7 @@ def status_of(error: Exception) -> tuple[int, str]:
         return error.status, str(error)
     if isinstance(error, LookupError) and not isinstance(error, KeyError | IndexError):
         return 404, one_line(error)
-    if isinstance(error, MemoryError) or "out of memory" in str(error):
+    if memory.ran_out(error):
         return 500, "The memory is not enough: ask for less at a time."
     if isinstance(error, ValueError):
         return 400, one_line(error)

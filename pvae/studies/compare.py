@@ -14,6 +14,7 @@ from pvae.studies.measures import Measures
 from pvae.studies.metrics import check_metrics
 from pvae.studies.results import Results, collect
 from pvae.studies.study import Plan, Study
+from pvae.studies.trial import check_cells
 
 # Arguments that do not change a study, but only where and how it is continued.
 CONTINUING = {"study", "vary", "jobs", "executor", "trust", "progress"}
@@ -78,8 +79,10 @@ def compare(
 
     Raises:
         TypeError: if an argument has another type.
-        ValueError: if there is no such argument or metric, or fewer than two cells.
+        ValueError: if there is no such argument or metric, fewer than two cells, or one of them
+            cannot be trained; without an executor this is found before any run.
         FileExistsError: if the folder holds something else.
+        FileNotFoundError: if there are no such data.
         BlockingIOError: if another process runs the study.
 
     Example:
@@ -127,6 +130,8 @@ def compare(
         )
         named = {m for cell in plan.cells for m in trusted_modules.outside(plan.config(cell))}
         opened = Study(study, plan.trusting([*named, *given]))
+        if executor is None:  # others may have data, modules and devices that are not here
+            check_cells(opened, show=progress)
     opened.run(executor, jobs, progress)
     results = collect(opened)
     tables.write(opened, results)

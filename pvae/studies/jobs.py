@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from pvae.data.dataset import Dataset
 from pvae.messages import one_line
 from pvae.seeds import seeded
 from pvae.storage import files, trust
@@ -31,6 +32,15 @@ from pvae.training.runs import Run
 ITEMS = "items.npz"  # the measures of each item, in the run folder
 COMPILED = 10_000  # planned steps from which compile="auto" is left to `fit`
 NUMBERS = "measures.json"  # and those of the run
+# Errors whose message says what is wrong, of whatever line.
+KNOWN = (
+    ValueError,
+    TypeError,
+    RuntimeError,
+    FloatingPointError,
+    MemoryError,
+    FileNotFoundError,
+)
 
 
 @dataclass(frozen=True)
@@ -108,27 +118,47 @@ def _run(job: Job, folder: Path) -> dict[str, Any]:
     try:
         with trust.trusting(job.trusted):
             return {"status": "finished" if _train(job, folder) else "paused"}
-    except (ValueError, TypeError, RuntimeError, FloatingPointError, MemoryError) as error:
-        return {"status": "failed", "sentence": one_line(error)}
-    except FileNotFoundError as error:  # such as data that are not there
-        return {"status": "failed", "sentence": one_line(error)}
-    except OSError:
-        raise  # of this machine, not of the run: another may do it
     except Exception as error:  # a part of the user's own may raise anything
-        *_, (frame, line) = traceback.walk_tb(error.__traceback__)
-        where = f"{frame.f_code.co_filename}:{line}"
-        sentence = f"{type(error).__name__}: {one_line(error)} ({where})"
-        return {"status": "failed", "sentence": sentence}
+        if is_of_machine(error):
+            raise
+        return {"status": "failed", "sentence": sentence_of(error)}
+
+
+def is_of_machine(error: Exception) -> bool:
+    """Whether an error is of this machine, not of the run: another may do it.
+
+    A file that is not found is of the run, such as data that are not there.
+    """
+    return isinstance(error, OSError) and not isinstance(error, FileNotFoundError)
+
+
+def sentence_of(error: Exception) -> str:
+    """What a run failed with, in a sentence."""
+    if isinstance(error, KNOWN):
+        return one_line(error)
+    *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+    where = f"{frame.f_code.co_filename}:{line}"
+    return f"{type(error).__name__}: {one_line(error)} ({where})"
+
+
+def planned(job: Job, data: Dataset) -> dict[str, Any]:
+    """The configuration of a run, with the epochs that its steps are of these data."""
+    config = {**job.config, "seed": job.seed}
+    if job.steps is not None:
+        config["epochs"] = whole_epochs(job.steps, steps_of(config, data))
+    return config
+
+
+def steps_of(config: Mapping[str, Any], data: Dataset) -> int:
+    """The gradient steps of an epoch."""
+    return -(-len(data.train) // config["batch_size"])
 
 
 def _train(job: Job, folder: Path) -> bool:
     """Train a run and measure it; return whether it is finished, rather than paused."""
-    config = {**job.config, "seed": job.seed}
-    vae, data = build_configured(config)
-    epoch = -(-len(data.train) // config["batch_size"])
-    if job.steps is not None:
-        config["epochs"] = whole_epochs(job.steps, epoch)
-    if config["compile"] == "auto" and config["epochs"] * epoch < COMPILED:
+    vae, data = build_configured({**job.config, "seed": job.seed})
+    config = planned(job, data)
+    if config["compile"] == "auto" and config["epochs"] * steps_of(config, data) < COMPILED:
         config["compile"] = False  # "auto" would decide by measured times, and round accordingly
     resume = (folder / "run.json").exists()
 

@@ -183,7 +183,8 @@ class Study:
 
     Raises:
         FileNotFoundError: if there is no plan and no study in the folder.
-        FileExistsError: if the folder holds something else, or a study without a run in common.
+        FileExistsError: if the folder holds something else, or runs of a study without a cell in
+            common; of runs that all failed any study may take the place.
         ValueError: if its files are damaged.
     """
 
@@ -205,7 +206,7 @@ class Study:
     def _note_changes(self, before: Plan) -> None:
         old = {self.place(before, cell) for cell in before.cells}
         new = {self.place(self.plan, cell) for cell in self.plan.cells}
-        if not old & new:
+        if not old & new and self._has_runs():
             raise FileExistsError(
                 f"{self.path} holds another study, with no cell in common: choose another folder, "
                 "--study NAME."
@@ -216,6 +217,11 @@ class Study:
                 f"{len(new - old)} are new, and {len(old - new)} are no longer part of it (their "
                 "runs are kept)."
             )
+
+    def _has_runs(self) -> bool:
+        """Whether there is a run that has not failed, which a study of other cells would leave."""
+        begun = (path.parent for path in self.path.glob("runs/*/*/run.json"))
+        return any(not run.with_suffix(".failed").exists() for run in begun)
 
     @staticmethod
     def place(plan: Plan, cell: Cell) -> str:

@@ -97,15 +97,25 @@ def test_what_failed_is_tried_again(tmp_path, in_process):
     assert all(study.measured(job) and not study.failure(job) for job in study.jobs())
 
 
-def test_a_study_without_a_finished_run_ends_with_an_error(tmp_path, in_process, capsys):
+@pytest.mark.filterwarnings("ignore:Encountered NaN")
+def test_a_study_without_a_finished_run_ends_with_an_error(
+    tmp_path, in_process, no_pictures, capsys
+):
     """The table is printed, and a script sees by the status that there are no numbers in it."""
-    arguments = ["compare", "--study", str(tmp_path / "none"), "--data", str(tmp_path / "none.npy")]
+    options = "--epochs 1 --network.hidden [8] --seeds 1 --items 20 --metrics neg_elbo --study"
+    arguments = ["compare", *options.split(), str(tmp_path / "none")]
     with pytest.raises(SystemExit) as ended:
-        main([*arguments, "--vary.latent_dim", "[2, 3]", "--seeds", "1"])
+        main([*arguments, "--optimizer.lr", "1e30", "--vary.latent_dim", "[2, 3]"])
     assert ended.value.code == 2
     printed = capsys.readouterr()
     assert "**Failed runs**" in printed.out
-    assert re.search(r"pvae: error: Every run failed; the first: .*none\.npy", printed.err)
+    assert re.search(r"pvae: error: Every run failed; the first: The loss is", printed.err)
+    # There is nothing to keep, so another study may take its place.
+    main([*arguments, "--vary.latent_dim", "[4, 5]"])
+    assert "0 of 2 cells stay as they were, 2 are new" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main([*arguments, "--vary.latent_dim", "[6, 7]"])
+    assert "holds another study" in capsys.readouterr().err
 
 
 def test_a_part_that_a_worker_does_not_have_is_named(tmp_path, monkeypatch, in_process):
@@ -478,6 +488,7 @@ def test_our_own_studies_are_read(file, tmp_path, monkeypatch):
         raise RuntimeError("it is not run here")
 
     monkeypatch.setattr(Study, "run", run)
+    monkeypatch.setattr("pvae.studies.trial._Trial.error", lambda *args: None)  # data may lack
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit):
         main(["compare", "--config", str(file), "--study", "study"])

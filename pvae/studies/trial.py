@@ -1,0 +1,87 @@
+"""A trial of the cells of a study: what cannot be trained is refused before anything is."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from pyro.util import get_rng_state, set_rng_state
+
+from pvae import memory
+from pvae.data.dataset import Dataset
+from pvae.data.loading import load
+from pvae.messages import shorten, shown
+from pvae.progress_bar import bar
+from pvae.storage import trust
+from pvae.studies.jobs import Job, is_of_machine, planned, sentence_of
+from pvae.studies.study import Study
+from pvae.training.configured import build_configured, check_configured
+from pvae.training.rebuild import select
+
+DELAY = 2.0  # seconds after which progress is shown
+
+
+def check_cells(study: Study, cells: Sequence[str] | None = None, show: bool = True) -> None:
+    """Raise if a cell whose runs are not finished cannot begin to train on this machine.
+
+    Nothing is written, and no random state changes. What does not fit into memory is left to the
+    run: at another time, or on another machine, it may.
+
+    Args:
+        study: the study.
+        cells: names of the cells; ``None`` for all.
+        show: whether to show progress.
+
+    Raises:
+        ValueError: naming the cell. If all fail alike, the error that each has, of any type.
+    """
+    left = {job.cell: job for job in study.jobs() if study.measured(job) is None}
+    jobs = [job for name, job in left.items() if cells is None or name in cells]
+    trial = _Trial()
+    with trust.trusting(study.plan.trusted), _random_state_kept():
+        options = {"desc": "trial", "unit": "cell", "leave": False, "delay": DELAY}
+        for job in bar(iterable=jobs, **options) if show else jobs:
+            error = trial.error(job)
+            if error is None:
+                continue
+            said = sentence_of(error)
+            # The last cell differs from the first on every axis.
+            last = trial.error(jobs[-1]) if job is jobs[0] else None
+            if last is not None and sentence_of(last) == said:
+                raise error
+            name = shown(shorten(job.cell, 50))
+            raise ValueError(shorten(f"The cell {name} cannot be trained: {said}")) from error
+
+
+class _Trial:
+    """Tries runs one after another; those of the same data load them once."""
+
+    def __init__(self) -> None:
+        self.data: Dataset | None = None
+        self.arguments: dict[str, object] = {}
+
+    def error(self, job: Job) -> Exception | None:
+        """The error of a run before its first step, ``None`` if it can begin.
+
+        Raises:
+            OSError: of this machine, such as a file that may not be read.
+        """
+        arguments = select(job.config, load)
+        if arguments != self.arguments:
+            self.data, self.arguments = None, arguments
+        try:
+            vae, self.data = build_configured({**job.config, "seed": job.seed}, self.data)
+            check_configured(vae, self.data, planned(job, self.data))
+        except Exception as error:  # a part of the user's own may raise anything
+            if is_of_machine(error):
+                raise
+            short = isinstance(error, memory.MemoryShort) or memory.ran_out(error)
+            return None if short else error
+        return None
+
+
+@contextmanager
+def _random_state_kept() -> Iterator[None]:
+    state = get_rng_state()
+    try:
+        yield
+    finally:
+        set_rng_state(state)
