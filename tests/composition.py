@@ -1,6 +1,7 @@
 """Every part with every other: which are compatible, and what must hold for those.
 
-The parts are the first case of each class in `*_cases.py`.
+The parts are the first case of each class in `*_cases.py`; the networks are those of sequences and
+images too.
 """
 
 import itertools
@@ -21,10 +22,9 @@ from tests import likelihoods_cases, objectives_cases, posteriors_cases, priors_
 from tests.posteriors_cases import DEPENDENT, EVOLVING, ONLY_OWN_DRAWS, QUANTIZED, made
 from tests.priors_cases import CODES
 
-EVENT, LATENT = (6,), 2
+LATENT = 2
 # Odd, so that the signs in the gradient of a Laplace's location cannot cancel.
 BATCH = 7
-NETWORK = partial(pvae.networks.MLP, hidden=[8])
 
 
 def one_of_each_class(cases: Mapping[str, Callable]) -> dict[str, Callable]:
@@ -39,11 +39,19 @@ PRIORS = one_of_each_class(priors_cases.PRIORS)
 POSTERIORS = one_of_each_class(posteriors_cases.POSTERIORS)
 LIKELIHOODS = one_of_each_class(likelihoods_cases.LIKELIHOODS)
 OBJECTIVES = one_of_each_class(objectives_cases.OBJECTIVES)
+NETWORKS = {
+    "MLP": partial(pvae.networks.MLP, hidden=[8]),
+    "GRU": partial(pvae.networks.GRU, hidden=4),
+    "Conv": partial(pvae.networks.Conv, channels=[3], hidden=6),
+    "ResNet": partial(pvae.networks.ResNet, channels=[6], blocks=1),
+}
+EVENTS = {"MLP": (6,), "GRU": (2, 3), "Conv": (1, 8, 8), "ResNet": (1, 8, 8)}  # of their data
 KINDS = {
     "priors": PRIORS,
     "posteriors": POSTERIORS,
     "likelihoods": LIKELIHOODS,
     "objectives": OBJECTIVES,
+    "networks": NETWORKS,
 }
 
 
@@ -55,7 +63,10 @@ def space(p: pyro.distributions.TorchDistribution) -> constraints.Constraint:
 CONNECTED = {"VampPrior", *CODES}  # over whatever their posterior is over
 SPACES: dict[str, Any] = {
     **{name: space(make(LATENT)()) for name, make in PRIORS.items() if name not in CONNECTED},
-    **{name: space(made(name, EVENT, LATENT, NETWORK)(torch.zeros(EVENT))) for name in POSTERIORS},
+    **{
+        name: space(made(name, (6,), LATENT, NETWORKS["MLP"])(torch.zeros(6)))
+        for name in POSTERIORS
+    },
 }
 REFUSED = {
     "PIWAE": ONLY_OWN_DRAWS,
@@ -80,11 +91,14 @@ class Cell(NamedTuple):
     posterior: str = "DiagonalNormal"
     likelihood: str = "Bernoulli"
     objective: str = "Trace_ELBO"
+    network: str = "MLP"
 
     @property
     def event(self) -> tuple[int, ...]:
         """The shape of its data."""
-        return objectives_cases.event_of(OBJECTIVES[self.objective], EVENT)
+        event = EVENTS[self.network]
+        small = self.network == "MLP"  # as an image too, which the others may not read
+        return objectives_cases.event_of(OBJECTIVES[self.objective], event) if small else event
 
     @property
     def compatible(self) -> bool:
@@ -99,7 +113,9 @@ class Cell(NamedTuple):
 
     @property
     def refused(self) -> bool:
-        """Whether the objective does not take the posterior, or the likelihood."""
+        """Whether the objective does not take the posterior, the likelihood or the data."""
+        if self.objective == "StructuralSimilarity" and self.network == "GRU":
+            return True  # which is for images
         return is_refused(self.objective, self.posterior, self.likelihood)
 
 
@@ -113,8 +129,8 @@ def is_refused(objective: str, posterior: str, likelihood: str) -> bool:
 
 
 def cells() -> Iterator[Cell]:
-    """All cells whose parts are compatible and whose objective takes the posterior."""
-    for names in itertools.product(*KINDS.values()):
+    """All cells of an MLP whose parts are compatible and whose objective takes the posterior."""
+    for names in itertools.product(PRIORS, POSTERIORS, LIKELIHOODS, OBJECTIVES):
         cell = Cell(*names)
         if cell.compatible and not cell.refused:
             yield cell
@@ -122,7 +138,7 @@ def cells() -> Iterator[Cell]:
 
 def pairs() -> list[Cell]:
     """Few cells in which every possible pair of parts occurs, chosen greedily."""
-    kinds, covered, found = list(KINDS.values()), set(), []
+    kinds, covered, found = list(KINDS.values())[:4], set(), []
     for one, other in [(1, 2), (2, 3), (0, 2), (1, 3), (0, 1), (0, 3)]:  # most pairs first
         for a, b in itertools.product(kinds[one], kinds[other]):
             if (one, a, other, b) in covered:
@@ -140,6 +156,12 @@ def pairs() -> list[Cell]:
                 best = max(candidates, key=lambda cell: len(_pairs_of(cell) - covered))
                 covered |= _pairs_of(best)
                 found.append(best)
+    # Each part is in many of these cells, so that it meets every network if these are chosen now.
+    covered = set()
+    for i, cell in enumerate(found):
+        networks = [new for name in NETWORKS if not (new := cell._replace(network=name)).refused]
+        found[i] = max(networks, key=lambda cell: len(_pairs_of(cell) - covered))
+        covered |= _pairs_of(found[i])
     return found
 
 
@@ -151,7 +173,7 @@ def _fit(prior: str, posterior: str) -> bool:
 @cache
 def _pairs_of(cell: Cell) -> frozenset[tuple[int, str, int, str]]:
     return frozenset(
-        (one, cell[one], other, cell[other]) for one, other in itertools.combinations(range(4), 2)
+        (one, cell[one], other, cell[other]) for one, other in itertools.combinations(range(5), 2)
     )
 
 
@@ -164,7 +186,7 @@ def build(cell: Cell, **options: Any) -> pvae.VAE:
         prior=PRIORS[cell.prior],
         posterior=POSTERIORS[cell.posterior],
         likelihood=LIKELIHOODS[cell.likelihood],
-        network=NETWORK,
+        network=NETWORKS[cell.network],
         **(unknown if cell.objective == "SemiSupervised" else {}),
         **options,
     )
@@ -199,16 +221,21 @@ def check(cell: Cell, steps: int = 3) -> None:
     assert vae.reconstruct(x).shape == x.shape
 
 
+FIRST_WEIGHTS = (  # of a decoder
+    "likelihood.network.layers.0.weight",  # Conv
+    "likelihood.network.layers.1.weight",  # MLP
+    "likelihood.network.first.weight_ih_l0",  # GRU
+)
+
+
 def unreached(cell: Cell, name: str) -> bool:
     """Whether a parameter is known to have no gradient."""
     # The MMD alone learns a prior from its draws, which some families make without gradients; and
     # a KL that is estimated below the free bits has none.
-    if cell.posterior == "FSQ" and name in (
-        "likelihood.network.layers.1.weight",
-        "likelihood.likelihood.network.layers.1.weight",
-        "discriminator 0",
-    ):
+    if cell.posterior == "FSQ" and (name.endswith(FIRST_WEIGHTS) or name == "discriminator 0"):
         return True  # latents are rounded to 0 at first, which these weights multiply
+    if name == "prior.variance.weight":
+        return True  # a state of one number, whose ReLU is dead if it is negative for all data
     if name == "prior.network.first.weight":
         return True  # a single position has none before it
     if cell.objective == "VAEGAN" and name.rpartition(".")[2] in ("log_scale", "log_df"):
