@@ -268,8 +268,7 @@ class Run:
             FileNotFoundError: if they are missing.
             ValueError: if they are damaged.
         """
-        path = self.path / "metrics.jsonl"
-        known = self.checksums.get("metrics.jsonl", ())
+        path, known = self.path / "metrics.jsonl", self.checksums.get("metrics.jsonl", ())
         rows = records.read_rows(path, known, begun=self.info["epochs"] > 0)
         stopped = self.info.get("stopped") or "interrupted"
         monitor = self.info.get("monitor")
