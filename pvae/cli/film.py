@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pvae import plots
 from pvae.cli import gallery
+from pvae.cli.colours import coloured
 from pvae.data.dataset import Dataset
 from pvae.data.domains import picture_range
 from pvae.plots.style import Canvas
@@ -60,7 +61,10 @@ def plot(run: Run, vae: VAE, data: Dataset, folder: Path | None = None) -> list[
         with vae.evaluating():
             moments = Moments(run, vae, data)
             row, film = folder / "epochs.png", folder / "training.gif"
-            plots.save(_row(moments), row)
+            pictured = _row(moments)
+            if moments.colours and moments.latents > 1:
+                pictured.suptitle(moments.colours)
+            plots.save(pictured, row)
             plots.animate(
                 *_frames(moments),
                 film,
@@ -102,10 +106,9 @@ class Moments:
         self.limits = picture_range(vae.likelihood, data.domain, data.value_range)
         with seeded(0, vae.device):
             self.x, self.y = gallery.head(vae, data, RECONSTRUCTED)
+            self.parts, self.labels, self.classes, self.colours = coloured(vae, data, POINTS)
         self._encoded: dict[int, Tensor] = {}
-        self.labels: Tensor | None = None
         self.latents = self.means([0]).shape[2]
-        self.classes = data.classes if self.labels is not None else None
 
     def few(self) -> list[int]:
         """The first moment, one at about two thirds of the logarithm of time, and the last."""
@@ -118,12 +121,11 @@ class Moments:
 
     def means(self, moments: Sequence[int]) -> Tensor:
         """The posterior means of the same data at some moments, shape (moments, n, latents)."""
-        parts = [*reversed(self.data.parts.values())]
         for i in moments:
             if i not in self._encoded:
                 with seeded(0, self.vae.device):  # the same binarization at every moment
-                    mean, _, labels = gallery.latents(self._at(i), self.data, parts, most=POINTS)
-                self._encoded[i], self.labels = mean.flatten(1), labels
+                    mean, *_ = gallery.latents(self._at(i), self.data, self.parts, most=POINTS)
+                self._encoded[i] = mean.flatten(1)
         return torch.stack([self._encoded[i] for i in moments])
 
     # Each plots one moment into a figure. What it shows is computed when it is drawn, since the
@@ -200,14 +202,14 @@ def _row(moments: Moments) -> Canvas:
 def _frames(moments: Moments) -> tuple[list[Callable[[SubFigure], None]], list[str]]:
     """The pictures of the film, and their titles."""
     every = range(len(moments.steps))
+    of_maps = [", ".join(filter(None, (title, moments.colours))) for title in moments.titles]
     if moments.latents == 2:
-        return [partial(moments.plane, i) for i in every], moments.titles
+        return [partial(moments.plane, i) for i in every], of_maps
     last = every[-1]
     shown = sorted({round(i * last / (MOST_FRAMES - 1)) for i in range(MOST_FRAMES)})
     decoded: list[Callable[[SubFigure], None]] = [partial(moments.decoded, i) for i in shown]
-    titles = [moments.titles[i] for i in shown]
     if moments.latents < 2:
-        return decoded, titles
+        return decoded, [moments.titles[i] for i in shown]
     means = moments.means(shown)
     maps = plots.frames(
         plots.pca_maps(means),
@@ -216,7 +218,7 @@ def _frames(moments: Moments) -> tuple[list[Callable[[SubFigure], None]], list[s
         moments.classes,
         map_label=f"principal components of {means.shape[1]:,} means",
     )
-    return maps, titles
+    return maps, [of_maps[i] for i in shown]
 
 
 def _title(step: int, steps_per_epoch: int | None) -> str:

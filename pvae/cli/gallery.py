@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pvae import moments, plots
 from pvae.cli import reports
+from pvae.cli.colours import coloured, labels_of
 from pvae.data.batches import batches_for
 from pvae.data.dataset import Dataset
 from pvae.data.domains import picture_range
@@ -53,11 +54,8 @@ def plot(
     limits = picture_range(vae.likelihood, data.domain, data.value_range)
     with seeded(0, vae.device), vae.evaluating():
         x, y = head(vae, data, 20)
-        parts = [*data.parts.values()]
-        if vae.classifier is not None:  # data of unknown classes have no colour
-            parts = [p for p in parts if p.y is not None and bool((p.y >= 0).all())] or parts
-        mean, stddev, labels = latents(vae, data, parts[::-1], most=POINTS)
-        classes = None if labels is None else data.classes
+        parts, labels, classes, title = coloured(vae, data, POINTS)
+        mean, stddev, _ = latents(vae, data, parts, most=POINTS)
         pictures = {
             "reconstructions": plots.reconstructions(
                 x.cpu(), vae.reconstruct(x, y).cpu(), value_range=limits
@@ -77,6 +75,8 @@ def plot(
             )
         elif mean.shape[1] > 2 and len(mean) >= 10:
             pictures["tsne"] = plots.tsne(mean, labels, classes)
+        for name in pictures.keys() & {"latents", "plane", "tsne"} if title else ():
+            pictures[name].suptitle(title)
         pictures |= hierarchy(vae, data, limits)
     if found := reports.classes(vae, data, [*data.parts][-1]):
         pictures["reliability"] = plots.reliability(*found[3:])
@@ -236,7 +236,6 @@ def latents(
         Mean and standard deviation, each (n, latent_dim), and labels (n,) or None, on the CPU.
     """
     means, stddevs = [], []
-    labels: list[Tensor] | None = []
     left = sum(map(len, parts)) if most is None else most
     with vae.evaluating():
         for part in parts:
@@ -252,10 +251,4 @@ def latents(
                 q = vae.encode(*arguments)
                 means.append(moments.mean(q).cpu())
                 stddevs.append(moments.stddev(q).cpu())
-            # Not for continuous labels, or unknown ones.
-            if labels is None or part.y is None or part.y.dim() > 1 or bool((part.y < 0).any()):
-                labels = None
-            else:
-                labels.append(part.y[:n])
-    y = None if labels is None else torch.cat(labels)
-    return torch.cat(means), torch.cat(stddevs), y
+    return torch.cat(means), torch.cat(stddevs), labels_of(parts, most)
