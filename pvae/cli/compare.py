@@ -39,8 +39,8 @@ def compare(
             bits_per_dim, unreliable_share, effective_sample_size, inference_gap, approximation_gap,
             amortization_gap, mutual_information, total_correlation, code_usage, code_perplexity,
             classification_error, knn_accuracy, linear_probe_accuracy, adjusted_rand_index,
-            normalized_mutual_information, clustering_accuracy, precision, recall, density,
-            coverage, frechet_distance.
+            normalized_mutual_information, clustering_accuracy, mig, sap, disentanglement,
+            completeness, informativeness, precision, recall, density, coverage, frechet_distance.
         num_samples: importance samples for log_prob.
         items: items of the test part that are measured; 0 for all.
         ais_items: of these, items on which annealed importance sampling checks log_prob.

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,11 +19,12 @@ from pvae.evaluation.ais import ais
 from pvae.evaluation.batching import split
 from pvae.evaluation.code_usage import code_usage
 from pvae.evaluation.decomposition import active_units, kl_decomposition
+from pvae.evaluation.disentanglement import DCI, dci, mig, sap
 from pvae.evaluation.elbo import ELBO, elbo
 from pvae.evaluation.inference_gap import inference_gap
 from pvae.evaluation.k_hat import UNRELIABLE
 from pvae.evaluation.log_likelihood import log_likelihood
-from pvae.evaluation.representations import Representation, representation
+from pvae.evaluation.representations import Representation, posterior_means, representation
 from pvae.evaluation.sample_quality import SampleQuality, sample_quality
 from pvae.interfaces import option
 from pvae.messages import choices, one_line, shown
@@ -70,6 +71,11 @@ METRICS: dict[str, Metric] = {
     "adjusted_rand_index": Metric("adjusted Rand index", "", False, 3),
     "normalized_mutual_information": Metric("normalized mutual information", "", False, 3),
     "clustering_accuracy": Metric("clustering accuracy", "", False, 3),
+    "mig": Metric("MIG", "", False, 3),
+    "sap": Metric("SAP", "", False, 3),
+    "disentanglement": Metric("DCI disentanglement", "", False, 3),
+    "completeness": Metric("DCI completeness", "", False, 3),
+    "informativeness": Metric("DCI informativeness", "", False, 3),
     "precision": Metric("precision", "", False, 3),
     "recall": Metric("recall", "", False, 3),
     "density": Metric("density", "", False, 3),
@@ -247,6 +253,30 @@ def _represented(
     return representation(vae, data, part)
 
 
+def _disentangled(score: Callable[[Tensor, Tensor], Any]) -> Callable[..., Sequence[float]]:
+    """A score of posterior means and factors, as one of a VAE on a part of the data."""
+
+    def compute(vae: VAE, data: Dataset, part: str, x: Tensor, y: Tensor | None) -> Sequence[float]:
+        found = score(*_factors(vae, data, data.part(part)))
+        return found if isinstance(found, tuple) else (found,)
+
+    return compute
+
+
+def _factors(vae: VAE, data: Dataset, part: Part) -> tuple[Tensor, Tensor]:
+    """Posterior means, and the factors that made the data: their labels, a column for each."""
+    factors = part.y
+    if factors is None or (factors != factors.round()).any():
+        have = "none" if factors is None else "continuous ones"
+        raise ValueError(
+            f"Disentanglement is measured by labels that are factors of a few values each, and "
+            f"the data {data.name} have {have}: leave mig, sap and the measures of DCI out."
+        )
+    known = factors >= 0 if factors.dim() == 1 else torch.ones(len(factors), dtype=torch.bool)
+    z, factors = posterior_means(vae, data, part)[known], factors[known].long()
+    return z, factors[:, None] if factors.dim() == 1 else factors
+
+
 def _sampled(vae: VAE, data: Dataset, part: str, x: Tensor, y: Tensor | None) -> Sequence[float]:
     return sample_quality(vae, data, part, n=len(x))
 
@@ -266,6 +296,9 @@ TOGETHER: dict[tuple[str, ...], Callable[..., Sequence[Tensor | float]]] = {
     ("mutual_information", "total_correlation"): _shared,
     ("code_usage", "code_perplexity"): _codes,
     Representation._fields: _represented,
+    ("mig",): _disentangled(mig),
+    ("sap",): _disentangled(sap),
+    DCI._fields: _disentangled(dci),
     SampleQuality._fields: _sampled,
 }
 
@@ -299,6 +332,27 @@ def fingerprint_of(part: Part, n: int, seed: int) -> str:
         for path in items.paths:
             found.update(hashlib.sha256(Path(path).read_bytes()).digest())
     return found.hexdigest()[:8]
+
+
+# Of labels of the data.
+LABELLED = {
+    "classification_error",
+    *Representation._fields,
+    *("mig", "sap", *DCI._fields),
+}
+
+
+def check_labelled(data: Dataset, metrics: Sequence[str]) -> None:
+    """Raise if no metric can be measured as the data have no labels, before anything is trained.
+
+    Raises:
+        ValueError: if all metrics need labels, and there are none.
+    """
+    if data.train.y is None and LABELLED.issuperset(metrics):
+        raise ValueError(
+            f"{metrics[0]} is measured by labels, and the data {data.name} have none: load them "
+            "with labels=, or choose other metrics."
+        )
 
 
 def check_metrics(names: Sequence[str]) -> tuple[str, ...]:

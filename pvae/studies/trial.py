@@ -12,6 +12,7 @@ from pvae.messages import shorten, shown
 from pvae.progress_bar import bar
 from pvae.storage import trust
 from pvae.studies.jobs import Job, is_of_machine, planned, sentence_of
+from pvae.studies.metrics import check_labelled
 from pvae.studies.study import Study
 from pvae.training.configured import build_configured, check_configured
 from pvae.training.rebuild import select
@@ -69,6 +70,7 @@ class _Trial:
             self.data, self.arguments = None, arguments
         try:
             vae, self.data = build_configured({**job.config, "seed": job.seed}, self.data)
+            check_labelled(self.data, job.measures.metrics)
             check_configured(vae, self.data, planned(job, self.data))
         except Exception as error:  # a part of the user's own may raise anything
             if is_of_machine(error):

@@ -1,6 +1,7 @@
 import math
 import re
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -60,6 +61,51 @@ def test_metrics_of_codes_and_of_labels():
     assert 0.5 < found.items["classification_error"].mean() <= 1  # it is not trained
     unknown = replace(data, test=replace(data.test, y=torch.full((180,), -1)))
     assert "labels of all" in measure(labelled, unknown, wanted).missing["classification_error"]
+
+
+class Same(torch.nn.Module):
+    """An encoder whose mean is x, in the order of its columns, and whose scale is 1."""
+
+    def __init__(self, in_shape, out_shape, order=(0, 1)):
+        super().__init__()
+        self.register_buffer("order", torch.tensor(order))
+
+    def forward(self, x):
+        mean = x[..., self.order]
+        return torch.cat([mean, torch.zeros_like(mean)], -1)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_disentanglement_by_labels_that_are_factors(order):
+    """Latents that are the factors score 1; SAP the mean of 1 - 1/m; a copy of a latent nothing."""
+    factors = torch.cartesian_prod(torch.arange(4), torch.arange(5)).repeat(20, 1)
+    names = ("mig", "sap", "disentanglement", "completeness", "informativeness")
+
+    def measured(columns, labels):
+        data = pvae.data.load(columns.float(), labels=labels, validation=0, test=0)
+        data = replace(data, test=data.train)  # every combination is equally frequent
+        vae = pvae.build(
+            (2,),
+            2,
+            likelihood=pvae.likelihoods.Gaussian,
+            posterior=partial(pvae.posteriors.DiagonalNormal, network=partial(Same, order=order)),
+        )
+        return measure(vae, data, Measures(names, items=20))
+
+    found = measured(factors, factors).numbers
+    expected = [1, ((1 - 1 / 4) + (1 - 1 / 5)) / 2, 1, 1, 1]
+    assert [found[name] for name in names] == pytest.approx(expected)
+    one = measured(factors, factors[:, 1]).numbers  # one column of classes is one factor
+    assert one["mig"] == pytest.approx(1)
+    assert one["sap"] == pytest.approx(1 - 1 / 5)
+    twice = measured(factors[:, [1, 1]], factors[:, 1]).numbers
+    assert twice["mig"] == twice["sap"] == 0
+    half = torch.where(torch.arange(len(factors)) < 200, factors[:, 1], -1)  # -1 is unknown
+    assert measured(factors, half).numbers["mig"] == pytest.approx(1)
+    with pytest.raises(ValueError, match="have continuous ones: leave mig, sap and"):
+        measured(factors, factors + 0.5)
+    with pytest.raises(ValueError, match="have none: leave mig, sap and"):
+        measured(factors, None)
 
 
 def test_help_names_every_metric():

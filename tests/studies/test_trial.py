@@ -33,6 +33,10 @@ def study(folder, vary, base=None, **options):
         ("--vary.optimizer.lr [abc,def]", "'optimizer.lr=abc' cannot be trained: lr of the optim"),
         ("--vary.epochs [1,0]", "The cell 'epochs=0' cannot be trained: epochs is 0: it must be"),
         ("--vary.patience [late,2]", "The cell 'patience=late' cannot be trained: patience is"),
+        (
+            "--data seasonal --likelihood Gaussian --metrics mig --vary.latent_dim [2,3]",
+            "error: mig is measured by labels, and the data seasonal have none: load",
+        ),
         ("--vary.likelihood [Bernoulli,Categorical]", "The cell 'Categorical' cannot be trained:"),
     ],
 )
