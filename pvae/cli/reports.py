@@ -367,13 +367,14 @@ def scores_table(
     seed: int,
 ) -> str:
     """Quartiles of the scores and of log p(x)."""
-    how = f", corrected by {correction}" if correction else ""
+    score = "anomaly score" + (f", corrected by {correction}" if correction else "")
     lines = [f"{_named(_settings(vae, dataset, seed))}, {part}, {len(found.score):,} items"]
     lines[0] += f", {num_samples:,} importance samples"
-    lines.append(f"{'':<34}{'25 %':>12}{'median':>12}{'75 %':>12}")
-    for name, values in (("log p(x)", found.log_prob), (f"anomaly score{how}", found.score)):
+    lines.append(f"{'':<{len(score)}}{'25 %':>12}{'median':>12}{'75 %':>12}")
+    for name, values in (("log p(x)", found.log_prob), (score, found.score)):
         quartiles = values.double().cpu().quantile(torch.tensor([0.25, 0.5, 0.75]).double())
-        lines.append(f"{name:<34}" + "".join(f"{q:>12.3f}" for q in quartiles.tolist()))
+        row = "".join(f"{q:>12.3f}" for q in quartiles.tolist())
+        lines.append(f"{name:<{len(score)}}{row}")
     if share := found.unreliable_share:
         lines.append(
             f"k-hat is above 0.7 for {100 * share:.1f} % of the items: their log p(x) is a lower "

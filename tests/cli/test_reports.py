@@ -237,6 +237,14 @@ def test_codes_are_counted(runs, capsys):
     assert "single code" in refused(capsys, "score", run)
 
 
+@pytest.mark.parametrize("correction", [None, "waic", "disagreement"])
+def test_the_columns_of_scores_are_aligned(correction):
+    data, vae = pvae.data.load("digits"), pvae.build((1, 8, 8), 2)
+    found = anomaly_score(vae, data.batch(vae, "test", n=4), num_samples=2)
+    table = reports.scores_table(vae, data, "test", found, correction, 2, seed=0)
+    assert len({len(line) for line in table.splitlines()[1:]}) == 1
+
+
 def test_without_a_density_there_is_no_evidence(runs, capsys):
     run = runs("relaxed")
     out = called(capsys, "evaluate", run, *FEW)
