@@ -98,10 +98,10 @@ def build(
     check_size("latent_dim", latent_dim)
     factories = {"prior": prior, "likelihood": likelihood, "posterior": posterior}
     for name, factory in (factories | {"network": network}).items():
-        _check_factory(name, factory)
+        check_factory(name, factory)
     network = _suited(network, likelihood)
     if classifier is not None:
-        _check_factory("classifier", classifier)
+        check_factory("classifier", classifier)
     if class_prior not in ("uniform", "learned") or (class_prior, classifier) == ("learned", None):
         raise ValueError(
             f"class_prior is {shown(class_prior)}: it must be 'uniform' or, with a classifier, "
@@ -180,8 +180,12 @@ def _weights_of(vae: VAE, factory: Callable[[VAE], nn.Module] | None) -> Weights
     return made
 
 
-def _check_factory(name: str, factory: object) -> None:
-    """Raise if this cannot be a factory of modules."""
+def check_factory(name: str, factory: object) -> None:
+    """Raise if this cannot be a factory of modules.
+
+    Raises:
+        TypeError: if it is an object, a name, or a class of something else.
+    """
     advice = f"give a class, such as those in pvae.{name}s, or a"
     if isinstance(factory, nn.Module | Distribution | PyroOptim) or not callable(factory):
         raise TypeError(f"{name} is {kind_of(factory)}: {advice} functools.partial of one.")

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from pvae.messages import shown
+from pvae.builder import check_factory
 from pvae.seeds import seeded
 from pvae.training.fit import fit
 from pvae.training.history import History
@@ -39,6 +39,7 @@ def refit_prior(
         The history of the fit.
 
     Raises:
+        TypeError: if the prior is not a class or another factory.
         ValueError: if the prior is over another space than the posterior, has no parameters, or
             the prior of the VAE sees labels or has uncertain weights.
 
@@ -55,11 +56,7 @@ def refit_prior(
     """
     if "prior" in vae.conditional:
         raise ValueError("The prior of this VAE sees its labels, which a new one would not.")
-    if not callable(prior):
-        raise TypeError(
-            f"prior is {shown(prior)}: it must be a class, such as pvae.priors.Mixture, or a "
-            "functools.partial of one."
-        )
+    check_factory("prior", prior)
     if vae.weights is not None and any(n.startswith("prior.") for n in vae.weights.names):
         raise ValueError("The weights of this VAE's prior are uncertain: a new one has others.")
     with seeded(arguments.get("seed", 0), vae.device):
@@ -72,10 +69,10 @@ def refit_prior(
     # The configuration of the VAE with the new prior, which a run folder needs.
     if vae.arguments:
         refitted.arguments = {**vae.arguments, "prior": prior}
-    parts = [vae.likelihood, vae.posterior, *([] if vae.weights is None else [vae.weights])]
     with ExitStack() as stack:
-        for part in parts:
-            stack.enter_context(_frozen(part))
+        for name, part in refitted.named_children():
+            if name != "prior":
+                stack.enter_context(_frozen(part))
         # No KL warm-up: the KL is all that is trained.
         planned = {"epochs": epochs, "warmup": 0, "patience": None}
         history = fit(refitted, data, **planned | arguments)

@@ -69,7 +69,23 @@ def test_a_fitted_prior_is_nearer_to_the_aggregate_posterior(trained, digits, na
     assert Run(tmp_path / "r").history["epoch"][-1] == 16
 
 
+def test_the_classifier_and_the_class_prior_stay():
+    data = pvae.data.load("digits", labelled=50)
+    unknown = {"classifier": pvae.classifiers.Softmax, "class_prior": "learned"}
+    vae = pvae.build(
+        (1, 8, 8), 2, network=NETWORK, conditional=["likelihood"], classes=10, **unknown
+    )
+    before = {n: w.clone() for n, w in vae.state_dict().items()}
+    pvae.refit_prior(vae, data, pvae.priors.Normal, epochs=1, progress=False, compile=False)
+    changed = {n for n, w in vae.state_dict().items() if not torch.equal(w, before.get(n, w + 1))}
+    assert changed == {"prior.loc", "prior.log_scale"}
+    assert all(p.requires_grad for p in vae.parameters())
+
+
 def test_what_cannot_be_refitted(trained, digits):
+    for prior in ("Mixture", pvae.priors.Mixture(2)):
+        with pytest.raises(TypeError, match="give a class, such as those in pvae.priors"):
+            pvae.refit_prior(trained, digits, prior)
     with pytest.raises(ValueError, match="StandardNormal has no parameters to fit"):
         pvae.refit_prior(trained, digits, pvae.priors.StandardNormal)
     with pytest.raises(ValueError, match="choose a pair over the same z"):
