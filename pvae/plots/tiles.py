@@ -155,6 +155,7 @@ def plot_rows(
     figure: Canvas | None,
     *,
     beside: float,
+    below: float = 0.0,
     cells: np.ndarray | None = None,
 ) -> Canvas:
     """Plot tiles with a name beside each row of the grid, as all of a figure.
@@ -166,6 +167,7 @@ def plot_rows(
         value_range: as of `plot_tiles`.
         figure: the figure or subfigure to plot into; ``None`` makes one that fits.
         beside: the inches kept free for the names.
+        below: the inches kept free for a label of the columns.
         cells: as of `plot_tiles`.
 
     Returns:
@@ -175,7 +177,7 @@ def plot_rows(
         ValueError: if ``value_range`` is not two finite, increasing numbers.
     """
     width, height = grid.inches(most=WIDTH - beside)
-    figure = canvas(figure, width + beside, height + _MARGIN)
+    figure = canvas(figure, width + beside, height + _MARGIN + below)
     axes = figure.subplots()
     plot_tiles(axes, tiles, grid, value_range, cells=cells)
     axes.set_yticks(grid.tops + grid.cell[0] / 2, names)

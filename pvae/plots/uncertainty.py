@@ -1,12 +1,21 @@
 """The uncertainty of reconstructions pixel by pixel, and of samples by draws of the weights."""
 
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 
 from pvae.plots.arrays import Array, as_events
 from pvae.plots.style import Canvas, style
 from pvae.plots.tiles import Grid, plot_rows, value_limits
 
-_ROW_LABELS = 0.95  # inches kept free for the names of the rows
+# Inches kept free for the names of the rows, for the scales of the deviations, and for a line.
+_DEVIATIONS, _WEIGHTS = 0.85, 0.75
+_SCALES = 0.6
+_LINE = 0.2
+
+_MAP = colormaps["viridis"]  # tells greater deviations apart, which in grey are all nearly white
 
 
 @style()
@@ -23,7 +32,8 @@ def uncertainty_maps(
 
     The epistemic deviation is by uncertain weights, which more data would reduce, and the aleatoric
     one by latents and noise (Kendall and Gal 2017); see `pvae.evaluation.predictive`. Each of these
-    two rows is scaled to its own greatest value, which stands beside it.
+    two rows has a scale of its own, from 0 to its greatest value, which stands beside it. Of colour
+    images the deviation is the root mean square over the channels.
 
     Args:
         x: the inputs, shape ``(n, *event)``, with images ``(1, H, W)`` or ``(3, H, W)``, or
@@ -56,15 +66,52 @@ def uncertainty_maps(
                 f"{name} must have the shape of x, {rows['x'].shape}, but its shape is {row.shape}."
             )
     low, high = value_limits(value_range, np.concatenate([rows["x"], rows["mean"]]))
-    names = ["$x$", "mean"]
-    tiles = [rows["x"], rows["mean"]]
-    for name in ("epistemic", "aleatoric"):
-        most = float(np.abs(rows[name]).max())
-        names.append(f"{name}\nto {most:.2g}")
-        tiles.append(low + (high - low) * rows[name] / (most or 1.0))
     n, *event = rows["x"].shape
-    grid = Grid.of(len(tiles), n, event)
-    return plot_rows(np.concatenate(tiles), grid, names, (low, high), figure, beside=_ROW_LABELS)
+    of_images = len(event) == 3
+    deviations = [rows["epistemic"], rows["aleatoric"]]
+    most = [float(np.nanmax(deviation)) for deviation in deviations]
+    parts = [deviation / (end or 1.0) for deviation, end in zip(deviations, most, strict=True)]
+    if of_images:
+        parts = [_coloured(part) for part in parts]
+        said = ["deviation", "deviation"]
+    else:
+        said = [f"to {end:.2g}" for end in most]
+    names = ["$x$", "mean", f"epistemic\n{said[0]}", f"aleatoric\n{said[1]}"]
+    shown = [rows["x"], rows["mean"], *(low + (high - low) * part for part in parts)]
+    if of_images:
+        shown = [np.broadcast_to(row, (n, 3, *event[1:])) for row in shown]
+    grid = Grid.of(len(shown), n, event)
+    beside = _DEVIATIONS + (_SCALES if of_images else 0)
+    tiles = np.concatenate(shown)
+    figure = plot_rows(tiles, grid, names, (low, high), figure, beside=beside)
+    if of_images:
+        _add_scale(figure.axes[-1], grid, 2, most[0])
+        _add_scale(figure.axes[-1], grid, 3, most[1])
+    return figure
+
+
+def _coloured(part: np.ndarray) -> np.ndarray:
+    """Images of the colours of numbers from 0 to 1, shape ``(n, 3, H, W)``, of any channels."""
+    together = np.sqrt((part**2).mean(1))
+    return np.moveaxis(_MAP(together)[..., :3], -1, 1)
+
+
+def _add_scale(axes: Axes, grid: Grid, row: int, most: float) -> None:
+    """Add the scale of the deviations of a row, right of it."""
+    place = (
+        1.012,
+        1 - (grid.tops[row] + grid.cell[0]) / grid.height,
+        0.012,
+        grid.cell[0] / grid.height,
+    )
+    inset = axes.inset_axes(place)
+    bar = axes.figure.colorbar(ScalarMappable(Normalize(0, most or 1.0), _MAP), cax=inset)
+    bar.set_ticks([0, most or 1.0], labels=["0", f"{most:.2g}"])
+    least, greatest = bar.ax.get_yticklabels()  # kept off those of the next scale
+    least.set_verticalalignment("bottom")
+    greatest.set_verticalalignment("top")
+    bar.ax.tick_params(length=0)
+    bar.outline.set_visible(False)
 
 
 @style()
@@ -98,6 +145,8 @@ def samples_by_weights(
     """
     x = as_events("x", x, ("draws", "n"))
     rows, columns, *event = x.shape
-    names = [f"$w_{{{number}}}$" for number in range(1, rows + 1)]
+    names = [f"weights {number}" for number in range(1, rows + 1)]
     grid, tiles = Grid.of(rows, columns, event), x.reshape(-1, *event)
-    return plot_rows(tiles, grid, names, value_range, figure, beside=_ROW_LABELS)
+    figure = plot_rows(tiles, grid, names, value_range, figure, beside=_WEIGHTS, below=_LINE)
+    figure.axes[-1].set_xlabel("each row a draw of the weights, each column the same z")
+    return figure
