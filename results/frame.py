@@ -3,7 +3,7 @@
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -58,24 +58,23 @@ def timed(call: Callable[[], Any]) -> tuple[Any, float]:
 
 
 def options_of(
-    doc: str, parts: Iterable[str], folder: Path, missing: Mapping[str, str] | None = None
+    doc: str, parts: Collection[str], folder: Path, missing: Mapping[str, str] | None = None
 ) -> argparse.Namespace:
     """Read which parts to run, by default all, and the folder for JSON and figures.
 
     Parts that cannot run, as their data are missing, are given with a sentence that says why: they
     are left out by default, and end the script with that sentence and status 2 if asked for.
     """
-    names = ", ".join(parts)
+    names = ", ".join(map(repr, parts))
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("parts", nargs="*", help=f"of {names}; by default all")
     parser.add_argument("--out", type=Path, default=folder, help="folder of JSON and figures")
     options = parser.parse_args()
-    if not set(options.parts) <= set(parts):
-        parser.error(f"the parts are {names}, not {' '.join(options.parts)}.")
     missing = missing or {}
     for part in options.parts:
-        if part in missing:
-            parser.error(missing[part])
+        unknown = None if part in parts else f"There is no part {part!r}: choose from {names}."
+        if sentence := unknown or missing.get(part):
+            parser.exit(2, f"error: {sentence}\n")  # without the usage, which says no more
     options.parts = options.parts or [part for part in parts if part not in missing]
     return options
 

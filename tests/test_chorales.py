@@ -66,8 +66,15 @@ def test_without_their_file(file, monkeypatch, capsys):
     with pytest.raises(SystemExit) as ended:
         sequences.main()
     assert ended.value.code == 2
-    message = capsys.readouterr().err.splitlines()[-1]
-    assert f"The chorales are missing, which were expected in {file}:" in message
+    message = capsys.readouterr().err
+    assert message.startswith(f"error: The chorales are missing, which were expected in {file}:")
+    monkeypatch.setattr("sys.argv", ["sequences", "choralez"])
+    with pytest.raises(SystemExit) as ended:
+        sequences.main()
+    assert ended.value.code == 2
+    message = capsys.readouterr().err
+    assert message.startswith("error: There is no part 'choralez': choose from 'state space', '")
+    assert message.count("\n") == 1
     monkeypatch.setattr("sys.argv", ["sequences"])
     options = frame.options_of("Doc.", sequences.PARTS, file.parent, {"chorales": "Missing."})
     assert options.parts == list(sequences.MODELS)

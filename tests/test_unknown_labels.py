@@ -280,8 +280,25 @@ def test_a_vae_without_classifier():
     vae = small((5,), classifier=None)
     with pytest.raises(ValueError, match="has no classifier"):
         vae.classify(torch.ones(2, 5))
-    with pytest.raises(ValueError, match="give a classifier"):
+    with pytest.raises(ValueError, match=r"give the VAE a classifier that .* classifier=Softmax"):
         pvae.fit(vae, pvae.data.load(torch.ones(9, 5), labels=[-1] * 9), progress=False)
+
+
+def test_the_command_line_says_what_to_type(tmp_path, capsys):
+    """The number of classes is that of the data, and no option."""
+    files = {}
+    for name, y in {"some": [0, 1, -1, -1], "continuous": [0.5, 1.5, 2.5, 3.5]}.items():
+        files[name] = str(tmp_path / f"{name}.npz")
+        np.savez(files[name], x=np.eye(4).repeat(5, 0), y=np.repeat(y, 5))
+    for options, said in {
+        ("--data", files["some"], "--conditional"): "sums over them, --classifier Softmax.",
+        ("--data", files["some"], "--classifier", "Softmax"): "give --conditional true with it",
+        ("--data", files["continuous"], "--conditional", "--classifier", "Softmax"): "the labels "
+        "of continuous are continuous: leave it out",
+    }.items():
+        with pytest.raises(SystemExit):
+            main(["train", *options, "--epochs", "1", "--run", str(tmp_path / "run")])
+        assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,7 @@ def score(
     from pvae.cli import gallery, reports
     from pvae.data.batches import batches_for
     from pvae.evaluation import anomaly_score, roc
+    from pvae.evaluation.anomaly import OVER_WEIGHTS
     from pvae.storage import files
 
     if (background is None) != (correction != "background"):
@@ -134,6 +135,11 @@ def score(
     check_out(out, [".csv"], "The scores are a table")
     check_size("num_samples", num_samples)
     opened, vae, dataset, chosen = open_run(run, data, device, part)
+    if correction in OVER_WEIGHTS and vae.weights is None:
+        raise ValueError(
+            f"--correction {correction} is over draws of uncertain weights, which this run has "
+            "not: train one with pvae train --weights Weights, or choose another correction."
+        )
     suffix = "" if data is None else f"-{dataset.name}"
     path = Path(out) if out else opened.place(f"scores{suffix}.csv")
     picture = None if anomalous is None else opened.place(f"figures/roc{suffix}.png")

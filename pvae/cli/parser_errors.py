@@ -148,7 +148,8 @@ def _not_of_type(key: str, value: str, types: Sequence[str]) -> str:
     bare = lists and "[" not in value
     if bare and ("," in value or "[a,b]" in lists or len(types) == 1):
         said += f"; write --{key} [{value}]"
-    return f"--{key} is {value}{_nearest(value, choices)}: it must be {said}."
+    given = value if value.strip() else repr(value)
+    return f"--{key} is {given}{_nearest(value, choices)}: it must be {said}."
 
 
 def _split(types: str) -> list[str]:

@@ -172,8 +172,8 @@ class Dataset:
         """
         if self.train.y is None:
             raise ValueError(
-                f"The data {self.name} have no labels: load them with labels=, or train a VAE that "
-                "is not conditional."
+                f"The data {self.name} have no labels: choose data that have, load a file with "
+                "labels=, or train a VAE that is not conditional."
             )
         if self.train.y.dim() == 2:
             return {"classes": None, "label_dim": self.train.y.shape[1]}
@@ -203,13 +203,18 @@ class Dataset:
             seed: of their choice.
 
         Raises:
-            ValueError: if labels are not classes, there are fewer than n, or n is below the
-                number of classes.
+            ValueError: if there are no labels, they are not classes, there are fewer than n, or n
+                is below the number of classes.
         """
         if not is_whole(n) or n < 0:
             raise ValueError(f"labelled is {shown(n)}: give a number of labels to keep.")
         y = self.train.y
-        if self.label_sizes()["classes"] is None or y is None:
+        if y is None:
+            raise ValueError(
+                f"labelled is {n}, and the data {self.name} have no labels of which to keep some: "
+                "choose data with labels, or leave labelled out."
+            )
+        if self.label_sizes()["classes"] is None:
             raise ValueError(
                 f"The labels of {self.name} are continuous: labelled= is for labels that are "
                 "classes."

@@ -14,14 +14,14 @@ def connected(address: str | None) -> Iterator[concurrent.futures.Executor | Non
 
     Raises:
         ConnectionError: if nothing answers there within ten seconds.
-        ModuleNotFoundError: if Dask is not installed.
+        RuntimeError: if Dask is not installed.
     """
     if address is None:
         yield None
         return
     if importlib.util.find_spec("distributed") is None:
-        raise ModuleNotFoundError(
-            "A scheduler needs Dask, which is not installed: pip install 'pvae[cluster]'."
+        raise RuntimeError(
+            "A scheduler needs Dask, which is not installed: run pip install 'pvae[cluster]'."
         )
     import distributed
 

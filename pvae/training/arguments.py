@@ -42,9 +42,8 @@ def check_dataset(
                 continue
             if vae.labels.classes and part.y is not None and bool((part.y == -1).any()):
                 raise ValueError(
-                    f"Some labels of {data.name} are unknown, -1: give a classifier to sum over "
-                    "them, such as build(..., classifier=pvae.classifiers.Softmax) or --classifier "
-                    "Softmax."
+                    f"Some labels of {data.name} are unknown, -1: give the VAE a classifier that "
+                    "sums over them, classifier=Softmax."
                 )
             vae.labels.check(part.y)
 

@@ -38,8 +38,18 @@ def build_configured(config: Mapping[str, Any], data: Dataset | None = None) -> 
     data = load(**select(config, load)) if data is None else data
     pyro.set_rng_seed(config["seed"])
     sizes: dict[str, Any] = {"event_shape": data.event_shape}
+    if config["classifier"] and not config["conditional"]:
+        raise ValueError(
+            "A classifier is of labels that other parts of the VAE see: give conditional=True with "
+            "it, or leave it out."
+        )
     if config["conditional"]:
         sizes |= data.label_sizes()
+        if config["classifier"] and sizes["classes"] is None:
+            raise ValueError(
+                f"A classifier is of classes, and the labels of {data.name} are continuous: leave "
+                "it out."
+            )
     vae = build_from({**config, **sizes})
     if config.get("labelled") is not None and vae.classifier is None:
         raise ValueError(

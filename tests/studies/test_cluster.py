@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from pvae.cli.main import main
 from pvae.studies import Study, cluster
 from pvae.studies.jobs import run_job
 from tests.studies.test_study import plan, weights
@@ -82,6 +83,18 @@ def test_an_address_where_nothing_answers(monkeypatch):
         cluster.connected("tcp://127.0.0.1:1"),
     ):
         pass
+
+
+def test_without_dask(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    arguments = ["--study", str(tmp_path / "study"), "--vary.latent_dim", "[2, 3]"]
+    for option in ("--cluster", "--scheduler"):
+        with pytest.raises(SystemExit) as ended:
+            main(["compare", *arguments, option, "tcp://host:8786"])
+        assert ended.value.code == 2
+        said = capsys.readouterr().err
+        assert said.startswith("pvae: error: A scheduler needs Dask, which is not installed: run ")
+        assert said.endswith(" pip install 'pvae[cluster]'.\n")
 
 
 def test_without_an_address_there_is_no_executor():
