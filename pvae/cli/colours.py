@@ -9,6 +9,7 @@ from torch import Tensor
 from pvae.data.batches import batches_for
 from pvae.data.dataset import Dataset
 from pvae.data.part import Part
+from pvae.plots.style import Canvas, style
 from pvae.vae import VAE
 
 
@@ -56,6 +57,13 @@ def coloured(vae: VAE, data: Dataset, most: int) -> Coloured:
     labels = data.train.y
     names = data.classes if labels is not None and bool((labels >= 0).any()) else None
     return Coloured(parts, torch.cat(inferred), names, "coloured by inferred class")
+
+
+def add_title(figure: Canvas, title: str) -> None:
+    """Write what the colours are above a picture, if there is something to say."""
+    if title:
+        with style():
+            figure.suptitle(title)
 
 
 def labels_of(parts: Sequence[Part], most: int | None = None) -> Tensor | None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pvae import plots
 from pvae.cli import gallery
-from pvae.cli.colours import coloured
+from pvae.cli.colours import add_title, coloured
 from pvae.data.dataset import Dataset
 from pvae.data.domains import picture_range
 from pvae.plots.style import Canvas
@@ -62,8 +62,8 @@ def plot(run: Run, vae: VAE, data: Dataset, folder: Path | None = None) -> list[
             moments = Moments(run, vae, data)
             row, film = folder / "epochs.png", folder / "training.gif"
             pictured = _row(moments)
-            if moments.colours and moments.latents > 1:
-                pictured.suptitle(moments.colours)
+            if moments.latents > 1:
+                add_title(pictured, moments.colours)
             plots.save(pictured, row)
             plots.animate(
                 *_frames(moments),

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pvae import moments, plots
 from pvae.cli import reports
-from pvae.cli.colours import coloured, labels_of
+from pvae.cli.colours import add_title, coloured, labels_of
 from pvae.data.batches import batches_for
 from pvae.data.dataset import Dataset
 from pvae.data.domains import picture_range
@@ -75,8 +75,8 @@ def plot(
             )
         elif mean.shape[1] > 2 and len(mean) >= 10:
             pictures["tsne"] = plots.tsne(mean, labels, classes)
-        for name in pictures.keys() & {"latents", "plane", "tsne"} if title else ():
-            pictures[name].suptitle(title)
+        for name in pictures.keys() & {"latents", "plane", "tsne"}:
+            add_title(pictures[name], title)
         pictures |= hierarchy(vae, data, limits)
     if found := reports.classes(vae, data, [*data.parts][-1]):
         pictures["reliability"] = plots.reliability(*found[3:])

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from pvae.plots.cells import (
     AROUND,
@@ -16,9 +17,11 @@ from pvae.plots.cells import (
 )
 from pvae.plots.classes import colours
 from pvae.plots.curves import scale_epochs
-from pvae.plots.style import INK, KEY_SIZE, PALETTE, Canvas, canvas, inches, style
+from pvae.plots.style import FAINT, INK, KEY_SIZE, PALETTE, Canvas, canvas, inches, style
 
 _LINE = 0.145  # inches of a name beside the curves
+_KEY = 0.25  # inches of the key below them
+_WIDTH = 0.9  # of a line, in points
 
 
 @style()
@@ -34,7 +37,7 @@ def learning_curves(
 
     The name of each cell stands beside the mean of its last values. More than 50 epochs are on a
     logarithmic axis. If the first quarter of the epochs dwarfs the others, it is off scale, and a
-    note says so.
+    note says so. The key says that lines are seeds.
 
     Args:
         names: of the cells, at most 60.
@@ -73,7 +76,9 @@ def learning_curves(
     grid = np.full((len(known), len(epoch)), np.nan)
     for row, (x, y) in zip(grid, known, strict=True):
         row[np.searchsorted(epoch, x)] = y
-    figure = canvas(figure, PANEL + 0.5 + width_of(names), max(3.4, _LINE * len(names) + AROUND))
+    figure = canvas(
+        figure, PANEL + 0.5 + width_of(names), max(3.4, _LINE * len(names) + AROUND) + _KEY
+    )
     axes = figure.subplots()
     scale_epochs(axes, epoch)
     ends = np.array([_end(seeds) for seeds in cells])
@@ -82,14 +87,16 @@ def learning_curves(
     shades = colours(len(names))[ranks]
     for seeds, colour in zip(cells, shades, strict=True):
         for x, y in seeds:
-            axes.plot(x, y, color=colour, lw=0.9, marker="o" if len(x) == 1 else None, ms=3)
+            axes.plot(x, y, color=colour, lw=_WIDTH, marker="o" if len(x) == 1 else None, ms=3)
     _show_the_end(axes, epoch, grid)
     axes.set(xlabel="epoch", ylabel=label)
     if title:
         figure.suptitle(wrapped(title, inches(figure)[0]))
     axes.set_xlim(axes.get_xlim()[0], epoch[-1] if len(epoch) > 1 else None)
     axes.grid(axis="y")
-    _name_curves(axes, inches(figure)[1], names, ends, shades)
+    _name_curves(axes, inches(figure)[1] - _KEY, names, ends, shades)
+    seed = Line2D([], [], color=FAINT, lw=_WIDTH, label="each line a seed")
+    figure.legend(handles=[seed], loc="outside lower center")
     return figure
 
 

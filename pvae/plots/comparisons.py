@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import rcParams
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import SubFigure
 from PIL import Image
@@ -68,13 +69,15 @@ def side_by_side(
     columns = ceil(len(pictures) / rows)
     width = (WIDTH if figure is None else inches(figure)[0]) / columns
     titles = [wrapped(title, 0.85 * width) for title in titles]
-    lines = 1 + max(title.count("\n") for title in titles)
-    titles = ["\n" * (lines - 1 - title.count("\n")) + title for title in titles]  # as many lines
-    figure = canvas(figure, WIDTH, rows * (WIDTH / columns / aspect + lines * _TITLE))
+    titled = _TITLE * (1 + max(title.count("\n") for title in titles))
+    figure = canvas(figure, WIDTH, rows * (WIDTH / columns / aspect + titled))
+    heights = [titled, max(inches(figure)[1] / rows - titled, _TITLE)]
     parts = figure.subfigures(rows, columns, squeeze=False).flat
     for part, plot, title in zip(parts, pictures, titles, strict=False):
-        plot(part)
-        part.suptitle(title)
+        # A title of the picture itself would take as much space as it needs, more than others.
+        (above,), (below,) = part.subfigures(2, 1, squeeze=False, height_ratios=heights)
+        above.text(0.5, 0.1, title, ha="center", va="bottom", fontsize=rcParams["figure.titlesize"])
+        plot(below)
     return figure
 
 

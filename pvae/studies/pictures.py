@@ -54,15 +54,16 @@ def _figures(study: Study, results: Results) -> Iterator[tuple[str, Canvas]]:
     for metric in compared(results):
         groups = results.comparable(metric)
         for number, group in _numbered(groups):
-            cells, title = _shown(group, metric)
+            cells, note = _shown(group, metric)
+            title = _title(cells) + note
             yield f"forest-{metric}{number}", _forest(cells, metric, title)
             if differences := _differences(results, cells, metric, title):
                 yield f"differences-{metric}{number}", differences
     ranked = next(iter(compared(results)), None)
     places = {(job.cell, job.seed): study.path / job.place for job in study.jobs()}
     for number, group in _numbered([g for g in results.groups.values() if g[0].seeds]):
-        cells, title = _shown(group, ranked)
-        if curves := _learning_curves(study, places, cells, title):
+        cells, note = _shown(group, ranked)
+        if curves := _learning_curves(study, places, cells, note):
             yield f"learning-curves{number}", curves
     if done := [cell for cell in results.cells if cell.seeds]:
         cells, _ = _shown(done, ranked, _MOST_SAMPLED)
@@ -78,11 +79,9 @@ def _numbered(groups: Sequence[list[CellResult]]) -> list[tuple[str, list[CellRe
 def _shown(
     cells: Sequence[CellResult], metric: str | None, most: int = MOST_CELLS
 ) -> tuple[list[CellResult], str]:
-    """The cells that a picture shows, in their order, and its title."""
-    title = cells[0].group if len({cell.group for cell in cells}) == 1 else cells[0].data
-    title = title.replace("$", r"\$")  # which would begin mathematics
+    """The cells that a picture shows, in their order, and what its title says of the others."""
     if metric is None or len(cells) <= most:
-        return [*cells[:most]], title
+        return [*cells[:most]], ""
     sign = 1 if METRICS[metric].lower_is_better else -1
 
     def rank(cell: CellResult) -> float:
@@ -90,7 +89,18 @@ def _shown(
         return math.inf if math.isnan(mean) else mean
 
     best = {cell.name for cell in sorted(cells, key=rank)[:most]}
-    return [c for c in cells if c.name in best], f"{title}; the {most} best of {len(cells):,} cells"
+    return [c for c in cells if c.name in best], f"; the {most} best of {len(cells):,} cells"
+
+
+def _title(cells: Sequence[CellResult]) -> str:
+    """The test data that the numbers of cells are of, and their values."""
+    title = cells[0].group if len({cell.group for cell in cells}) == 1 else cells[0].data
+    return _literal(title)
+
+
+def _literal(text: str) -> str:
+    """The text with dollar signs that do not begin mathematics."""
+    return text.replace("$", r"\$")
 
 
 def _forest(cells: Sequence[CellResult], metric: str, title: str) -> Canvas:
@@ -115,9 +125,7 @@ def _differences(
     if not found:
         return None
     short = dict(zip([cell.name for cell in cells], _short(cells), strict=True))
-    reference = shorten(short.get(found[0].reference, found[0].reference), _REFERENCE).replace(
-        "$", r"\$"
-    )
+    reference = _literal(shorten(short.get(found[0].reference, found[0].reference), _REFERENCE))
     better = "lower" if METRICS[metric].lower_is_better else "higher"
     return plots.differences(
         [c.cell for c in found],
@@ -132,13 +140,16 @@ def _differences(
 
 
 def _learning_curves(
-    study: Study, places: Mapping[tuple[str, int], Path], cells: Sequence[CellResult], title: str
+    study: Study, places: Mapping[tuple[str, int], Path], cells: Sequence[CellResult], note: str
 ) -> Canvas | None:
     """The −ELBO of the validation data by epoch, or of the training data if no run has any."""
-    histories = [
-        [Run(places[cell.name, seed], study.plan.trusted).history for seed in cell.seeds]
-        for cell in cells
+    runs = [
+        [Run(places[cell.name, seed], study.plan.trusted) for seed in cell.seeds] for cell in cells
     ]
+    histories = [[run.history for run in seeds] for seeds in runs]
+    # Not the title of the other pictures, which names the test items.
+    values = cells[0].group.removeprefix(cells[0].data)
+    title = _literal(runs[0][0].info["data"]["name"] + values) + note
     for part in ("validation", "train"):
         column = f"{part}/neg_elbo"
         curves = [[(h["epoch"], h[column]) for h in seeds if column in h] for seeds in histories]
@@ -160,7 +171,7 @@ def _samples(
         event = vae.event_shape
         if len(event) == 1 or (len(event) == 3 and event[0] in (1, 3)):
             pictures.append(_picture(vae, run))
-            titles.append(shorten(name, _TITLE).replace("$", r"\$"))
+            titles.append(_literal(shorten(name, _TITLE)))
     return plots.side_by_side(pictures, titles) if pictures else None
 
 

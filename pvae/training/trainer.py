@@ -363,7 +363,7 @@ class Trainer:
                 approximated,
                 kept_note(history, self.validation is not None),
                 bound_note(self.settings.objective),
-                unused_latents(vae, self.validation or self.train),
+                unused_latents(vae, self.validation or self.train, self.settings.objective),
             ]
             history.notes += filter(None, ending)
         if self.progress:

@@ -1,11 +1,16 @@
 """A note on the latents that a trained VAE does not use."""
 
 from pyro.distributions import Delta
+from pyro.infer import ELBO
 from torch import Tensor
 from torch.distributions import kl_divergence
 
 from pvae.data.batches import Batches
 from pvae.evaluation.decomposition import active_units
+from pvae.interfaces import option
+from pvae.objectives.beta import BetaELBO
+from pvae.objectives.counting import nested
+from pvae.objectives.free_bits import FreeBits
 from pvae.objectives.objective import factor
 from pvae.seeds import seeded
 from pvae.vae import VAE
@@ -13,25 +18,27 @@ from pvae.vae import VAE
 MOST_LOOKED_AT = 1000  # items
 MOST_SHOWN = 10  # latents
 UNUSED = 0.01  # nats of KL per latent
-REMEDIES = ("a longer warmup", "FreeBits", "BetaELBO with a beta below 1")  # against a large KL
+CONSTANT = 0.01  # variance of its posterior mean over the data
 
 
-def unused_latents(vae: VAE, batches: Batches) -> str | None:
+def unused_latents(vae: VAE, batches: Batches, objective: ELBO) -> str | None:
     """Return a sentence on the latents that a VAE does not use; ``None`` if it uses them all.
 
-    A latent is unused if its posterior mean does not vary over the data (see
+    A latent is unused if the variance of its posterior mean over the data is at most 0.01 (see
     `pvae.evaluation.active_units`), or if its KL is below 0.01 nats. ``None`` also if neither can
     be computed.
 
     Args:
         vae: the VAE.
         batches: the data; the first 1,000 are used.
+        objective: by which it was trained.
     """
     if vae.latent_shape.numel() == 0 or len(batches.part) < 2:
         return None
     arguments = batches.first(MOST_LOOKED_AT)[: 1 if vae.classifier else 2]  # labels may be unknown
     try:
-        active = active_units(vae, *arguments, progress=False).active.flatten().cpu()
+        found = active_units(vae, *arguments, threshold=CONSTANT, progress=False)
+        active = found.active.flatten().cpu()
         kl = _kl_by_latent(vae, arguments)
     except (ValueError, NotImplementedError):
         return None
@@ -46,19 +53,33 @@ def unused_latents(vae: VAE, batches: Batches) -> str | None:
         more = ", ..." if len(kl) > MOST_SHOWN else ""
         by_latent = f" (KL by latent: {shown}{more} nats)"
     used = f"Only {count} of {len(active)} latents {'is' if count == 1 else 'are'}"
-    said = f"{used if count else 'No latent is'} used{by_latent}"
-    if count:
-        said += f"; of the others the mean hardly varies or the KL is below {UNUSED} nats"
+    said = f"{used if count else 'No latent is'} used{by_latent}: "
+    said += f"{'the others have' if count else 'each has'} a posterior mean of variance below "
+    said += f"{CONSTANT}" if kl is None else f"{CONSTANT} or a KL below {UNUSED} nats"
     few = count <= len(active) // 2
     remedies = ["more epochs"]
     if not _is_point(vae, arguments):
-        # FreeBits has no weights of data, which unknown labels need.
-        remedies += [each for each in REMEDIES if each != "FreeBits" or vae.classifier is None]
+        remedies += _against_kl(objective, vae)
     if few:
         remedies.append("fewer latents")
     aim = "to use more" if few else "if the data need more"
     joined = " or ".join(filter(None, (", ".join(remedies[:-1]), remedies[-1])))
     return f"{said}; {aim}, try {joined}."
+
+
+def _against_kl(objective: ELBO, vae: VAE) -> list[str]:
+    """What gives the KL less weight than this objective does."""
+    *_, inner = nested(objective)
+    if isinstance(inner, FreeBits):
+        return ["a longer warmup", "more free_nats"]
+    if isinstance(inner, BetaELBO):
+        lower, weighs = f"a beta below {inner.beta:g}", inner.beta > 0
+    else:
+        lower, weighs = "BetaELBO with a beta below 1", option(inner, "warms_up") is not False
+    if not weighs:  # it has no KL, or holds it at a target of its own
+        return []
+    # FreeBits has no weights of data, which unknown labels need.
+    return ["a longer warmup", lower] if vae.classifier else ["a longer warmup", "FreeBits", lower]
 
 
 def _is_point(vae: VAE, arguments: tuple[Tensor, ...]) -> bool:

@@ -41,10 +41,11 @@ def test_side_by_side(n, rows, render):
     )
     colour = render(figure)
     boxes = [part.axes[0].get_window_extent() for part in parts]
+    titles = [text for part in figure.subfigs[:n] for text in part.subfigs[0].texts]
+    assert [title.get_text() for title in titles] == [f"epoch {k}" for k in range(n)]
     for k, part in enumerate(parts):
-        assert part.get_suptitle() == f"epoch {k}"
         assert colour(part.axes[0], 2, 2) == pytest.approx([(k + 1) / 10] * 3, abs=0.01)
-        assert part._suptitle.get_window_extent().y0 > boxes[k].y1
+        assert titles[k].get_window_extent().y0 > boxes[k].y1
     columns = -(-n // rows)
     # In reading order.
     for k in range(1, n):
@@ -52,6 +53,23 @@ def test_side_by_side(n, rows, render):
             assert boxes[k].x0 > boxes[k - 1].x1
         else:
             assert boxes[k].y1 < boxes[k - 1].y0
+
+
+def test_titles_of_several_lines_leave_pictures_in_line(render):
+    parts = []
+
+    def draw(figure):
+        parts.append(figure)
+        constant(0.5)(figure)
+
+    titles = ["StandardNormal", "VampPrior(components=500), ImportanceWeighted(num_samples=5)", "g"]
+    figure = plots.side_by_side([draw] * 3, titles)
+    render(figure)
+    boxes = [part.axes[0].get_window_extent() for part in parts]
+    assert len({(round(box.y0, 6), round(box.y1, 6)) for box in boxes}) == 1
+    shown = [text.get_window_extent() for part in figure.subfigs for text in part.subfigs[0].texts]
+    assert all(box.y1 < title.y0 for box, title in zip(boxes, shown, strict=True))
+    assert all(title.y1 < figure.bbox.height for title in shown)
 
 
 def test_aspect():

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import pvae
+from pvae import plots
 from pvae.studies.pictures import draw
 from tests.studies.cases import results, seeds, study
 
@@ -18,12 +19,16 @@ def folder(tmp_path_factory):
     return path
 
 
-def drawn(cells, folder, **others):
+def drawn_into(cells, folder, **others):
     made = study(cells, path=folder, **others)
     jobs = [SimpleNamespace(**vars(job), place="runs/a") for job in made.jobs()]
     made.jobs = lambda: jobs
     made.plan.trusted = ()
-    paths = draw(made, results(cells, **others))
+    return draw(made, results(cells, **others))
+
+
+def drawn(cells, folder, **others):
+    paths = drawn_into(cells, folder, **others)
     assert all(path.stat().st_size > 1000 for path in paths)
     return {path.relative_to(folder / "figures").as_posix() for path in paths}
 
@@ -37,6 +42,17 @@ def test_every_picture_of_a_study(folder):
         "learning-curves.png",
         "samples.png",
     }
+
+
+def test_learning_curves_are_of_no_test_items(folder, monkeypatch):
+    shown = {}
+    monkeypatch.setattr(plots, "save", lambda figure, path: shown.update({path.stem: figure}))
+    drawn_into({"a": seeds(30), "b": seeds(29)}, folder)
+    figure = shown["learning-curves"]
+    assert "items" not in figure.get_suptitle()
+    assert "items" in shown["forest-neg_elbo"].get_suptitle()
+    assert figure.axes[0].get_ylabel() == "validation −ELBO (nats per datum)"
+    assert [text.get_text() for text in figure.legends[0].texts] == ["each line a seed"]
 
 
 def test_groups_that_do_not_compare_have_pictures_of_their_own(folder):
@@ -59,9 +75,9 @@ def test_of_many_cells_the_best_are_shown(folder):
     from pvae.studies.pictures import _shown
 
     cells = results({f"{i}": seeds(30 - i / 10, n=1, items=2) for i in range(70)}).cells
-    found, title = _shown(cells, "neg_elbo")
+    found, note = _shown(cells, "neg_elbo")
     assert len(found) == 60
-    assert title.endswith("; the 60 best of 70 cells")
+    assert note == "; the 60 best of 70 cells"
     means = [cell.estimates["neg_elbo"].mean for cell in found]
     assert max(means) <= min(c.estimates["neg_elbo"].mean for c in cells if c not in found)
 
@@ -77,9 +93,8 @@ def test_a_reference_goes_by_its_short_name_also_where_it_is_not_shown():
 
 
 def test_the_name_of_data_is_no_mathematics():
-    from pvae.studies.pictures import _forest, _shown
+    from pvae.studies.pictures import _forest, _title
 
     found = results({"a": seeds(30, items=2, values="of $x$"), "b": seeds(29, items=2)})
-    cells, title = _shown(found.cells[:1], "neg_elbo")
-    figure = _forest(cells, "neg_elbo", title)
+    figure = _forest(found.cells[:1], "neg_elbo", _title(found.cells[:1]))
     assert r"of \$x\$" in figure.get_suptitle()
