@@ -4,6 +4,9 @@ from typing import Any
 
 from pvae.studies.measures import Measures
 
+# Options of train that each run of a study has of its own.
+OF_EACH = ("run", "resume", "seed", "snapshots")
+
 
 def compare(
     study: str,

@@ -230,12 +230,13 @@ def _add_options(
     config: "type[Action]",
 ) -> None:
     """Add the options of a command to its parser."""
+    from pvae.cli.compare import OF_EACH
+
     if name in ("train", "compare"):
         parser.add_argument("--config", action=config, help="YAML file of arguments.")
     if name == "compare":  # the base of its runs has the options of one
         parser.add_function_arguments(commands[name], skip={"base", "trust"})
-        each: set[str | int] = {"run", "resume", "seed", "snapshots"}
-        parser.add_function_arguments(commands["train"], skip=each)
+        parser.add_function_arguments(commands["train"], skip={*OF_EACH})
     else:
         parser.add_function_arguments(commands[name], as_positional=True)
     parser.add_argument("--trust", type=str, help=TRUST_HELP)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pvae.annotations import KINDS
+from pvae.cli.compare import OF_EACH
 
 # Arguments of parts that pvae gives them itself.
 GIVEN = {"self", "latent_dim", "event_shape", "in_shape", "out_shape", "params", "optimizer"}
@@ -59,6 +60,14 @@ def explain(error: object, argv: Sequence[str], commands: Commands) -> str:
     return text
 
 
+def _options(command: str, commands: Commands) -> list[str]:
+    """The options of a command: those of compare are also what all its runs share."""
+    names = [*inspect.signature(commands[command]).parameters]
+    if command == "compare":
+        names += [n for n in inspect.signature(commands["train"]).parameters if n not in OF_EACH]
+    return names
+
+
 def _all(commands: Commands) -> str:
     return f"choose {', '.join(commands)}; pvae --help says what they do."
 
@@ -74,7 +83,8 @@ def _unrecognized(token: str, command: str | None, commands: Commands) -> str:
     if command is None:
         return f"There is no option {token}: pvae --help lists what there is."
     parameters = inspect.signature(commands[command]).parameters
-    known = [*parameters, "trust", *(["config", "print_config"] if command == "train" else [])]
+    known = [*_options(command, commands), "trust"]
+    known += ["config", "print_config"] if command in ("train", "compare") else []
     typed = token.partition("=")[0]
     name = typed.lstrip("-")
     if not token.startswith("-"):
@@ -114,6 +124,8 @@ def _refused_value(text: str, argv: Sequence[str], command: Callable[..., None])
     subtypes = re.search(r"Subtypes: \[(.*?)\] Errors:", text)
     expected = re.search(r"Expected an? (.*?)(?:\. Got value|$)", text)
     types = subtypes[1] if subtypes else expected[1] if expected else ""
+    if key == "vary":
+        return "--vary is of options by name: give --vary.prior '[StandardNormal, Flow]' or others."
     if not types:
         return f"--{key}: {text}"
     of = inspect.signature(command).parameters.get(key)
@@ -122,12 +134,13 @@ def _refused_value(text: str, argv: Sequence[str], command: Callable[..., None])
 
 
 def _given(key: str, argv: Sequence[str]) -> str | None:
-    """The value of an option as typed."""
+    """The value of an option as typed last, which is the one that counts."""
+    given = None
     for argument, following in zip(argv, [*argv[1:], None], strict=True):
         option, equals, value = argument.partition("=")
         if option == f"--{key}":
-            return value if equals else following
-    return None
+            given = value if equals else following
+    return given
 
 
 def _not_of_type(key: str, value: str, types: Sequence[str]) -> str:
@@ -231,8 +244,7 @@ def as_options(sentence: str, argv: Sequence[str], commands: Commands) -> str:
         'use --device cpu or null'
     """
     command = next((a for a in argv if a in commands), "train")
-    own = [commands["train"], commands["compare"]] if command == "compare" else [commands[command]]
-    options = {n: f"--{n}" for each in own for n in inspect.signature(each).parameters}
+    options = {name: f"--{name}" for name in _options(command, commands)}
     for argument in argv:
         given = argument.partition("=")[0]
         # What varies names the cells of a study, which stay as they are.

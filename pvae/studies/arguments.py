@@ -55,6 +55,8 @@ def described(name: str, value: Any) -> Any:
     check_name(name)
     if name in KINDS and value is not None:
         return _part(name, value)
+    if name in KINDS and _parameters()[name] is not None:
+        raise ValueError(f"{name} is None: each run needs one, so leave it out for the default.")
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, tuple | list):
@@ -118,12 +120,15 @@ def changed(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
 
 
 def check_arguments(config: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
-    """Raise if parts lack arguments that change, as far as their classes are known here.
+    """Raise if parts lack arguments that are given, as far as their classes are known here.
 
     Raises:
         ValueError: with the nearest one.
     """
-    for name, _, argument in [path.partition(".") for path in changes if "." in path]:
+    given = [path.partition(".")[::2] for path in changes if "." in path]
+    parts = {name: value for name, value in changes.items() if isinstance(value, Mapping)}
+    given += [(name, each) for name, part in parts.items() for each in part["init_args"]]
+    for name, argument in given:
         path = config[name].get("class_path")
         if path is None:
             raise ValueError(f"There is no {name} whose {argument} could be set: give one.")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pvae.checks import check_size, is_whole
 from pvae.messages import shown
 from pvae.studies.arguments import check_name, described, label
 
@@ -81,6 +82,26 @@ def make_axes(vary: Mapping[str, Any]) -> Axes:
         seen |= names
         axes.append(axis)
     return tuple(axes)
+
+
+def check_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
+    """Return seeds, given as such or by their number.
+
+    Raises:
+        ValueError: if there is none, one occurs twice, or one is no whole number below 2^32.
+
+    Example:
+        >>> from pvae.studies.cells import check_seeds
+        >>> check_seeds(3), check_seeds([5, 7])
+        ((0, 1, 2), (5, 7))
+    """
+    if not isinstance(seeds, Sequence):
+        return tuple(range(check_size("seeds", seeds)))
+    if not all(is_whole(seed) and 0 <= seed < 2**32 for seed in seeds):
+        raise ValueError(f"seeds is {shown(seeds)}: seeds are whole numbers from 0 to 4294967295.")
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds is {shown(seeds)}: give a number, or seeds that differ.")
+    return tuple(seeds)
 
 
 def check_runs(axes: Axes, seeds: int, many: bool) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pvae.checks import check_flag, check_size
+from pvae.checks import check_flag, check_size, is_whole
 from pvae.evaluation.batching import check_seconds
+from pvae.messages import shown
 from pvae.storage import trust as trusted_modules
 from pvae.studies import tables
 from pvae.studies.measures import Measures
@@ -113,8 +114,8 @@ def compare(
         measures = Measures(
             metrics=check_metrics(metrics),
             num_samples=check_size("num_samples", num_samples),
-            items=items and check_size("items", items),
-            ais_items=ais_items and check_size("ais_items", ais_items),
+            items=_checked_count("items", items),
+            ais_items=_checked_count("ais_items", ais_items),
         )
         plan = Plan.make(
             {} if base is None else base,
@@ -136,6 +137,12 @@ def compare(
     results = collect(opened)
     tables.write(opened, results)
     return results
+
+
+def _checked_count(name: str, count: int) -> int:
+    if not is_whole(count) or count < 0:
+        raise ValueError(f"{name} is {shown(count)}: it must be a whole number of at least 0.")
+    return count
 
 
 def _check_continued(arguments: Mapping[str, Any]) -> None:

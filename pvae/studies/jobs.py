@@ -108,8 +108,13 @@ def run_job(job: Job) -> dict[str, Any]:
 
 def token_of(job: Job) -> str | None:
     """The token that the study folder has now; ``None`` if this machine does not see it."""
+    return read_token(Path(job.study))
+
+
+def read_token(folder: Path) -> str | None:
+    """The token of a study folder; ``None`` if there is none that can be read."""
     try:
-        return (Path(job.study) / "study.token").read_text(encoding="utf-8")
+        return (folder / "study.token").read_text(encoding="utf-8")
     except (OSError, ValueError):
         return None
 
@@ -201,15 +206,20 @@ def write_measures(run: Run, measures: Measures, measured: Measured) -> None:
 
 
 def read_measures(folder: Path, measures: Measures) -> Measured | None:
-    """What was measured of the run in a folder; ``None`` if that is not what is asked for."""
+    """What was measured of the run in a folder; ``None`` if that is not what is asked for.
+
+    So is a damaged file, since what it held can be measured again.
+    """
     try:
         record = json.loads((folder / NUMBERS).read_text(encoding="utf-8"))
         content = (folder / ITEMS).read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):  # of text or JSON
         return None
     wanted = json.loads(json.dumps(asdict(measures)))
     # A version that measured less wrote fewer entries.
-    if record.keys() != {*Measured._fields, "measures"} or record.pop("measures") != wanted:
+    if not isinstance(record, dict) or record.keys() != {*Measured._fields, "measures"}:
+        return None
+    if record.pop("measures") != wanted:
         return None
     if record["items"] != _sha(content):
         return None

@@ -359,8 +359,13 @@ def check_metrics(names: Sequence[str]) -> tuple[str, ...]:
     """Return names of metrics as a tuple.
 
     Raises:
-        ValueError: if there is no such metric.
+        TypeError: if they are not a list of names.
+        ValueError: if there is none, or no such metric.
     """
+    if isinstance(names, str) or not isinstance(names, Sequence):
+        raise TypeError(f"metrics is {shown(names)}: give a list of names, such as ['neg_elbo'].")
+    if not names:
+        raise ValueError("metrics is empty: name at least one, such as neg_elbo.")
     for name in names:
         if name not in METRICS:
             raise ValueError(f"There is no metric {shown(name)}: {choices(str(name), METRICS)}")

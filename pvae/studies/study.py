@@ -22,13 +22,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pvae.checks import check_size, is_whole
+from pvae.checks import check_size
 from pvae.messages import brief, choices, one_line, shorten, shown
 from pvae.storage import configuration, files
 from pvae.storage.lock import lock
 from pvae.studies import arguments
-from pvae.studies.cells import Axes, Cell, check_runs, make_axes, make_cells
-from pvae.studies.jobs import Job, reached, read_measures, unpack
+from pvae.studies.cells import Axes, Cell, check_runs, check_seeds, make_axes, make_cells
+from pvae.studies.jobs import Job, reached, read_measures, read_token, unpack
 from pvae.studies.measures import Measures
 from pvae.studies.metrics import Measured
 from pvae.studies.progress import Progress
@@ -108,16 +108,7 @@ class Plan:
             raise ValueError(
                 f"There is one cell only, as {varied} has one value: give at least two to compare."
             )
-        if isinstance(seeds, Sequence):
-            numbers = tuple(seeds)
-            if not all(is_whole(seed) and 0 <= seed < 2**32 for seed in numbers):
-                raise ValueError(
-                    f"seeds is {shown(seeds)}: seeds are whole numbers from 0 to 4294967295."
-                )
-        else:
-            numbers = tuple(range(check_size("seeds", seeds)))
-        if not numbers or len(set(numbers)) < len(numbers):
-            raise ValueError(f"seeds is {shown(seeds)}: give a number, or seeds that differ.")
+        numbers = check_seeds(seeds)
         check_runs(axes, len(numbers), many)
         whole = arguments.changed(arguments.defaults(), given)
         arguments.check_arguments(whole, given)
@@ -128,7 +119,7 @@ class Plan:
         if plan.baseline is not None and plan.baseline not in names:
             raise ValueError(
                 f"There is no cell {shown(plan.baseline)} for the baseline: "
-                f"{choices(str(plan.baseline), names)}"
+                f"{choices(shown(plan.baseline), map(shown, names))}"
             )
         return plan
 
@@ -165,7 +156,13 @@ class Plan:
         try:
             measures = dict(fields["measures"])
             fields["measures"] = Measures(**measures | {"metrics": tuple(measures["metrics"])})
-            fields |= {name: tuple(fields[name]) for name in ("axes", "seeds")}
+            # A version of fewer arguments wrote fewer.
+            fields["base"] = {**arguments.defaults(), **fields["base"]}
+            fields["axes"] = tuple(fields["axes"])
+            fields["seeds"] = check_seeds(fields["seeds"])
+            changes = [each for axis in fields["axes"] for each in axis.values()]
+            for name in {name for each in (fields["base"], *changes) for name in each}:
+                arguments.check_name(name)
             plan = cls(**fields)
             check_runs(plan.axes, len(plan.seeds), many=True)
             _ = plan.cells
@@ -183,6 +180,7 @@ class Study:
 
     Raises:
         FileNotFoundError: if there is no plan and no study in the folder.
+        NotADirectoryError: if it is a file, or in one.
         FileExistsError: if the folder holds something else, or runs of a study without a cell in
             common; of runs that all failed any study may take the place.
         ValueError: if its files are damaged.
@@ -190,6 +188,9 @@ class Study:
 
     def __init__(self, path: str | Path, plan: Plan | None = None) -> None:
         self.path = Path(path)
+        above = next(place for place in (self.path, *self.path.parents) if place.exists())
+        if not above.is_dir():
+            raise NotADirectoryError(f"{above} is a file: choose another folder, --study NAME.")
         saved = self.path / "study.yaml"
         before = _read_plan(saved) if saved.exists() else None
         if plan is None and before is None:
@@ -253,8 +254,7 @@ class Study:
         ]
 
     def _token(self) -> str:
-        path = self.path / "study.token"
-        return path.read_text(encoding="utf-8") if path.exists() else ""
+        return read_token(self.path) or ""
 
     def _renew_token(self) -> None:
         """Give the folder another token: jobs that have the one before end themselves."""

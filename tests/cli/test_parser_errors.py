@@ -29,7 +29,11 @@ REFUSED = {
     "train --likelihood.x 5": "its options: --likelihood.network, --likelihood.relaxed.",
     "train --optimizer.momentums 1": "pvae train --optimizer.help torch.optim.Adam lists the",
     "train --scheduler StepLR": "--scheduler StepLR needs --scheduler.step_size as well.",
+    "compare --study s --epoch 3": "has no option --epoch (did you mean --epochs?)",
+    "compare --study s --seed 3": "has no option --seed (did you mean --seeds?)",
     # Values.
+    "compare --study s --vary 3": "give --vary.prior '[StandardNormal, Flow]' or others.",
+    "train --epochs 1 --epochs x": "--epochs is x: it must be a whole number.",
     "train --epochs 1.5": "--epochs is 1.5: it must be a whole number.",
     "train --patience off": "--patience is off: it must be a whole number, null or auto.",
     "train --crop maybe": "--crop is maybe: it must be true or false.",

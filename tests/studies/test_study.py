@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,7 +20,8 @@ from pvae.cli.main import main
 from pvae.storage import configuration, files
 from pvae.storage.lock import lock
 from pvae.studies import Measures, Plan, Study, collect, compare
-from pvae.studies.jobs import pack, read_measures, run_job, unpack, write_measures
+from pvae.studies.arguments import defaults
+from pvae.studies.jobs import pack, read_measures, run_job, token_of, unpack, write_measures
 from pvae.studies.metrics import Measured
 from pvae.studies.study import MOST_VALUES
 from pvae.studies.worker import WORKERS, WorkerDied, _environment, _log
@@ -219,6 +221,14 @@ def test_of_several_gpus_each_worker_has_one(monkeypatch):
     assert "CUDA_VISIBLE_DEVICES" not in _environment(0)
 
 
+def test_a_token_that_cannot_be_read_is_renewed(tmp_path):
+    (tmp_path / "study.token").write_bytes(b"\xff\xfe")
+    (tmp_path / "study.yaml").write_text(MEANT)
+    study = Study(tmp_path)
+    with study._writing():
+        assert token_of(study.jobs()[0]) == study.jobs()[0].token != ""
+
+
 def test_a_second_process_is_refused(finished):
     with lock(finished.path), pytest.raises(BlockingIOError, match="Another process runs"):
         Study(finished.path).run(show=False)
@@ -230,6 +240,9 @@ def test_another_study_in_the_folder_is_refused(finished, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(FileExistsError, match="is not a study"):
         Study(tmp_path, plan())
+    for path in (tmp_path / "file", tmp_path / "file" / "study"):
+        with pytest.raises(NotADirectoryError, match="file is a file: choose another folder"):
+            Study(path, plan())
     with pytest.raises(FileNotFoundError, match="no study"):
         Study(tmp_path / "nothing")
 
@@ -248,8 +261,15 @@ def test_another_study_in_the_folder_is_refused(finished, tmp_path):
             | {"baseline": "none"},
             "no cell 'none'.*choose from",
         ),
-        ({"baseline": "latent"}, "no cell 'latent'.*did you mean latent_dim="),
+        ({"baseline": "latent"}, "no cell 'latent'.*did you mean 'latent_dim="),
         ({"metrics": ["elbo"]}, "no metric"),
+        ({"metrics": []}, "metrics is empty"),
+        ({"seeds": "12"}, "seeds is '12'"),
+        ({"vary": {"prior": ["StandardNormal", None]}}, "prior is None: each run needs one"),
+        (
+            {"vary": {"prior": ["StandardNormal", partial(pvae.priors.Mixture, component=5)]}},
+            "prior Mixture has no argument 'component': did you mean components",
+        ),
         ({"items": -1}, "items is -1"),
         ({"seconds": -1.0}, "seconds"),
         ({"jobs": 0}, "jobs is 0"),
@@ -282,6 +302,20 @@ def test_a_plan_of_many_cells_is_read_back(tmp_path):
     assert configuration.within_bounds(widest.decode(), MOST_VALUES)
 
 
+MEANT = """\
+base: {epochs: 5}
+axes: [{two: {latent_dim: 2}, three: {latent_dim: 3}}]
+seeds: [0]
+measures: {metrics: [neg_elbo]}
+"""
+
+
+def test_arguments_that_are_newer_than_a_plan_have_their_defaults(tmp_path):
+    (tmp_path / "study.yaml").write_text(MEANT)
+    read = Study(tmp_path).plan
+    assert read.config(read.cells[0]) == defaults() | {"epochs": 5, "latent_dim": 2}
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -292,6 +326,9 @@ def test_a_plan_of_many_cells_is_read_back(tmp_path):
             "most 100,000",
         ),
         ("axes: 3", "not the plan of a study"),
+        (MEANT.replace("epochs", "epochz"), "'epochz' is no argument of a run"),
+        (MEANT.replace("latent_dim: 2", "latent: 2"), "'latent' is no argument of a run"),
+        (MEANT.replace("[0]", "[a]"), "seeds are whole numbers"),
         ("{}", "no 'measures'"),
     ],
 )
@@ -386,6 +423,9 @@ def test_a_process_killed_while_it_writes_measures_leaves_none(tmp_path, monkeyp
         write_measures(run, after, measured(2.0))
     assert read_measures(tmp_path / "run", after) is None
     assert read_measures(tmp_path / "run", before) is None  # its items are another's
+    for damaged in (b"{", b"[]", b"\xff"):
+        (tmp_path / "run" / "measures.json").write_bytes(damaged)
+        assert read_measures(tmp_path / "run", before) is None
     assert read_measures(tmp_path / "nothing", before) is None
 
 
