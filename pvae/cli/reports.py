@@ -37,7 +37,7 @@ from pvae.vae import VAE
 # The fraction of the time that importance sampling may take before AIS, if k-hat finds it reliable,
 # and if not.
 RELIABLE, UNRELIABLE = 0.6, 0.25
-WIDE = 0.5  # nats: the gap of a sandwich above which more steps are proposed
+WIDE = 0.5  # nats: the gap of a sandwich above which more steps, or items, are proposed
 _BOUNDS = {
     "neg_elbo": "−ELBO",
     "log_likelihood": "E[log p(x|z)]",
@@ -301,16 +301,28 @@ def _ais_lines(figures: dict[str, Any], seconds: float) -> list[str]:
             interval(s["lower"], s["upper"], s["gap_standard_error"]),
         ),
     ]
-    if s["gap"] > WIDE:
+    error = max(figures["standard_error_of_data"] or 0.0, s["gap_standard_error"] or 0.0)
+    if s["gap"] > max(WIDE, error):
         proposed = f"double the steps: --seconds {2 * seconds:g}"
         lines.append(_line(f"  a gap of {s['gap']:.1f} nats: to halve it, about,", proposed))
+    elif s["gap"] > WIDE and figures["items"] < figures["asked"]:
+        proposed = f"four times the items: --seconds {4 * seconds:g}"
+        lines.append(_line(f"  an error of {error:.1f} nats by few items: to halve it,", proposed))
     if s["importance"] is not None:
-        short = s["lower"] - s["importance"]
-        said = f", {short:.1f} nats below the sandwich" if short > 0.5 else ""
-        lines.append(
-            _line("  log p(x) of these, 5,000 importance samples", f"{s['importance']:.3f}{said}")
-        )
+        said = f"{s['importance']:.3f}{_beside_sandwich(s)}"
+        lines.append(_line("  log p(x) of these, 5,000 importance samples", said))
     return lines
+
+
+def _beside_sandwich(s: dict[str, Any]) -> str:
+    """Where importance sampling is in relation to the bounds, if not between them."""
+    short, excess, error = s["lower"] - s["importance"], s["excess"], s["excess_standard_error"]
+    if short > WIDE:
+        return f", {short:.1f} nats below the sandwich"
+    if excess <= 0:
+        return ""
+    agree = ": they agree within their errors" if error and excess <= 2 * error else ""
+    return f", {excess:.3f}{within(error)} above the sandwich{agree}"
 
 
 def _other_errors(figures: dict[str, Any]) -> str:

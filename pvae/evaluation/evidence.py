@@ -123,8 +123,9 @@ def annealed(
         ``log_likelihood`` and its errors, as for `importance`, ``num_chains`` and ``num_steps``;
         and for as many data from the model: ``lower`` and ``upper`` bounds, the ``gap`` between
         them with its ``gap_standard_error`` by the choice of the data, and ``importance``, the
-        estimate by importance sampling with 5,000 samples, ``None`` if it does not apply or there
-        is no time for it.
+        estimate by importance sampling with 5,000 samples, with its ``excess`` over the upper bound
+        and the ``excess_standard_error``, all ``None`` if it does not apply or there is no time for
+        it.
 
     Raises:
         OutOfTime: if even the shortest run takes longer.
@@ -273,7 +274,8 @@ class _Annealer:
         fields = zip(*(block.drawn for block in self.blocks), strict=True)
         drawn = Bidirectional(*map(torch.cat, fields))
         compared = [b.importance for b in self.blocks if b.importance is not None]
-        whole = len(compared) == len(self.blocks)
+        importance = torch.cat(compared) if len(compared) == len(self.blocks) else None
+        excess = None if importance is None else importance - drawn.upper.to(importance)
         n, effective = len(found.log_prob), found.effective_sample_size.median().item()
         error = _known(found.standard_error.double().norm().item() / n)
         return {
@@ -286,8 +288,10 @@ class _Annealer:
             "sandwich": {
                 "items": n,
                 "lower": drawn.lower.mean().item(),
-                "importance": torch.cat(compared).mean().item() if whole else None,
+                "importance": None if importance is None else importance.mean().item(),
                 "upper": drawn.upper.mean().item(),
+                "excess": None if excess is None else excess.mean().item(),
+                "excess_standard_error": None if excess is None else _error(excess),
                 "gap": drawn.gap.mean().item(),
                 "gap_standard_error": _error(drawn.gap),
             },

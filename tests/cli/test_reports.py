@@ -299,6 +299,10 @@ def test_importance_sampling_is_compared_given_the_same_total_alone():
         likelihood = partial(pvae.likelihoods.Poisson, exposure=exposure)
         vae = pvae.build((6,), 2, likelihood=likelihood)
         sandwich = evidence.annealed(vae, x, None, seed=0)["sandwich"]
+        if exposure != "observed":
+            excess = sandwich["importance"] - sandwich["upper"]
+            assert sandwich["excess"] == pytest.approx(excess, abs=1e-4)
+            assert sandwich["excess_standard_error"] > 0
         assert (sandwich["importance"] is None) == (exposure == "observed")
 
 
@@ -690,15 +694,52 @@ def test_ctrl_c_keeps_what_is_done(runs, capsys, monkeypatch):
     assert "importance" in record_of(run)["evidence"]
 
 
+def annealed(error_of_data=None, asked=9, **sandwich):
+    """The lines about two items, with a sandwich from -5 to -1.9."""
+    found = {"lower": -5.0, "upper": -1.9, "gap": 3.1, "gap_standard_error": 0.1}
+    found |= {"items": 2, "importance": None, "excess": None, "excess_standard_error": None}
+    common = {"items": 2, "asked": asked, "num_chains": 2, "num_steps": 3, "log_likelihood": -3.0}
+    errors = {"standard_error": None, "standard_error_of_data": error_of_data}
+    ais = common | errors | {"sandwich": found | sandwich}
+    return reports.evidence_lines({"seconds": 50.0, "ais": ais}, 42.3)
+
+
 def test_a_wide_sandwich_says_what_a_narrower_one_costs():
-    figures = {"lower": -5.0, "upper": -1.9, "gap": 3.1, "gap_standard_error": 0.1}
-    common = {"items": 2, "num_chains": 2, "num_steps": 3, "log_likelihood": -3.0}
-    errors = {"standard_error": None, "standard_error_of_data": None}
-    ais = common | errors | {"sandwich": figures | {"items": 2, "importance": None}}
-    text = "\n".join(reports.evidence_lines({"seconds": 50.0, "ais": ais}, 42.3))
-    assert "a gap of 3.1 nats: to halve it, about" in text
-    assert "double the steps: --seconds 100" in text
-    assert text.splitlines()[-1].split() == ["time", "taken", "42", "s"]
+    for lines in (annealed(), annealed(error_of_data=1.2)):
+        text = "\n".join(lines)
+        assert "a gap of 3.1 nats: to halve it, about" in text
+        assert "double the steps: --seconds 100" in text
+        assert lines[-1].split() == ["time", "taken", "42", "s"]
+
+
+@pytest.mark.parametrize("errors", [{"error_of_data": 12.4}, {"gap_standard_error": 12.4}])
+def test_where_the_error_exceeds_the_gap_more_items_are_proposed(errors):
+    text = "\n".join(annealed(**errors))
+    assert "double the steps" not in text
+    assert "an error of 12.4 nats by few items: to halve it," in text
+    assert "four times the items: --seconds 200" in text
+    assert "to halve it" not in "\n".join(annealed(**errors, asked=2))  # there are no more
+
+
+@pytest.mark.parametrize(
+    ("importance", "excess", "error", "said"),
+    [
+        (-3.0, -1.1, 0.2, "-3.000"),
+        (
+            -1.7,
+            0.2,
+            0.3,
+            "-1.700, 0.200 ± 0.300 above the sandwich: they agree within their errors",
+        ),
+        (-1.7, 0.2, None, "-1.700, 0.200 above the sandwich"),
+        (-1.0, 0.9, 0.3, "-1.000, 0.900 ± 0.300 above the sandwich"),
+        (-7.0, -5.1, 0.3, "-7.000, 2.0 nats below the sandwich"),
+    ],
+)
+def test_importance_sampling_beside_the_sandwich(importance, excess, error, said):
+    found = {"importance": importance, "excess": excess, "excess_standard_error": error}
+    (line,) = (line for line in annealed(**found) if "importance samples" in line)
+    assert line.endswith(f" {said}")
 
 
 def test_the_best_estimate_is_named_at_the_end(runs, capsys):
