@@ -20,6 +20,17 @@ def check_size(name: str, size: object) -> int:
     return size
 
 
+def check_count(name: str, count: object) -> int:
+    """Return a count that is a whole number of at least 0.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    if not (is_whole(count) and 0 <= count < 2**31):
+        raise ValueError(f"{name} is {shown(count)}: it must be a whole number of at least 0.")
+    return count
+
+
 def check_number(name: str, value: object) -> float:
     """Return a real number; the caller checks its range.
 

@@ -30,6 +30,17 @@ def brief(error: object, most: int = 120) -> str:
     return shorten(one_line(error).rstrip(".").replace(". ", "; "), most)
 
 
+def ended(text: str) -> str:
+    """A sentence with its full stop, unless it is a question such as `choices` asks.
+
+    Example:
+        >>> from pvae.messages import ended
+        >>> ended("it is missing"), ended("did you mean prior?")
+        ('it is missing.', 'did you mean prior?')
+    """
+    return text if text.endswith("?") else f"{text}."
+
+
 def shorten(text: str, most: int = MOST) -> str:
     """Cut the middle out of a text that is too long, since its end says what to do.
 

@@ -2,13 +2,14 @@
 
 import concurrent.futures
 import inspect
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pvae.checks import check_flag, check_size, is_whole
+from pvae.checks import check_count, check_flag, check_size
 from pvae.evaluation.batching import check_seconds
-from pvae.messages import shown
+from pvae.messages import kind_of, shown
 from pvae.storage import trust as trusted_modules
 from pvae.studies import tables
 from pvae.studies.measures import Measures
@@ -104,9 +105,20 @@ def compare(
     """
     if vary is None:
         _check_continued(locals())
+    if not isinstance(study, str | os.PathLike):
+        raise TypeError(f"study is {kind_of(study)}: it must be the path of a folder.")
+    if not hasattr(executor, "submit") and executor is not None:
+        raise TypeError(
+            f"executor is {kind_of(executor)}: it must be a concurrent.futures.Executor, or None."
+        )
+    check_flag("many", many)
+    check_flag("progress", progress)
     if seconds is not None:
         check_seconds(seconds)
-    given = [trust] if isinstance(trust, str) else [*(trust or ())]
+    given = [trust] if isinstance(trust, str) else trust or ()
+    if not isinstance(given, Iterable):
+        raise TypeError(f"trust is {shown(trust)}: it must be names of modules, as strings.")
+    given = [*given]
     if vary is None:
         opened = Study(study)
         opened.plan = opened.plan.trusting(given)
@@ -114,8 +126,8 @@ def compare(
         measures = Measures(
             metrics=check_metrics(metrics),
             num_samples=check_size("num_samples", num_samples),
-            items=_checked_count("items", items),
-            ais_items=_checked_count("ais_items", ais_items),
+            items=check_count("items", items),
+            ais_items=check_count("ais_items", ais_items),
         )
         plan = Plan.make(
             {} if base is None else base,
@@ -137,12 +149,6 @@ def compare(
     results = collect(opened)
     tables.write(opened, results)
     return results
-
-
-def _checked_count(name: str, count: int) -> int:
-    if not is_whole(count) or count < 0:
-        raise ValueError(f"{name} is {shown(count)}: it must be a whole number of at least 0.")
-    return count
 
 
 def _check_continued(arguments: Mapping[str, Any]) -> None:

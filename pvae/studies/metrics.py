@@ -334,12 +334,8 @@ def fingerprint_of(part: Part, n: int, seed: int) -> str:
     return found.hexdigest()[:8]
 
 
-# Of labels of the data.
-LABELLED = {
-    "classification_error",
-    *Representation._fields,
-    *("mig", "sap", *DCI._fields),
-}
+FACTORED = ("mig", "sap", *DCI._fields)  # by labels that are factors
+LABELLED = {"classification_error", *Representation._fields, *FACTORED}
 
 
 def check_labelled(data: Dataset, metrics: Sequence[str]) -> None:

@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from pvae.checks import check_number
-from pvae.messages import brief, choices, shown
+from pvae.checks import check_count, check_number, check_size
+from pvae.messages import brief, choices, ended, shown
 from pvae.storage import configuration
-from pvae.studies.arguments import changed, defaults, described
+from pvae.studies.arguments import changed, check_name, defaults, described
 from pvae.studies.measures import Measures
 from pvae.studies.metrics import METRICS, check_metrics
 from pvae.studies.results import CellResult, collect
@@ -39,6 +39,15 @@ class Row:
     error: float | None = None
     others: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
+
+    def __post_init__(self) -> None:
+        """Raise if an entry has another type."""
+        _check_named("changes", self.changes)
+        _check_named("others", self.others)
+        for name, figure in {**self.others, "published": self.published}.items():
+            check_number(name, figure)
+        if self.error is not None:
+            check_number("error", self.error)
 
 
 @dataclass(frozen=True)
@@ -79,6 +88,20 @@ class Table:
     seeds: int = 1
     paper_seeds: int = 1
 
+    def __post_init__(self) -> None:
+        """Raise if an entry has another type, or is out of range."""
+        _check_named("base", self.base)
+        for name in ("paper", "source", "table", "protocol", "checked"):
+            if not isinstance(text := getattr(self, name), str):
+                raise TypeError(f"{name} is {shown(text)}: it must be a text")
+        for name in ("num_samples", "seeds", "paper_seeds"):
+            check_size(name, getattr(self, name))
+        check_count("items", self.items)
+        for path in self.scaled:
+            check_name(path.partition(".")[0])
+        if not self.rows:
+            raise ValueError("it has no rows")
+
     @classmethod
     def read(cls, name: str) -> "Table":
         """Read a table that comes with pvae, by its name, or a file of one's own, by its path.
@@ -95,11 +118,12 @@ class Table:
             raise ValueError(f"There is no table {shown(name)}: {choices(name, paths)}")
         content = dict(configuration.read(path))
         try:
-            rows = {str(key): Row(**row) for key, row in content.pop("rows").items()}
-            content |= {key: tuple(content[key]) for key in ("deviations", "scaled")}
-            table = cls(name=path.stem, rows=rows, **content)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{path} is not a table: {brief(error)}.") from error
+            _check_named("rows", content["rows"])
+            rows = {str(key): _made(Row, str(key), row) for key, row in content["rows"].items()}
+            lists = {key: _listed(key, content[key]) for key in ("deviations", "scaled")}
+            table = _made(cls, "it", {**content, **lists, "name": path.stem, "rows": rows})
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} is not a table: {ended(brief(error))}") from error
         check_metrics([table.metric])
         return table
 
@@ -255,6 +279,30 @@ def missing_runs(table: Table, rows: list[Reproduced]) -> list[str]:
     return [f"{ours}, where the paper has {table.paper_seeds}."]
 
 
+def _check_named(name: str, entry: Any) -> None:
+    if not isinstance(entry, Mapping):
+        raise TypeError(f"{name} is {shown(entry)}: it must be entries by name")
+
+
+def _made(kind: type[Any], name: str, entries: Any) -> Any:
+    """Make a dataclass of entries of a file, which it must all know."""
+    _check_named(name, entries)
+    known = {field.name: field for field in fields(kind)}
+    for entry in entries:
+        if entry not in known:
+            raise ValueError(f"{name} has an entry {shown(entry)}: {choices(str(entry), known)}")
+    for entry, of in known.items():
+        if entry not in entries and of.default is of.default_factory is MISSING:
+            raise ValueError(f"{name} lacks the entry {entry}")
+    return kind(**entries)
+
+
+def _listed(name: str, entry: Any) -> tuple[str, ...]:
+    if not isinstance(entry, list) or not all(isinstance(each, str) for each in entry):
+        raise TypeError(f"{name} is {shown(entry)}: it must be a list of texts")
+    return tuple(entry)
+
+
 def _scaled(config: Mapping[str, Any], paths: tuple[str, ...], budget: float) -> dict[str, Any]:
     """A configuration whose numbers at some paths are a share of what they were."""
     found = dict(config)
@@ -265,7 +313,7 @@ def _scaled(config: Mapping[str, Any], paths: tuple[str, ...], budget: float) ->
         if rest:
             found[first] = _scaled(found[first], (rest,), budget)
         elif isinstance(found[first], list):
-            found[first] = [round(budget * value) for value in found[first]]
+            found[first] = [round(budget * check_number(path, value)) for value in found[first]]
         else:
-            found[first] = max(1, round(budget * found[first]))
+            found[first] = max(1, round(budget * check_number(path, found[first])))
     return found

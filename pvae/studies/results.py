@@ -13,7 +13,7 @@ from pvae.evaluation.representations import Representation
 from pvae.evaluation.sample_quality import SampleQuality
 from pvae.studies.jobs import whole_epochs
 from pvae.studies.measures import Measures
-from pvae.studies.metrics import ERRORS, METRICS, Measured
+from pvae.studies.metrics import ERRORS, FACTORED, METRICS, Measured
 from pvae.studies.statistics import (
     Difference,
     Interval,
@@ -29,7 +29,7 @@ MOST_LISTED = 20  # names in a note
 # Metrics that are too low if the estimate of log p(x) from refined posteriors is.
 GAPS = ("inference_gap", "approximation_gap")
 # Those without an estimate of how far off they may be; the −ELBO is unbiased and needs none.
-UNDOUBTED = (*Representation._fields, *SampleQuality._fields)
+UNDOUBTED = (*Representation._fields, *FACTORED, *SampleQuality._fields)
 COSTS = ("parameters", "epochs", "steps", "train_seconds")
 
 

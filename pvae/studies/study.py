@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from pvae.checks import check_size
-from pvae.messages import brief, choices, one_line, shorten, shown
+from pvae.messages import brief, choices, ended, one_line, shorten, shown
 from pvae.storage import configuration, files
 from pvae.storage.lock import lock
 from pvae.studies import arguments
@@ -101,6 +101,10 @@ class Plan:
             ValueError: if there is no such argument, fewer than two cells, more runs than
                 meant, or no cell of the name of the baseline.
         """
+        if not isinstance(base, Mapping):
+            raise TypeError(
+                f"base is {shown(base)}: give arguments by name, such as {{'epochs': 50}}."
+            )
         given = {name: arguments.described(name, value) for name, value in base.items()}
         axes = make_axes(vary)
         if all(len(axis) == 1 for axis in axes):
@@ -415,7 +419,7 @@ def _read_plan(path: Path) -> Plan:
     try:
         return Plan.from_description(description)
     except ValueError as error:
-        raise ValueError(f"{path} cannot be read: {brief(error)}.") from error
+        raise ValueError(f"{path} cannot be read: {ended(brief(error))}") from error
 
 
 @contextmanager

@@ -44,6 +44,7 @@ def run(
     measured["gap_standard_error"] = np.full(items, 0.03)
     measured["gap_late_gain"] = np.tile([0.1, 0.3], 50)
     numbers = {
+        "mig": units / 20,
         "recall": units / 10,
         "event_size": 64,
         "active_units": units,

@@ -110,6 +110,21 @@ def test_verdicts(mean, error, budget, metric, said):
     [
         (["burda2016-table"], {}, "There is no table"),
         (["FILE"], {"rows": {"two": {"published": 1.0}}}, "is not a table"),
+        (["FILE"], {"rows": {"two": {"changes": {}, "published": "x"}}}, "published is 'x'"),
+        (["FILE"], {"rows": {"two": {"changes": {}}}}, "two lacks the entry published"),
+        (["FILE"], {"rows": {"two": {"chanegs": {}}}}, "'chanegs': did you mean changes?"),
+        (["FILE"], {"rows": {"two": {"changes": 3, "published": 1}}}, "changes is 3"),
+        (["FILE"], {"rows": {"two": 3}}, "two is 3: it must be entries by name."),
+        (["FILE"], {"rows": [1]}, "rows is [1]: it must be entries by name."),
+        (["FILE"], {"rows": {}}, "it has no rows."),
+        (["FILE"], {"base": None}, "base is null"),
+        (["FILE"], {"scaled": "epochs"}, "scaled is 'epochs': it must be a list of texts."),
+        (["FILE"], {"scaled": ["epoch"]}, "is not a table: 'epoch' is no argument of a run"),
+        (["FILE"], {"scaled": ["data"]}, "data is 'digits': it must be a number"),
+        (["FILE"], {"paper": 3}, "paper is 3: it must be a text."),
+        (["FILE"], {"num_samples": "x"}, "num_samples is 'x'"),
+        (["FILE"], {"items": -1}, "items is -1"),
+        (["FILE"], {"more": 1}, "it has an entry 'more'"),
         (["FILE"], {"metric": "beauty"}, "There is no metric"),
         (["FILE", "--rows", "four"], {}, "has no row"),
         (["FILE", "--rows", "[]"], {}, "--rows is empty"),
@@ -128,5 +143,7 @@ def test_refused_in_one_sentence(argv, changes, said, tmp_path, monkeypatch, cap
     with pytest.raises(SystemExit) as stopped:
         main(["reproduce", *(path if word == "FILE" else word for word in argv)])
     assert stopped.value.code == 2
-    assert said in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert said in printed
+    assert printed.count("\n") == 1
     assert not (tmp_path / "studies").exists()

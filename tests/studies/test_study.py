@@ -288,6 +288,25 @@ def test_a_plan_that_cannot_be_is_refused(arguments, said, tmp_path):
     assert not (tmp_path / "study").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"study": None}, "study is None: it must be the path"),
+        ({"base": [1]}, r"base is \[1\]: give arguments by name"),
+        ({"metrics": "kl"}, "metrics is 'kl': give a list"),
+        ({"executor": "dask"}, "executor is the string 'dask'"),
+        ({"trust": 3}, "trust is 3: it must be names"),
+        ({"many": "no"}, "many is 'no'"),
+        ({"progress": "no"}, "progress is 'no'"),
+    ],
+)
+def test_arguments_of_another_type_are_refused(arguments, said, tmp_path):
+    given = {"base": SMALL, "vary": {"latent_dim": [2, 3]}, "seeds": 2, "progress": False}
+    with pytest.raises(TypeError, match=said):
+        compare(**{"study": tmp_path / "study"} | given | arguments)
+    assert not (tmp_path / "study").exists()
+
+
 def test_a_plan_of_many_cells_is_read_back(tmp_path):
     sizes = [*range(1, 101)]
     meant = plan({"latent_dim": sizes, "epochs": sizes}, seeds=[3], race=True, baseline=None)
