@@ -221,7 +221,7 @@ def test_a_metric_that_does_not_apply_to_a_cell_is_a_dash_and_said():
 
 def test_metrics_without_a_doubt_are_named():
     found = results({"a": seeds(30), "b": seeds(29)}, metrics=("neg_elbo", "mig", "recall"))
-    assert any(n.startswith("Verdicts on MIG, recall allow for") for n in found.notes)
+    assert any(n.startswith("Verdicts on MIG; recall allow for") for n in found.notes)
     assert next(csv_files.DictReader(io.StringIO(csv(found))))["recall doubt"] == ""
     assert "no doubt" not in markdown(results({"a": seeds(30), "b": seeds(29)}))
 
