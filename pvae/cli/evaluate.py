@@ -124,7 +124,7 @@ def score(
 
     from pvae import plots
     from pvae.checks import check_size
-    from pvae.cli import gallery, reports
+    from pvae.cli import gallery, scores
     from pvae.data.batches import batches_for
     from pvae.evaluation import anomaly_score, roc
     from pvae.evaluation.anomaly import OVER_WEIGHTS
@@ -147,7 +147,7 @@ def score(
     positive = None
     if anomalous is not None:
         labels = anomalous if isinstance(anomalous, list) else [anomalous]
-        positive = reports.members(dataset, held, labels)
+        positive = scores.members(dataset, held, labels)
     reference = None
     if correction == "typicality":
         reference = gallery.head(vae, opened.data(), 1000, "train")
@@ -162,8 +162,8 @@ def score(
         seed=seed,
     )
     replaced = ", in place of an earlier one" if path.exists() else ""
-    files.write(path, reports.scores_csv(held, found, positive).encode())
-    print(reports.scores_table(vae, dataset, chosen, found, correction, num_samples, seed))
+    files.write(path, scores.as_csv(held, found, positive).encode())
+    print(scores.table(vae, dataset, chosen, found, correction, num_samples, seed))
     if picture is not None and positive is not None:
         curve = roc(found.score, positive)
         print(f"AUROC {curve.area:.4f}, {int(positive.sum()):,} anomalies of {len(held):,} items")

@@ -1,7 +1,5 @@
-"""The tables and records of results that commands print and write, with their settings."""
+"""The tables and records of the ELBO, classes, log p(x) and code lengths, with their settings."""
 
-import csv
-import io
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,9 +8,8 @@ import torch
 from torch import Tensor
 
 from pvae.data.batches import batches_for
-from pvae.data.dataset import Dataset, Part
+from pvae.data.dataset import Dataset
 from pvae.evaluation import (
-    AnomalyScore,
     Classification,
     Compression,
     classification,
@@ -30,7 +27,6 @@ from pvae.evaluation.results import (
 )
 from pvae.evaluation.summary import bits_per_dim
 from pvae.interfaces import option
-from pvae.messages import shorten
 from pvae.seeds import seeded
 from pvae.vae import VAE
 
@@ -58,7 +54,7 @@ def bounds(vae: VAE, dataset: Dataset, parts: Sequence[str], seed: int = 0) -> d
         part: evaluate_part(vae, dataset, part, seed=seed) | _codes(vae, dataset, part, seed)
         for part in parts
     }
-    return _settings(vae, dataset, seed) | {
+    return settings(vae, dataset, seed) | {
         "samples": 1,
         "parts": {part: {"items": len(dataset.part(part)), **rows[part]} for part in parts},
     }
@@ -81,7 +77,7 @@ def bounds_table(record: dict[str, Any]) -> str:
 def bounds_header(record: dict[str, Any]) -> str:
     """The settings of the results, and the names of the columns."""
     columns = "".join(f"{_BOUNDS[c]:>16}" for c in _columns(record))
-    return f"{_named(record)}, 1 sample of z\n{'part':<12}{'items':>8}{columns}"
+    return f"{named(record)}, 1 sample of z\n{'part':<12}{'items':>8}{columns}"
 
 
 def bounds_rows(record: dict[str, Any]) -> list[str]:
@@ -160,7 +156,7 @@ def evidence(
     batches = batches_for(vae, dataset, dataset.part(part))
     x, *y = batches.choose(items or len(batches.part), seed)
     label = y[0] if y else None
-    record = _settings(vae, dataset, seed) | {"part": part, "seconds": seconds}
+    record = settings(vae, dataset, seed) | {"part": part, "seconds": seconds}
     yield record
 
     def left() -> float:
@@ -203,7 +199,7 @@ def _relied_on(vae: VAE, x: Tensor, label: Tensor | None, seed: int) -> bool:
 
 def evidence_header(record: dict[str, Any]) -> str:
     """The settings of the estimates of log p(x)."""
-    return f"{_named(record)}, {record['part']}"
+    return f"{named(record)}, {record['part']}"
 
 
 _HOW = {"importance": "importance sampling", "ais": "AIS"}
@@ -336,83 +332,6 @@ def _line(name: str, value: str) -> str:
     return f"{name:<62} {value}"
 
 
-# Anomaly scores -----------------------------------------------------------------------------------
-
-
-def members(dataset: Dataset, part: Part, labels: Sequence[int | str]) -> Tensor:
-    """A mask of the items with one of the labels, given by number or class name.
-
-    Raises:
-        ValueError: if the data have no classes, there is no such label, or no item or every one
-            has it.
-    """
-    if part.y is None or part.y.dim() > 1:
-        raise ValueError(
-            f"The data {dataset.name} have no classes of which some could be anomalies: leave "
-            "--anomalous out."
-        )
-    names = {str(name): i for i, name in enumerate(dataset.classes or ())}
-    known = {str(i): i for i in part.y.unique().tolist()} | names
-    wanted = [str(label) for label in labels]
-    unknown = [label for label in wanted if label not in known]
-    if unknown:
-        raise ValueError(
-            f"There is no label {unknown[0]!r}: choose from {shorten(', '.join(known), 150)}; "
-            "several go into a list, such as [0,3]."
-        )
-    found = torch.isin(part.y, torch.tensor([known[label] for label in wanted]).long())
-    if found.all() or not found.any():
-        raise ValueError(
-            f"{int(found.sum()):,} of the {len(part):,} items are anomalous: give labels of some "
-            "but not of all."
-        )
-    return found
-
-
-def scores_table(
-    vae: VAE,
-    dataset: Dataset,
-    part: str,
-    found: AnomalyScore,
-    correction: str | None,
-    num_samples: int,
-    seed: int,
-) -> str:
-    """Quartiles of the scores and of log p(x)."""
-    score = "anomaly score" + (f", corrected by {correction}" if correction else "")
-    lines = [f"{_named(_settings(vae, dataset, seed))}, {part}, {len(found.score):,} items"]
-    lines[0] += f", {num_samples:,} importance samples"
-    lines.append(f"{'':<{len(score)}}{'25 %':>12}{'median':>12}{'75 %':>12}")
-    for name, values in (("log p(x)", found.log_prob), (score, found.score)):
-        quartiles = values.double().cpu().quantile(torch.tensor([0.25, 0.5, 0.75]).double())
-        row = "".join(f"{q:>12.3f}" for q in quartiles.tolist())
-        lines.append(f"{name:<{len(score)}}{row}")
-    if share := found.unreliable_share:
-        lines.append(
-            f"k-hat is above 0.7 for {100 * share:.1f} % of the items: their log p(x) is a lower "
-            "bound, its error unknown. More --num_samples help."
-        )
-    return "\n".join(lines)
-
-
-def scores_csv(part: Part, found: AnomalyScore, positive: Tensor | None) -> str:
-    """A row for each item: its file or number, log p(x), score, label and anomaly if known."""
-    columns = {
-        "item": part.files or range(len(part)),
-        "log_prob": found.log_prob.tolist(),
-        "score": found.score.tolist(),
-    }
-    if part.y is not None and part.y.dim() == 1:
-        columns["label"] = part.y.tolist()
-    if positive is not None:
-        columns["anomalous"] = positive.int().tolist()
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*columns.values(), strict=True))
-    return text.getvalue()
-
-
 # Compression --------------------------------------------------------------------------------------
 
 _CODES = {
@@ -430,12 +349,12 @@ def compression(
     """Code lengths, in bits."""
     codes = {name: code and code._asdict() for name, code in found._asdict().items()}
     known = {"part": part, "items": len(dataset.part(part)), "samples": 1}
-    return _settings(vae, dataset, seed) | known | codes
+    return settings(vae, dataset, seed) | known | codes
 
 
 def compression_table(record: dict[str, Any]) -> str:
     """A row for each code."""
-    lines = [f"{_named(record, 'bits')}, {record['part']}, {record['items']:,} items"]
+    lines = [f"{named(record, 'bits')}, {record['part']}, {record['items']:,} items"]
     lines.append(f"{'':<24}{'per item':>16}{'per dim':>12}")
     for name, text in _CODES.items():
         if code := record[name]:
@@ -443,7 +362,7 @@ def compression_table(record: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _settings(vae: VAE, dataset: Dataset, seed: int) -> dict[str, Any]:
+def settings(vae: VAE, dataset: Dataset, seed: int) -> dict[str, Any]:
     """The settings that all results share."""
     domain = vae.likelihood.domain
     return {
@@ -454,6 +373,7 @@ def _settings(vae: VAE, dataset: Dataset, seed: int) -> dict[str, Any]:
     }
 
 
-def _named(record: dict[str, Any], unit: str = "nats per datum") -> str:
+def named(record: dict[str, Any], unit: str = "nats per datum") -> str:
+    """The settings of a record in words."""
     how = f", {record['binarization']} binarization" if record["binarization"] else ""
     return f"{record['data']}: {unit}{how}, seed {record['seed']}"

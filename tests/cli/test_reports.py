@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import pvae
-from pvae.cli import gallery, reports
+from pvae.cli import gallery, reports, scores
 from pvae.cli.main import main
 from pvae.cli.run_io import choose_label
 from pvae.data import Dataset, Part, image_folder
@@ -241,7 +241,7 @@ def test_codes_are_counted(runs, capsys):
 def test_the_columns_of_scores_are_aligned(correction):
     data, vae = pvae.data.load("digits"), pvae.build((1, 8, 8), 2)
     found = anomaly_score(vae, data.batch(vae, "test", n=4), num_samples=2)
-    table = reports.scores_table(vae, data, "test", found, correction, 2, seed=0)
+    table = scores.table(vae, data, "test", found, correction, 2, seed=0)
     assert len({len(line) for line in table.splitlines()[1:]}) == 1
 
 
@@ -453,12 +453,12 @@ def test_members_by_number_and_by_name():
     y = torch.tensor([0, 2, 1, 2])
     data = Dataset("some", Part(torch.zeros(4, 1), y), "reals", (0, 1), classes=("a", "b", "c"))
     for labels in ([2, 1], ["c", "b"], ["2", "b"]):
-        assert reports.members(data, data.train, labels).tolist() == [False, True, True, True]
+        assert scores.members(data, data.train, labels).tolist() == [False, True, True, True]
     with pytest.raises(ValueError, match="choose from 0, 1, 2, a, b, c"):
-        reports.members(data, data.train, ["d"])
+        scores.members(data, data.train, ["d"])
     for y in (None, torch.zeros(4, 2)):
         with pytest.raises(ValueError, match="have no classes"):
-            reports.members(data, Part(torch.zeros(4, 1), y), [0])
+            scores.members(data, Part(torch.zeros(4, 1), y), [0])
 
 
 def test_scores_of_a_folder_by_file(capsys, tmp_path, monkeypatch):
