@@ -263,6 +263,15 @@ def _disentangled(score: Callable[[Tensor, Tensor], Any]) -> Callable[..., Seque
     return compute
 
 
+def _of_several(z: Tensor, factors: Tensor) -> tuple[float]:
+    if factors.shape[1] == 1:
+        raise ValueError(
+            "disentanglement is 1 for a single factor, whatever the latents are: give the data "
+            "several columns of labels, or leave it out."
+        )
+    return (dci(z, factors).disentanglement,)
+
+
 def _factors(vae: VAE, data: Dataset, part: Part) -> tuple[Tensor, Tensor]:
     """Posterior means, and the factors that made the data: their labels, a column for each."""
     factors = part.y
@@ -298,7 +307,8 @@ TOGETHER: dict[tuple[str, ...], Callable[..., Sequence[Tensor | float]]] = {
     Representation._fields: _represented,
     ("mig",): _disentangled(mig),
     ("sap",): _disentangled(sap),
-    DCI._fields: _disentangled(dci),
+    ("disentanglement",): _disentangled(_of_several),
+    ("completeness", "informativeness"): _disentangled(lambda z, factors: dci(z, factors)[1:]),
     SampleQuality._fields: _sampled,
 }
 

@@ -26,6 +26,7 @@ def test_every_metric_is_measured(trained):
     vae, data = trained
     found = measure(vae, data, Measures(tuple(METRICS), num_samples=50, items=40))
     others = {"bits_per_dim", "classification_error", "code_usage", "code_perplexity"}
+    others |= {"disentanglement"}  # of several factors
     assert set(found.missing) == others
     names = [name for name in METRICS if name not in others]
     for name in names:
@@ -95,7 +96,10 @@ def test_disentanglement_by_labels_that_are_factors(order):
     found = measured(factors, factors).numbers
     expected = [1, ((1 - 1 / 4) + (1 - 1 / 5)) / 2, 1, 1, 1]
     assert [found[name] for name in names] == pytest.approx(expected)
-    one = measured(factors, factors[:, 1]).numbers  # one column of classes is one factor
+    alone = measured(factors, factors[:, 1])  # one column of classes is one factor
+    assert "is 1 for a single factor" in alone.missing["disentanglement"]
+    one = alone.numbers
+    assert one["completeness"] == pytest.approx(1)
     assert one["mig"] == pytest.approx(1)
     assert one["sap"] == pytest.approx(1 - 1 / 5)
     twice = measured(factors[:, [1, 1]], factors[:, 1]).numbers
