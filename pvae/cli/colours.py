@@ -49,10 +49,12 @@ def coloured(vae: VAE, data: Dataset, most: int) -> Coloured:
         return Coloured(parts)
     inferred, left = [], most
     for part in parts:
-        batches = batches_for(vae, data, part)
-        for (x,) in batches.arguments(torch.arange(min(left, len(part)))):
+        n = min(left, len(part))
+        if n == 0:
+            break  # an empty batch cannot be classified
+        left -= n
+        for (x,) in batches_for(vae, data, part).arguments(torch.arange(n)):
             inferred.append(vae.classify(x).probs.argmax(-1).cpu())
-        left -= min(left, len(part))
     # Classes that were learned without any label are clusters, which have no names.
     labels = data.train.y
     names = data.classes if labels is not None and bool((labels >= 0).any()) else None

@@ -56,6 +56,7 @@ def test_unknown_classes_are_inferred(few, labelled):
     # Clusters have no names.
     assert found.classes == (data.classes if labelled else None)
     assert found.title == "coloured by inferred class"
+    assert torch.equal(coloured(vae, data, 7).labels, found.labels[:7])
 
 
 def test_without_a_classifier_nothing_is_inferred(few):
