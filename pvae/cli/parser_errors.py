@@ -55,6 +55,13 @@ def explain(error: object, argv: Sequence[str], commands: Commands) -> str:
         return f"pvae {command} needs the {what}: pvae {command} {found[1].upper()}."
     if found := re.fullmatch(r"--([\w.]+)\.help: .*?([\w.]+)", text):
         return _no_part(found[1], found[2])
+    if found := re.fullmatch(r"Subcommand '(\w+)' does not accept option '([\w.]+)'", text):
+        name = found[2].partition(".")[0]
+        near = _nearest(name, _options(found[1], commands))
+        return (
+            f"The configuration has an entry {name}, which is no option of pvae {found[1]}{near}: "
+            f"pvae {found[1]} --help lists the options."
+        )
     if text.startswith("Parser key ") and command is not None:
         return _refused_value(text, argv, commands[command])
     return text
@@ -65,6 +72,7 @@ def _options(command: str, commands: Commands) -> list[str]:
     names = [*inspect.signature(commands[command]).parameters]
     if command == "compare":
         names += [n for n in inspect.signature(commands["train"]).parameters if n not in OF_EACH]
+        names.remove("base")  # they are the base
     return names
 
 

@@ -70,6 +70,8 @@ def make_axes(vary: Mapping[str, Any]) -> Axes:
         axis: dict[str, dict[str, Any]] = {}
         same: dict[Any, str] = {}
         for name, changes in _axis(key, values):
+            if not name.strip():
+                raise ValueError("The name of a variant is empty: give it one.")
             if name in axis:
                 raise ValueError(f"Two variants have the same name {shown(name)}: name them apart.")
             before = same.setdefault(_hashable(changes), name)

@@ -79,6 +79,26 @@ def test_errors_are_in_terms_of_the_options(line, capsys, monkeypatch, tmp_path)
 
 
 @pytest.mark.parametrize(
+    ("command", "content", "said"),
+    [
+        ("train", "epochz: 3", "has an entry epochz, which is no option of pvae train (did you m"),
+        ("compare --study s", "prioor: Flow", "no option of pvae compare (did you mean prior?)"),
+        (
+            "compare --study s",
+            "base: {epochs: 3}",
+            "an entry base, which is no option of pvae compare",
+        ),
+    ],
+)
+def test_an_unknown_entry_of_a_configuration(command, content, said, capsys, tmp_path):
+    (tmp_path / "config.yaml").write_text(content)
+    with pytest.raises(SystemExit) as raised:
+        main([*command.split(), "--config", str(tmp_path / "config.yaml")])
+    assert raised.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("sentence", "said"),
     [
         ("use device='cpu' or None", "use --device cpu or null"),

@@ -130,6 +130,7 @@ def test_variants_are_named_sets_of_arguments():
         ({"seed": [1, 2]}, ValueError, "number of seeds"),
         ({"run": ["a"]}, ValueError, "no argument of a run"),
         ({"latent_dim": [2, 2]}, ValueError, "same name"),
+        ({"latent_dim": {" ": 2, "b": 3}}, ValueError, "name of a variant is empty"),
         ({"latent_dim": {"a": 2, "b": 2}}, ValueError, "are the same"),
         ({"latent_dim": {"a": 2, "a, b": 3}, "epochs": {"b, c": 2, "c": 3}}, ValueError, "same na"),
         ({"latent_dim, epochs": [[2]]}, ValueError, "1 values for 2"),
