@@ -126,7 +126,11 @@ def restore(name: str, description: Any, *bases: type) -> partial:
     try:
         cls = getattr(importlib.import_module(module), qualname)
     except (ImportError, AttributeError) as error:
-        raise ValueError(f"The {name} {path} cannot be imported: {brief(error)}.") from error
+        missing = isinstance(error, ModuleNotFoundError) and error.name == module.partition(".")[0]
+        where = (
+            f"; go to the folder that holds {module}, or put it on PYTHONPATH" if missing else ""
+        )
+        raise ValueError(f"The {name} {path} cannot be imported: {brief(error)}{where}.") from error
     # A configuration names parts; it must not be able to call arbitrary code.
     if not isinstance(cls, type) or not issubclass(cls, bases):
         names = " or ".join(each.__name__ for each in bases)

@@ -10,6 +10,7 @@ from pvae.likelihoods import Gaussian
 from pvae.networks import MLP, Conv
 from pvae.objectives import BetaELBO
 from pvae.priors import StandardNormal
+from pvae.storage import trust
 
 
 @pytest.mark.parametrize(
@@ -53,6 +54,12 @@ class Local:
 def test_what_cannot_be_written_down(factory):
     with pytest.raises(ValueError, match="cannot be written down"):
         describe("network", factory)
+
+
+def test_a_module_of_ones_own_that_is_not_found_is_looked_for_elsewhere():
+    with trust.trusting(["my_module"]), pytest.raises(ValueError, match="PYTHONPATH") as refusal:
+        restore("prior", {"class_path": "my_module.Cauchy"}, torch.nn.Module)
+    assert "go to the folder that holds my_module" in str(refusal.value)
 
 
 @pytest.mark.parametrize(
