@@ -6,6 +6,7 @@ from torch import Tensor
 
 LOWER_BOUND = "a lower bound, its error unknown"
 TOLERATED = 0.05  # fraction of data with k-hat above 0.7 up to which an error is given
+CROSSED = 3.0  # errors by which bounds that are equal may cross
 FEW_CHAINS = 3.0  # effective number of chains up to which their spread is not an error
 
 
@@ -43,8 +44,13 @@ def interval(lower: float, upper: float, error: float | None) -> str:
         error: the standard error of their distance, or ``None``.
     """
     gap, within = upper - lower, "" if error is None else f" ± {error:.3f}"
-    if gap <= 0:
+    if -CROSSED * (error or 0) <= gap <= 0:
         return f"{(lower + upper) / 2:.3f}, bounds equal within error (gap {gap:.3f}{within})"
+    if gap < 0:
+        return (
+            f"{lower:.3f} and {upper:.3f}, the lower bound above the upper "
+            f"(gap {gap:.3f}{within}): take more chains"
+        )
     return f"{lower:.3f} to {upper:.3f}, gap {gap:.3f}{within}"
 
 
