@@ -28,6 +28,7 @@ from .disentanglement import mig as mig
 from .disentanglement import sap as sap
 from .elbo import ELBO as ELBO
 from .elbo import elbo as elbo
+from .importance import weight_error as weight_error
 from .imputation import Denoised as Denoised
 from .imputation import Imputed as Imputed
 from .imputation import denoise as denoise

@@ -47,8 +47,9 @@ class AIS(NamedTuple):
         acceptance: rate at which proposals were accepted, over the whole path, shape (n,); about
             0.65 if the step sizes fit.
         over_weights: log p(x|w) for each draw w of uncertain weights, shape (n, draws); of a VAE
-            without them ``log_prob`` alone. Then ``log_prob`` is that of the mean of p(x|w), and
-            the other fields are those of all chains given the weights.
+            without them ``log_prob`` alone. They give its error (see `weight_error`). Then
+            ``log_prob`` is that of the mean of p(x|w), and the other fields are those of all chains
+            given the weights.
     """
 
     log_prob: Tensor
@@ -56,11 +57,6 @@ class AIS(NamedTuple):
     effective_sample_size: Tensor
     acceptance: Tensor
     over_weights: Tensor
-
-    @property
-    def weight_error(self) -> Tensor:
-        """The standard error of ``log_prob`` by the draws of the weights; NaN for one draw."""
-        return standard_error(self.over_weights.T)
 
     def __repr__(self) -> str:
         few = bool((self.effective_sample_size <= FEW_CHAINS).any())

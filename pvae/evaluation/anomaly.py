@@ -10,7 +10,6 @@ from torch import Tensor
 from pvae.checks import check_size
 from pvae.evaluation.batching import MEMORY, check_vae
 from pvae.evaluation.code_length import png
-from pvae.evaluation.importance import standard_error
 from pvae.evaluation.k_hat import unreliable_share
 from pvae.evaluation.log_likelihood import log_likelihood
 from pvae.evaluation.results import described
@@ -33,7 +32,8 @@ class AnomalyScore(NamedTuple):
         pareto_k: k-hat of that estimate, shape (n,). Above 0.7 it is a lower bound whose error is
             unknown; NaN for fewer than 25 samples (see `log_likelihood`).
         standard_error: of ``log_prob``, by the draws of z, shape (n,).
-        over_weights: log p(x|w) for each draw w of uncertain weights, shape (n, draws).
+        over_weights: log p(x|w) for each draw w of uncertain weights, shape (n, draws), which give
+            the error by their choice (see `weight_error`).
     """
 
     score: Tensor
@@ -41,11 +41,6 @@ class AnomalyScore(NamedTuple):
     pareto_k: Tensor
     standard_error: Tensor
     over_weights: Tensor
-
-    @property
-    def weight_error(self) -> Tensor:
-        """The standard error of ``log_prob`` by the draws of the weights; NaN for one draw."""
-        return standard_error(self.over_weights.T)
 
     @property
     def unreliable_share(self) -> float:

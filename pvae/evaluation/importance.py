@@ -100,6 +100,27 @@ def standard_error(log_w: Tensor) -> Tensor:
     return ((relative - 1).square().sum(0) / (k - 1) / k).sqrt()
 
 
+def weight_error(over_weights: Tensor) -> Tensor:
+    """Return the standard error of each log p(x) by the choice of the draws of uncertain weights.
+
+    By the delta method, from the spread of p(x|w) between the draws.
+
+    Args:
+        over_weights: log p(x|w) for each draw w, shape (n, draws), of a result of
+            `log_likelihood`, `ais` or `anomaly_score`.
+
+    Returns:
+        The errors, shape (n,); NaN for one draw.
+
+    Example:
+        >>> import torch
+        >>> from pvae.evaluation import weight_error
+        >>> weight_error(torch.tensor([[-1.0, -1.0], [-1.0, -2.0]]))
+        tensor([0.0000, 0.4621])
+    """
+    return standard_error(over_weights.T)
+
+
 def error_by_weights(over_weights: Tensor) -> float | None:
     """Return the standard error of the mean of log p(x) by the choice of the draws of the weights.
 

@@ -63,9 +63,10 @@ class LogLikelihood(NamedTuple):
             Above 0.7 the estimate is a lower bound, on average, whose error is unknown. NaN for
             fewer than 25 samples.
         over_weights: log p(x|w) for each draw w of uncertain weights, shape (n, draws); of a VAE
-            without them ``log_prob`` alone. Then ``log_prob`` is that of the mean of p(x|w),
-            ``standard_error`` and ``effective_sample_size`` are those of all draws of z given the
-            weights, and ``pareto_k`` is the largest.
+            without them ``log_prob`` alone. They give its error (see `weight_error`). Then
+            ``log_prob`` is that of the mean of p(x|w), ``standard_error`` and
+            ``effective_sample_size`` are those of all draws of z given the weights, and
+            ``pareto_k`` is the largest.
     """
 
     log_prob: Tensor
@@ -73,14 +74,6 @@ class LogLikelihood(NamedTuple):
     effective_sample_size: Tensor
     pareto_k: Tensor
     over_weights: Tensor
-
-    @property
-    def weight_error(self) -> Tensor:
-        """The standard error of ``log_prob`` by the choice of the draws of the weights, shape (n,).
-
-        By the delta method, from the spread of p(x|w) between the draws; NaN for one draw.
-        """
-        return standard_error(self.over_weights.T)
 
     @property
     def unreliable_share(self) -> float:
