@@ -643,8 +643,8 @@ def test_bounds_that_cross_are_equal_within_error():
     assert interval(-3.0, -2.0, 0.5) == "-3.000 to -2.000, gap 1.000 ± 0.500"
     said = interval(-2.0, -3.0, 0.5)
     assert said == "-2.500, bounds equal within error (gap -1.000 ± 0.500)"
-    bounds = torch.tensor([-2.0, -2.5])
-    found = Bidirectional(bounds, bounds - 0.1, torch.full((2,), -0.1), torch.ones(2, 3))
+    bounds, gap = torch.tensor([-2.0, -2.5]), torch.tensor([-0.3, 0.1])
+    found = Bidirectional(bounds, bounds + gap, gap, torch.ones(2, 3))
     assert "bounds equal within error" in repr(found)
 
 
