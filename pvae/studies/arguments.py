@@ -20,6 +20,8 @@ from pvae.training.fit import fit
 
 # They belong to each run, which the study gives its own.
 RESERVED = {"run", "resume", "progress", "pause", "seed", "vae", "classes", "label_dim"}
+# Parts that `fit` makes, and what it gives them.
+GIVEN = {"objective": "", "optimizer": "params", "scheduler": "optimizer"}
 _ANY = inspect.Parameter.VAR_KEYWORD
 FIRST = {"data": "digits", "latent_dim": 10, "objective": "Trace_ELBO"}
 
@@ -138,6 +140,23 @@ def check_arguments(config: Mapping[str, Any], changes: Mapping[str, Any]) -> No
                 f"The {name} {path.rpartition('.')[2]} has no argument {shown(argument)}: "
                 f"{choices(argument, sorted(known))}"
             )
+
+
+def check_complete(config: Mapping[str, Any]) -> None:
+    """Raise if a part that `fit` makes lacks an argument without a default.
+
+    Raises:
+        ValueError: with the argument.
+    """
+    for name, made_of in GIVEN.items():
+        path = (config[name] or {}).get("class_path", "")
+        for p in _arguments(path):
+            needed = p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD
+            if needed and p.name not in (made_of, *(config[name].get("init_args") or {})):
+                raise ValueError(
+                    f"The {name} {path.rpartition('.')[2]} needs {p.name} as well: give it with "
+                    "class_path and init_args."
+                )
 
 
 def check_name(name: str) -> None:

@@ -119,6 +119,7 @@ class Plan:
         plan = cls(whole, axes, numbers, **others)
         for cell in plan.cells:
             arguments.check_arguments(plan.config(cell), cell.changes)
+            arguments.check_complete(plan.config(cell))
         names = [cell.name for cell in plan.cells]
         if plan.baseline is not None and plan.baseline not in names:
             raise ValueError(

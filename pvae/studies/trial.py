@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import pyro
 from pyro.util import get_rng_state, set_rng_state
 
 from pvae import memory
@@ -23,8 +24,8 @@ DELAY = 2.0  # seconds after which progress is shown
 def check_cells(study: Study, cells: Sequence[str] | None = None, show: bool = True) -> None:
     """Raise if a cell whose runs are not finished cannot begin to train on this machine.
 
-    Nothing is written, and no random state changes. What does not fit into memory is left to the
-    run: at another time, or on another machine, it may.
+    Nothing is written, and the state of Pyro and torch stays as it is. What does not fit into
+    memory is left to the run: at another time, or on another machine, it may.
 
     Args:
         study: the study.
@@ -37,7 +38,7 @@ def check_cells(study: Study, cells: Sequence[str] | None = None, show: bool = T
     left = {job.cell: job for job in study.jobs() if study.measured(job) is None}
     jobs = [job for name, job in left.items() if cells is None or name in cells]
     trial = _Trial()
-    with trust.trusting(study.plan.trusted), _random_state_kept():
+    with trust.trusting(study.plan.trusted), _state_kept():
         options = {"desc": "trial", "unit": "cell", "leave": False, "delay": DELAY}
         for job in bar(iterable=jobs, **options) if show else jobs:
             error = trial.error(job)
@@ -81,9 +82,11 @@ class _Trial:
 
 
 @contextmanager
-def _random_state_kept() -> Iterator[None]:
+def _state_kept() -> Iterator[None]:
+    """Leave the random state and the parameter store of Pyro as they are."""
     state = get_rng_state()
     try:
-        yield
+        with pyro.get_param_store().scope():
+            yield
     finally:
         set_rng_state(state)

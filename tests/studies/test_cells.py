@@ -86,6 +86,7 @@ def test_an_argument_of_a_part_varies_within_it():
     assert [both.config(cell)["optimizer"]["init_args"]["lr"] for cell in both.cells] == (
         [0.1, 0.2, 0.1, 0.2]
     )
+    assert Plan.make({"objective": "FactorVAE"}, {"objective.latent_dim": [2, 3]}, 1)
     passed_on = {"objective": "BetaELBO", "objective.num_particles": 2}
     assert Plan.make(passed_on, {"latent_dim": [2, 3]}, 1)
 
@@ -98,6 +99,11 @@ def test_an_argument_of_a_part_varies_within_it():
         ({"scheduler.gamma": [0.1, 0.2]}, "no scheduler whose gamma"),
         ({"prior.": [0.1, 0.2]}, "no argument of a run: did you mean prior"),
         ({"epochs.a": [0.1, 0.2]}, "no argument of a run: did you mean epochs"),
+        (
+            {"objective": ["Trace_ELBO", "FactorVAE"]},
+            "objective FactorVAE needs latent_dim as well",
+        ),
+        ({"scheduler": [None, "StepLR"]}, "The scheduler StepLR needs step_size as well"),
     ],
 )
 def test_an_argument_that_no_part_has_is_refused(vary, said):

@@ -2,6 +2,7 @@ import random
 from dataclasses import replace
 
 import numpy as np
+import pyro
 import pytest
 import torch
 
@@ -62,7 +63,8 @@ def test_an_error_that_all_cells_have_keeps_its_type(tmp_path):
 
 
 def test_the_trial_leaves_no_trace(tmp_path, monkeypatch):
-    """It changes neither the random state nor the folder, and cells of the same data load once."""
+    """It changes neither Pyro's state nor the folder, and cells of the same data load once."""
+    pyro.param("own", torch.ones(2))
     loaded = []
     build = trial.build_configured
     monkeypatch.setattr(
@@ -73,6 +75,7 @@ def test_the_trial_leaves_no_trace(tmp_path, monkeypatch):
     after = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
     assert torch.equal(before[0], after[0])
     assert before[1:] == after[1:]
+    assert [*pyro.get_param_store().keys()] == ["own"]
     assert [data is None for data in loaded] == [True, False, False, False]
     assert not any(tmp_path.iterdir())
 
