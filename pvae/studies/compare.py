@@ -81,8 +81,9 @@ def compare(
 
     Raises:
         TypeError: if an argument has another type.
-        ValueError: if there is no such argument or metric, fewer than two cells, or one of them
-            cannot be trained; without an executor this is found before any run.
+        ValueError: if there is no such argument or metric, fewer than two cells, or a value that
+            varies cannot be trained with any of the others; without an executor this is found
+            before any run.
         FileExistsError: if the folder holds something else.
         FileNotFoundError: if there are no such data.
         BlockingIOError: if another process runs the study.

@@ -1,6 +1,7 @@
 """A trial of the cells of a study: what cannot be trained is refused before anything is."""
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import pyro
@@ -22,10 +23,11 @@ DELAY = 2.0  # seconds after which progress is shown
 
 
 def check_cells(study: Study, cells: Sequence[str] | None = None, show: bool = True) -> None:
-    """Raise if a cell whose runs are not finished cannot begin to train on this machine.
+    """Raise if a value that varies cannot begin to train on this machine, whatever the others are.
 
-    Nothing is written, and the state of Pyro and torch stays as it is. What does not fit into
-    memory is left to the run: at another time, or on another machine, it may.
+    A combination that alone cannot is left to the run, which fails with the same sentence while
+    the others go on; so is what does not fit into memory: at another time, or on another machine,
+    it may. Nothing is written, and the state of Pyro and torch stays as it is.
 
     Args:
         study: the study.
@@ -37,20 +39,38 @@ def check_cells(study: Study, cells: Sequence[str] | None = None, show: bool = T
     """
     left = {job.cell: job for job in study.jobs() if study.measured(job) is None}
     jobs = [job for name, job in left.items() if cells is None or name in cells]
-    trial = _Trial()
+    trial, errors = _Trial(), {}
     with trust.trusting(study.plan.trusted), _state_kept():
         options = {"desc": "trial", "unit": "cell", "leave": False, "delay": DELAY}
         for job in bar(iterable=jobs, **options) if show else jobs:
             error = trial.error(job)
             if error is None:
                 continue
-            said = sentence_of(error)
+            errors[job.cell] = error
             # The last cell differs from the first on every axis.
             last = trial.error(jobs[-1]) if job is jobs[0] else None
-            if last is not None and sentence_of(last) == said:
+            if last is not None and sentence_of(last) == sentence_of(error):
                 raise error
-            name = shown(shorten(job.cell, 50))
-            raise ValueError(shorten(f"The cell {name} cannot be trained: {said}")) from error
+    name = _first_refused(study, errors, cells)
+    if name is not None:
+        said = f"The cell {shown(shorten(name, 50))} cannot be trained: {sentence_of(errors[name])}"
+        raise ValueError(shorten(said)) from errors[name]
+
+
+def _first_refused(
+    study: Study, errors: Mapping[str, Exception], cells: Sequence[str] | None
+) -> str | None:
+    """The first cell of a value that has an error with all values of the other axes."""
+    axes, every = study.plan.axes, study.plan.cells
+    for i in range(len(axes)):
+        of_value: dict[str, list[str]] = {}
+        for cell, values in zip(every, itertools.product(*axes), strict=True):
+            if cells is None or cell.name in cells:
+                of_value.setdefault(values[i], []).append(cell.name)
+        for names in of_value.values():
+            if errors.keys() >= {*names}:
+                return names[0]
+    return None
 
 
 class _Trial:

@@ -90,6 +90,21 @@ def test_steps_take_the_place_of_epochs(tmp_path):
         check_cells(study(tmp_path / "study", vary, {"epochs": 100}, steps=120))
 
 
+def test_a_combination_that_alone_cannot_be_trained_is_a_row(tmp_path, in_process):
+    """A value that fails with all values of the others is refused, here a rate below zero."""
+    vary = {
+        "prior": ["StandardNormal", "Hyperspherical"],
+        "posterior": ["DiagonalNormal", "PowerSpherical"],
+    }
+    options = {"metrics": ["neg_elbo"], "items": 20, "seeds": 1, "progress": False}
+    found = compare(tmp_path / "study", SMALL, vary, **options)
+    assert [len(cell.failures) for cell in found.cells] == [0, 1, 1, 0]
+    assert "choose a pair over the same z" in found.cells[1].failures[0]
+    with pytest.raises(ValueError, match=r"^The cell '.*optimizer.lr=-1' cannot be trained"):
+        compare(tmp_path / "other", SMALL, vary | {"optimizer.lr": [1e-3, -1]}, **options)
+    assert not (tmp_path / "other").exists()
+
+
 def test_what_does_not_fit_into_memory_is_left_to_the_run(tmp_path, monkeypatch, in_process):
     monkeypatch.setattr(memory, "available", lambda: 10**6)
     found = compare(
