@@ -16,12 +16,13 @@ from pvae.data.images import to_bytes
 from pvae.explore.centring import find_centring
 from pvae.interfaces import option
 from pvae.messages import shorten
+from pvae.plots.classes import colours
 from pvae.seeds import seeded
 from pvae.vae import VAE
 
 
 class Frames:
-    """How data of a VAE are drawn: as pictures if they are images, and otherwise as bars.
+    """How data of a VAE are drawn: as pictures, lines over the steps of sequences, or bars.
 
     Args:
         vae: the VAE.
@@ -55,7 +56,7 @@ class Frames:
             self.centring = find_centring((unit - self.paper).abs())
         if not self.pictures and (self.low, self.high) != (0.0, 1.0):
             values = x.flatten()[: 2**20].double().cpu().numpy()
-            low, high = np.quantile(values, [0.005, 0.995])
+            low, high = np.nanquantile(values, [0.005, 0.995])  # without padding
             self.low, self.high = float(min(low, 0.0)), float(max(high, low + 1e-6, 0.0))
 
     def describe(self) -> dict[str, Any]:
@@ -73,6 +74,8 @@ class Frames:
             known["centring"] = None if self.centring is None else self.centring._asdict()
         else:
             names = self.data.columns or ()
+            steps_of_values = len(self.event_shape) == 2
+            known["lines"] = colours(self.event_shape[1]).tolist() if steps_of_values else []
             known["columns"] = [shorten(name, 60) for name in names]
             known["element"] = "column" if len(self.event_shape) == 1 else "value"
         return known

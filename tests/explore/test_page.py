@@ -4,6 +4,7 @@ import base64
 import io
 import re
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from PIL import Image
 import pvae
 from pvae.explore import Explorer, write_page
 from pvae.explore.static_page import MOST_BYTES
+from pvae.plots.style import BLUE, ORANGE
 from tests.explore.conftest import start
 
 TABS = ("plane", "latents", "datum", "numbers")
@@ -115,6 +117,11 @@ def test_moving_over_the_plane_decodes(page):
     place = text(page, "#plane-readout")
     assert re.fullmatch(r"z1 = −?\d\.\d\d, z2 = −?\d\.\d\d", place)
     assert "Nearest: test image" in text(page, "#nearest-text")
+
+
+def test_the_nearest_datum_is_within_its_panel(page):
+    button, panel = (page.locator(s).bounding_box() for s in ("#nearest-take", ".pointer"))
+    assert button["x"] + button["width"] <= panel["x"] + panel["width"]
 
 
 def test_a_path_is_interpolated(page):
@@ -319,6 +326,36 @@ def test_the_file_needs_no_server(open_page, explorer, tmp_path):
     page.wait_for_selector("#hand-numbers dd:has-text('nats')")
     assert not page.locator("#own").is_visible()
     assert not page.locator("#eraser").is_visible()
+
+
+PIXELS = """canvas => {
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    const pixel = (_, i) => Array.from(data.slice(4 * i, 4 * i + 3)).join();
+    return Array.from({ length: data.length / 4 }, pixel);
+}"""
+
+
+def test_a_sequence_has_a_line_for_each_value(open_page):
+    """The lines of two values, of which one is a padded sequence, with a gap where it has ended."""
+    torch.manual_seed(0)
+    x = torch.randn(200, 6, 2).cumsum(1)
+    x[:100, 4:] = torch.nan
+    data = pvae.data.load(x, event_shape=(6, 2))
+    likelihood = partial(pvae.likelihoods.Padded, likelihood=pvae.likelihoods.Gaussian)
+    vae = pvae.build((6, 2), 2, likelihood=likelihood, network=pvae.networks.GRU)
+    url, stop = start(Explorer(vae, data))
+    page = open_page(f"{url}?token=secret")
+    page.click("#tab-datum")
+    page.locator("#gallery button").first.click()
+    page.wait_for_selector("#hand-marks:has-text('dashed is the datum')")
+    said = page.get_attribute("#hand-x", "aria-label")
+    assert re.search("step 1, value 1: .*, step 1, value 2: .*, step 6, value 2: ", said)
+    found = {*page.locator("#hand-x").evaluate(PIXELS)}
+    assert {",".join(str(b) for b in bytes.fromhex(c[1:])) for c in (BLUE, ORANGE)} <= found
+    page.click("#erase")
+    drag(page, "#hand-x", (0.1, 0.5), (0.3, 0.5))
+    page.wait_for_selector("#imputed-frames figure:nth-child(4)")
+    stop()
 
 
 def test_a_table_with_continuous_labels(open_page, problems):

@@ -38,7 +38,8 @@ function setUpDatum() {
     element("values").open = frames.size <= NAMED;
     document.querySelector("#datum .split").classList.add("even");
     element("gallery").classList.add("wide");
-    element("hand-marks").textContent = "reconstruction; lines mark the datum";
+    const marks = frames.lines.length ? "dashed is" : "lines mark";
+    element("hand-marks").textContent = `reconstruction; ${marks} the datum`;
   }
   if (can.draw) setUpPad();
   if (can.impute) setUpEraser();

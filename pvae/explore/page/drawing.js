@@ -1,4 +1,4 @@
-// Drawing: frames of data as pictures or bars, sharp on any screen and in both colour schemes.
+// Drawing: frames of data as pictures, lines or bars, sharp on any screen and in both colour schemes.
 
 const element = (id) => document.getElementById(id);
 const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -18,7 +18,7 @@ const number = (value, digits = 2) =>
 
 /** A number of any size, in four digits. */
 const few = (value) => String(Number(value.toPrecision(4)));
-const written = (value) => few(value).replace("-", "−");
+const written = (value) => (Number.isNaN(value) ? "padding" : few(value).replace("-", "−"));
 
 /** Make an element with attributes and children. */
 function make(tag, attributes = {}, ...children) {
@@ -55,7 +55,10 @@ function ratioOf() {
 function drawFrame(context, frames, index, x, y, width, height, options = {}) {
   frames.bytes ??= fromBase64(frames.data);
   if (frames.channels) drawPicture(context, frames, index, x, y, width, height, options.smooth);
-  else drawBars(context, rowOf(frames, index), x, y, width, height, options);
+  else {
+    const draw = model.frames.lines.length ? drawLines : drawBars;
+    draw(context, rowOf(frames, index), x, y, width, height, options);
+  }
 }
 
 const workbench = document.createElement("canvas");
@@ -80,7 +83,7 @@ function rowOf(frames, index) {
   return frames.floats.subarray(index * frames.size, (index + 1) * frames.size);
 }
 
-/** Where a value lies between the bottom and the top of the bars. */
+/** Where a value lies between the bottom and the top of the bars or lines. */
 function heightOf(value) {
   const { low, high, log } = model.frames;
   const scale = log ? (v) => Math.log1p(Math.max(0, v)) : (v) => v;
@@ -115,10 +118,48 @@ function drawBars(context, values, x, y, width, height, { marks, wiped } = {}) {
   context.fillRect(x, Math.min(zero, y + height - 1), width, 1);
 }
 
+/** A line for each value of a sequence over its steps; others, if given, are dashed. */
+function drawLines(context, values, x, y, width, height, { marks, wiped } = {}) {
+  const { lines } = model.frames;
+  const steps = values.length / lines.length;
+  const each = width / values.length;
+  context.fillStyle = colour("frame");
+  context.fillRect(x, y, width, height);
+  context.fillStyle = WIPED;
+  wiped?.forEach((gone, i) => gone && context.fillRect(x + i * each, y, each, height));
+  const trace = (row, line, dash, thickness) => {
+    context.beginPath();
+    context.setLineDash(dash);
+    context.lineWidth = thickness;
+    for (let t = 0, drawing = false; t < steps; t++) {
+      const i = t * lines.length + line;
+      if (wiped?.[i] || Number.isNaN(row[i])) {
+        drawing = false; // after the end of a padded sequence there is nothing
+        continue;
+      }
+      const place = [x + ((t + 0.5) * width) / steps, y + height * (1 - heightOf(row[i]))];
+      if (drawing) context.lineTo(...place);
+      else context.moveTo(...place);
+      drawing = true;
+    }
+    context.stroke();
+  };
+  lines.forEach((name, line) => {
+    context.strokeStyle = onGround(name);
+    if (marks) trace(marks, line, [2, 3], 1);
+    trace(values, line, [], 1.5);
+  });
+  context.setLineDash([]);
+}
+
 const NAMED = 24; // values, up to which the name of each fits below its bar
 
-/** The name of a value of a table. */
-const nameOfValue = (i) => model.frames.columns[i] || `${model.frames.element} ${i + 1}`;
+/** The name of a value of a table or a sequence. */
+function nameOfValue(i) {
+  const { columns, element: kind, lines } = model.frames;
+  if (!lines.length) return columns[i] || `${kind} ${i + 1}`;
+  return `step ${Math.floor(i / lines.length) + 1}, value ${(i % lines.length) + 1}`;
+}
 
 /**
  * Show one frame on a canvas of its own. If that says what it shows (data-what), bars are named
@@ -126,13 +167,13 @@ const nameOfValue = (i) => model.frames.columns[i] || `${model.frames.element} $
  */
 function showFrame(canvas, frames, index = 0, options = {}) {
   canvas.shown = { frames, index, options };
-  const { pictures, size } = model.frames;
+  const { pictures, size, lines } = model.frames;
   if (pictures || !canvas.dataset.what) {
     const { context, width, height } = fit(canvas, ratioOf());
     drawFrame(context, frames, index, 0, 0, width, height, options);
     return;
   }
-  const names = size <= NAMED ? Array.from({ length: size }, (_, i) => model.frames.columns[i] || String(i + 1)) : [];
+  const names = size <= NAMED && !lines.length ? Array.from({ length: size }, (_, i) => model.frames.columns[i] || String(i + 1)) : [];
   const below = namesHeight(names);
   const wide = canvas.clientWidth || canvas.width;
   const { context, width, height } = fit(canvas, ratioOf() + below / wide);
@@ -196,9 +237,13 @@ function showStrip(canvas, frames, numbers) {
   });
 }
 
-/** The colour of a class, light enough to be seen on a dark ground. */
+/** The colour of a class. */
 function colourOf(label) {
-  const found = label == null ? colour("accent") : (model.items.colours[label] ?? colour("soft"));
+  return onGround(label == null ? colour("accent") : (model.items.colours[label] ?? colour("soft")));
+}
+
+/** A colour, light enough to be seen on a dark ground. */
+function onGround(found) {
   if (!dark.matches) return found;
   return { "#000000": "#f2f2f2", "#332288": "#8f7ff0", "#661100": "#c96a55", "#0072B2": "#1e80d0" }[found] ?? found;
 }
