@@ -54,7 +54,8 @@ def unused_latents(vae: VAE, batches: Batches, objective: ELBO) -> str | None:
         by_latent = f" (KL by latent: {shown}{more} nats)"
     used = f"Only {count} of {len(active)} latents {'is' if count == 1 else 'are'}"
     said = f"{used if count else 'No latent is'} used{by_latent}: "
-    said += f"{'the others have' if count else 'each has'} a posterior mean of variance below "
+    others = "the other has" if count == len(active) - 1 else "the others have"
+    said += f"{others if count else 'each has'} a posterior mean of variance below "
     said += f"{CONSTANT}" if kl is None else f"{CONSTANT} or a KL below {UNUSED} nats"
     few = count <= len(active) // 2
     remedies = ["more epochs"]
