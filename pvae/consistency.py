@@ -94,9 +94,10 @@ def event_shapes(
             fit = fit and _holds(p, 100 * torch.randn_like(z))
         fit = fit and bool((_score(p, z) > -torch.inf).any())
     if not fit:
+        known = ", such as with priors.UniformCodes" if option(posterior, "codes") else ""
         raise ValueError(
             f"The posterior {type(posterior).__name__} is over {_support(q)}, the prior "
-            f"{type(prior).__name__} over {_support(p)}: choose a pair over the same z."
+            f"{type(prior).__name__} over {_support(p)}: choose a pair over the same z{known}."
         )
     # A distribution of the user's own may hold a plain tuple.
     return Size(event.event_shape), Size(p.event_shape)

@@ -73,7 +73,7 @@ class Codes(constraints.Constraint):
         return hash((Codes, self.grid, self.codebook.shape))
 
     def __repr__(self) -> str:
-        return f"Codes({self.size} vectors, grid={self.grid})"
+        return f"Codes({self.size} vectors, grid {' × '.join(map(str, self.grid))})"
 
 
 class QuantizedDelta(dist.Delta):

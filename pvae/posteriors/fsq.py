@@ -55,7 +55,7 @@ class FSQ(Quantized):
         >>> from pvae.posteriors import FSQ
         >>> posterior = FSQ((7,), 6, levels=(3, 3))
         >>> posterior.codes
-        Codes(9 vectors, grid=(3,))
+        Codes(9 vectors, grid 3)
         >>> set(posterior(torch.randn(5, 7)).sample().unique().tolist()) <= {-1.0, 0.0, 1.0}
         True
     """

@@ -347,6 +347,12 @@ def test_usage():
         code_usage(pvae.build((1, 8, 8), 2), x)
 
 
+def test_a_prior_over_real_numbers_is_refused():
+    said = r"over Codes\(512 vectors, grid 1\), the prior .* such as with priors.UniformCodes\.$"
+    with pytest.raises(ValueError, match=said):
+        pvae.build((1, 8, 8), 2, posterior=VQ)
+
+
 @pytest.mark.parametrize("estimator", ["log_likelihood", "ais"])
 def test_estimators_of_the_evidence_refuse(estimator):
     with pytest.raises(ValueError, match=r"single code|not over real numbers"):
