@@ -133,7 +133,7 @@ def _refused_value(text: str, argv: Sequence[str], command: Callable[..., None])
     expected = re.search(r"Expected an? (.*?)(?:\. Got value|$)", text)
     types = subtypes[1] if subtypes else expected[1] if expected else ""
     if key == "vary":
-        return "--vary is of options by name: give --vary.prior '[StandardNormal, Flow]' or others."
+        return "--vary needs the name of an option, such as --vary.prior '[StandardNormal, Flow]'."
     if not types:
         return f"--{key}: {text}"
     of = inspect.signature(command).parameters.get(key)

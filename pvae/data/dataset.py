@@ -172,7 +172,7 @@ class Dataset:
         """
         if self.train.y is None:
             raise ValueError(
-                f"The data {self.name} have no labels: choose data that have, load a file with "
+                f"The data {self.name} have no labels: choose data with labels, load a file with "
                 "labels=, or train a VAE that is not conditional."
             )
         if self.train.y.dim() == 2:

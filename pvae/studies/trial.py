@@ -43,14 +43,12 @@ def check_cells(study: Study, cells: Sequence[str] | None = None, show: bool = T
     with trust.trusting(study.plan.trusted), _state_kept():
         options = {"desc": "trial", "unit": "cell", "leave": False, "delay": DELAY}
         for job in bar(iterable=jobs, **options) if show else jobs:
-            error = trial.error(job)
-            if error is None:
-                continue
-            errors[job.cell] = error
-            # The last cell differs from the first on every axis.
-            last = trial.error(jobs[-1]) if job is jobs[0] else None
-            if last is not None and sentence_of(last) == sentence_of(error):
-                raise error
+            if (error := trial.error(job)) is not None:
+                errors[job.cell] = error
+    sentences = {sentence_of(error) for error in errors.values()}
+    every = {cell.name for cell in study.plan.cells if cells is None or cell.name in cells}
+    if errors.keys() == every and len(sentences) == 1:
+        raise next(iter(errors.values()))
     name = _first_refused(study, errors, cells)
     if name is not None:
         said = f"The cell {shown(shorten(name, 50))} cannot be trained: {sentence_of(errors[name])}"

@@ -40,21 +40,22 @@ def build_configured(config: Mapping[str, Any], data: Dataset | None = None) -> 
     sizes: dict[str, Any] = {"event_shape": data.event_shape}
     if config["classifier"] and not config["conditional"]:
         raise ValueError(
-            "A classifier is of labels that other parts of the VAE see: give conditional=True with "
-            "it, or leave it out."
+            "A classifier infers labels that other parts of the VAE see: give conditional=True "
+            "with it, or leave it out."
         )
     if config["conditional"]:
         sizes |= data.label_sizes()
         if config["classifier"] and sizes["classes"] is None:
             raise ValueError(
-                f"A classifier is of classes, and the labels of {data.name} are continuous: leave "
+                f"A classifier infers classes, and the labels of {data.name} are continuous: leave "
                 "it out."
             )
     vae = build_from({**config, **sizes})
     if config.get("labelled") is not None and vae.classifier is None:
         raise ValueError(
-            "Few labels have a use only if a classifier sums over those that are unknown: give "
-            "--conditional and --classifier Softmax, or leave --labelled out."
+            f"labelled={config['labelled']} has a use only if a classifier sums over the labels "
+            "that are unknown: give conditional=True and classifier=Softmax with it, or leave it "
+            "out."
         )
     return vae, data
 

@@ -477,7 +477,7 @@ def test_data_that_do_not_fit_are_refused_in_one_line(command, run, capsys, tmp_
         (["encode", "RUN", "--part", "half"], "half"),
         (["encode", "RUN", "--out", "x.csv"], "x.npz"),
         (["train", "--run", "RUN"], "exists already"),
-        (["train", "--labelled", "50"], "give --conditional and --classifier Softmax"),
+        (["train", "--labelled", "50"], "give --conditional true and --classifier Softmax"),
         (["train", "--classifier", "Softmax"], "give --conditional true with it"),
         (["train", "--data", "seasonal", "--labelled", "50"], "have no labels of which to keep"),
         (["train", "--run", ""], "--run is empty"),

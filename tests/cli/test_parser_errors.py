@@ -32,7 +32,7 @@ REFUSED = {
     "compare --study s --epoch 3": "has no option --epoch (did you mean --epochs?)",
     "compare --study s --seed 3": "has no option --seed (did you mean --seeds?)",
     # Values.
-    "compare --study s --vary 3": "give --vary.prior '[StandardNormal, Flow]' or others.",
+    "compare --study s --vary 3": "of an option, such as --vary.prior '[StandardNormal, Flow]'.",
     "train --epochs 1 --epochs x": "--epochs is x: it must be a whole number.",
     "train --epochs 1.5": "--epochs is 1.5: it must be a whole number.",
     "train --patience off": "--patience is off: it must be a whole number, null or auto.",

@@ -28,7 +28,10 @@ def study(folder, vary, base=None, **options):
         ("--batch_size 0 --vary.latent_dim [2,3]", "error: --batch_size is 0: it must be"),
         ("--latent_dim 0 --vary.epochs [2,3]", "error: --latent_dim is 0: it must be"),
         ("--data nosuch --vary.latent_dim [2,3]", "error: 'nosuch' is neither the path"),
-        ("--labelled 50 --vary.latent_dim [2,3]", "give --conditional and --classifier Softmax,"),
+        (
+            "--labelled 50 --vary.latent_dim [2,3]",
+            "give --conditional true and --classifier Softmax",
+        ),
         # And what one cell has by that cell.
         ("--vary.optimizer.lr [1e-3,-1]", "The cell 'optimizer.lr=-1' cannot be trained: The opt"),
         ("--vary.optimizer.lr [abc,def]", "'optimizer.lr=abc' cannot be trained: lr of the optim"),
@@ -103,6 +106,29 @@ def test_a_combination_that_alone_cannot_be_trained_is_a_row(tmp_path, in_proces
     with pytest.raises(ValueError, match=r"^The cell '.*optimizer.lr=-1' cannot be trained"):
         compare(tmp_path / "other", SMALL, vary | {"optimizer.lr": [1e-3, -1]}, **options)
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("bad", [{("none", 4)}, {("none", 1), ("short", 4)}])
+def test_combinations_that_fail_alike_are_rows_each_time(bad, tmp_path, monkeypatch):
+    """Also where no other cell is left to try, and where they are the first and the last cell."""
+    check = trial.check_configured
+
+    def refusing(vae, data, config):
+        name = "none" if config["scheduler"] is None else "short"
+        if (name, config["epochs"]) in bad:
+            raise ValueError("These do not fit.")
+        check(vae, data, config)
+
+    monkeypatch.setattr(trial, "check_configured", refusing)
+    step = {"class_path": "torch.optim.lr_scheduler.StepLR", "init_args": {"step_size": 1}}
+    vary = {"scheduler": {"none": None, "short": step}, "epochs": [1, 4]}
+    given = study(tmp_path / "study", vary, measures=Measures(("neg_elbo",), items=10))
+    check_cells(given)
+    names = {f"{name}, epochs={epochs}" for name, epochs in bad}
+    finished = [job for job in given.jobs() if job.cell not in names]
+    assert len(finished) == 4 - len(bad)
+    monkeypatch.setattr(Study, "measured", lambda _, job: job if job in finished else None)
+    check_cells(given)
 
 
 def test_what_does_not_fit_into_memory_is_left_to_the_run(tmp_path, monkeypatch, in_process):
