@@ -17,9 +17,10 @@ from pvae.evaluation import (
 )
 from pvae.evaluation import evaluate as evaluate_part
 from pvae.evaluation.batching import OutOfTime, is_stopped
-from pvae.evaluation.evidence import annealed, best, importance, is_reliable
+from pvae.evaluation.evidence import PLANS, annealed, best, importance, is_reliable
 from pvae.evaluation.results import (
     LOWER_BOUND,
+    crossed,
     estimate,
     interval,
     unreliable_items,
@@ -298,6 +299,9 @@ def _ais_lines(figures: dict[str, Any], seconds: float) -> list[str]:
         ),
     ]
     error = max(figures["standard_error_of_data"] or 0.0, s["gap_standard_error"] or 0.0)
+    more = figures["num_chains"] < PLANS[-1][1]
+    if more and crossed(s["gap"], s["gap_standard_error"]):
+        lines.append(_line("  for more chains,", f"double the time: --seconds {2 * seconds:g}"))
     if s["gap"] > max(WIDE, error):
         proposed = f"double the steps: --seconds {2 * seconds:g}"
         lines.append(_line(f"  a gap of {s['gap']:.1f} nats: to halve it, about,", proposed))

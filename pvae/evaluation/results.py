@@ -33,6 +33,11 @@ def described(result: Any, *sentences: str) -> str:
     return "\n".join(lines)
 
 
+def crossed(gap: float, error: float | None) -> bool:
+    """Whether a lower bound is above an upper one by more than their error."""
+    return gap < -CROSSED * (error or 0)
+
+
 def interval(lower: float, upper: float, error: float | None) -> str:
     """Describe a sandwich of log p(x).
 
@@ -44,13 +49,13 @@ def interval(lower: float, upper: float, error: float | None) -> str:
         error: the standard error of their distance, or ``None``.
     """
     gap, within = upper - lower, "" if error is None else f" ± {error:.3f}"
-    if -CROSSED * (error or 0) <= gap <= 0:
-        return f"{(lower + upper) / 2:.3f}, bounds equal within error (gap {gap:.3f}{within})"
-    if gap < 0:
+    if crossed(gap, error):
         return (
             f"{lower:.3f} and {upper:.3f}, the lower bound above the upper "
-            f"(gap {gap:.3f}{within}): take more chains"
+            f"(gap {gap:.3f}{within}): more chains are needed"
         )
+    if gap <= 0:
+        return f"{(lower + upper) / 2:.3f}, bounds equal within error (gap {gap:.3f}{within})"
     return f"{lower:.3f} to {upper:.3f}, gap {gap:.3f}{within}"
 
 

@@ -694,11 +694,12 @@ def test_ctrl_c_keeps_what_is_done(runs, capsys, monkeypatch):
     assert "importance" in record_of(run)["evidence"]
 
 
-def annealed(error_of_data=None, asked=9, **sandwich):
+def annealed(error_of_data=None, asked=9, num_chains=2, **sandwich):
     """The lines about two items, with a sandwich from -5 to -1.9."""
     found = {"lower": -5.0, "upper": -1.9, "gap": 3.1, "gap_standard_error": 0.1}
     found |= {"items": 2, "importance": None, "excess": None, "excess_standard_error": None}
-    common = {"items": 2, "asked": asked, "num_chains": 2, "num_steps": 3, "log_likelihood": -3.0}
+    common = {"items": 2, "asked": asked, "num_steps": 3, "log_likelihood": -3.0}
+    common |= {"num_chains": num_chains}
     errors = {"standard_error": None, "standard_error_of_data": error_of_data}
     ais = common | errors | {"sandwich": found | sandwich}
     return reports.evidence_lines({"seconds": 50.0, "ais": ais}, 42.3)
@@ -719,6 +720,16 @@ def test_where_the_error_exceeds_the_gap_more_items_are_proposed(errors):
     assert "an error of 12.4 nats by few items: to halve it," in text
     assert "four times the items: --seconds 200" in text
     assert "to halve it" not in "\n".join(annealed(**errors, asked=2))  # there are no more
+
+
+def test_bounds_that_cross_propose_more_chains():
+    found = {"lower": -1.9, "upper": -5.0, "gap": -3.1}
+    text = "\n".join(annealed(**found))
+    assert "more chains are needed" in text
+    assert "for more chains, " in text
+    assert "double the time: --seconds 100" in text
+    for others in ({"gap_standard_error": 1.1}, {"num_chains": 16}):  # there are no more
+        assert "for more chains" not in "\n".join(annealed(**found, **others))
 
 
 @pytest.mark.parametrize(

@@ -60,5 +60,5 @@ def test_an_error_is_given_only_where_it_is_known():
     assert interval(-3.0, -2.0, None) == "-3.000 to -2.000, gap 1.000"
     assert "bounds equal within error" in interval(-2.0, -2.0, None)
     crossed = "-2.000 and -2.500, the lower bound above the upper (gap -0.500"
-    assert interval(-2.0, -2.5, 0.1) == f"{crossed} ± 0.100): take more chains"
-    assert interval(-2.0, -2.5, None) == f"{crossed}): take more chains"
+    assert interval(-2.0, -2.5, 0.1) == f"{crossed} ± 0.100): more chains are needed"
+    assert interval(-2.0, -2.5, None) == f"{crossed}): more chains are needed"
