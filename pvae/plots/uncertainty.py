@@ -69,6 +69,8 @@ def uncertainty_maps(
     n, *event = rows["x"].shape
     of_images = len(event) == 3
     deviations = [rows["epistemic"], rows["aleatoric"]]
+    if of_images:
+        deviations = [np.sqrt((deviation**2).mean(1)) for deviation in deviations]
     most = [float(np.nanmax(deviation)) for deviation in deviations]
     parts = [deviation / (end or 1.0) for deviation, end in zip(deviations, most, strict=True)]
     if of_images:
@@ -91,9 +93,8 @@ def uncertainty_maps(
 
 
 def _coloured(part: np.ndarray) -> np.ndarray:
-    """Images of the colours of numbers from 0 to 1, shape ``(n, 3, H, W)``, of any channels."""
-    together = np.sqrt((part**2).mean(1))
-    return np.moveaxis(_MAP(together)[..., :3], -1, 1)
+    """Images of the colours of numbers from 0 to 1: shape ``(n, H, W)`` to ``(n, 3, H, W)``."""
+    return np.moveaxis(_MAP(part)[..., :3], -1, 1)
 
 
 def _add_scale(axes: Axes, grid: Grid, row: int, most: float) -> None:

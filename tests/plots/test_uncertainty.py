@@ -33,6 +33,13 @@ def test_deviations_have_colours_on_scales_of_their_own(channels, render):
     assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
 
 
+def test_the_deviation_of_a_colour_image_is_over_its_channels():
+    x = torch.rand(2, 3, 8, 8)
+    figure = plots.uncertainty_maps(x, x, torch.tensor([0.3, 0, 0])[:, None, None].expand_as(x), x)
+    top = figure.axes[0].child_axes[0].get_yticklabels()[1]
+    assert top.get_text() == f"{0.3 / 3**0.5:.2g}"
+
+
 def test_deviations_of_vectors_are_lines_to_their_greatest_value():
     x = torch.rand(3, 5)
     figure = plots.uncertainty_maps(x, x, 0.25 * torch.ones_like(x), 0 * x)
