@@ -136,7 +136,8 @@ def samples(vae: VAE, data: Dataset, n: int, seed: int = 0, draw: bool = False) 
 def drawn(vae: VAE, data: Dataset, n: int) -> dict[str, Any]:
     """About n samples, as arguments of `plots.samples`: of a VAE with classes, rows of each."""
     if vae.labels is None or vae.labels.classes is None:
-        return {"x": samples(vae, data, n)}
+        columns = square(n, vae.event_shape)
+        return {"x": samples(vae, data, n // columns * columns), "columns": columns}
     classes = vae.labels.classes
     shown = min(classes, MOST_CLASSES)
     rows = max(1, n // (OF_A_CLASS * classes))  # of each class

@@ -7,7 +7,7 @@ from matplotlib.collections import EllipseCollection
 
 from pvae.plots.arrays import Array, as_posteriors
 from pvae.plots.classes import Classes
-from pvae.plots.scatter import plot_outlines, plot_points, show_square
+from pvae.plots.scatter import plot_outlines, plot_points, show_square, spread
 from pvae.plots.style import Canvas, canvas, style
 
 
@@ -21,6 +21,9 @@ def latent_scatter(
     figure: Canvas | None = None,
 ) -> Canvas:
     """The posterior means of two latents, coloured by class, both axes to the same scale.
+
+    Means that coincide, such as those of data of one code, are spread over a disk around their
+    place.
 
     Args:
         mean: the mean of q(z|x) for each datum, shape ``(n, 2)``.
@@ -46,6 +49,8 @@ def latent_scatter(
     """
     mean, scale = as_posteriors(mean, scale)
     n = len(mean)
+    if scale is None:
+        mean = spread(mean)
     members = Classes(n, labels, classes)
     figure = canvas(figure, 5.5, 5.8 if members.names else 5.5)
     axes = figure.subplots()

@@ -10,7 +10,7 @@ from matplotlib.figure import SubFigure
 
 from pvae.plots.arrays import Array, as_reals
 from pvae.plots.classes import Classes
-from pvae.plots.scatter import plot_points, show_square
+from pvae.plots.scatter import plot_points, show_square, spread
 from pvae.plots.style import WIDTH, Canvas, canvas, style
 
 _TITLE = 0.25  # inches
@@ -193,4 +193,4 @@ def _as_maps(
             f"points must have shape (k, n, 2), n points at k moments, but its shape is "
             f"{points.shape}: use pca_maps or tsne_maps for more than two latents."
         )
-    return points, Classes(points.shape[1], labels, classes)
+    return np.stack([spread(at) for at in points]), Classes(points.shape[1], labels, classes)

@@ -15,7 +15,7 @@ from pvae.checks import is_whole
 from pvae.messages import shown
 from pvae.plots.arrays import Array, as_events, as_posteriors, as_reals
 from pvae.plots.classes import Classes
-from pvae.plots.scatter import plot_outlines, plot_points
+from pvae.plots.scatter import plot_outlines, plot_points, spread
 from pvae.plots.style import WIDTH, Canvas, canvas, style
 from pvae.plots.tiles import Grid, plot_tiles
 
@@ -158,7 +158,7 @@ def latent_plane(
     figure = canvas(figure, 2 * (width + _LABELS), height)
     left, right = figure.subplots(1, 2)
     _plot_manifold(right, images, grid, value_range)
-    plot_points(left, _warp(mean), members.of_points, small=scale is not None)
+    plot_points(left, spread(_warp(mean)), members.of_points, small=scale is not None)
     if scale is not None:
         angle = np.linspace(0, 2 * np.pi, 48, endpoint=False)
         circle = np.stack([np.cos(angle), np.sin(angle)], -1)

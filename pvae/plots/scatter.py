@@ -5,10 +5,14 @@ from matplotlib.axes import Axes
 from matplotlib.collections import Collection
 from matplotlib.colors import to_rgba_array
 from matplotlib.ticker import MaxNLocator
+from scipy.spatial import KDTree
 
 # In a PDF or SVG more points than this are rasterized: as shapes they would be slow and many
 # megabytes.
 _RASTER_ABOVE = 5000
+
+_SHARED = 4  # points at each place, on average, from which those that coincide are spread
+_DISK = 0.4  # their greatest distance from their place, where that to the nearest place is 1
 
 
 def plot_points(
@@ -30,6 +34,25 @@ def plot_points(
         linewidths=0,
         rasterized=n > _RASTER_ABOVE,
     )
+
+
+def spread(points: np.ndarray) -> np.ndarray:
+    """Move points ``(n, 2)`` that coincide into a disk around their place, if places are few.
+
+    Of data encoded as codes all that have one code lie at one place, where the last would cover the
+    others. The disks do not touch each other.
+    """
+    places, place, count = np.unique(points, axis=0, return_inverse=True, return_counts=True)
+    if not 1 < len(places) <= len(points) / _SHARED:
+        return points
+    nearest = KDTree(places).query(places, 2)[0][:, 1]
+    place = place.reshape(-1)  # a column in one version of NumPy
+    rank = np.empty(len(points), int)
+    rank[np.argsort(place, kind="stable")] = np.concatenate([np.arange(n) for n in count])
+    # A spiral whose points lie evenly in the disk (Vogel 1979).
+    radius = _DISK * nearest[place] * np.sqrt((rank + 0.5) / count[place])
+    angle = rank * np.pi * (3 - 5**0.5)
+    return points + radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], -1)
 
 
 def plot_outlines(axes: Axes, outlines: Collection, colours: np.ndarray) -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pvae.plots.scatter import plot_points, show_square
+from pvae.plots.scatter import plot_points, show_square, spread
 from pvae.plots.style import canvas
 
 
@@ -26,6 +26,21 @@ def test_the_smaller_the_axes_the_smaller_the_points():
 def test_only_many_points_are_one_picture():
     assert not scatter(5000).get_rasterized()
     assert scatter(5001).get_rasterized()
+
+
+def test_points_that_coincide_lie_apart_around_their_place():
+    places = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 3.0]])
+    points = places[np.random.default_rng(0).integers(3, size=90)]
+    moved = spread(points)
+    assert len(np.unique(moved.round(6), axis=0)) == 90
+    distance = np.linalg.norm(moved[:, None] - places, axis=-1)
+    assert (places[distance.argmin(1)] == points).all()
+    at_left = points[:, 0] == 0
+    low = points[:, 1] == 0
+    assert 0.3 < distance[low & at_left, 0].max() < 0.5  # the nearest place is 1 away,
+    assert 0.9 < distance[~low, 2].max() < 1.5  # or 3
+    for left in (places, np.zeros((9, 2)), np.random.default_rng(0).normal(size=(50, 2))):
+        assert spread(left) is left
 
 
 def test_the_last_class_does_not_cover_the_others():
