@@ -358,6 +358,18 @@ def test_a_sequence_has_a_line_for_each_value(open_page):
     stop()
 
 
+def test_a_sequence_of_one_step_is_a_dot_for_each_value(open_page):
+    data = pvae.data.load(torch.randn(50, 1, 2), event_shape=(1, 2))
+    vae = pvae.build((1, 2), 2, likelihood=pvae.likelihoods.Gaussian, network=pvae.networks.GRU)
+    url, stop = start(Explorer(vae, data))
+    page = open_page(f"{url}?token=secret")
+    page.click("#tab-datum")
+    page.locator("#gallery button").first.click()
+    page.wait_for_selector("#hand-marks:has-text('dashed is the datum')")
+    assert len({*page.locator("#hand-x").evaluate(PIXELS)}) > 2  # the ground, and colours
+    stop()
+
+
 def test_a_table_with_continuous_labels(open_page, problems):
     """Bars with names, latents on a sphere, and in the end a server that is gone."""
     torch.manual_seed(0)

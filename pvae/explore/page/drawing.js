@@ -138,8 +138,8 @@ function drawLines(context, values, x, y, width, height, { marks, wiped } = {}) 
         continue;
       }
       const place = [x + ((t + 0.5) * width) / steps, y + height * (1 - heightOf(row[i]))];
-      if (drawing) context.lineTo(...place);
-      else context.moveTo(...place);
+      if (!drawing) context.moveTo(place[0] - 1.5, place[1]); // so that a step alone is a dot
+      context.lineTo(...place);
       drawing = true;
     }
     context.stroke();
