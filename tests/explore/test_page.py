@@ -336,7 +336,7 @@ PIXELS = """canvas => {
 
 
 def test_a_sequence_has_a_line_for_each_value(open_page):
-    """The lines of two values, of which one is a padded sequence, with a gap where it has ended."""
+    """The lines of two values over the steps, of data of which half have ended before the last."""
     torch.manual_seed(0)
     x = torch.randn(200, 6, 2).cumsum(1)
     x[:100, 4:] = torch.nan
