@@ -57,9 +57,9 @@ def test_what_cannot_be_written_down(factory):
 
 
 def test_a_module_of_ones_own_that_is_not_found_is_looked_for_elsewhere():
-    with trust.trusting(["my_module"]), pytest.raises(ValueError, match="PYTHONPATH") as refusal:
-        restore("prior", {"class_path": "my_module.Cauchy"}, torch.nn.Module)
-    assert "go to the folder that holds my_module" in str(refusal.value)
+    with trust.trusting(["elsewhere"]), pytest.raises(ValueError, match="PYTHONPATH") as refusal:
+        restore("prior", {"class_path": "elsewhere.Cauchy"}, torch.nn.Module)
+    assert "go to the folder that holds elsewhere" in str(refusal.value)
 
 
 @pytest.mark.parametrize(

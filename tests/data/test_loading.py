@@ -7,6 +7,7 @@ import yaml
 from torch.utils import data as torch_data
 
 from pvae.data import NAMES, ImageFiles, load
+from pvae.memory import MemoryShort
 
 
 @pytest.fixture
@@ -246,10 +247,15 @@ def test_impossible_paths(path):
 
 
 @pytest.mark.parametrize(
-    ("name", "size"), [("digits", 100_000), ("digits", 8192), ("shapes", 8192)]
+    ("name", "size", "kind"),
+    [
+        ("digits", 100_000, ValueError),
+        ("digits", 8192, MemoryShort),
+        ("shapes", 8192, MemoryShort),
+    ],
 )
-def test_sizes_that_memory_cannot_hold(name, size, fails):
-    with fails(ValueError):
+def test_sizes_that_memory_cannot_hold(name, size, kind, fails):
+    with fails(kind):
         load(name, size=size)
 
 
