@@ -1,7 +1,7 @@
 """A trial of the cells of a study: what cannot be trained is refused before anything is."""
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import pyro
@@ -37,8 +37,9 @@ def check_cells(study: Study, cells: Sequence[str] | None = None, show: bool = T
     Raises:
         ValueError: naming the cell. If all fail alike, the error that each has, of any type.
     """
+    every = {cell.name for cell in study.plan.cells if cells is None or cell.name in cells}
     left = {job.cell: job for job in study.jobs() if study.measured(job) is None}
-    jobs = [job for name, job in left.items() if cells is None or name in cells]
+    jobs = [job for name, job in left.items() if name in every]
     trial, errors = _Trial(), {}
     with trust.trusting(study.plan.trusted), _state_kept():
         options = {"desc": "trial", "unit": "cell", "leave": False, "delay": DELAY}
@@ -46,24 +47,23 @@ def check_cells(study: Study, cells: Sequence[str] | None = None, show: bool = T
             if (error := trial.error(job)) is not None:
                 errors[job.cell] = error
     sentences = {sentence_of(error) for error in errors.values()}
-    every = {cell.name for cell in study.plan.cells if cells is None or cell.name in cells}
     if errors.keys() == every and len(sentences) == 1:
         raise next(iter(errors.values()))
-    name = _first_refused(study, errors, cells)
+    name = _first_refused(study, errors, every)
     if name is not None:
         said = f"The cell {shown(shorten(name, 50))} cannot be trained: {sentence_of(errors[name])}"
         raise ValueError(shorten(said)) from errors[name]
 
 
 def _first_refused(
-    study: Study, errors: Mapping[str, Exception], cells: Sequence[str] | None
+    study: Study, errors: Mapping[str, Exception], cells: Collection[str]
 ) -> str | None:
     """The first cell of a value that has an error with all values of the other axes."""
-    axes, every = study.plan.axes, study.plan.cells
+    axes = study.plan.axes
     for i in range(len(axes)):
         of_value: dict[str, list[str]] = {}
-        for cell, values in zip(every, itertools.product(*axes), strict=True):
-            if cells is None or cell.name in cells:
+        for cell, values in zip(study.plan.cells, itertools.product(*axes), strict=True):
+            if cell.name in cells:
                 of_value.setdefault(values[i], []).append(cell.name)
         for names in of_value.values():
             if errors.keys() >= {*names}:
