@@ -7,6 +7,8 @@ import torch
 from torch.optim import Adam, AdamW, Optimizer
 from torch.optim import optimizer as optim
 
+from pvae.inference.denormals import clear_denormals
+
 # Elements of a tensor that justify threads: with fewer, and for each tensor anew, waking them takes
 # as long as the update, or many times as long where other work shares the machine.
 LARGE = 2**18
@@ -137,3 +139,4 @@ class Stepper:
         if self.lean is None or not self.lean.step():
             self.optimizer.step()
             self.lean = LeanAdam(self.optimizer) if LeanAdam.fits(self.optimizer) else None
+        clear_denormals(self.optimizer)

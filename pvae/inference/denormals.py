@@ -1,0 +1,37 @@
+"""Moments of an optimizer that decay to numbers too small to be normal.
+
+Processors compute with such numbers tens of times slower than with others. The first moment of a
+weight that has no gradient any more, as that of a pixel which is rarely white, decays by a factor
+of 0.9 with each step of Adam, and stays at the smallest of them for ever, since rounding takes it
+back there.
+"""
+
+import torch
+
+SMALLEST = 1e-35  # nothing smaller moves a weight: what moments are divided by is at least 1e-15
+EVERY = 64  # as many steps, in which 0.9 takes it to the smallest normal number, 1.2e-38
+_MOMENTS = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
+
+
+def clear_denormals(optimizer: torch.optim.Optimizer) -> None:
+    """Set moments below 1e-35 to zero at every 64th step, on a CPU.
+
+    When that is depends on the optimizer's own count of steps, so that a run which continues from
+    a saved state has the same bits.
+
+    Args:
+        optimizer: Adam, or one with moments of the same names; others are left as they are.
+    """
+    count = next((state.get("step") for state in optimizer.state.values()), None)
+    if count is None or (torch.is_tensor(count) and count.is_cuda) or int(count) % EVERY:
+        return
+    with torch.no_grad():
+        for group in optimizer.param_groups:
+            if group.get("eps", 0) < 1e-15:
+                continue
+            for parameter in group["params"]:
+                state = optimizer.state.get(parameter, {})
+                for name in _MOMENTS:
+                    moment = state.get(name)
+                    if moment is not None and moment.is_cpu and not moment.is_complex():
+                        torch.hardshrink(moment, SMALLEST, out=moment)

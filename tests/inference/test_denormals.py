@@ -1,0 +1,66 @@
+"""Moments that decay stay numbers that processors compute fast, and move the weights as before."""
+
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pvae.inference import Optimizer
+from pvae.inference.optimizer import forms
+
+TINY = torch.finfo(torch.float32).tiny
+
+
+def gradients(steps: int) -> list[Tensor]:
+    """Of weights of which half never have a gradient after the first steps."""
+    torch.manual_seed(0)
+    seldom = torch.tensor([1.0, 0.0]).repeat(100)
+    return [torch.randn(200) * (1 if step < 5 else seldom) for step in range(steps)]
+
+
+def trained(update: partial, steps: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """The weights after some steps, and their moments."""
+    weights = nn.Parameter(torch.linspace(-1, 1, 200))
+    optimizer = update([weights])
+    take = optimizer.update if isinstance(optimizer, Optimizer) else optimizer.step
+    for gradient in gradients(steps):
+        weights.grad = gradient.clone()
+        take()
+    torch_optimizer = getattr(optimizer, "torch_optimizer", optimizer)
+    return weights.detach(), torch_optimizer.state[weights]
+
+
+def denormals(moments: Tensor) -> int:
+    return int(((moments != 0) & (moments.abs() < TINY)).sum())
+
+
+@pytest.mark.parametrize(
+    "factory",
+    [
+        torch.optim.Adam,
+        torch.optim.AdamW,
+        partial(torch.optim.Adam, amsgrad=True),
+        partial(torch.optim.Adam, fused=False),
+        torch.optim.NAdam,
+    ],
+)
+def test_decaying_moments_become_zero_and_weights_keep_their_bits(factory):
+    plain, before = trained(lambda p: factory(p, **forms(factory, p)), 1100)
+    ours, after = trained(lambda p: Optimizer(p, factory), 1100)
+    assert denormals(before["exp_avg"]) > 50, "the test has nothing to find"
+    for name in ("exp_avg", "exp_avg_sq"):
+        assert denormals(after[name]) == 0
+        torch.testing.assert_close(after[name], before[name], rtol=1e-6, atol=1e-34)
+    assert torch.equal(ours, plain)
+
+
+def test_moments_that_may_matter_are_kept():
+    # Without a tiny number added to its root, however small a moment is, it moves a weight.
+    weights = nn.Parameter(torch.zeros(3))
+    optimizer = Optimizer([weights], partial(torch.optim.Adam, eps=0.0))
+    for _ in range(64):
+        weights.grad = torch.full((3,), 1e-17)
+        optimizer.update()
+    assert (optimizer.torch_optimizer.state[weights]["exp_avg_sq"] > 0).all()
+    torch.testing.assert_close(weights.detach(), torch.full((3,), -0.064), rtol=1e-3, atol=0)
