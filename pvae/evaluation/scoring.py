@@ -14,6 +14,7 @@ from torch.distributions import Bernoulli, Independent
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from pvae.inference.backends import best_backend, compile_graph
+from pvae.inference.shards import compute_alone
 from pvae.inference.tracing import trace
 from pvae.inference.untraceable import Untraceable
 from pvae.vae import VAE
@@ -215,12 +216,6 @@ def draws(module: fx.GraphModule) -> bool:
     """Whether a graph draws random numbers, as the bound of a hierarchical prior does."""
     tags = (getattr(node.target, "tags", ()) for node in module.graph.nodes)
     return any(torch.Tag.nondeterministic_seeded in tag for tag in tags)
-
-
-def compute_alone() -> None:
-    """Limit a new thread to itself, without a thread pool of its own."""
-    torch.get_num_threads()  # initializes the setting from the process, if it was not set
-    torch.set_num_threads(1)
 
 
 def in_cheaper_operators(

@@ -13,13 +13,13 @@ from pvae.evaluation.batching import floats_per_row
 from pvae.evaluation.scoring import (
     ON_A_THREAD,
     REPAID,
-    compute_alone,
     draws,
     in_cheaper_operators,
 )
 from pvae.evaluation.unconstrained import Latents, latents_of
 from pvae.inference.backends import best_backend, compile_graph
 from pvae.inference.passes import erase_unused, hoist
+from pvae.inference.shards import compute_alone
 from pvae.inference.tracing import trace
 from pvae.inference.untraceable import Untraceable
 from pvae.interfaces import option

@@ -47,6 +47,16 @@ def best_backend(device: torch.device) -> Backend:
     return "inductor" if any(c and shutil.which(c) for c in compilers) else "graph"
 
 
+def is_compiled(module: fx.GraphModule, tensors: Sequence[Tensor], backend: Backend) -> bool:
+    """Whether Inductor gets a graph of such inputs."""
+    long = len(module.graph.nodes) > MOST_OPERATORS
+    return backend == "inductor" and not (long and _on_cpu(tensors))
+
+
+def _on_cpu(tensors: Sequence[Tensor]) -> bool:
+    return all(tensor.device.type == "cpu" for tensor in tensors)
+
+
 def compile_graph(
     module: fx.GraphModule,
     tensors: Sequence[Tensor],
@@ -66,9 +76,9 @@ def compile_graph(
         backend: the backend that runs it.
         options: further options of Inductor.
     """
-    on_cpu = all(tensor.device.type == "cpu" for tensor in tensors)
-    if backend == "graph" or (on_cpu and len(module.graph.nodes) > MOST_OPERATORS):
+    if not is_compiled(module, tensors, backend):
         return module.forward
+    on_cpu = _on_cpu(tensors)
     try:
         with torch.no_grad(), _quietly(), _cached():
             from torch import _inductor

@@ -13,14 +13,13 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from pvae.inference.agreement import Terms, close, close_or_none, size
-from pvae.inference.backends import best_backend, compile_graph
+from pvae.inference.backends import best_backend, compile_graph, is_compiled
 from pvae.inference.cuda_graph import CapturedStep
 from pvae.inference.equality import ATOMS, equal
 from pvae.inference.flattening import LEAF, flatten
 from pvae.inference.rollback import put_back, same_noise, undone
 from pvae.inference.run import RunRecord, observed, watch_of
-from pvae.inference.sharding import NotSplit, split
-from pvae.inference.shards import Shards
+from pvae.inference.shards import Shards, split
 from pvae.inference.stand_in import Spot, StandIn
 from pvae.inference.state import Place
 from pvae.inference.symbolic import MORE
@@ -85,7 +84,7 @@ class Program:
         device = next((t.device for t in (*self.parameters, *inputs)), torch.device("cpu"))
         backend = best_backend(device) if svi.backend == "auto" else svi.backend
         order = [*self.parameters, *inputs, *self.graph.live]
-        self.function = self._compiled(order, len(inputs), backend)
+        self.function = self._compile(order, len(inputs), backend)
         pairs = zip(self.parameters, self.graph.reached, strict=True)
         self.reached = [p for p, reached in pairs if reached]
         self._check_new(inputs, backend)
@@ -97,23 +96,15 @@ class Program:
         if can and (svi.update.capturable or not gradients):
             self.captured = CapturedStep(self._compute_and_update, inputs, svi.update)
 
-    def _compiled(self, order: Sequence[Tensor], inputs: int, backend: Any) -> Callable:
-        import os
-
-        n = torch.get_num_threads()
-        if n > 1 and backend == "inductor" and self.gradients and not os.environ.get("NOSHARD"):
-            first = len(self.parameters)
-            try:
-                sharding = split(self.graph.module, range(first, first + inputs), n)
-            except NotSplit as e:
-                print("not split", e)
-            else:
-                drawn = sharding.draws(*order)
-                example = sharding.parts(order, drawn)[0]
-                return Shards(
-                    sharding, compile_graph(sharding.shard, example, backend, {"cpp.threads": 1})
-                )
-        return compile_graph(self.graph.module, order, backend)
+    def _compile(self, tensors: Sequence[Tensor], inputs: int, backend: Any) -> Callable:
+        """The graph as a function, by shards of the minibatch where several threads compute it."""
+        module, first = self.graph.module, len(self.parameters)
+        threads = torch.get_num_threads()
+        if threads > 1 and is_compiled(module, tensors, backend) and all(t.is_cpu for t in tensors):
+            sharding = split(module, range(first, first + inputs), threads)
+            if sharding is not None:
+                return Shards(sharding, tensors)
+        return compile_graph(module, tensors, backend)
 
     # Running -----------------------------------------------------------------------------------
 

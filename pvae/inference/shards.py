@@ -1,49 +1,88 @@
-"""Shards of a minibatch computed by threads that meet once in a step."""
+"""Shards of a minibatch computed by threads that meet once in a step, not in each operator."""
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
-from pvae.inference.sharding import Sharding
-
-_pool: ThreadPoolExecutor | None = None
-_size = 0
+from pvae.inference.backends import compile_graph
+from pvae.inference.sharding import NotSplit, Sharding, Splitter
+from pvae.inference.sharding_rules import RULES
 
 
 def compute_alone() -> None:
     """Limit a new thread to itself, without a thread pool of its own."""
     torch.get_num_threads()  # initializes the setting from the process, if it was not set
     torch.set_num_threads(1)
-    torch.set_grad_enabled(False)
 
 
-def _threads(number: int) -> ThreadPoolExecutor:
-    global _pool, _size
-    if _pool is None or _size < number:
-        _pool, _size = ThreadPoolExecutor(number, initializer=compute_alone), number
-    return _pool
+def split(module: fx.GraphModule, items: range, most: int) -> Sharding | None:
+    """Split a graph by the items of its minibatch, into as many shards as pay, if any.
+
+    Args:
+        module: the graph of a loss, and of its gradients.
+        items: the indices of the inputs that have the items, in their first dimension.
+        most: how many shards there may be.
+    """
+    for shards in range(most, 1, -1):
+        try:
+            return Splitter(module, items, shards, RULES).split()
+        except NotSplit:
+            continue
+    return None
 
 
 class Shards:
-    def __init__(self, sharding: Sharding, function: Callable[..., Sequence[Tensor]]) -> None:
+    """A graph of sums over a minibatch, computed in shards, by a thread each.
+
+    Random numbers are drawn as the graph draws them, so a seed gives the same noise. The sums are
+    rounded differently.
+
+    Args:
+        sharding: the shards of the graph.
+        tensors: the inputs of the graph.
+    """
+
+    def __init__(self, sharding: Sharding, tensors: Sequence[Tensor]) -> None:
         self.sharding = sharding
-        self.function = function
+        state = torch.get_rng_state()
+        example = sharding.inputs(tensors)[0]
+        torch.set_rng_state(state)
+        self.function = compile_graph(sharding.shard, example, "inductor", {"cpp.threads": 1})
+        self._process = -1
+        self._pool: ThreadPoolExecutor | None = None
 
     def __call__(self, *tensors: Tensor) -> list[Tensor]:
-        drawn = self.sharding.draws.forward(*tensors)
-        own, *others = self.sharding.parts(tensors, drawn)
+        """The results of the graph."""
+        own, *others = self.sharding.inputs(tensors)
         threads = torch.get_num_threads()
-        torch.set_num_threads(1)
         try:
-            pool = _threads(len(others))
-            waiting = [pool.submit(self.function, *inputs) for inputs in others]
-            values = list(self.function(*own))
+            waiting = [self._threads().submit(_without_gradients, self.function, o) for o in others]
+            torch.set_num_threads(1)
+            results = list(self.function(*own))
             found = [future.result() for future in waiting]
         finally:
             torch.set_num_threads(threads)
-        which = [i for i, partial in enumerate(self.sharding.partial) if partial]
+        sums = [i for i, partial in enumerate(self.sharding.partial) if partial]
+        added = [results[i] for i in sums]
         for other in found:
-            torch._foreach_add_([values[i] for i in which], [other[i] for i in which])
-        return values
+            # Not in place: two results may be one tensor.
+            added = list(torch._foreach_add(added, [other[i] for i in sums]))
+        for i, value in zip(sums, added, strict=True):
+            results[i] = value
+        return results
+
+    def _threads(self) -> ThreadPoolExecutor:
+        """Threads of this process: one that was forked has none."""
+        if self._pool is None or self._process != os.getpid():
+            self._process = os.getpid()
+            number = self.sharding.shards - 1
+            self._pool = ThreadPoolExecutor(number, initializer=compute_alone)
+        return self._pool
+
+
+def _without_gradients(function: Callable, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+    with torch.no_grad():  # the setting is per thread
+        return function(*tensors)
