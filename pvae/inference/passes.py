@@ -1,9 +1,9 @@
 """Passes over a graph of torch operators."""
 
-import operator
-
 import torch
 from torch import Tensor, fx
+
+from pvae.inference.operators import is_view
 
 _SAME = {  # operators that return their first argument when the shape stays as it was
     torch.ops.aten.view.default,
@@ -98,7 +98,7 @@ def hoist(module: fx.GraphModule, moving: range) -> fx.GraphModule:
             fixed.add(node)  # constants, which have no inputs, are best known to the graph itself
     kept = {node for node in nodes if node not in fixed}
     for node in reversed(nodes):
-        if node in fixed and _is_view(node) and not kept.isdisjoint(node.users):
+        if node in fixed and is_view(node) and not kept.isdisjoint(node.users):
             kept.add(node)
     found = [
         node
@@ -120,11 +120,3 @@ def hoist(module: fx.GraphModule, moving: range) -> fx.GraphModule:
         node.replace_all_uses_with(last)
     erase_unused(module)
     return fx.GraphModule({}, before)
-
-
-def _is_view(node: fx.Node) -> bool:
-    """Whether an operator returns another view of its first argument."""
-    schema = getattr(node.target, "_schema", None)
-    return node.target is operator.getitem or (
-        schema is not None and any(one.alias_info is not None for one in schema.returns)
-    )

@@ -103,7 +103,7 @@ class Program:
         if threads > 1 and is_compiled(module, tensors, backend) and all(t.is_cpu for t in tensors):
             sharding = split(module, range(first, first + inputs), threads)
             if sharding is not None:
-                return Shards(sharding, tensors)
+                return Shards(sharding)
         return compile_graph(module, tensors, backend)
 
     # Running -----------------------------------------------------------------------------------

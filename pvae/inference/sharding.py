@@ -1,7 +1,6 @@
 """The graph of a loss split by the items of its minibatch, into shards that sum to it."""
 
 import math
-import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -10,7 +9,18 @@ import torch
 from torch import Tensor, fx
 from torch.utils.flop_counter import FlopCounterMode
 
-from pvae.inference import bernoulli  # noqa: F401  # registers its operators
+from pvae.inference.operators import (
+    ALONG,
+    CREATE,
+    LIKE,
+    VIEWS,
+    is_mutable,
+    is_pointwise,
+    is_random,
+    is_view,
+    shape_of,
+    size,
+)
 
 # What a shard must be worth: multiplications and additions for each number of its results, of
 # which gradients are most, since those of all shards are added. Measured for two: with 320, steps
@@ -51,26 +61,26 @@ class Sharding:
 
     Attributes:
         shard: the graph of a shard.
-        draws: the graph that draws the random numbers of all, in the order of the whole graph and
-            from the same inputs.
+        early: the graph of what is computed once for all, before them and from the same inputs as
+            the whole graph: random draws, in its order, and counts of steps.
         feeds: the inputs of a shard. For each whether it is an input of the whole graph, else a
-            draw; its index there; and the dimension to divide, or ``None``.
+            result of the early one; its index there; and the dimension to divide, or ``None``.
         partial: for each result, whether those of the shards are to be added, else all are equal.
         shards: how many there are.
     """
 
     shard: fx.GraphModule
-    draws: fx.GraphModule
+    early: fx.GraphModule
     feeds: list[tuple[bool, int, int | None]]
     partial: list[bool]
     shards: int
 
     def inputs(self, tensors: Sequence[Tensor]) -> list[list[Tensor]]:
-        """Draw random numbers, and return the inputs of each shard from those of the graph."""
-        drawn = self.draws.forward(*tensors)
+        """The inputs of each shard, from those of the whole graph."""
+        early = self.early.forward(*tensors)
         inputs: list[list[Tensor]] = [[] for _ in range(self.shards)]
         for given, index, dim in self.feeds:
-            tensor = tensors[index] if given else drawn[index]
+            tensor = tensors[index] if given else early[index]
             parts = [tensor] * self.shards if dim is None else tensor.chunk(self.shards, dim)
             for one, part in zip(inputs, parts, strict=True):
                 one.append(part)
@@ -96,7 +106,8 @@ class Splitter:
     """
 
     def __init__(self, module: fx.GraphModule, items: range, shards: int, rules: Rules) -> None:
-        self.nodes = list(_without_changes(module.graph).nodes)
+        graph, self.early = _without_changes(module.graph)
+        self.nodes = list(graph.nodes)
         self.shards = shards
         self.rules = rules
         if not all(_is_static(node) for node in self.nodes):
@@ -144,7 +155,7 @@ class Splitter:
             raise NotSplit("much depends on no item")
         self.graph.output(outputs)
         self.graph.eliminate_dead_code()
-        draws, drawn = self._draws()
+        early, nodes = self._early()
         feeds = []
         placeholders = [node for node in self.graph.nodes if node.op == "placeholder"]
         for (node, divided), placeholder in zip(self.feeds, placeholders, strict=True):
@@ -152,17 +163,17 @@ class Splitter:
                 self.graph.erase_node(placeholder)
                 continue
             given = node.op == "placeholder"
-            index = (self.inputs if given else drawn).index(node)
+            index = (self.inputs if given else nodes).index(node)
             feeds.append((given, index, divided.dim if divided else None))
-        return Sharding(fx.GraphModule({}, self.graph), draws, feeds, partial, self.shards)
+        return Sharding(fx.GraphModule({}, self.graph), early, feeds, partial, self.shards)
 
-    def _draws(self) -> tuple[fx.GraphModule, list[fx.Node]]:
-        """The graph of the random draws alone, and these."""
-        drawn = [node for node in self.nodes if _is_random(node)]
-        needed = set(drawn)
+    def _early(self) -> tuple[fx.GraphModule, list[fx.Node]]:
+        """The graph of what runs once, and its nodes in the whole graph."""
+        early = [node for node in self.nodes if node in self.early]
+        needed = set(early)
         for node in reversed(self.nodes):
             if node in needed:
-                needed.update(n for n in node.all_input_nodes if n is not _shape_of(node))
+                needed.update(n for n in node.all_input_nodes if n is not shape_of(node))
         graph = fx.Graph()
         copies: dict[fx.Node, fx.Node] = {}
 
@@ -174,26 +185,27 @@ class Splitter:
         for node in self.nodes:
             if node.op == "placeholder" or node in needed:
                 copies[node] = graph.node_copy(node, argument)
-        graph.output([copies[node] for node in drawn])
-        return fx.GraphModule({}, graph), drawn
+        graph.output([copies[node] for node in early])
+        return fx.GraphModule({}, graph), early
 
     def _place(self, node: fx.Node) -> Place:
         given = [self.places[n] for n in node.all_input_nodes]
-        if _is_random(node):
-            shape = _shape_of(node)
+        if node in self.early:
+            shape = shape_of(node)
             if any(self.places[n] != WHOLE for n in node.all_input_nodes if n is not shape):
                 raise NotSplit(f"{node.target} draws from items")
-            return WHOLE  # drawn for all shards beforehand
+            return WHOLE
         rule = self.rules.get(node.target)
-        if node.op != "call_function" or (_is_mutable(node) and rule is None):
+        if node.op != "call_function" or (is_mutable(node) and rule is None):
             raise NotSplit(f"{node.target} changes a tensor in place")
-        if all(place == WHOLE for place in given) and not _is_mutable(node):
+        if all(place == WHOLE for place in given) and not is_mutable(node):
             return self.keep(node, WHOLE)
         if rule is None and not is_pointwise(node):
             raise NotSplit(f"{node.target} is not known")
-        return rule(self, node) if rule else self._pointwise(node)
+        return rule(self, node) if rule else self.pointwise(node)
 
-    def _pointwise(self, node: fx.Node) -> Place:
+    def pointwise(self, node: fx.Node) -> Place:
+        """Copy a pointwise operator."""
         places = {n: self.places[n] for n in node.all_input_nodes}
         if PARTIAL in places.values():
             raise NotSplit(f"{node.target} is not linear")
@@ -237,8 +249,8 @@ class Splitter:
     def copy(self, node: fx.Node, split: Split | None = None) -> fx.Node:
         """A node in the shard's graph: what became of it, or the shard's part of a whole one."""
         if (node, split) not in self._copies:
-            drawn = node.op == "placeholder" or _is_random(node)
-            made = self._feed(node, split) if drawn else self._slice(node, split)
+            fed = node.op == "placeholder" or node in self.early
+            made = self._feed(node, split) if fed else self._slice(node, split)
             self._copies[node, split] = made
         return self._copies[node, split]
 
@@ -282,7 +294,7 @@ class Splitter:
         return made
 
     def _feed(self, node: fx.Node, split: Split | None) -> fx.Node:
-        """An input of the shard: of an input of the whole graph, or of a draw."""
+        """An input of the shard: of an input of the whole graph, or of what ran before."""
         place = self.places[node]
         split = place if isinstance(place, Split) else split
         value = node.meta["val"]
@@ -303,7 +315,7 @@ class Splitter:
         target, args, named = node.target, list(node.args), node.kwargs
         assert split is not None  # whole nodes are copied when they are met
         first: Any = args[0]
-        if target in _CREATE:
+        if target in CREATE:
             args[0] = self.sizes(first, split)
         elif target in LIKE:
             args[0] = self.copy(first, split)
@@ -316,7 +328,7 @@ class Splitter:
             dim: Any = args[1]
             after = split.dim > dim % len(size(node))
             args[0] = self.copy(first, Split(split.dim - after, split.blocks))
-        elif target in _ALONG and args[1] % len(size(node)) != split.dim:  # type: ignore[operator]
+        elif target in ALONG and args[1] % len(size(node)) != split.dim:  # type: ignore[operator]
             args[0] = self.copy(first, split)
         elif is_pointwise(node) and torch.is_tensor(node.meta["val"]):
             args, named = fx.node.map_arg((args, named), lambda n: self._part(n, node, split))
@@ -337,82 +349,15 @@ class Splitter:
         return self.copy(argument, Split(dim, split.blocks))
 
 
-def _without_changes(graph: fx.Graph) -> fx.Graph:
-    """A copy of a graph, whose operators return what they would write into results of others."""
-    copy = fx.Graph()
-    copy.output(copy.graph_copy(graph, {}))
-    made = {node for node in copy.nodes if node.op == "call_function"}
-    for node in copy.nodes:
-        if _is_view(node) and not made.issuperset(node.all_input_nodes):
-            made.discard(node)
-        packet = getattr(node.target, "overloadpacket", None)
-        if node in made and _is_mutable(node) and node.args[0] in made and is_pointwise(node):
-            other = getattr(_aten, str(packet).removeprefix("aten.").removesuffix("_"), None)
-            node.target = getattr(other, node.target._overloadname, node.target)
-    return copy
-
-
-# Kinds of operators -------------------------------------------------------------------------------
-
-_CREATE = {
-    _aten.empty.memory_format,
-    _aten.full.default,
-    _aten.ones.default,
-    _aten.zeros.default,
-}
-LIKE = {
-    _aten.empty_like.default,
-    _aten.full_like.default,
-    _aten.ones_like.default,
-    _aten.zeros_like.default,
-}
-_ALONG = {_aten._log_softmax.default, _aten._softmax.default, _aten.slice.Tensor}
-_EMPTY = {_aten.empty.memory_format, _aten.empty_like.default}
-_DRAW_LIKE = {
-    _aten.rand_like.default,
-    _aten.randn_like.default,
-    torch.ops.pvae.bernoulli.like,
-}
-VIEWS = {_aten.view.default, _aten._unsafe_view.default, _aten.reshape.default}
-_POINTWISE = {  # torch does not say so
-    _aten._to_copy.default,
-    _aten.alias.default,
-    _aten.detach.default,
-    _aten.elu_backward.default,
-    _aten.hardtanh_backward.default,
-    _aten.leaky_relu_backward.default,
-    _aten.log_sigmoid_backward.default,
-    _aten.log_sigmoid_forward.default,
-    _aten.softplus.default,
-    _aten.softplus_backward.default,
-}
-
-
-def is_pointwise(node: fx.Node) -> bool:
-    """Whether each number of a result depends on one of each argument."""
-    if node.target is _aten.binary_cross_entropy_with_logits.default:
-        args: Any = node.args
-        reduction: Any = args[4] if len(args) > 4 else node.kwargs.get("reduction", 1)
-        return bool(reduction == 0)
-    tags = getattr(node.target, "tags", ())
-    return torch.Tag.pointwise in tags or node.target in _POINTWISE
-
-
-def size(node: fx.Node) -> torch.Size:
-    """The shape of a node's value, or of the first of several."""
-    value = node.meta["val"]
-    return (value[0] if isinstance(value, tuple | list) else value).shape
-
-
-def _is_random(node: fx.Node) -> bool:
-    return torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
-
-
-def _shape_of(node: fx.Node) -> fx.Node | None:
-    """The argument of a random draw of which only the shape matters, if there is one."""
-    first: Any = node.args[0] if node.args else None
-    filled = _is_mutable(node) and isinstance(first, fx.Node) and first.target in _EMPTY
-    return first if filled or node.target in _DRAW_LIKE else None
+def _is_static(node: fx.Node) -> bool:
+    if node.op == "output":
+        return True
+    value = node.meta.get("val")
+    values = value if isinstance(value, tuple | list) else [value]
+    tensors = [v for v in values if v is not None]
+    return bool(tensors) and all(
+        torch.is_tensor(v) and all(isinstance(n, int) for n in v.shape) for v in tensors
+    )
 
 
 def _empty(graph: fx.Graph, node: fx.Node) -> fx.Node:
@@ -423,22 +368,37 @@ def _empty(graph: fx.Graph, node: fx.Node) -> fx.Node:
     return graph.call_function(_aten.empty_strided.default, shape, layout)
 
 
-def _is_view(node: fx.Node) -> bool:
-    schema = getattr(node.target, "_schema", None)
-    aliases = schema is not None and any(one.alias_info is not None for one in schema.returns)
-    return aliases or node.target is operator.getitem
+def _without_changes(graph: fx.Graph) -> tuple[fx.Graph, set[fx.Node]]:
+    """A copy of a graph whose operators write into nothing that a shard reads.
 
+    Pointwise operators return what they would write into results of others. What they write into
+    an input, such as a count of steps, is computed early, once for all shards, after a copy of
+    what it was.
 
-def _is_mutable(node: fx.Node) -> bool:
-    return bool(getattr(getattr(node.target, "_schema", None), "is_mutable", False))
-
-
-def _is_static(node: fx.Node) -> bool:
-    if node.op == "output":
-        return True
-    value = node.meta.get("val")
-    values = value if isinstance(value, tuple | list) else [value]
-    tensors = [v for v in values if v is not None]
-    return bool(tensors) and all(
-        torch.is_tensor(v) and all(isinstance(n, int) for n in v.shape) for v in tensors
-    )
+    Returns:
+        The copy, and what is to be computed early: this, and random draws.
+    """
+    copy = fx.Graph()
+    copy.output(copy.graph_copy(graph, {}))
+    order = {node: number for number, node in enumerate(copy.nodes)}
+    inputs = [node for node in copy.nodes if node.op == "placeholder"]
+    made = {node for node in copy.nodes if node.op == "call_function"}
+    early = {node for node in made if is_random(node)}
+    for node in order:
+        if is_view(node) and not is_mutable(node) and not made.issuperset(node.all_input_nodes):
+            made.discard(node)
+        if node.op != "call_function" or not is_mutable(node) or not is_pointwise(node):
+            continue
+        written: Any = node.args[0]
+        if written in made:
+            target: Any = node.target
+            other = getattr(_aten, target._schema.name.removeprefix("aten::").removesuffix("_"))
+            node.target = getattr(other, target._overloadname)
+        elif written in inputs and all(order[user] <= order[node] for user in written.users):
+            with copy.inserting_after(written):
+                before = copy.call_function(_aten.clone.default, (written,))
+            before.meta = dict(written.meta)
+            for user in [u for u in written.users if u not in (before, node)]:
+                user.replace_input_with(written, before)
+            early |= {before, node}
+    return copy, early

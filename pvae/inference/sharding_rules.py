@@ -6,18 +6,8 @@ from typing import Any
 import torch
 from torch import fx
 
-from pvae.inference.sharding import (
-    LIKE,
-    PARTIAL,
-    VIEWS,
-    WHOLE,
-    NotSplit,
-    Place,
-    Rules,
-    Split,
-    Splitter,
-    size,
-)
+from pvae.inference.operators import LIKE, VIEWS, size
+from pvae.inference.sharding import PARTIAL, WHOLE, NotSplit, Place, Rules, Split, Splitter
 
 _aten = torch.ops.aten
 
@@ -41,7 +31,7 @@ def _linear(s: Splitter, node: fx.Node) -> Place:
     """Operators that are linear in one of their arguments, or in both together."""
     places: list[Any] = [s.places[a] if isinstance(a, fx.Node) else a for a in node.args]
     if PARTIAL not in places:
-        return s._pointwise(node)
+        return s.pointwise(node)
     first, second = [*places, None][:2]
     kind = getattr(node.target, "overloadpacket", None)
     if kind in (_aten.add, _aten.sub):

@@ -42,15 +42,13 @@ class Shards:
 
     Args:
         sharding: the shards of the graph.
-        tensors: the inputs of the graph.
     """
 
-    def __init__(self, sharding: Sharding, tensors: Sequence[Tensor]) -> None:
+    def __init__(self, sharding: Sharding) -> None:
         self.sharding = sharding
-        state = torch.get_rng_state()
-        example = sharding.inputs(tensors)[0]
-        torch.set_rng_state(state)
-        self.function = compile_graph(sharding.shard, example, "inductor", {"cpp.threads": 1})
+        fakes = [n.meta["val"] for n in sharding.shard.graph.nodes if n.op == "placeholder"]
+        like = [torch.empty_strided(f.shape, f.stride(), dtype=f.dtype).zero_() for f in fakes]
+        self.function = compile_graph(sharding.shard, like, "inductor", {"cpp.threads": 1})
         self._process = -1
         self._pool: ThreadPoolExecutor | None = None
 
