@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, fx
+from torch._subclasses.fake_tensor import FakeTensor
 
 from pvae.inference.operators import is_view
 
@@ -27,13 +28,21 @@ def lift(module: fx.GraphModule) -> list[Tensor]:
         if node.target not in lifted:
             with module.graph.inserting_after(*last):
                 lifted[node.target] = module.graph.placeholder(node.target)
-            lifted[node.target].meta = dict(node.meta)
+            lifted[node.target].meta = {"val": _fake(module, node.target), **node.meta}
             last = [lifted[node.target]]
             held.append(getattr(module, node.target))
         node.replace_all_uses_with(lifted[node.target])
         module.graph.erase_node(node)
     module.recompile()
     return held
+
+
+def _fake(module: fx.GraphModule, name: str) -> Tensor:
+    """The value of a tensor that a graph holds, as traced; torch 2.6 does not note it."""
+    values = (node.meta.get("val") for node in module.graph.nodes)
+    modes = [value.fake_mode for value in values if isinstance(value, FakeTensor)]
+    held = getattr(module, name)
+    return modes[0].from_tensor(held, static_shapes=True) if modes else held
 
 
 def keep_used(module: fx.GraphModule, first: int, count: int) -> list[int]:

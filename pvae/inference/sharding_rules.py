@@ -262,6 +262,17 @@ def _upsample(s: Splitter, node: fx.Node) -> Place:
     return s.keep(node, Split(0), (argument, sizes, s.sizes(rest[0], Split(0)), *rest[1:]))
 
 
+def _index(s: Splitter, node: fx.Node) -> Place:
+    """Looking up along other dimensions, as torch 2.6 enlarges images."""
+    argument, indices = _args(node)
+    given = [index is not None for index in indices]
+    together = given == sorted(given)  # else what is looked up comes first
+    whole = all(_place(s, index) == WHOLE for index in indices if index is not None)
+    if _place(s, argument) != Split(0) or given[0] or not together or not whole:
+        raise NotSplit(f"{node.target} mixes items")
+    return s.keep(node, Split(0))
+
+
 _ENLARGE = {
     _aten.upsample_bilinear2d.default,
     _aten.upsample_nearest2d.default,
@@ -312,6 +323,8 @@ RULES: Rules = {
     _aten.convolution_backward.default: _convolution_backward,
     _aten.copy_.default: _written,
     _aten.expand.default: _expand,
+    _aten.index.Tensor: _index,
+    _aten._unsafe_index.Tensor: _index,
     _aten.slice_backward.default: _slice_backward,
     **dict.fromkeys((*_ENLARGE, *_ENLARGED), _upsample),
     operator.getitem: _item,
