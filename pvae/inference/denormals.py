@@ -8,7 +8,8 @@ back there.
 
 import torch
 
-SMALLEST = 1e-35  # nothing smaller moves a weight: what moments are divided by is at least 1e-15
+SMALLEST = 1e-35  # its root is far below what is added to the root of the second moment, eps
+LEAST_EPS = 1e-10
 EVERY = 64  # as many steps, in which 0.9 takes it to the smallest normal number, 1.2e-38
 _MOMENTS = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
 
@@ -20,14 +21,17 @@ def clear_denormals(optimizer: torch.optim.Optimizer) -> None:
     a saved state has the same bits.
 
     Args:
-        optimizer: Adam, or one with moments of the same names; others are left as they are.
+        optimizer: Adam, or one with moments of the same names and an eps of at least 1e-10; others
+            are left as they are.
     """
-    count = next((state.get("step") for state in optimizer.state.values()), None)
-    if count is None or (torch.is_tensor(count) and count.is_cuda) or int(count) % EVERY:
+    counts = [state["step"] for state in optimizer.state.values() if "step" in state]
+    if not counts or any(torch.is_tensor(count) and count.is_cuda for count in counts):
+        return
+    if max(map(int, counts)) % EVERY:
         return
     with torch.no_grad():
         for group in optimizer.param_groups:
-            if group.get("eps", 0) < 1e-15:
+            if group.get("eps", 0) < LEAST_EPS:
                 continue
             for parameter in group["params"]:
                 state = optimizer.state.get(parameter, {})

@@ -28,7 +28,9 @@ def lift(module: fx.GraphModule) -> list[Tensor]:
         if node.target not in lifted:
             with module.graph.inserting_after(*last):
                 lifted[node.target] = module.graph.placeholder(node.target)
-            lifted[node.target].meta = {"val": _fake(module, node.target), **node.meta}
+            lifted[node.target].meta = dict(node.meta)
+            if "val" not in node.meta:  # as with torch 2.6
+                lifted[node.target].meta["val"] = _fake(module, node.target)
             last = [lifted[node.target]]
             held.append(getattr(module, node.target))
         node.replace_all_uses_with(lifted[node.target])
@@ -38,7 +40,7 @@ def lift(module: fx.GraphModule) -> list[Tensor]:
 
 
 def _fake(module: fx.GraphModule, name: str) -> Tensor:
-    """The value of a tensor that a graph holds, as traced; torch 2.6 does not note it."""
+    """The value of a tensor that a graph holds, as those of other nodes are."""
     values = (node.meta.get("val") for node in module.graph.nodes)
     modes = [value.fake_mode for value in values if isinstance(value, FakeTensor)]
     held = getattr(module, name)

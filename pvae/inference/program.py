@@ -334,8 +334,8 @@ class Program:
             self.check(inputs)
         except Disagreement as error:
             graph = self.graph
-            if backend == "inductor":  # whose code may be wrong where the graph is right
-                self.function = graph.module.forward
+            for function in self._others(inputs, backend):
+                self.function = function
                 try:
                     self.check(inputs)
                     return
@@ -343,6 +343,14 @@ class Program:
                     pass
             said = difference(graph, self._trace(inputs))
             raise (Untraceable(said) if said else error) from error
+
+    def _others(self, inputs: Sequence[Tensor], backend: Any) -> Iterator[Callable]:
+        """Functions that are right where shards, or the code of Inductor, may be wrong."""
+        if isinstance(self.function, Shards):
+            order = [*self.parameters, *inputs, *self.graph.live]
+            yield compile_graph(self.graph.module, order, backend)
+        if backend == "inductor":
+            yield self.graph.module.forward
 
     def _compare(self, inputs: Sequence[Tensor]) -> str | None:
         terms = Terms()

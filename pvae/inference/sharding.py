@@ -26,6 +26,7 @@ from pvae.inference.operators import (
 # which gradients are most, since those of all shards are added. Measured for two: with 320, steps
 # took up to 8% longer than by threads in each operator, with 350 7% less, with 810 14% less.
 WORTH = 340
+LEAST = 10e6  # operations of a shard: a tenth of a millisecond or two, as handing it to a thread
 # What depends on no item is computed in every shard: at most this part of its operations.
 REPEATED = 0.05
 
@@ -53,6 +54,10 @@ Rules = Mapping[Any, Callable[["Splitter", fx.Node], Place]]
 
 class NotSplit(Exception):  # no error: the graph is used as it is
     """A graph that cannot be split by items, or for which that would not pay."""
+
+
+class TooMany(NotSplit):
+    """A graph that cannot be split into as many shards, but perhaps into fewer."""
 
 
 @dataclass
@@ -118,13 +123,14 @@ class Splitter:
         if len(sizes) != 1:
             raise NotSplit("the arguments have no size in common")
         (self.items,) = sizes
-        if self.items % shards or self.items == shards:
-            raise NotSplit(f"{self.items} items are not divided by {shards}")
+        if not self.items or self.items % shards or self.items == shards:
+            raise TooMany(f"{self.items} items are not divided by {shards}")
         self.graph = fx.Graph()
         self.places: dict[fx.Node, Place] = {}
         self.feeds: list[tuple[fx.Node, Split | None]] = []
         self._copies: dict[tuple[fx.Node, Split | None], fx.Node] = {}
         self._last: fx.Node | None = None  # of the inputs
+        self._counter = FlopCounterMode(display=False)
         self._operations = {True: 0, False: 0}  # those of items, and others
 
     def split(self) -> Sharding:
@@ -134,9 +140,9 @@ class Splitter:
             NotSplit: if an operator mixes items other than by a sum, or is not known, or if it
                 would not pay.
         """
-        mode = self.inputs[0].meta["val"].fake_mode
+        fakes = self.inputs[0].meta["val"].fake_mode
         results: list[fx.Node] = []
-        with mode, torch.no_grad():
+        with self._counter, fakes, torch.no_grad():
             for node in self.nodes:
                 if node.op == "placeholder":
                     self.places[node] = Split(0) if node in self.of_items else WHOLE
@@ -149,8 +155,8 @@ class Splitter:
         if any(isinstance(self.places[node], Split) for node in results) or not any(partial):
             raise NotSplit("its results are not sums over items")
         numbers = sum(size(n).numel() for n, sums in zip(results, partial, strict=True) if sums)
-        if self._operations[True] < WORTH * numbers * (self.shards - 1):
-            raise NotSplit("adding the gradients would take too long")
+        if self._operations[True] < max(LEAST, WORTH * numbers * (self.shards - 1)):
+            raise TooMany("handing out shards and adding gradients would take too long")
         if self._operations[False] > REPEATED * self._operations[True]:
             raise NotSplit("much depends on no item")
         self.graph.output(outputs)
@@ -193,10 +199,12 @@ class Splitter:
         if node in self.early:
             shape = shape_of(node)
             if any(self.places[n] != WHOLE for n in node.all_input_nodes if n is not shape):
-                raise NotSplit(f"{node.target} draws from items")
+                raise NotSplit(f"{node.target} draws from items, or counts them")
             return WHOLE
         rule = self.rules.get(node.target)
-        if node.op != "call_function" or (is_mutable(node) and rule is None):
+        if node.op != "call_function":
+            raise NotSplit(f"{node.op} is not known")
+        if is_mutable(node) and rule is None:
             raise NotSplit(f"{node.target} changes a tensor in place")
         if all(place == WHOLE for place in given) and not is_mutable(node):
             return self.keep(node, WHOLE)
@@ -255,7 +263,13 @@ class Splitter:
         return self._copies[node, split]
 
     def shared(self, node: fx.Node, split: Split) -> fx.Node:
-        """An argument with its items in a place, whether it has items already or is whole."""
+        """An argument with its items in a place, whether it has items already or is whole.
+
+        Raises:
+            NotSplit: if it has another number of items.
+        """
+        if size(node)[split.dim] != self.items * split.blocks:
+            raise NotSplit("arguments have different numbers of items")
         return self.copy(node, split if self.places[node] == WHOLE else None)
 
     def sizes(self, sizes: Any, split: Split) -> list[int]:
@@ -273,7 +287,7 @@ class Splitter:
         """
         outer = math.prod(before[: split.dim]) * split.blocks
         for dim in range(len(after)):
-            blocks, rest = divmod(outer, math.prod(after[:dim]))
+            blocks, rest = divmod(outer, math.prod(after[:dim]) or outer + 1)
             if blocks and not rest and after[dim] % (blocks * self.items) == 0:
                 return Split(dim, blocks)
         raise NotSplit("a shape mixes items with other dimensions")
@@ -282,15 +296,21 @@ class Splitter:
         target: Any = node.target
         made = self.graph.call_function(target, args, kwargs)
         args, kwargs = fx.node.map_arg((args, kwargs), lambda n: n.meta["val"])
-        with FlopCounterMode(display=False) as counter:
+        before = self._counter.get_total_flops()
+        try:
             made.meta["val"] = target(*args, **kwargs)
-        self._operations[place != WHOLE] += counter.get_total_flops()
+        except RuntimeError as error:
+            raise NotSplit(f"{target} does not take a shard") from error
+        self._operations[place != WHOLE] += self._counter.get_total_flops() - before
         if not isinstance(place, list) and torch.is_tensor(made.meta["val"]):
             expected = list(size(node))
             if isinstance(place, Split):
                 expected[place.dim] //= self.shards
-            if list(size(made)) != expected:
-                raise NotSplit(f"{target} of a shard has the shape {tuple(size(made))}")
+            of_whole, of_shard = node.meta["val"], made.meta["val"]
+            if list(of_shard.shape) != expected or of_shard.dtype != of_whole.dtype:
+                raise NotSplit(f"{target} of a shard has another shape or type")
+            if place == PARTIAL and not of_shard.dtype.is_floating_point:
+                raise NotSplit(f"{target} rounds a sum")
         return made
 
     def _feed(self, node: fx.Node, split: Split | None) -> fx.Node:
@@ -301,6 +321,8 @@ class Splitter:
         if split is not None:
             if split.blocks > 1:
                 raise NotSplit("items lie apart in an input")
+            if value.shape[split.dim] % self.items:
+                raise NotSplit("an input has another number of items")
             value = value.chunk(self.shards, split.dim)[0]
         first = next(iter(self.graph.nodes), self.graph._root)  # of an empty graph
         before, after = self.graph.inserting_before, self.graph.inserting_after
@@ -314,7 +336,7 @@ class Splitter:
         """The shard's part of what depends on no item."""
         target, args, named = node.target, list(node.args), node.kwargs
         assert split is not None  # whole nodes are copied when they are met
-        first: Any = args[0]
+        first: Any = args[0] if args else None
         if target in CREATE:
             args[0] = self.sizes(first, split)
         elif target in LIKE:
@@ -328,7 +350,7 @@ class Splitter:
             dim: Any = args[1]
             after = split.dim > dim % len(size(node))
             args[0] = self.copy(first, Split(split.dim - after, split.blocks))
-        elif target in ALONG and args[1] % len(size(node)) != split.dim:  # type: ignore[operator]
+        elif target in ALONG and len(args) > 1 and args[1] % len(size(node)) != split.dim:  # type: ignore[operator]
             args[0] = self.copy(first, split)
         elif is_pointwise(node) and torch.is_tensor(node.meta["val"]):
             args, named = fx.node.map_arg((args, named), lambda n: self._part(n, node, split))
@@ -369,36 +391,36 @@ def _empty(graph: fx.Graph, node: fx.Node) -> fx.Node:
 
 
 def _without_changes(graph: fx.Graph) -> tuple[fx.Graph, set[fx.Node]]:
-    """A copy of a graph whose operators write into nothing that a shard reads.
+    """A copy of a graph where operators return what they would write into results of others.
 
-    Pointwise operators return what they would write into results of others. What they write into
-    an input, such as a count of steps, is computed early, once for all shards, after a copy of
-    what it was.
+    These are pointwise operators, and the results no views of others. What they write into an
+    input, such as a count of steps, is to be computed once for all shards, after a copy of what it
+    was. What else is written into stays as it is, and is not split.
 
     Returns:
-        The copy, and what is to be computed early: this, and random draws.
+        The copy, and what is to be computed early: such counts, and random draws.
     """
     copy = fx.Graph()
     copy.output(copy.graph_copy(graph, {}))
     order = {node: number for number, node in enumerate(copy.nodes)}
-    inputs = [node for node in copy.nodes if node.op == "placeholder"]
-    made = {node for node in copy.nodes if node.op == "call_function"}
-    early = {node for node in made if is_random(node)}
+    early = {node for node in order if is_random(node)}
     for node in order:
-        if is_view(node) and not is_mutable(node) and not made.issuperset(node.all_input_nodes):
-            made.discard(node)
         if node.op != "call_function" or not is_mutable(node) or not is_pointwise(node):
             continue
         written: Any = node.args[0]
-        if written in made:
-            target: Any = node.target
-            other = getattr(_aten, target._schema.name.removeprefix("aten::").removesuffix("_"))
-            node.target = getattr(other, target._overloadname)
-        elif written in inputs and all(order[user] <= order[node] for user in written.users):
+        users = [user for user in written.users if user is not node]
+        if any(is_view(user) or order[user] > order[node] for user in users):
+            continue  # they would see what was written
+        if written.op == "placeholder":
             with copy.inserting_after(written):
                 before = copy.call_function(_aten.clone.default, (written,))
             before.meta = dict(written.meta)
-            for user in [u for u in written.users if u not in (before, node)]:
+            for user in users:
                 user.replace_input_with(written, before)
             early |= {before, node}
+        elif not (is_view(written) or is_mutable(written)):
+            target: Any = node.target
+            name = target._schema.name.removeprefix("aten::").removesuffix("_")
+            other = getattr(getattr(_aten, name, None), target._overloadname, None)
+            node.target = other or target
     return copy, early

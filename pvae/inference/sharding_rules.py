@@ -61,8 +61,8 @@ def _written(s: Splitter, node: fx.Node) -> Place:
     into, value = _args(node)[:2]
     place = _place(s, value)
     new = isinstance(into, fx.Node) and into.target is _aten.empty_like.default
-    if not new or isinstance(place, Split):
-        raise NotSplit("it changes a tensor in place")
+    if not new or s.places[into] != WHOLE or isinstance(place, Split):
+        raise NotSplit("it writes items into a tensor")
     return s.keep(node, place)
 
 
@@ -120,7 +120,8 @@ def _shift(s: Splitter, node: fx.Node) -> Place:
     dim = dims[0] % (len(size(argument)) + inserts)
     if inserts:
         return s.keep(node, Split(place.dim + (place.dim >= dim), place.blocks))
-    if dim == place.dim:
+    all_of_them = node.target is _aten.slice.Tensor and size(node) == size(argument)
+    if dim == place.dim and not all_of_them:
         raise NotSplit(f"{node.target} divides items")
     return s.keep(node, Split(place.dim - (removes and place.dim > dim), place.blocks))
 
@@ -213,7 +214,8 @@ def _along(s: Splitter, node: fx.Node) -> Place:
     places: Any = {s.places[n] for n in node.all_input_nodes}
     split = next((p for p in places if isinstance(p, Split)), None)
     along: Any = node.args[_ALONG[node.target]]
-    mixed = {d % len(size(node)) for d in ([along] if isinstance(along, int) else along)}
+    rank = len(size(node)) or 1
+    mixed = {d % rank for d in ([along] if isinstance(along, int) else along)}
     if split is None or places - {split, WHOLE} or split.dim in mixed:
         raise NotSplit(f"{node.target} mixes items")
     return s.keep(node, split, each=lambda n: s.shared(n, split))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, fx
 
 from pvae.inference.backends import compile_graph
-from pvae.inference.sharding import NotSplit, Sharding, Splitter
+from pvae.inference.sharding import NotSplit, Sharding, Splitter, TooMany
 from pvae.inference.sharding_rules import RULES
 
 
@@ -29,8 +29,10 @@ def split(module: fx.GraphModule, items: range, most: int) -> Sharding | None:
     for shards in range(most, 1, -1):
         try:
             return Splitter(module, items, shards, RULES).split()
-        except NotSplit:
+        except TooMany:
             continue
+        except NotSplit:
+            break
     return None
 
 
@@ -54,10 +56,11 @@ class Shards:
 
     def __call__(self, *tensors: Tensor) -> list[Tensor]:
         """The results of the graph."""
+        pool = self._threads()
         own, *others = self.sharding.inputs(tensors)
         threads = torch.get_num_threads()
         try:
-            waiting = [self._threads().submit(_without_gradients, self.function, o) for o in others]
+            waiting = [pool.submit(_without_gradients, self.function, one) for one in others]
             torch.set_num_threads(1)
             results = list(self.function(*own))
             found = [future.result() for future in waiting]

@@ -15,7 +15,8 @@ OPERATIONS_PER_THREAD = 50e6
 def threads_for(operations: float) -> Iterator[None]:
     """Limit torch to the number of threads that pays off while entered.
 
-    The number depends only on the operations, so that the same run rounds the same.
+    The number depends only on the operations and on how many threads there are, so that the same
+    run rounds the same.
 
     Args:
         operations: of the matrix products in a forward pass, as torch counts them.

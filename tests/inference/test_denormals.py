@@ -55,12 +55,22 @@ def test_decaying_moments_become_zero_and_weights_keep_their_bits(factory):
     assert torch.equal(ours, plain)
 
 
-def test_moments_that_may_matter_are_kept():
-    # Without a tiny number added to its root, however small a moment is, it moves a weight.
+@pytest.mark.parametrize("eps", [0.0, 1e-20])
+def test_moments_that_may_matter_are_kept(eps):
+    # Without a larger number added to its root, however small a moment is, it moves a weight.
     weights = nn.Parameter(torch.zeros(3))
-    optimizer = Optimizer([weights], partial(torch.optim.Adam, eps=0.0))
+    optimizer = Optimizer([weights], partial(torch.optim.Adam, eps=eps))
     for _ in range(64):
         weights.grad = torch.full((3,), 1e-17)
         optimizer.update()
     assert (optimizer.torch_optimizer.state[weights]["exp_avg_sq"] > 0).all()
     torch.testing.assert_close(weights.detach(), torch.full((3,), -0.064), rtol=1e-3, atol=0)
+
+
+def test_a_weight_without_gradients_does_not_stop_it():
+    idle, weights = nn.Parameter(torch.zeros(2)), nn.Parameter(torch.ones(2))
+    optimizer = Optimizer([idle, weights], torch.optim.Adam)
+    for step in range(1024):
+        weights.grad = torch.ones(2) if step < 3 else torch.zeros(2)
+        optimizer.update()
+    assert (optimizer.torch_optimizer.state[weights]["exp_avg"] == 0).all()

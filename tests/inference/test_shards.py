@@ -18,7 +18,8 @@ from pvae.inference.shards import Shards, split
 @pytest.fixture(autouse=True)
 def two_threads(monkeypatch):
     """Two threads compute, and nets of tests are worth it."""
-    monkeypatch.setattr("pvae.inference.sharding.WORTH", 0)
+    for least in ("WORTH", "LEAST"):
+        monkeypatch.setattr(f"pvae.inference.sharding.{least}", 0)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     yield
@@ -28,7 +29,10 @@ def two_threads(monkeypatch):
 @pytest.fixture
 def plain(monkeypatch):
     """Shards as graphs of torch's operators."""
-    monkeypatch.setattr("pvae.inference.shards.compile_graph", lambda module, *args: module.forward)
+    for place in ("shards", "program"):
+        monkeypatch.setattr(
+            f"pvae.inference.{place}.compile_graph", lambda module, *args: module.forward
+        )
 
 
 def trained(inference, steps=4, **options):
@@ -105,6 +109,18 @@ def test_threads_compute_at_once(plain):
     with torch.no_grad():
         shards(*tensors)
     assert torch.get_num_threads() == 2
+
+
+def test_where_shards_disagree_the_graph_runs(plain, monkeypatch):
+    def wrong(self, *tensors):
+        return [2 * value for value in self.sharding.shard(*self.sharding.inputs(tensors)[0])]
+
+    monkeypatch.setattr(Shards, "__call__", wrong)
+    losses, _, _ = trained(SVI, steps=1)
+    ours, _, svi = trained(CompiledSVI, steps=1, compile=True, backend="inductor")
+    ((program,),) = svi._programs.values()
+    assert program.function == program.graph.module.forward
+    assert ours == pytest.approx(losses, rel=1e-5)
 
 
 def test_an_error_in_a_thread_is_raised_and_the_next_step_taken(plain):
