@@ -85,7 +85,8 @@ def of_moments(workload: str, turns: int, steps: int) -> dict[str, Any]:
         pyro.set_rng_seed(0)
         pyro.clear_param_store()
         vae = of.make()
-        images = load("mnist").batch(vae, "train", 400 * of.batch)
+        data = load("mnist")
+        images = data.batch(vae, "train", len(data.train) // of.batch * of.batch)
         batches = images.view(-1, of.batch, *vae.event_shape)
         methods[used] = ours(vae, batches, of.samples, compiled=True)
         with cleared(used):
