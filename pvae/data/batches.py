@@ -16,12 +16,13 @@ from pvae.data.conversion import convert
 from pvae.data.domains import Domain, check, domain_of
 from pvae.data.image_files import ImageFiles
 from pvae.data.part import Part, Source
-from pvae.data.workers import ignore_interrupts, worker_count
+from pvae.data.workers import ignore_interrupts, in_advance, worker_count
 from pvae.interfaces import Model
 from pvae.seeds import choice
 
 _SEED = 0  # of static draws, which are the same each time
 _TOGETHER = 2**19  # most numbers of the batches that are converted together; they fit the caches
+_FEW = 3  # portions, for which no thread is worth it
 AT_ONCE = 500  # items per batch outside of training
 _CHUNK = 1024  # items per static draw, which needs them as floats
 
@@ -132,7 +133,11 @@ class Batches:
         return larger
 
     def epoch(
-        self, order: Tensor | None = None, start: int = 0, seed: int | None = None
+        self,
+        order: Tensor | None = None,
+        start: int = 0,
+        seed: int | None = None,
+        ahead: bool = False,
     ) -> Iterator[Tensor]:
         """Yield the batches of one pass.
 
@@ -143,6 +148,8 @@ class Batches:
                 follow are the same.
             seed: of dynamic binarization and dequantization; by default drawn from torch's global
                 generator.
+            ahead: whether a thread draws and converts the next batches while these are in use, if
+                the items are in memory and many; the batches are the same.
 
         Yields:
             Values of shape ``(batch_size, *event_shape)`` on the device.
@@ -151,16 +158,29 @@ class Batches:
             order = torch.arange(len(self._items))
         if seed is None:
             seed = int(torch.randint(2**62, ()))
-        generator = torch.Generator(self.device)
         first, skipped = divmod(start, self._ahead)
         order = order[first * self._ahead * self.batch_size :]
-        for number, items in enumerate(self._draw(order), first):
-            x = self._convert(items, generator=generator.manual_seed(seed + number))
-            yield from x.to(self.dtype).split(self.batch_size)[skipped:]
+        portions = self._portions(order, first, seed)
+        many = len(order) > _FEW * self._ahead * self.batch_size
+        if ahead and many and self.in_memory and self.device.type == "cpu":
+            portions = in_advance(portions)
+        for x in portions:
+            yield from x.split(self.batch_size)[skipped:]
             skipped = 0
 
+    def _portions(self, order: Tensor, first: int, seed: int) -> Iterator[Tensor]:
+        """Yield what is converted together, whose random draws depend on its number in the pass."""
+        generator = torch.Generator(self.device)
+        for number, items in enumerate(self._draw(order), first):
+            x = self._convert(items, generator=generator.manual_seed(seed + number))
+            yield x.to(self.dtype)
+
     def arguments(
-        self, order: Tensor | None = None, start: int = 0, seed: int | None = None
+        self,
+        order: Tensor | None = None,
+        start: int = 0,
+        seed: int | None = None,
+        ahead: bool = False,
     ) -> Iterator[tuple[Tensor, ...]]:
         """Yield the arguments of model and guide: the batches of `epoch`, and their labels.
 
@@ -169,7 +189,7 @@ class Batches:
         Yields:
             ``(x,)``, or ``(x, y)`` with labels.
         """
-        batches = self.epoch(order, start, seed)
+        batches = self.epoch(order, start, seed, ahead)
         if self.labels is None:
             return ((x,) for x in batches)
         labels = self.labels if order is None else self.labels[order.to(self.device)]

@@ -1,8 +1,14 @@
-"""Worker processes that decode images: their number, and their handling of Ctrl-C."""
+"""Processes that decode images, and a thread that works ahead."""
 
 import os
 import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
+import torch
+
+T = TypeVar("T")
 _FEW = 500  # images that one process decodes in the time that starting others takes
 _MOST = 4
 
@@ -26,3 +32,16 @@ def ignore_interrupts(worker: int) -> None:
         worker: index of this worker.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def in_advance(values: Iterator[T]) -> Iterator[T]:
+    """Yield values, each of which a thread has computed while the one before was in use.
+
+    Args:
+        values: what computes them, in that thread only; none of them may be ``None``.
+    """
+    with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        coming = pool.submit(next, values, None)
+        while (value := coming.result()) is not None:
+            coming = pool.submit(next, values, None)
+            yield value

@@ -12,7 +12,7 @@ OPERATIONS_PER_THREAD = 50e6
 
 
 @contextmanager
-def threads_for(operations: float) -> Iterator[None]:
+def threads_for(operations: float) -> Iterator[bool]:
     """Limit torch to the number of threads that pays off while entered.
 
     The number depends only on the operations and on how many threads there are, so that the same
@@ -20,10 +20,14 @@ def threads_for(operations: float) -> Iterator[None]:
 
     Args:
         operations: of the matrix products in a forward pass, as torch counts them.
+
+    Yields:
+        Whether that leaves threads for other work.
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(max(1, min(before, int(operations / OPERATIONS_PER_THREAD))))
+    number = max(1, min(before, int(operations / OPERATIONS_PER_THREAD)))
+    torch.set_num_threads(number)
     try:
-        yield
+        yield number < before
     finally:
         torch.set_num_threads(before)

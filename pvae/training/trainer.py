@@ -214,7 +214,7 @@ class Trainer:
         sizes = {name: vae.arguments.get(name) for name in ("classes", "label_dim")}
         with (
             self.writer.writing(mode=self.mode, labels=sizes, monitor=self.monitor.name()),
-            threads_for(self.work),
+            threads_for(self.work) as self.spare,
             Interrupt() as self.interrupt,
             self.report,
             pyro.validation_enabled(False),  # the programs were checked before
@@ -277,7 +277,7 @@ class Trainer:
             order = with_share(order, self.known, seed)
         if self.drawn:
             return ((rows,) for rows in self.train.rows(order, batch))
-        return self.train.arguments(order, batch, seed)
+        return self.train.arguments(order, batch, seed, ahead=self.spare)
 
     def _inference(self) -> tuple[SVI, bool]:
         """Create the SVI; return also whether its steps take indices."""

@@ -1,6 +1,7 @@
 import multiprocessing
 import os
 import signal
+import threading
 from dataclasses import replace
 from functools import partial
 
@@ -10,6 +11,7 @@ import torch
 import pvae
 import pvae.data.workers
 from pvae.data import Batches, Dataset, ImageFiles, Part
+from pvae.data.workers import in_advance
 
 # Python 3.12 and later warn of the way in which torch starts workers on Linux by default.
 forks = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
@@ -69,6 +71,53 @@ def test_a_late_start_gives_the_tail_of_the_epoch(dataset, start):
     tail = list(batches(dataset).epoch(order, start))
     assert len(tail) == len(whole) - start
     assert all(torch.equal(a, b) for a, b in zip(whole[start:], tail, strict=True))
+
+
+@pytest.mark.parametrize("start", [0, 1, 2])
+def test_a_thread_that_works_ahead_changes_nothing(dataset, start, monkeypatch):
+    monkeypatch.setattr("pvae.data.batches._TOGETHER", 8 * dataset.train.x[0].numel())
+    threads = set()
+
+    def watch(values):
+        def noting():
+            for value in values:
+                threads.add(threading.current_thread())
+                yield value
+
+        return in_advance(noting())
+
+    monkeypatch.setattr("pvae.data.batches.in_advance", watch)
+    batches = Batches(dataset, dataset.train, "binary", batch_size=8)
+    order = torch.randperm(len(dataset.train))
+    plain = list(batches.epoch(order, start, seed=3))
+    assert not threads
+    ahead = list(batches.epoch(order, start, seed=3, ahead=True))
+    assert len(threads) == 1
+    assert threading.current_thread() not in threads
+    assert len(plain) == len(batches) - start
+    assert all(map(torch.equal, plain, ahead))
+
+
+def test_a_pass_that_ends_early_leaves_no_thread(dataset, monkeypatch):
+    monkeypatch.setattr("pvae.data.batches._TOGETHER", 1)
+    before = threading.active_count()
+    batches = Batches(dataset, dataset.train, "binary", batch_size=2)
+    passing = batches.epoch(ahead=True)
+    next(passing)
+    assert threading.active_count() == before + 1
+    passing.close()
+    assert threading.active_count() == before
+
+
+def test_an_error_of_the_thread_is_raised_where_the_batch_is_due():
+    def values():
+        yield 1
+        raise OSError("gone")
+
+    coming = in_advance(values())
+    assert next(coming) == 1
+    with pytest.raises(OSError, match="gone"):
+        next(coming)
 
 
 def test_batches_are_of_the_type_asked_for(dataset):

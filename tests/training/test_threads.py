@@ -21,8 +21,9 @@ def _four_threads():
     ("operations", "threads"), [(0, 1), (1e6, 1), (99e6, 1), (120e6, 2), (1e12, 4)]
 )
 def test_as_many_as_pay_off(operations, threads):
-    with threads_for(operations):
+    with threads_for(operations) as spare:
         assert torch.get_num_threads() == threads
+        assert spare is (threads < 4)
     assert torch.get_num_threads() == 4
 
 
