@@ -40,8 +40,13 @@ def in_advance(values: Iterator[T]) -> Iterator[T]:
     Args:
         values: what computes them, in that thread only; none of them may be ``None``.
     """
-    with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ThreadPoolExecutor(1, initializer=_alone) as pool:
         coming = pool.submit(next, values, None)
         while (value := coming.result()) is not None:
             coming = pool.submit(next, values, None)
             yield value
+
+
+def _alone() -> None:
+    torch.get_num_threads()  # else the first operator takes the setting of the process
+    torch.set_num_threads(1)

@@ -47,8 +47,8 @@ class CompiledSVI(SVI):
         svi = SVI(model, guide, pyro.optim.Adam({"lr": 1e-3}), Trace_ELBO())
         svi = CompiledSVI(model, guide, pyro.optim.Adam({"lr": 1e-3}), Trace_ELBO())
 
-    On a CPU, Inductor compiles the graph if there is a C++ compiler, and otherwise torch runs
-    its operators one by one; where that pays, each thread takes a part of the minibatch. On CUDA
+    On a CPU, Inductor compiles the graph if there is a C++ compiler, where that pays for threads
+    that each take a part of the minibatch; otherwise torch runs its operators one by one. On CUDA
     the whole step is one CUDA graph, optimizer included; nothing waits until a loss is read.
 
     *What is a constant.* Programs may read tensors other than their arguments: buffers, attributes,

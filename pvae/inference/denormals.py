@@ -31,7 +31,8 @@ def clear_denormals(optimizer: torch.optim.Optimizer) -> None:
         return
     with torch.no_grad():
         for group in optimizer.param_groups:
-            if group.get("eps", 0) < LEAST_EPS:
+            eps = group.get("eps")
+            if not isinstance(eps, float) or eps < LEAST_EPS:
                 continue
             for parameter in group["params"]:
                 state = optimizer.state.get(parameter, {})

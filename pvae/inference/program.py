@@ -332,17 +332,23 @@ class Program:
     def _check_new(self, inputs: Sequence[Tensor], backend: str) -> None:
         try:
             self.check(inputs)
+            return
         except Disagreement as error:
-            graph = self.graph
-            for function in self._others(inputs, backend):
-                self.function = function
-                try:
-                    self.check(inputs)
-                    return
-                except Disagreement:
-                    pass
-            said = difference(graph, self._trace(inputs))
-            raise (Untraceable(said) if said else error) from error
+            cause: Exception = error
+        except Untraceable as error:
+            if not isinstance(self.function, Shards):
+                raise
+            cause = error
+        graph = self.graph
+        for function in self._others(inputs, backend):
+            self.function = function
+            try:
+                self.check(inputs)
+                return
+            except Disagreement:
+                pass
+        said = difference(graph, self._trace(inputs))
+        raise (Untraceable(said) if said else cause) from cause
 
     def _others(self, inputs: Sequence[Tensor], backend: Any) -> Iterator[Callable]:
         """Functions that are right where shards, or the code of Inductor, may be wrong."""

@@ -23,8 +23,8 @@ from pvae.inference.operators import (
 )
 
 # What a shard must be worth: multiplications and additions for each number of its results, of
-# which gradients are most, since those of all shards are added. Measured for two: with 320, steps
-# took up to 8% longer than by threads in each operator, with 350 7% less, with 810 14% less.
+# which gradients are most, since those of all shards are added. Measured for two on two cores: with
+# 322 steps took 1% longer than by threads in each operator, with 348 16% less, with 813 18% less.
 WORTH = 340
 LEAST = 10e6  # operations of a shard: a tenth of a millisecond or two, as handing it to a thread
 # What depends on no item is computed in every shard: at most this part of its operations.
@@ -54,10 +54,6 @@ Rules = Mapping[Any, Callable[["Splitter", fx.Node], Place]]
 
 class NotSplit(Exception):  # no error: the graph is used as it is
     """A graph that cannot be split by items, or for which that would not pay."""
-
-
-class TooMany(NotSplit):
-    """A graph that cannot be split into as many shards, but perhaps into fewer."""
 
 
 @dataclass
@@ -124,7 +120,7 @@ class Splitter:
             raise NotSplit("the arguments have no size in common")
         (self.items,) = sizes
         if not self.items or self.items % shards or self.items == shards:
-            raise TooMany(f"{self.items} items are not divided by {shards}")
+            raise NotSplit(f"{self.items} items are not divided by {shards}")
         self.graph = fx.Graph()
         self.places: dict[fx.Node, Place] = {}
         self.feeds: list[tuple[fx.Node, Split | None]] = []
@@ -156,7 +152,7 @@ class Splitter:
             raise NotSplit("its results are not sums over items")
         numbers = sum(size(n).numel() for n, sums in zip(results, partial, strict=True) if sums)
         if self._operations[True] < max(LEAST, WORTH * numbers * (self.shards - 1)):
-            raise TooMany("handing out shards and adding gradients would take too long")
+            raise NotSplit("handing out shards and adding gradients would take too long")
         if self._operations[False] > REPEATED * self._operations[True]:
             raise NotSplit("much depends on no item")
         self.graph.output(outputs)
@@ -197,8 +193,9 @@ class Splitter:
     def _place(self, node: fx.Node) -> Place:
         given = [self.places[n] for n in node.all_input_nodes]
         if node in self.early:
-            shape = shape_of(node)
-            if any(self.places[n] != WHOLE for n in node.all_input_nodes if n is not shape):
+            others = [n for n in node.all_input_nodes if n is not shape_of(node)]
+            whole = all(self.places[n] == WHOLE for n in others)
+            if not whole or not torch.is_tensor(node.meta["val"]):
                 raise NotSplit(f"{node.target} draws from items, or counts them")
             return WHOLE
         rule = self.rules.get(node.target)
@@ -268,7 +265,8 @@ class Splitter:
         Raises:
             NotSplit: if it has another number of items.
         """
-        if size(node)[split.dim] != self.items * split.blocks:
+        shape = size(node)
+        if len(shape) <= split.dim or shape[split.dim] != self.items * split.blocks:
             raise NotSplit("arguments have different numbers of items")
         return self.copy(node, split if self.places[node] == WHOLE else None)
 
@@ -403,11 +401,18 @@ def _without_changes(graph: fx.Graph) -> tuple[fx.Graph, set[fx.Node]]:
     copy = fx.Graph()
     copy.output(copy.graph_copy(graph, {}))
     order = {node: number for number, node in enumerate(copy.nodes)}
-    early = {node for node in order if is_random(node)}
+    early = {node for node in order if is_random(node) and not is_mutable(node)}
     for node in order:
-        if node.op != "call_function" or not is_mutable(node) or not is_pointwise(node):
+        written: Any = node.args[0] if node.args else None
+        inplace = is_mutable(node) and node.target._schema.name.endswith("_")
+        if not inplace or not isinstance(written, fx.Node):
             continue
-        written: Any = node.args[0]
+        if is_random(node):
+            alone = len(written.users) == 1 and not is_view(written)
+            early |= {node} if alone and written.op == "call_function" else set()
+            continue
+        if not is_pointwise(node):
+            continue
         users = [user for user in written.users if user is not node]
         if any(is_view(user) or order[user] > order[node] for user in users):
             continue  # they would see what was written

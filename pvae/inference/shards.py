@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, fx
 
 from pvae.inference.backends import compile_graph
-from pvae.inference.sharding import NotSplit, Sharding, Splitter, TooMany
+from pvae.inference.sharding import NotSplit, Sharding, Splitter
 from pvae.inference.sharding_rules import RULES
 
 
@@ -18,22 +18,18 @@ def compute_alone() -> None:
     torch.set_num_threads(1)
 
 
-def split(module: fx.GraphModule, items: range, most: int) -> Sharding | None:
-    """Split a graph by the items of its minibatch, into as many shards as pay, if any.
+def split(module: fx.GraphModule, items: range, threads: int) -> Sharding | None:
+    """Split a graph by the items of its minibatch, into a shard for each thread, if that pays.
 
     Args:
         module: the graph of a loss, and of its gradients.
         items: the indices of the inputs that have the items, in their first dimension.
-        most: how many shards there may be.
+        threads: how many shards there are to be.
     """
-    for shards in range(most, 1, -1):
-        try:
-            return Splitter(module, items, shards, RULES).split()
-        except TooMany:
-            continue
-        except NotSplit:
-            break
-    return None
+    try:
+        return Splitter(module, items, threads, RULES).split()
+    except (NotSplit, AttributeError, IndexError, TypeError, ValueError):
+        return None  # a rule may meet arguments of a form that it does not know
 
 
 class Shards:

@@ -38,7 +38,7 @@ BEFORE = 4000  # steps, after which moments have decayed
 
 @contextmanager
 def shards(used: bool) -> Iterator[None]:
-    """Split whatever can be split, or nothing."""
+    """Split minibatches, however long adding the gradients takes, or none."""
     with patch("pvae.inference.sharding.WORTH", 0 if used else math.inf):
         yield
 

@@ -74,3 +74,15 @@ def test_a_weight_without_gradients_does_not_stop_it():
         weights.grad = torch.ones(2) if step < 3 else torch.zeros(2)
         optimizer.update()
     assert (optimizer.torch_optimizer.state[weights]["exp_avg"] == 0).all()
+
+
+@pytest.mark.parametrize("factory", [torch.optim.Adafactor, torch.optim.SGD, torch.optim.RMSprop])
+def test_other_optimizers_are_left_as_they_are(factory):
+    weights = nn.Parameter(torch.ones(2, 2))
+    plain = nn.Parameter(torch.ones(2, 2))
+    optimizer, reference = Optimizer([weights], factory), factory([plain])
+    for _ in range(65):
+        weights.grad, plain.grad = torch.ones(2, 2), torch.ones(2, 2)
+        optimizer.update()
+        reference.step()
+    torch.testing.assert_close(weights, plain)

@@ -12,6 +12,10 @@ WRONG = {
     "a part that is changed": lambda x, w: [_change_part(x.clone()).sum()],
     "a view taken before": lambda x, w: [_view_before(x.clone()).sum()],
     "items changed in place": lambda x, w: [x.mul_(2).sum()],
+    "a part that is drawn": lambda x, w: [(x * _drawn_in_part(x) * w).sum()],
+    "a view taken before a draw": lambda x, w: [(x[:, 0] * _view_before_draw(x)).sum()],
+    "an input read, then drawn": lambda x, w: [((x + w) * w.normal_()).sum()],
+    "out of a function": lambda x, w: [(x * torch.pow(2.0, w, out=w)).sum()],
     "two changes of an input": lambda x, w: [(x * w.mul_(0.5).add_(1)).sum()],
     "a sum that is rounded": lambda x, w: [x.sum().long() * w.sum()],
     "a sum that is compared": lambda x, w: [(x.sum() > 1) * w.sum()],
@@ -36,6 +40,19 @@ def _clamped(part, _):
 def _change_part(y):
     y[:, :2].clamp_(max=0.5)
     return y
+
+
+def _drawn_in_part(x):
+    noise = torch.zeros(8, 3)
+    noise[:, :2].normal_()
+    return noise
+
+
+def _view_before_draw(x):
+    noise = torch.empty(8, 3)
+    view = noise[:, 0]
+    noise.normal_()
+    return view
 
 
 def _view_before(y):

@@ -79,13 +79,19 @@ def sums(*, twice=False):
     return module, tensors
 
 
-@pytest.mark.parametrize("most", [2, 3, 5, 6])
-def test_as_many_shards_as_divide_the_items(plain, most):
+@pytest.mark.parametrize("threads", [2, 3])
+def test_each_thread_has_a_shard(plain, threads):
     module, tensors = sums()
-    sharding = split(module, range(1), most)
-    assert sharding.shards == {2: 2, 3: 3, 5: 3, 6: 3}[most]
+    sharding = split(module, range(1), threads)
+    assert sharding.shards == threads
     for one, other in zip(Shards(sharding)(*tensors), module(*tensors), strict=True):
         torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("threads", [4, 5, 6, 16])
+def test_no_thread_is_left_idle(threads):
+    module, _ = sums()
+    assert split(module, range(1), threads) is None
 
 
 def test_a_result_given_twice_is_added_once(plain):
@@ -120,6 +126,17 @@ def test_where_shards_disagree_the_graph_runs(plain, monkeypatch):
     ours, _, svi = trained(CompiledSVI, steps=1, compile=True, backend="inductor")
     ((program,),) = svi._programs.values()
     assert program.function == program.graph.module.forward
+    assert ours == pytest.approx(losses, rel=1e-5)
+
+
+def test_where_shards_fail_the_graph_runs(plain, monkeypatch):
+    def fail(self, *tensors):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(Shards, "__call__", fail)
+    losses, _, _ = trained(SVI, steps=2)
+    ours, _, svi = trained(CompiledSVI, steps=2, compile=True, backend="inductor")
+    assert not isinstance(next(iter(svi._programs.values()))[0].function, Shards)
     assert ours == pytest.approx(losses, rel=1e-5)
 
 
