@@ -50,10 +50,11 @@ def best_backend(device: torch.device) -> Backend:
 def is_compiled(module: fx.GraphModule, tensors: Sequence[Tensor], backend: Backend) -> bool:
     """Whether Inductor gets a graph of such inputs."""
     long = len(module.graph.nodes) > MOST_OPERATORS
-    return backend == "inductor" and not (long and _on_cpu(tensors))
+    return backend == "inductor" and not (long and on_cpu(tensors))
 
 
-def _on_cpu(tensors: Sequence[Tensor]) -> bool:
+def on_cpu(tensors: Sequence[Tensor]) -> bool:
+    """Whether all inputs of a graph are on a CPU."""
     return all(tensor.device.type == "cpu" for tensor in tensors)
 
 
@@ -78,13 +79,12 @@ def compile_graph(
     """
     if not is_compiled(module, tensors, backend):
         return module.forward
-    on_cpu = _on_cpu(tensors)
     try:
         with torch.no_grad(), _quietly(), _cached():
             from torch import _inductor
 
             inputs: list[Any] = [tensor.detach() for tensor in tensors]
-            chosen = _OPTIONS | (_ON_CPU if on_cpu else {}) | dict(options or {})
+            chosen = _OPTIONS | (_ON_CPU if on_cpu(tensors) else {}) | dict(options or {})
             chosen |= _LONG_FORMS if has_long_forms(module) else {}
             return _inductor.compile(substitute(module), inputs, options=chosen)
     except Exception as error:

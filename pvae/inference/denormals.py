@@ -14,7 +14,7 @@ EVERY = 64  # as many steps, in which 0.9 takes it to the smallest normal number
 _MOMENTS = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
 
 
-def clear_denormals(optimizer: torch.optim.Optimizer) -> None:
+def clear_denormals(optimizer: torch.optim.Optimizer) -> int:
     """Set moments below 1e-35 to zero at every 64th step, on a CPU.
 
     When that is depends on the optimizer's own count of steps, so that a run which continues from
@@ -23,12 +23,16 @@ def clear_denormals(optimizer: torch.optim.Optimizer) -> None:
     Args:
         optimizer: Adam, or one with moments of the same names and an eps of at least 1e-10; others
             are left as they are.
+
+    Returns:
+        The number of steps after which to call this again.
     """
     counts = [state["step"] for state in optimizer.state.values() if "step" in state]
     if not counts or any(torch.is_tensor(count) and count.is_cuda for count in counts):
-        return
-    if max(map(int, counts)) % EVERY:
-        return
+        return 1
+    since = max(map(int, counts)) % EVERY
+    if since:
+        return EVERY - since
     with torch.no_grad():
         for group in optimizer.param_groups:
             eps = group.get("eps")
@@ -40,3 +44,4 @@ def clear_denormals(optimizer: torch.optim.Optimizer) -> None:
                     moment = state.get(name)
                     if moment is not None and moment.is_cpu and not moment.is_complex():
                         torch.hardshrink(moment, SMALLEST, out=moment)
+    return EVERY

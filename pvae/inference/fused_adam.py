@@ -129,6 +129,7 @@ class Stepper:
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
         self.lean: LeanAdam | None = None
+        self._until = 1  # so many steps until moments are looked at
 
     def reset(self) -> None:
         """Inspect the optimizer again after its states were replaced."""
@@ -139,4 +140,7 @@ class Stepper:
         if self.lean is None or not self.lean.step():
             self.optimizer.step()
             self.lean = LeanAdam(self.optimizer) if LeanAdam.fits(self.optimizer) else None
-        clear_denormals(self.optimizer)
+            self._until = 1  # the count of steps may be another
+        self._until -= 1
+        if not self._until:
+            self._until = clear_denormals(self.optimizer)

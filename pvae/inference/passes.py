@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, fx
 from torch._subclasses.fake_tensor import FakeTensor
 
-from pvae.inference.operators import is_view
+from pvae.inference.operators import is_mutable, is_view
 
 _SAME = {  # operators that return their first argument when the shape stays as it was
     torch.ops.aten.view.default,
@@ -84,8 +84,7 @@ def _same_layout(one: Tensor, other: Tensor) -> bool:
 def erase_unused(module: fx.GraphModule) -> None:
     """Remove unused operators, also those that draw random numbers, which torch keeps."""
     for node in reversed(module.graph.nodes):
-        mutable = getattr(getattr(node.target, "_schema", None), "is_mutable", False)
-        if node.op == "call_function" and not node.users and not mutable:
+        if node.op == "call_function" and not node.users and not is_mutable(node):
             module.graph.erase_node(node)
     module.recompile()
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from pvae.inference.agreement import Terms, close, close_or_none, size
-from pvae.inference.backends import best_backend, compile_graph, is_compiled
+from pvae.inference.backends import best_backend, compile_graph, is_compiled, on_cpu
 from pvae.inference.cuda_graph import CapturedStep
 from pvae.inference.equality import ATOMS, equal
 from pvae.inference.flattening import LEAF, flatten
@@ -100,7 +100,7 @@ class Program:
         """The graph as a function, by shards of the minibatch where several threads compute it."""
         module, first = self.graph.module, len(self.parameters)
         threads = torch.get_num_threads()
-        if threads > 1 and is_compiled(module, tensors, backend) and all(t.is_cpu for t in tensors):
+        if threads > 1 and is_compiled(module, tensors, backend) and on_cpu(tensors):
             sharding = split(module, range(first, first + inputs), threads)
             if sharding is not None:
                 return Shards(sharding)

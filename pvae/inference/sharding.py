@@ -1,7 +1,7 @@
 """The graph of a loss split by the items of its minibatch, into shards that sum to it."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -180,9 +180,7 @@ class Splitter:
         copies: dict[fx.Node, fx.Node] = {}
 
         def argument(node: fx.Node) -> fx.Node:
-            return (
-                copies[node] if node in needed or node.op == "placeholder" else _empty(graph, node)
-            )
+            return copies[node] if node in copies else _empty(graph, node)
 
         for node in self.nodes:
             if node.op == "placeholder" or node in needed:
@@ -270,6 +268,19 @@ class Splitter:
             raise NotSplit("arguments have different numbers of items")
         return self.copy(node, split if self.places[node] == WHOLE else None)
 
+    def together(self, nodes: Iterable[fx.Node]) -> Split:
+        """Where the items lie in each of several arguments, some of which may be whole.
+
+        Raises:
+            NotSplit: if they lie in different places, or one is partial.
+        """
+        splits = {self.places[node] for node in nodes} - {WHOLE}
+        if len(splits) != 1 or PARTIAL in splits:
+            raise NotSplit("arguments have their items in different places")
+        (split,) = splits
+        assert isinstance(split, Split)
+        return split
+
     def sizes(self, sizes: Any, split: Split) -> list[int]:
         """A shape of all items, as an argument, to that of a shard."""
         found = list(sizes)
@@ -332,9 +343,11 @@ class Splitter:
 
     def _slice(self, node: fx.Node, split: Split | None) -> fx.Node:
         """The shard's part of what depends on no item."""
-        target, args, named = node.target, list(node.args), node.kwargs
+        target, named = node.target, node.kwargs
+        args: list[Any] = list(node.args)
         assert split is not None  # whole nodes are copied when they are met
         first: Any = args[0] if args else None
+        rank = len(size(node))
         if target in CREATE:
             args[0] = self.sizes(first, split)
         elif target in LIKE:
@@ -345,10 +358,9 @@ class Splitter:
             moved = self.moved(split, size(node), size(first))
             args = [self.copy(first, moved), self.sizes(args[1], split)]
         elif target is _aten.unsqueeze.default:
-            dim: Any = args[1]
-            after = split.dim > dim % len(size(node))
+            after = split.dim > args[1] % rank
             args[0] = self.copy(first, Split(split.dim - after, split.blocks))
-        elif target in ALONG and len(args) > 1 and args[1] % len(size(node)) != split.dim:  # type: ignore[operator]
+        elif target in ALONG and len(args) > 1 and args[1] % rank != split.dim:
             args[0] = self.copy(first, split)
         elif is_pointwise(node) and torch.is_tensor(node.meta["val"]):
             args, named = fx.node.map_arg((args, named), lambda n: self._part(n, node, split))

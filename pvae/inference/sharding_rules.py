@@ -12,10 +12,6 @@ from pvae.inference.sharding import PARTIAL, WHOLE, NotSplit, Place, Rules, Spli
 _aten = torch.ops.aten
 
 
-def _place(s: Splitter, argument: Any) -> Any:
-    return s.places[argument]
-
-
 def _args(node: fx.Node) -> Any:
     return node.args
 
@@ -23,7 +19,7 @@ def _args(node: fx.Node) -> Any:
 def _item(s: Splitter, node: fx.Node) -> Place:
     """A part of a tuple."""
     of, index = _args(node)
-    place = _place(s, of)
+    place = s.places[of]
     return s.keep(node, place[index] if isinstance(place, list) else place)
 
 
@@ -52,14 +48,14 @@ def _linear(s: Splitter, node: fx.Node) -> Place:
 
 def _like(s: Splitter, node: fx.Node) -> Place:
     """New tensors of the shape of another."""
-    place = _place(s, node.args[0])
+    place = s.places[_args(node)[0]]
     return s.keep(node, WHOLE if place == PARTIAL else place)
 
 
 def _written(s: Splitter, node: fx.Node) -> Place:
     """A copy into a new tensor of another layout."""
     into, value = _args(node)[:2]
-    place = _place(s, value)
+    place = s.places[value]
     new = isinstance(into, fx.Node) and into.target is _aten.empty_like.default
     if not new or s.places[into] != WHOLE or isinstance(place, Split):
         raise NotSplit("it writes items into a tensor")
@@ -69,7 +65,7 @@ def _written(s: Splitter, node: fx.Node) -> Place:
 def _view(s: Splitter, node: fx.Node) -> Place:
     """Operators that give a tensor another shape."""
     argument: Any = node.args[0]
-    place = _place(s, argument)
+    place = s.places[argument]
     if not isinstance(place, Split):
         return s.keep(node, place)
     moved = s.moved(place, size(argument), size(node))
@@ -78,7 +74,7 @@ def _view(s: Splitter, node: fx.Node) -> Place:
 
 def _expand(s: Splitter, node: fx.Node) -> Place:
     argument: Any = node.args[0]
-    place = _place(s, argument)
+    place = s.places[argument]
     if not isinstance(place, Split):
         return s.keep(node, place)
     moved = Split(place.dim + len(size(node)) - len(size(argument)), place.blocks)
@@ -87,7 +83,7 @@ def _expand(s: Splitter, node: fx.Node) -> Place:
 
 def _permute(s: Splitter, node: fx.Node) -> Place:
     """Operators that change the order of dimensions."""
-    place = _place(s, node.args[0])
+    place = s.places[_args(node)[0]]
     if not isinstance(place, Split):
         return s.keep(node, place)
     rank = len(size(node))
@@ -108,7 +104,7 @@ _DIVIDE = {_aten.split.Tensor, _aten.split_with_sizes.default}
 def _shift(s: Splitter, node: fx.Node) -> Place:
     """Operators that insert, remove, divide or shorten a dimension other than that of items."""
     argument: Any = node.args[0]
-    place = _place(s, argument)
+    place = s.places[argument]
     if not isinstance(place, Split):
         return s.keep(node, place)
     at = 2 if node.target in _DIVIDE else 1
@@ -128,7 +124,7 @@ def _shift(s: Splitter, node: fx.Node) -> Place:
 
 def _slice_backward(s: Splitter, node: fx.Node) -> Place:
     gradient, sizes, dim, *rest = _args(node)
-    place = _place(s, gradient)
+    place = s.places[gradient]
     if not isinstance(place, Split):
         return s.keep(node, place)
     if dim % len(size(node)) == place.dim:
@@ -137,7 +133,7 @@ def _slice_backward(s: Splitter, node: fx.Node) -> Place:
 
 
 def _pad(s: Splitter, node: fx.Node) -> Place:
-    place = _place(s, node.args[0])
+    place = s.places[_args(node)[0]]
     first = len(size(node)) - len(_args(node)[1]) // 2
     if not isinstance(place, Split) or place.dim >= first:
         raise NotSplit("it pads items")
@@ -149,12 +145,11 @@ def _join(s: Splitter, node: fx.Node) -> Place:
     parts: Any = node.args[0]
     dim: Any = node.args[1] if len(node.args) > 1 else 0
     dim %= len(size(node))
-    places: Any = {s.places[n] for n in parts}
-    if places == {PARTIAL}:
+    if all(s.places[n] == PARTIAL for n in parts):
         return s.keep(node, PARTIAL)
-    split = next((p for p in places if isinstance(p, Split)), None)
+    split = s.together(parts)
     inserts = node.target is _aten.stack.default
-    if split is None or places - {split, WHOLE} or (dim == split.dim and not inserts):
+    if dim == split.dim and not inserts:
         raise NotSplit("it joins items with others")
     moved = Split(split.dim + (inserts and split.dim >= dim), split.blocks)
     return s.keep(node, moved, each=lambda n: s.shared(n, split))
@@ -175,7 +170,7 @@ def _after_reduction(node: fx.Node, place: Split) -> Split | None:
 
 def _sum(s: Splitter, node: fx.Node) -> Place:
     """Sums and means."""
-    place = _place(s, node.args[0])
+    place = s.places[_args(node)[0]]
     if not isinstance(place, Split):
         return s.keep(node, place)
     kept = _after_reduction(node, place)
@@ -189,16 +184,15 @@ def _sum(s: Splitter, node: fx.Node) -> Place:
 
 def _reduce(s: Splitter, node: fx.Node) -> Place:
     """Other reductions."""
-    place = _place(s, node.args[0])
+    place = s.places[_args(node)[0]]
     kept = _after_reduction(node, place) if isinstance(place, Split) else None
     if kept is None:
         raise NotSplit(f"{node.target} mixes items")
     return s.keep(node, kept)
 
 
-_ALONG: dict[
-    Any, int
-] = {  # those that mix what lies along dimensions, and which argument these are
+# Operators that mix what lies along dimensions, and which argument these are.
+_ALONG: dict[Any, int] = {
     _aten._log_softmax.default: 1,
     _aten._softmax.default: 1,
     _aten._log_softmax_backward_data.default: 2,
@@ -211,12 +205,11 @@ _ALONG: dict[
 
 
 def _along(s: Splitter, node: fx.Node) -> Place:
-    places: Any = {s.places[n] for n in node.all_input_nodes}
-    split = next((p for p in places if isinstance(p, Split)), None)
+    split = s.together(node.all_input_nodes)
     along: Any = node.args[_ALONG[node.target]]
     rank = len(size(node)) or 1
     mixed = {d % rank for d in ([along] if isinstance(along, int) else along)}
-    if split is None or places - {split, WHOLE} or split.dim in mixed:
+    if split.dim in mixed:
         raise NotSplit(f"{node.target} mixes items")
     return s.keep(node, split, each=lambda n: s.shared(n, split))
 
@@ -254,10 +247,20 @@ def _convolution(s: Splitter, node: fx.Node) -> Place:
     return s.keep(node, Split(0))
 
 
+_ENLARGE = {
+    _aten.upsample_bilinear2d.default,
+    _aten.upsample_nearest2d.default,
+}
+_ENLARGED = {  # their gradients
+    _aten.upsample_bilinear2d_backward.default,
+    _aten.upsample_nearest2d_backward.default,
+}
+
+
 def _upsample(s: Splitter, node: fx.Node) -> Place:
     """Operators that enlarge images, and their gradients."""
     argument, sizes, *rest = _args(node)
-    if _place(s, argument) != Split(0):
+    if s.places[argument] != Split(0):
         raise NotSplit(f"{node.target} mixes items")
     if node.target not in _ENLARGED:
         return s.keep(node, Split(0))
@@ -269,20 +272,10 @@ def _index(s: Splitter, node: fx.Node) -> Place:
     argument, indices = _args(node)
     given = [index is not None for index in indices]
     together = given == sorted(given)  # else what is looked up comes first
-    whole = all(_place(s, index) == WHOLE for index in indices if index is not None)
-    if _place(s, argument) != Split(0) or given[0] or not together or not whole:
+    whole = all(s.places[index] == WHOLE for index in indices if index is not None)
+    if s.places[argument] != Split(0) or given[0] or not together or not whole:
         raise NotSplit(f"{node.target} mixes items")
     return s.keep(node, Split(0))
-
-
-_ENLARGE = {
-    _aten.upsample_bilinear2d.default,
-    _aten.upsample_nearest2d.default,
-}
-_ENLARGED = {  # their gradients
-    _aten.upsample_bilinear2d_backward.default,
-    _aten.upsample_nearest2d_backward.default,
-}
 
 
 def _convolution_backward(s: Splitter, node: fx.Node) -> Place:

@@ -47,6 +47,7 @@ class Shards:
         fakes = [n.meta["val"] for n in sharding.shard.graph.nodes if n.op == "placeholder"]
         like = [torch.empty_strided(f.shape, f.stride(), dtype=f.dtype).zero_() for f in fakes]
         self.function = compile_graph(sharding.shard, like, "inductor", {"cpp.threads": 1})
+        self._sums = [i for i, partial in enumerate(sharding.partial) if partial]
         self._process = -1
         self._pool: ThreadPoolExecutor | None = None
 
@@ -62,12 +63,11 @@ class Shards:
             found = [future.result() for future in waiting]
         finally:
             torch.set_num_threads(threads)
-        sums = [i for i, partial in enumerate(self.sharding.partial) if partial]
-        added = [results[i] for i in sums]
+        added = [results[i] for i in self._sums]
         for other in found:
             # Not in place: two results may be one tensor.
-            added = list(torch._foreach_add(added, [other[i] for i in sums]))
-        for i, value in zip(sums, added, strict=True):
+            added = list(torch._foreach_add(added, [other[i] for i in self._sums]))
+        for i, value in zip(self._sums, added, strict=True):
             results[i] = value
         return results
 
