@@ -76,6 +76,11 @@ class Job:
     seconds: float | None = None
     pause: float | None = None
 
+    @property
+    def seeded_config(self) -> dict[str, Any]:
+        """The arguments of the run, with its seed."""
+        return {**self.config, "seed": self.seed}
+
     def as_json(self) -> str:
         """One line of JSON."""
         return json.dumps(asdict(self))
@@ -148,7 +153,7 @@ def sentence_of(error: Exception) -> str:
 
 def planned(job: Job, data: Dataset) -> dict[str, Any]:
     """The configuration of a run, with the epochs that its steps are of these data."""
-    config = {**job.config, "seed": job.seed}
+    config = job.seeded_config
     if job.steps is not None:
         config["epochs"] = whole_epochs(job.steps, steps_of(config, data))
     return config
@@ -161,7 +166,7 @@ def steps_of(config: Mapping[str, Any], data: Dataset) -> int:
 
 def _train(job: Job, folder: Path) -> bool:
     """Train a run and measure it; return whether it is finished, rather than paused."""
-    vae, data = build_configured({**job.config, "seed": job.seed})
+    vae, data = build_configured(job.seeded_config)
     config = planned(job, data)
     if config["compile"] == "auto" and config["epochs"] * steps_of(config, data) < COMPILED:
         config["compile"] = False  # "auto" would decide by measured times, and round accordingly

@@ -88,7 +88,7 @@ class _Trial:
         if arguments != self.arguments:
             self.data, self.arguments = None, arguments
         try:
-            vae, self.data = build_configured({**job.config, "seed": job.seed}, self.data)
+            vae, self.data = build_configured(job.seeded_config, self.data)
             check_labelled(self.data, job.measures.metrics)
             check_configured(vae, self.data, planned(job, self.data))
         except Exception as error:  # a part of the user's own may raise anything
