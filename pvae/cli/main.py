@@ -77,7 +77,8 @@ def _run(argv: list[str]) -> None:
         with trust.trusting(named), _finding(named):
             with _leaving_at_once():
                 command, arguments = _parse(argv, commands, trusted)
-            command(**arguments)
+            with openmp.considerate():
+                command(**arguments)
     except ArgumentError as error:
         from pvae.cli.parser_errors import explain
 

@@ -9,10 +9,6 @@ from torch.optim import optimizer as optim
 
 from pvae.inference.denormals import clear_denormals
 
-# Elements of a tensor that justify threads: with fewer, and for each tensor anew, waking them takes
-# as long as the update, or many times as long where other work shares the machine.
-LARGE = 2**18
-
 _WHEN = ("pre", "post")
 _HOOKS = vars(optim)  # of all optimizers
 
@@ -33,8 +29,7 @@ class LeanAdam:
 
     In a small step `torch.optim` spends more time on hooks, on sorting parameters and on counting
     steps per parameter than in its kernel. States and settings remain those of the torch optimizer,
-    and are read from it at every step. Only tensors of 2^18 elements or more are updated by several
-    threads.
+    and are read from it at every step.
 
     Args:
         optimizer: the torch optimizer, for which `fits` holds; its states are complete once it has
@@ -45,8 +40,7 @@ class LeanAdam:
         self.optimizer = optimizer
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.counts: list[torch.Tensor] = []  # of steps, for each group
-        # Settings, parameters and their states, and whether these are large.
-        self.groups: list[tuple[dict[str, Any], list, list, bool]] = []
+        self.groups: list[tuple[dict[str, Any], list, list]] = []  # settings, parameters, states
         self.steps: list[tuple[dict[str, Any], torch.Tensor]] = []
         for group in optimizer.param_groups:
             members = [p for p in group["params"] if "step" in optimizer.state[p]]
@@ -58,12 +52,8 @@ class LeanAdam:
                     state["step"] = step
                     self.steps.append((state, step))
                 self.counts.append(steps)
-                for large in (False, True):
-                    chosen = [i for i, p in enumerate(members) if (p.numel() >= LARGE) is large]
-                    if chosen:
-                        of_size = [members[i] for i in chosen], [states[i] for i in chosen]
-                        self.groups.append((group, *of_size, large))
-        self.updated = {id(p) for _, members, _, _ in self.groups for p in members}
+                self.groups.append((group, members, states))
+        self.updated = {id(p) for _, members, _ in self.groups for p in members}
 
     @staticmethod
     def fits(optimizer: Optimizer) -> bool:
@@ -91,13 +81,8 @@ class LeanAdam:
             return False
         for steps in self.counts:
             steps += 1
-        threads = torch.get_num_threads()
-        try:
-            for group, members, states, large in self.groups:
-                torch.set_num_threads(threads if large else 1)
-                self._update(group, members, states)
-        finally:
-            torch.set_num_threads(threads)
+        for group, members, states in self.groups:
+            self._update(group, members, states)
         return True
 
     def _update(self, group: dict[str, Any], members: list, states: list) -> None:

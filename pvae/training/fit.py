@@ -10,6 +10,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from pvae.data.loading import load
 from pvae.evaluation.batching import check_vae
+from pvae.openmp import considerate
 from pvae.training.arguments import check_dataset, check_places
 from pvae.training.history import History
 from pvae.training.selection import Figure, Keep
@@ -156,15 +157,16 @@ def fit(
     data = load(data)
     check_dataset(vae, data)
 
-    trainer = Trainer(vae, data, settings)
-    if resume and run is not None:
-        trainer.resume(run)
-    else:
-        trainer.start(run)
-    with trainer.running(progress):
-        while trainer.goes_on(pause):
-            if trainer.train_epoch():
-                trainer.evaluate_epoch()
-                trainer.checkpoint_epoch()
-        history = trainer.finish()
+    with considerate():
+        trainer = Trainer(vae, data, settings)
+        if resume and run is not None:
+            trainer.resume(run)
+        else:
+            trainer.start(run)
+        with trainer.running(progress):
+            while trainer.goes_on(pause):
+                if trainer.train_epoch():
+                    trainer.evaluate_epoch()
+                    trainer.checkpoint_epoch()
+            history = trainer.finish()
     return history

@@ -10,7 +10,7 @@ whose time includes compiling. pythae, by `pip install pvae[bench]`, estimates 1
 same weights, and the estimates must agree. The peak of memory is that of the process.
 """
 
-# Threads that spin while they wait keep all cores busy, and virtual cores then slow down.
+# OpenMP reads how threads wait when torch is imported.
 import os
 
 from pvae import openmp

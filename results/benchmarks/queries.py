@@ -7,7 +7,7 @@ in batches of the size that is fastest, and a row has the medians. The first cal
 a score compiles in it. The images are random, since time does not depend on the values.
 """
 
-# Threads that spin while they wait keep all cores busy, and virtual cores then slow down.
+# OpenMP reads how threads wait when torch is imported.
 import os
 
 from pvae import openmp

@@ -8,8 +8,8 @@ data included, are timed where DIR holds it; NumPyro and pythae where they are i
 `pip install pvae[bench]`.
 """
 
-# Threads that spin while they wait keep all cores busy, and virtual cores then slow down; so they
-# spin for a short while only, in all of the methods. OpenMP reads this when torch is imported.
+# Threads of all methods wait for each other as those of `pvae.fit` do. OpenMP reads this when torch
+# is imported.
 import os
 
 from pvae import openmp
@@ -652,7 +652,8 @@ def main() -> None:
     }
     for workload in options.workloads:
         if workload not in EPOCHS_OF:
-            rows = measure(workload, names, device, options.rounds, options.steps)
+            with openmp.considerate():
+                rows = measure(workload, names, device, options.rounds, options.steps)
             compiled = [name for name in COMPILED if name in rows["methods"]]
             rows["first_step_s"] = first_steps(workload, compiled, device)
         elif (Path(os.environ.get("PVAE_DATA", "")) / "MNIST" / "raw").is_dir():

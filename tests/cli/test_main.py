@@ -16,6 +16,7 @@ import torch
 import yaml
 
 import pvae
+from pvae import openmp
 from pvae.cli import film, gallery
 from pvae.cli.commands import COMMANDS
 from pvae.cli.main import main
@@ -74,9 +75,10 @@ for command in ([], *([name] for name in sys.argv[1:])):
 
 @pytest.mark.parametrize(
     ("given", "set_to"),
-    [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, None)],
+    [({}, "30000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, None)],
 )
-def test_threads_that_wait_soon_sleep_unless_the_user_says_otherwise(given, set_to, monkeypatch):
+def test_commands_say_how_threads_wait_unless_the_user_does(given, set_to, monkeypatch):
+    monkeypatch.setattr(openmp, "_times", lambda: {"1": (1, 0)})
     for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
         monkeypatch.delenv(name, raising=False)
     for name, value in given.items():
@@ -89,6 +91,20 @@ def test_threads_that_wait_soon_sleep_unless_the_user_says_otherwise(given, set_
     main([])
     assert found == [set_to]
     assert dict(os.environ) == before
+
+
+def test_commands_are_considerate(monkeypatch):
+    entered = []
+
+    @contextlib.contextmanager
+    def considerate():
+        entered.append(True)
+        yield
+
+    monkeypatch.setattr(openmp, "considerate", considerate)
+    with pytest.raises(SystemExit):
+        main(["evaluate", "nowhere"])
+    assert entered
 
 
 def test_import_costs_no_more_than_pyro():

@@ -5,7 +5,6 @@ import pytest
 import torch
 from torch.optim import SGD, Adam, AdamW, lr_scheduler
 
-from pvae.inference import fused_adam
 from pvae.inference.fused_adam import LeanAdam, Stepper
 
 OPTIMIZERS = {
@@ -40,10 +39,8 @@ def train(make, stepper_of, steps=8):
     return leaves, optimizer, stepper
 
 
-@pytest.mark.parametrize("large", [1, 5, 100], ids=["all", "some", "none"])
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_steps_are_those_of_torch(name, large, monkeypatch):
-    monkeypatch.setattr(fused_adam, "LARGE", large)
+def test_steps_are_those_of_torch(name):
     expected, whole, _ = train(OPTIMIZERS[name], lambda optimizer: optimizer)
     found, lean, stepper = train(OPTIMIZERS[name], Stepper)
     assert isinstance(stepper.lean, LeanAdam)
@@ -52,25 +49,6 @@ def test_steps_are_those_of_torch(name, large, monkeypatch):
     states = [optimizer.state_dict()["state"] for optimizer in (whole, lean)]
     for index, state in states[0].items():
         assert all(torch.equal(value, states[1][index][key]) for key, value in state.items())
-
-
-def test_only_large_tensors_are_updated_by_several_threads(monkeypatch):
-    monkeypatch.setattr(fused_adam, "LARGE", 5)
-    kernel, used = torch._fused_adam_, {}
-
-    def update(parameters, *others, **settings):
-        used.update({p.shape: torch.get_num_threads() for p in parameters})
-        kernel(parameters, *others, **settings)
-
-    monkeypatch.setattr(torch, "_fused_adam_", update)
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        train(OPTIMIZERS["Adam"], Stepper)
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
-    assert used == {(3, 4): 2, (4,): 1, (): 1, (2, 2): 1}
 
 
 def test_a_state_is_saved_and_loaded(tmp_path):

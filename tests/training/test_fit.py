@@ -2,6 +2,7 @@ import itertools
 import json
 import os
 import signal
+import threading
 from functools import partial
 
 import numpy as np
@@ -12,6 +13,7 @@ from pyro.infer import RenyiELBO, Trace_ELBO, TraceGraph_ELBO, TraceMeanField_EL
 from torch.optim import lr_scheduler
 
 import pvae
+from pvae import openmp
 from pvae.evaluation import summary
 from pvae.objectives import BetaELBO
 from pvae.storage import tensors
@@ -94,6 +96,18 @@ def test_early_stopping(digits):
     history = fit(build(), digits, epochs=50, optimizer=rate, patience=2, warmup=0)
     assert history.stopped == "early"
     assert len(history.rows) == history.best_epoch + 2 < 50
+
+
+@pytest.mark.skipif(not openmp._times(), reason="the system does not count how threads wait")
+def test_threads_are_considerate_while_they_train(digits):
+    def note(history):
+        found.update(thread.name for thread in threading.enumerate())
+        return False
+
+    found = set()
+    fit(build(), digits, epochs=2, pause=note)
+    assert "pvae-openmp" in found
+    assert "pvae-openmp" not in {thread.name for thread in threading.enumerate()}
 
 
 @pytest.mark.parametrize(
