@@ -21,11 +21,11 @@ LONG, SHORT = "30000", "1000"
 
 _TASKS = Path("/proc/self/task")
 INTERVAL = 0.5  # seconds between two looks
-# Threads sleep soon if they lacked a processor for more than this share of the time in which they
-# wanted one: on two free processors it was 0.03 at most, and 0.3 to 0.5 beside one busy process.
-CROWDED = 0.1
+# Threads sleep soon if one of them lacked a processor for more than this share of the time in which
+# it wanted one: on two free processors it was 0.12 at most, and 0.3 to 0.5 beside a busy process.
+CROWDED = 0.2
 CALM = 2  # looks in a row below it, after which they stay awake again
-LEAST = 0.1  # processors in use, below which a look says nothing
+LEAST = 0.1  # of the time that a thread must want a processor for its share to count
 ELEMENTS = 2**18  # of a tensor that all threads share
 
 
@@ -47,8 +47,8 @@ def considerate() -> Iterator[None]:
     """Let threads that wait sleep at once for as long as other processes want the processors.
 
     A thread looks twice a second how long the threads of this process were ready to run but had no
-    processor. If that was a tenth of the time in which they wanted one, it starts idle teams of
-    threads, until libgomp manages more threads than there are processors: then threads turn 100
+    processor. If that was a fifth of the time in which one of them wanted one, it starts idle teams
+    of threads, until libgomp manages more threads than there are processors: then threads turn 100
     times at most, as the manual of libgomp says of ``GOMP_SPINCOUNT``. After a calm second the
     teams end. Results do not depend on it, since the number of threads that compute stays as it is.
 
@@ -75,6 +75,7 @@ def considerate() -> Iterator[None]:
 
 
 _ENTERED = threading.Lock()
+Times = dict[str, tuple[int, int]]  # of each thread, as `_times` finds them
 
 
 class IdleTeams:
@@ -133,14 +134,11 @@ def _watch(ended: threading.Event) -> None:
     before = _times()
     while not ended.wait(INTERVAL):
         now = _times()
-        ran, lacked = (
-            sum(times[i] - before.get(thread, (0, 0))[i] for thread, times in now.items()) / 1e9
-            for i in (0, 1)
-        )
+        shares = [*_shares_lacked(before, now)]
         before = now
-        if "torch" not in sys.modules or ran + lacked < LEAST * INTERVAL:
+        if "torch" not in sys.modules or not shares:
             continue
-        crowded = lacked > CROWDED * (ran + lacked)
+        crowded = max(shares) > CROWDED
         calm = 0 if crowded else calm + 1
         if crowded:
             teams.start()
@@ -149,7 +147,16 @@ def _watch(ended: threading.Event) -> None:
     teams.end()
 
 
-def _times() -> dict[str, tuple[int, int]]:
+def _shares_lacked(before: Times, now: Times) -> Iterator[float]:
+    """For each thread that wanted a processor, the share of that time in which it had none."""
+    for thread, (ran, lacked) in now.items():
+        ran_before, lacked_before = before.get(thread, (0, 0))
+        had, had_not = ran - ran_before, lacked - lacked_before
+        if had + had_not > LEAST * INTERVAL * 1e9:
+            yield had_not / (had + had_not)
+
+
+def _times() -> Times:
     """Nanoseconds that each thread ran, and that it was ready but had no processor.
 
     They are empty where the system does not count them.

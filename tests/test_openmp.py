@@ -18,16 +18,16 @@ CROWDED, FREE = (1_000_000, 1_000_000), (1_000_000, 10_000)  # nanoseconds: ran,
 
 @pytest.fixture
 def looks(monkeypatch):
-    """Short times between looks, and what these find: a list of CROWDED and FREE, then FREE."""
+    """Short times between looks, and what these find of one of two threads; the other is free."""
 
     def follow(found):
-        total = [1, 1]
+        one, other = [1, 1], [1, 1]
         coming = chain([(0, 0)], found, repeat(FREE))
 
         def times():
-            for i, more in enumerate(next(coming)):
-                total[i] += more
-            return {"1": tuple(total)}
+            for thread, more in ((one, next(coming)), (other, FREE)):
+                thread[:] = (thread[0] + more[0], thread[1] + more[1])
+            return {"1": tuple(one), "2": tuple(other)}
 
         monkeypatch.setattr(openmp, "_times", times)
         monkeypatch.setattr(openmp, "INTERVAL", 0.001)
@@ -64,7 +64,7 @@ def test_threads_sleep_soon_while_processors_are_wanted(looks, teams):
     assert teams[-1] == "end"  # with the context
 
 
-def test_a_process_that_rests_says_nothing(looks, teams):
+def test_threads_that_rest_say_nothing(looks, teams):
     looks([(10, 90)] * 20)
     with openmp.considerate():
         time.sleep(0.1)
