@@ -1,32 +1,36 @@
 """How long the threads of OpenMP stay awake while they wait for each other.
 
-On Linux torch brings libgomp, whose threads turn in a loop before they sleep. On free processors
-long waits in it are best, since waking a thread takes as long as a small operator. Where other
-processes want the processors, a thread that turns keeps the one that it waits for from running, and
-a step takes many times as long.
+On Linux torch brings libgomp, whose threads spin in a loop before they sleep. On free processors
+long spins are best, since waking a thread takes as long as a small operator. Where other work wants
+the processors, a thread that spins keeps the one that it waits for from running, and a step takes
+many times as long.
 """
 
 import os
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from queue import SimpleQueue
 
-# Turns of the loop before a thread sleeps. LONG, about a millisecond, bridges the time between two
-# operators, and what Python does there; libgomp's default is ten times as long. SHORT, tens of
-# microseconds, is for systems on which it cannot be seen whether processors are free.
+# Spins before a thread sleeps. LONG, about a millisecond, bridges the time between two operators,
+# and what Python does there; libgomp's default is ten times as long. SHORT, tens of microseconds,
+# is for systems on which it cannot be seen whether processors are free.
 LONG, SHORT = "30000", "1000"
 
-_TASKS = Path("/proc/self/task")
-INTERVAL = 0.5  # seconds between two looks
+INTERVAL = 0.5  # seconds between two checks
 # Threads sleep soon if one of them lacked a processor for more than this share of the time in which
 # it wanted one: on two free processors it was 0.12 at most, and 0.3 to 0.5 beside a busy process.
 CROWDED = 0.2
-CALM = 2  # looks in a row below it, after which they stay awake again
+CALM = 2  # checks in a row below it, after which they stay awake again
 LEAST = 0.1  # of the time that a thread must want a processor for its share to count
-ELEMENTS = 2**18  # of a tensor that all threads share
+MOST = 8  # idle teams
+
+_ELEMENTS = 2**18  # of a tensor, enough for an operator to start a team
+_TASKS = Path("/proc/self/task")
+
+Times = dict[str, tuple[int, int]]  # of each thread, as `_times` finds them
 
 
 def environment() -> dict[str, str]:
@@ -44,38 +48,66 @@ def environment() -> dict[str, str]:
 
 @contextmanager
 def considerate() -> Iterator[None]:
-    """Let threads that wait sleep at once for as long as other processes want the processors.
+    """Let threads that wait sleep at once for as long as other work wants the processors.
 
-    A thread looks twice a second how long the threads of this process were ready to run but had no
-    processor. If that was a fifth of the time in which one of them wanted one, it starts idle teams
-    of threads, until libgomp manages more threads than there are processors: then threads turn 100
-    times at most, as the manual of libgomp says of ``GOMP_SPINCOUNT``. After a calm second the
-    teams end. Results do not depend on it, since the number of threads that compute stays as it is.
+    Twice a second a thread checks how long the threads of this process were ready to run but had no
+    processor. If any of them lacked one for more than a fifth of the time in which it wanted one,
+    because of other processes or of more threads of this one, it starts idle teams of threads,
+    until libgomp manages more threads than there are processors: then threads spin 100 times at
+    most, as the manual of libgomp says of ``GOMP_SPINCOUNT``. After a calm second the teams end.
+    Results do not depend on it, since the number of threads that compute stays as it is.
 
-    Entered again, or on a system that does not count these times, it does nothing. `pvae.fit` and
-    the commands of ``pvae`` enter it.
+    It does nothing if ``OMP_WAIT_POLICY`` or ``GOMP_SPINCOUNT`` says how threads are to wait, or if
+    the system does not count these times. `pvae.fit` and the commands of ``pvae`` enter it.
 
     Example:
         >>> from pvae import openmp
         >>> with openmp.considerate():
         ...     pass  # many steps
     """
-    if not _times() or not _ENTERED.acquire(blocking=False):
-        yield
-        return
-    ended = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(ended,), name="pvae-openmp", daemon=True)
-    watcher.start()
+    _WATCH.enter()
     try:
         yield
     finally:
-        ended.set()
-        watcher.join()
-        _ENTERED.release()
+        _WATCH.leave()
 
 
-_ENTERED = threading.Lock()
-Times = dict[str, tuple[int, int]]  # of each thread, as `_times` finds them
+class Watch:
+    """The thread that checks, while `considerate` is entered anywhere in the process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def enter(self) -> None:
+        """Check from now on, if that is of use."""
+        with self._lock:
+            self._inside += 1
+            if self._inside > 1 or _chosen() or not _times():
+                return
+            self._ended = threading.Event()
+            thread = threading.Thread(
+                target=_watch, args=(self._ended,), name="pvae-openmp", daemon=True
+            )
+            with suppress(RuntimeError):  # the process may have no more threads
+                thread.start()
+                self._thread = thread
+
+    def leave(self) -> None:
+        """Check no longer, once all have left."""
+        with self._lock:
+            self._inside = max(0, self._inside - 1)  # a forked process enters with nobody inside
+            if self._inside == 0 and self._thread is not None:
+                thread, self._thread = self._thread, None
+                self._ended.set()
+                thread.join()
+
+
+_WATCH = Watch()
+if hasattr(os, "register_at_fork"):  # the thread stays behind
+    os.register_at_fork(after_in_child=_WATCH.__init__)  # type: ignore[misc]
 
 
 class IdleTeams:
@@ -89,62 +121,102 @@ class IdleTeams:
         self._owners: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Start as many teams as it takes, unless they run, or operators have one thread now."""
+        """Start as many teams as it takes, unless they run.
+
+        None start if operators have one thread at this moment, if it would take too many, or if the
+        process may not have as many threads: libgomp would end it.
+        """
         if self._owners:
             return
-        processors = len(os.sched_getaffinity(0))
-        managed = 0
-        while managed <= processors:
-            sizes: SimpleQueue[int] = SimpleQueue()
-            owner = threading.Thread(target=self._own, args=(sizes,), daemon=True)
+        size = _team_size()
+        if size < 2:
+            return
+        processors = len(os.sched_getaffinity(os.getpid()))
+        number = (processors - size) // (size - 1) + 1  # beside the team that computes
+        if number > MOST or not _may_start(number * size):
+            return
+        for _ in range(number):
+            made = threading.Event()
+            owner = threading.Thread(target=self._own, args=(made,), daemon=True)
             owner.start()
             self._owners.append(owner)
-            size = sizes.get()
-            if size < 2:
-                self.end()
-                return
-            # The first is counted beside the team with which the process computes.
-            managed = (managed or size) + size - 1
+            made.wait()
 
     def end(self) -> None:
         """End all teams."""
         self._ended.set()
         for owner in self._owners:
             owner.join()
-        self._owners.clear()
-        self._ended.clear()
+        self._owners = []
+        self._ended = threading.Event()
 
-    def _own(self, sizes: "SimpleQueue[int]") -> None:
-        """Own a team until teams end, and say how many threads it has."""
-        size = 1
+    def _own(self, made: threading.Event) -> None:
+        """Own a team until teams end."""
+        import torch
+
+        ended = self._ended
         try:
-            import torch
-
-            size = torch.get_num_threads()
-            if size > 1:
-                torch.ones(ELEMENTS, device="cpu").add_(1.0)
+            torch.ones(_ELEMENTS, device="cpu").add_(1.0)
+        except RuntimeError:  # memory may be short
+            return
         finally:
-            sizes.put(size)
-        self._ended.wait()
+            made.set()
+        ended.wait()
 
 
 def _watch(ended: threading.Event) -> None:
-    """Start and end idle teams as the processors are wanted by others, until all is ended."""
+    """Start and end idle teams, as the processors are wanted, until ``ended`` is set."""
     teams, calm = IdleTeams(), 0
     before = _times()
-    while not ended.wait(INTERVAL):
-        now = _times()
-        shares = [*_shares_lacked(before, now)]
-        before = now
-        if "torch" not in sys.modules or not shares:
-            continue
-        crowded = max(shares) > CROWDED
-        calm = 0 if crowded else calm + 1
-        if crowded:
-            teams.start()
-        elif calm >= CALM:
-            teams.end()
-    teams.end()
+    try:
+        while not ended.wait(INTERVAL):
+            now = _times()
+            shares = [*_shares_lacked(before, now)]
+            before = now
+            if not shares:
+                continue
+            crowded = max(shares) > CROWDED
+            calm = 0 if crowded else calm + 1
+            if crowded:
+                with suppress(RuntimeError):  # the process may have no more threads
+                    teams.start()
+            elif calm >= CALM:
+                teams.end()
+    finally:
+        teams.end()
+
+
+def _team_size() -> int:
+    """The threads that an operator gets in a new thread of Python; 1 before torch is imported."""
+    if not hasattr(sys.modules.get("torch"), "ones"):
+        return 1
+    import torch
+
+    with ThreadPoolExecutor(1) as pool:  # a thread keeps the number that it once had
+        return pool.submit(torch.get_num_threads).result()
+
+
+def _may_start(number: int) -> bool:
+    """Whether the process may have so many more threads."""
+    ended = threading.Event()
+    started = []
+    try:
+        for _ in range(number):
+            thread = threading.Thread(target=ended.wait, daemon=True)
+            thread.start()
+            started.append(thread)
+    except RuntimeError:
+        return False
+    finally:
+        ended.set()
+        for thread in started:
+            thread.join()
+    return True
+
+
+def _chosen() -> bool:
+    """Whether the user has said how threads are to wait."""
+    return "OMP_WAIT_POLICY" in os.environ or os.environ.get("GOMP_SPINCOUNT", LONG) != LONG
 
 
 def _shares_lacked(before: Times, now: Times) -> Iterator[float]:
@@ -162,7 +234,11 @@ def _times() -> Times:
     They are empty where the system does not count them.
     """
     found = {}
-    for task in _TASKS.iterdir() if _TASKS.is_dir() else ():
+    try:
+        tasks = [*_TASKS.iterdir()]
+    except OSError:
+        return {}
+    for task in tasks:
         try:
             ran, lacked, turns = map(int, (task / "schedstat").read_text().split())
         except (OSError, ValueError):  # a thread that has ended, or another system

@@ -21,6 +21,7 @@ import torch
 
 from pvae.data.dataset import Dataset
 from pvae.messages import one_line
+from pvae.openmp import considerate
 from pvae.seeds import seeded
 from pvae.storage import files, trust
 from pvae.studies.measures import Measures
@@ -182,7 +183,7 @@ def _train(job: Job, folder: Path) -> bool:
     run = Run(folder, trust=job.trusted)
     began = time.monotonic()
     print(f"measuring {', '.join(job.measures.metrics)}", file=sys.stderr, flush=True)
-    with seeded(job.seed, vae.device):
+    with considerate(), seeded(job.seed, vae.device):
         measured = measure(vae, data, job.measures)
     last = history.rows[-1] if history.rows else {}
     costs = {

@@ -3,7 +3,7 @@
     python -m results.benchmarks.waiting
 
 A process for each way trains some workloads of the training benchmark in turns with NumPyro, where
-that is installed: with the turns of libgomp before a thread sleeps, with few, and as `pvae.fit` and
+that is installed: with the spins of libgomp before a thread sleeps, with few, and as `pvae.fit` and
 the commands do. A busy process multiplies matrices in one thread.
 """
 
@@ -24,7 +24,7 @@ from results.machine import machine
 OUT = Path(__file__).with_suffix(".json")
 WORKLOADS = ("mlp", "conv")
 RIVAL = "mlp"  # NumPyro takes 0.3 s for a convolutional step
-WAYS = {"libgomp": "300000", "short": openmp.SHORT, "considerate": openmp.LONG}  # turns
+WAYS = {"libgomp": "300000", "short": openmp.SHORT, "considerate": openmp.LONG}  # spins
 BUSY = "import torch; torch.set_num_threads(1); x = torch.ones(400, 400)\nwhile True: x @ x"
 TURNS, STEPS = 24, 16
 WARM = 4.0  # seconds
@@ -78,11 +78,11 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for workload in WORKLOADS:
         for busy in (0, 1):
-            for way, turns in WAYS.items():
+            for way, spins in WAYS.items():
                 command = [sys.executable, "-m", __spec__.name, "--one", workload, way]
                 with beside(busy):
                     said = subprocess.check_output(
-                        command, env=os.environ | {"GOMP_SPINCOUNT": turns}, text=True
+                        command, env=os.environ | {"GOMP_SPINCOUNT": spins}, text=True
                     )
                 found = json.loads(said.splitlines()[-1])
                 rows.append({"workload": workload, "busy": busy, "way": way, "ms": found})
