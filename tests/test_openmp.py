@@ -186,6 +186,8 @@ def test_times_are_those_of_the_threads():
     assert str(threading.main_thread().native_id) in at_end[0]
 
 
+TWO = {"OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"}
+
 # Whether the second thread of each operator sleeps before the next one, by how often threads of the
 # process wait for something. The operators are 0.1 ms apart.
 SLEEPS = """
@@ -231,7 +233,7 @@ def test_idle_teams_let_threads_sleep():
     two = sorted(os.sched_getaffinity(0))[:2]
     done = subprocess.run(
         [sys.executable, "-c", f"import os; os.sched_setaffinity(0, {two})\n{SLEEPS}"],
-        env=os.environ | {"OMP_NUM_THREADS": "2", "GOMP_SPINCOUNT": "1000000"},
+        env=os.environ | TWO | {"GOMP_SPINCOUNT": "1000000"},
         capture_output=True,
         text=True,
         check=True,

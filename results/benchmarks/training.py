@@ -8,8 +8,8 @@ data included, are timed where DIR holds it; NumPyro and pythae where they are i
 `pip install pvae[bench]`.
 """
 
-# Threads of torch wait for each other as those of `pvae.fit` do, in all of its methods. OpenMP reads
-# this when torch is imported.
+# Threads of torch wait for each other as those of `pvae.fit` do, in all methods that use it. OpenMP
+# reads this when torch is imported.
 import os
 
 from pvae import openmp
