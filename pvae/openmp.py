@@ -10,7 +10,6 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -76,6 +75,10 @@ class Watch:
     """The thread that checks, while `considerate` is entered anywhere in the process."""
 
     def __init__(self) -> None:
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """With nobody inside, as in a process that was forked: the thread stays behind."""
         self._lock = threading.Lock()
         self._inside = 0
         self._ended = threading.Event()
@@ -87,7 +90,7 @@ class Watch:
             self._inside += 1
             if self._inside > 1 or _chosen() or not _times():
                 return
-            self._ended = threading.Event()
+            self._ended = threading.Event()  # an interrupted `leave` may not have seen the last end
             thread = threading.Thread(
                 target=_watch, args=(self._ended,), name="pvae-openmp", daemon=True
             )
@@ -106,8 +109,8 @@ class Watch:
 
 
 _WATCH = Watch()
-if hasattr(os, "register_at_fork"):  # the thread stays behind
-    os.register_at_fork(after_in_child=_WATCH.__init__)  # type: ignore[misc]
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_WATCH.begin_anew)
 
 
 class IdleTeams:
@@ -190,6 +193,8 @@ def _team_size() -> int:
     """The threads that an operator gets in a new thread of Python; 1 before torch is imported."""
     if not hasattr(sys.modules.get("torch"), "ones"):
         return 1
+    from concurrent.futures import ThreadPoolExecutor
+
     import torch
 
     with ThreadPoolExecutor(1) as pool:  # a thread keeps the number that it once had

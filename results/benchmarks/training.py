@@ -461,13 +461,7 @@ def measure(
     for name, method in methods.items():
         assert method.learned == learned, f"{name} learns {method.learned:,} numbers, not {learned}"
         method.run(steps)
-    seconds: dict[str, list[float]] = {name: [] for name in methods}
-    for _ in range(rounds):
-        for name, method in methods.items():
-            began = now(device)
-            method.run(steps)
-            seconds[name].append((now(device) - began) / steps)
-    rows = {name: summary([1e3 * s for s in values]) for name, values in seconds.items()}
+    rows = in_turns(methods, device, rounds, steps)
     return {
         "model": WORKLOADS[workload].model,
         "batch": WORKLOADS[workload].batch,
@@ -475,6 +469,19 @@ def measure(
         "unit": "ms per step",
         "methods": with_ratios(rows),
     }
+
+
+def in_turns(
+    methods: dict[str, Method], device: torch.device, rounds: int, steps: int
+) -> dict[str, dict[str, float]]:
+    """Milliseconds of a step of each method, by turns of some steps."""
+    taken: dict[str, list[float]] = {name: [] for name in methods}
+    for _ in range(rounds):
+        for name, method in methods.items():
+            began = now(device)
+            method.run(steps)
+            taken[name].append(1e3 * (now(device) - began) / steps)
+    return {name: summary(values) for name, values in taken.items()}
 
 
 def summary(values: list[float]) -> dict[str, float]:

@@ -34,24 +34,18 @@ def measure(workload: str, way: str) -> dict[str, dict[str, float]]:
     """Milliseconds of a step in this process, by method."""
     import torch
 
-    from results.benchmarks.training import METHODS, installed, make, summary
+    from results.benchmarks.training import METHODS, in_turns, installed, make
 
     wanted = {"pvae, compiled", *(("NumPyro",) if workload == RIVAL else ())}
     device = torch.device("cpu")
     names = [name for name in METHODS if name in wanted & {*installed(device)}]
     _, methods = make(workload, names, device)
-    taken: dict[str, list[float]] = {name: [] for name in methods}
     with openmp.considerate() if way == "considerate" else nullcontext():
         began = time.perf_counter()
         while time.perf_counter() < began + WARM:  # compiling keeps all processors busy, too
             for method in methods.values():
                 method.run(STEPS)
-        for _ in range(TURNS):
-            for name, method in methods.items():
-                began = time.perf_counter()
-                method.run(STEPS)
-                taken[name].append(1e3 * (time.perf_counter() - began) / STEPS)
-    return {name: summary(values) for name, values in taken.items()}
+        return in_turns(methods, device, TURNS, STEPS)
 
 
 @contextmanager
